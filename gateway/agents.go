@@ -1,0 +1,269 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// agents knows the registered definitions: a copy that a watch keeps up to
+// date, so that accepting a task reads nothing.
+type agents struct {
+	store *store.Store
+	log   *slog.Logger
+
+	mu     sync.RWMutex
+	known  map[string]*definition
+	loaded chan struct{}
+}
+
+// definition is an agent with its compiled schema.
+type definition struct {
+	store.Definition
+	schema    *jsonschema.Schema // nil: any input
+	schemaErr error
+}
+
+func newAgents(st *store.Store, log *slog.Logger) *agents {
+	return &agents{store: st, log: log, known: map[string]*definition{}, loaded: make(chan struct{})}
+}
+
+// follow keeps the copy up to date until ctx ends.
+func (a *agents) follow(ctx context.Context) error {
+	var once sync.Once
+	for ctx.Err() == nil {
+		err := a.store.WatchAgents(ctx, func(d store.Definition) { a.learn(d) }, func() { once.Do(func() { close(a.loaded) }) })
+		if err == nil || ctx.Err() != nil {
+			continue
+		}
+		a.log.Warn("agents not watched, trying again", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+func (a *agents) learn(d store.Definition) *definition {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.known[d.Name]; old != nil && old.Rev >= d.Rev {
+		return old
+	}
+	def := &definition{Definition: d}
+	if len(d.InputSchema) > 0 {
+		def.schema, def.schemaErr = compileSchema(d.InputSchema)
+		if def.schemaErr != nil {
+			a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.schemaErr)
+		}
+	}
+	a.known[d.Name] = def
+	return def
+}
+
+// resolve finds the agent that a request names, or the default one.
+func (a *agents) resolve(ctx context.Context, name string) (*definition, error) {
+	if name == "" {
+		for _, d := range a.all() {
+			if d.Default {
+				return d, nil
+			}
+		}
+		return nil, refuse("agent_required", "This mesh has no default agent; name one of: %s.", a.names())
+	}
+	a.mu.RLock()
+	d := a.known[name]
+	a.mu.RUnlock()
+	if d != nil {
+		return d, nil
+	}
+	// It may have been registered a moment ago.
+	fresh, err := a.store.Agent(ctx, name)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, refuse("agent_not_found", "There is no agent %q; known are: %s.", name, a.names())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.learn(fresh), nil
+}
+
+func (a *agents) all() []*definition {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	all := slices.Collect(maps.Values(a.known))
+	slices.SortFunc(all, func(x, y *definition) int { return strings.Compare(x.Name, y.Name) })
+	return all
+}
+
+func (a *agents) names() string {
+	var names []string
+	for _, d := range a.all() {
+		names = append(names, d.Name)
+	}
+	if len(names) == 0 {
+		return "none (no worker has registered one)"
+	}
+	return strings.Join(names, ", ")
+}
+
+// compileSchema compiles a schema that is user input: it may refer to itself,
+// never to a file or an address.
+func compileSchema(raw json.RawMessage) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	c := jsonschema.NewCompiler()
+	c.UseLoader(noLoader{})
+	if err := c.AddResource("mesh:input_schema", doc); err != nil {
+		return nil, err
+	}
+	return c.Compile("mesh:input_schema")
+}
+
+type noLoader struct{}
+
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("reference to %s: a schema may refer to itself only", url)
+}
+
+// checkInput validates an input against the agent's schema.
+func (d *definition) checkInput(input json.RawMessage) error {
+	if d.schemaErr != nil {
+		return refuse("input_invalid", "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
+	}
+	if d.schema == nil {
+		return nil
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(input))
+	if err != nil {
+		return refuse("malformed_json", "The input is not JSON.")
+	}
+	var broken *jsonschema.ValidationError
+	if err := d.schema.Validate(v); errors.As(err, &broken) {
+		p := refuse("input_invalid", "The input breaks the schema of agent %s; see GET /agents/%s.", d.Name, d.Name)
+		p.Errors = schemaFaults(broken, nil)
+		return p
+	}
+	return nil
+}
+
+const maxFaults = 20
+
+// schemaFaults lists the leaves of a validation error.
+func schemaFaults(e *jsonschema.ValidationError, faults []Invalid) []Invalid {
+	if len(e.Causes) == 0 && len(faults) < maxFaults {
+		pointer := "/input"
+		for _, token := range e.InstanceLocation {
+			pointer += "/" + escapePointer(token)
+		}
+		detail := e.Error()
+		if i := strings.LastIndex(detail, ": "); i >= 0 {
+			detail = detail[i+2:]
+		}
+		return append(faults, Invalid{Detail: detail, Pointer: pointer})
+	}
+	for _, cause := range e.Causes {
+		faults = schemaFaults(cause, faults)
+	}
+	return faults
+}
+
+func escapePointer(token string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
+}
+
+// Agent is an agent as clients see it.
+type Agent struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description,omitempty"`
+	Version     string          `json:"version,omitempty"`
+	Greeting    string          `json:"greeting,omitempty"`
+	Default     bool            `json:"default,omitempty" doc:"Runs the tasks that name no agent."`
+	InputSchema json.RawMessage `json:"input_schema,omitempty" doc:"JSON Schema of the input."`
+	Concurrency int             `json:"concurrency" doc:"Slots of each worker."`
+	MaxInFlight int             `json:"max_in_flight" doc:"Slots in the whole mesh."`
+	Timeout     string          `json:"timeout" doc:"Of one attempt."`
+	MaxAttempts int             `json:"max_attempts"`
+	LiveWorkers int             `json:"live_workers"`
+	Workers     []AgentWorker   `json:"workers"`
+}
+
+// AgentWorker is a live worker of an agent.
+type AgentWorker struct {
+	WorkerID  string    `json:"worker_id"`
+	Version   string    `json:"version,omitempty"`
+	Slots     int       `json:"slots"`
+	Busy      int       `json:"busy" doc:"Slots taken at its last report, up to 30 s ago."`
+	StartedAt time.Time `json:"started_at"`
+}
+
+// AgentList is the answer of GET /agents.
+type AgentList struct {
+	Agents []Agent `json:"agents"`
+}
+
+// listAgents is GET /agents.
+func (g *Gateway) listAgents(w http.ResponseWriter, r *http.Request) error {
+	workers, err := g.store.Workers(r.Context())
+	if err != nil {
+		return err
+	}
+	list := AgentList{Agents: []Agent{}}
+	for _, d := range g.agents.all() {
+		list.Agents = append(list.Agents, agentOf(d, workers))
+	}
+	return writeJSON(w, http.StatusOK, list)
+}
+
+// getAgent is GET /agents/{name}.
+func (g *Gateway) getAgent(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("name")
+	if !task.ValidAgent(name) {
+		return refuse("agent_not_found", "%s is no agent name; they match [a-z0-9-]{1,40}.", strconv.Quote(clip(name, 64)))
+	}
+	d, err := g.agents.resolve(r.Context(), name)
+	if err != nil {
+		return err
+	}
+	workers, err := g.store.Workers(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, agentOf(d, workers))
+}
+
+func agentOf(d *definition, workers []store.Presence) Agent {
+	full := d.WithDefaults()
+	a := Agent{
+		Name: d.Name, Description: d.Description, Version: d.Version, Greeting: d.Greeting, Default: d.Default, InputSchema: d.InputSchema,
+		Concurrency: full.Concurrency, MaxInFlight: full.MaxInFlight, Timeout: time.Duration(full.Timeout).String(),
+		MaxAttempts: full.Retry.MaxAttempts, Workers: []AgentWorker{},
+	}
+	for _, p := range workers {
+		for _, served := range p.Agents {
+			if served.Name == d.Name {
+				a.Workers = append(a.Workers, AgentWorker{p.WorkerID, served.Version, served.Slots, served.Busy, p.StartedAt})
+			}
+		}
+	}
+	a.LiveWorkers = len(a.Workers)
+	return a
+}

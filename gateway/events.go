@@ -1,0 +1,259 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// Event is one thing that happened to a task, as the JSON history lists it. The
+// same data travels as server-sent events.
+type Event struct {
+	ID   uint64 `json:"id" doc:"Revision of the record; resumes a stream as Last-Event-ID."`
+	Type string `json:"type" enum:"status,progress,milestone,output"`
+	Data any    `json:"data"`
+}
+
+// EventList is the history of a task.
+type EventList struct {
+	Events []Event `json:"events"`
+}
+
+// Output is the data of an output event: text of the agent as it is produced.
+type Output struct {
+	TaskID string `json:"task_id"`
+	Offset int64  `json:"offset" doc:"Place of the text in the whole output, in bytes: a resumed stream may repeat text."`
+	Text   string `json:"text"`
+}
+
+const (
+	heartbeatEvery = 15 * time.Second
+	slowReader     = 10 * time.Second // one event must be gone within this, or the reader is cut
+	reconnectAfter = time.Second
+)
+
+// taskEvents is GET /tasks/{id}/events: the history as JSON, or a stream of
+// server-sent events that goes on until the terminal one.
+func (g *Gateway) taskEvents(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Vary", "Accept")
+	if !wantsStream(r.Header.Get("Accept")) {
+		t, err := g.store.Find(r.Context(), tenant, id)
+		if err != nil {
+			return err
+		}
+		first := Event{ID: 0, Type: string(task.EventStatus), Data: accepted(t)}
+		return writeJSON(w, http.StatusOK, EventList{Events: append([]Event{first}, history(t, 0)...)})
+	}
+	watch, err := g.store.Watch(tenant, id, true)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	t, err := g.store.Find(r.Context(), tenant, id) // after the subscription: nothing falls between
+	if err != nil {
+		return err
+	}
+	seen, resumed := lastEventID(r, t)
+	if t.Status.Terminal() && resumed && seen == t.Rev {
+		w.WriteHeader(http.StatusNoContent) // tells an EventSource to stop reconnecting
+		return nil
+	}
+	s := &stream{w: w, control: http.NewResponseController(w), id: id, seen: seen}
+	return s.run(r.Context(), g.closing, watch, t, resumed)
+}
+
+func wantsStream(accept string) bool {
+	return !strings.Contains(accept, "application/json") || strings.Contains(accept, "text/event-stream")
+}
+
+// lastEventID reads where a reader wants to go on: the header, or ?after= where
+// headers cannot be set. It is untrusted: what is no number is ignored, and one
+// from the future is clamped, since waiting for it would be silent for ever.
+func lastEventID(r *http.Request, t *task.Task) (seen uint64, resumed bool) {
+	s := r.Header.Get("Last-Event-ID")
+	if s == "" {
+		s = r.URL.Query().Get("after")
+	}
+	seen, err := strconv.ParseUint(s, 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	if seen > t.Rev {
+		if t.Status.Terminal() {
+			return t.Rev - 1, true // at least the outcome
+		}
+		return t.Rev, true
+	}
+	return seen, true
+}
+
+// accepted is the data of the first event: the task was accepted.
+func accepted(t *task.Task) Task {
+	if t.Rev == 0 {
+		v := viewOf(t)
+		v.At = v.CreatedAt
+		return v
+	}
+	return Task{TaskID: t.ID, Status: task.Pending, Agent: t.Agent, CreatedAt: at(t.CreatedAt), At: at(t.CreatedAt), StatusURL: statusURL(t.ID)}
+}
+
+// history lists what happened after revision seen.
+func history(t *task.Task, seen uint64) []Event {
+	var events []Event
+	for _, e := range task.Events(t, seen) {
+		events = append(events, Event{ID: e.ID, Type: string(e.Type), Data: eventData(t, e)})
+	}
+	return events
+}
+
+// eventData is the task itself for what is true now, and what is kept of the
+// moment for what has passed.
+func eventData(t *task.Task, e task.Event) any {
+	switch {
+	case e.Type == task.EventMilestone:
+		m := milestoneOf(e.Milestone)
+		m.TaskID = t.ID
+		return m
+	case e.Latest:
+		v := viewOf(t)
+		v.At = v.UpdatedAt
+		return v
+	}
+	tr := e.Transition
+	return Task{
+		TaskID: t.ID, Status: tr.Status, Done: tr.Status.Terminal(), Agent: t.Agent, Attempt: tr.Attempt, Error: tr.Error, At: at(tr.At),
+		StatusURL: statusURL(t.ID),
+	}
+}
+
+// stream writes one task's events to one reader.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	id      string
+	seen    uint64 // revision of the last event sent
+	output  int64  // offset behind the last output sent
+}
+
+// run sends what has happened and then what happens, until the terminal event,
+// the reader's end or the gateway's. A reader that is too slow is cut: it may
+// resume, and nobody waits for it.
+func (s *stream) run(ctx, closing context.Context, watch *store.Watch, t *task.Task, resumed bool) error {
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // proxies that buffer by default
+	s.w.WriteHeader(http.StatusOK)
+	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnectAfter.Milliseconds())); err != nil {
+		return nil
+	}
+	if !resumed {
+		if s.event(string(task.EventStatus), "0", accepted(t)) != nil {
+			return nil
+		}
+	}
+	if !s.record(t) {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(closing, cancel)()
+	beat := time.Now()
+	for {
+		window, done := context.WithDeadline(ctx, beat.Add(heartbeatEvery))
+		open := true
+		err := watch.Updates(window, s.seen, func(u store.Update) bool {
+			if u.Task != nil {
+				open = s.record(u.Task)
+			} else {
+				open = s.chunk(u.Output)
+			}
+			return open
+		})
+		done()
+		if err == nil || !open || ctx.Err() != nil {
+			return nil
+		}
+		beat = time.Now()
+		if s.write([]byte(": heartbeat\n\n")) != nil {
+			return nil
+		}
+	}
+}
+
+// record sends what t tells and returns whether the stream goes on.
+func (s *stream) record(t *task.Task) bool {
+	if t.OutputBytes > s.output {
+		tail := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
+		text := t.Output
+		if skip := s.output - tail; skip > 0 {
+			text, tail = text[skip:], s.output
+		}
+		if !s.text(tail, text) {
+			return false
+		}
+	}
+	for _, e := range history(t, s.seen) {
+		if s.event(e.Type, strconv.FormatUint(e.ID, 10), e.Data) != nil {
+			return false
+		}
+		s.seen = e.ID
+	}
+	return !t.Status.Terminal()
+}
+
+// chunk sends live output. A gap before it is left for the record to fill.
+func (s *stream) chunk(raw []byte) bool {
+	var c task.OutputChunk
+	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output {
+		return true
+	}
+	if skip := s.output - c.Offset; skip < int64(len(c.Text)) {
+		return s.text(s.output, c.Text[skip:])
+	}
+	return true
+}
+
+func (s *stream) text(offset int64, text string) bool {
+	s.output = offset + int64(len(text))
+	return s.event("output", "", Output{TaskID: s.id, Offset: offset, Text: text}) == nil
+}
+
+// event writes one server-sent event. The data is one line: JSON has no raw
+// line breaks.
+func (s *stream) event(name, id string, data any) error {
+	body, err := task.Marshal(data)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	b.WriteString("event: " + name + "\n")
+	if id != "" {
+		b.WriteString("id: " + id + "\n")
+	}
+	b.WriteString("data: ")
+	b.Write(body)
+	b.WriteString("\n\n")
+	return s.write(b.Bytes())
+}
+
+func (s *stream) write(b []byte) error {
+	// Not every ResponseWriter has deadlines; a server's connection has.
+	_ = s.control.SetWriteDeadline(time.Now().Add(slowReader))
+	if _, err := s.w.Write(b); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}

@@ -1,0 +1,133 @@
+// Package gateway is the HTTP edge of the mesh. It turns requests into queue
+// messages, reads records back, and streams what happens to them.
+//
+// It promises that a 202 is durable, that a refusal happens before anything was
+// accepted and is a problem+json with a code, and that a waiting client costs
+// one core subscription. It runs no agent and decides no outcome.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"agentmesh/shared/store"
+)
+
+// Config of a gateway.
+type Config struct {
+	HTTP     string        `flag:"http" env:"MESH_HTTP" help:"address of the gateway"`
+	Auth     string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off"`
+	Insecure bool          `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
+	MaxBody  int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
+	Drain    time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
+
+	// Durability says what a 202 survives ("sync always", "sync 2m"), for
+	// /readyz; empty: unknown.
+	Durability string
+	// Health is a further check of /readyz: the embedded server's own word.
+	Health func() error
+	// Version is shown in the OpenAPI document.
+	Version string
+}
+
+// Default is the configuration of the design.
+func Default() Config {
+	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, Drain: 30 * time.Second, Version: "dev"}
+}
+
+func (c Config) validate() error {
+	switch {
+	case c.Auth != "off":
+		return fmt.Errorf("auth is %q, allowed is off", c.Auth)
+	case c.MaxBody < 1<<10 || c.MaxBody > 1<<30:
+		return fmt.Errorf("max-body is %d, allowed is 1024 to 1073741824 bytes", c.MaxBody)
+	case c.Drain < 0 || c.Drain > time.Hour:
+		return fmt.Errorf("drain is %v, allowed is 0s to 1h", c.Drain)
+	}
+	host, _, err := net.SplitHostPort(c.HTTP)
+	if err != nil {
+		return fmt.Errorf("http is %q, it must be host:port", c.HTTP)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.Insecure {
+		return fmt.Errorf("http is %q: without authentication the gateway listens on loopback only, since whoever reaches it may run agents; "+
+			"choose 127.0.0.1, or pass --insecure if something in front of it authenticates", c.HTTP)
+	}
+	return nil
+}
+
+// tenant of every request while there is no authentication.
+const tenant = "default"
+
+// Gateway serves the API on one listener.
+type Gateway struct {
+	cfg      Config
+	store    *store.Store
+	log      *slog.Logger
+	listener net.Listener
+	agents   *agents
+	ready    *readiness
+	handler  http.Handler
+	closing  context.Context // done when open waits and streams should end
+	close    context.CancelFunc
+}
+
+// New binds the listener.
+func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configure gateway: %w", err)
+	}
+	g := &Gateway{
+		cfg: cfg, store: st, log: log,
+		agents: newAgents(st, log), ready: newReadiness(cfg, st),
+	}
+	g.closing, g.close = context.WithCancel(context.Background())
+	g.handler = g.routes()
+	var err error
+	if g.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
+		return nil, fmt.Errorf("listen for --http: %w; stop what uses the address or choose another with --http", err)
+	}
+	return g, nil
+}
+
+// Addr is where the gateway listens.
+func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
+
+// Handler is the API without a listener, for tests.
+func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// Run serves until ctx is done, then lets open requests finish within
+// Config.Drain and returns nil. Waits end with their 202, streams are cut: both
+// can be taken up again at another gateway.
+func (g *Gateway) Run(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: g.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}
+	parts, ctx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return g.agents.follow(ctx) })
+	parts.Go(func() error {
+		if err := srv.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve http: %w", err)
+		}
+		return nil
+	})
+	parts.Go(func() error {
+		<-ctx.Done()
+		g.close()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.cfg.Drain)
+		defer cancel()
+		if err := srv.Shutdown(grace); err != nil {
+			g.log.Warn("open requests cut", "after", g.cfg.Drain)
+			return srv.Close()
+		}
+		return nil
+	})
+	return parts.Wait()
+}

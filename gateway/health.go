@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"agentmesh/shared/store"
+)
+
+// Readiness is the answer of /readyz: every check, and whether all passed.
+type Readiness struct {
+	Ready      bool             `json:"ready"`
+	Checks     map[string]Check `json:"checks"`
+	Durability string           `json:"durability,omitempty" doc:"What an accepted task survives."`
+}
+
+// Check is one check of /readyz.
+type Check struct {
+	OK     bool   `json:"ok"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// readiness checks what the gateway needs. Answers are kept for a second, so
+// that probes cost the store little.
+type readiness struct {
+	store  *store.Store
+	cfg    Config
+	writer string
+
+	mu   sync.Mutex
+	last Readiness
+	at   time.Time
+}
+
+const (
+	readyKept    = time.Second
+	readyTimeout = 3 * time.Second
+)
+
+func newReadiness(cfg Config, st *store.Store) *readiness {
+	return &readiness{store: st, cfg: cfg, writer: uuid.NewString()}
+}
+
+func (c *readiness) check(ctx context.Context, agents *agents) Readiness {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.at) < readyKept {
+		return c.last
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
+	defer cancel()
+	r := Readiness{Ready: true, Checks: map[string]Check{}, Durability: c.cfg.Durability}
+	note := func(name string, err error) {
+		check := Check{OK: err == nil}
+		if err != nil {
+			r.Ready, check.Detail = false, err.Error()
+		}
+		r.Checks[name] = check
+	}
+	if !c.store.Conn().IsConnected() {
+		note("nats", errors.New("no connection to NATS"))
+	} else {
+		note("nats", nil)
+		queue, records := c.store.Check(ctx)
+		note("stream", queue)
+		note("kv", records)
+		note("write", c.store.Probe(ctx, c.writer)) // a frozen or full store still answers reads
+	}
+	select {
+	case <-agents.loaded:
+		note("agents", nil)
+	default:
+		note("agents", errors.New("the registry is not read yet"))
+	}
+	if c.cfg.Health != nil {
+		note("server", c.cfg.Health())
+	}
+	c.last, c.at = r, time.Now()
+	return r
+}
+
+// readyz tells whether this gateway can take requests, and if not, why.
+func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
+	if g.closing.Err() != nil {
+		return refuse("shutting_down", "Another gateway takes requests.")
+	}
+	ready := g.ready.check(r.Context(), g.agents)
+	w.Header().Set("Cache-Control", "no-store")
+	if !ready.Ready {
+		return writeJSON(w, http.StatusServiceUnavailable, ready)
+	}
+	return writeJSON(w, http.StatusOK, ready)
+}
+
+// healthz tells that the process runs.
+func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}

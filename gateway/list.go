@@ -1,0 +1,143 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// TaskList is a page of GET /tasks.
+type TaskList struct {
+	Tasks      []Task `json:"tasks"`
+	NextCursor string `json:"next_cursor" doc:"Empty on the last page. A page may be short and still have a next one."`
+}
+
+const maxPage = 200
+
+// listTasks is GET /tasks.
+func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	limit := 50
+	if s := q.Get("limit"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > maxPage {
+			return refuse("bad_query", "limit is %q, allowed is 1 to %d.", clip(s, 32), maxPage)
+		}
+		limit = n
+	}
+	f, err := filterOf(q)
+	if err != nil {
+		return err
+	}
+	from, err := decodeCursor(q.Get("cursor"), f)
+	if err != nil {
+		return err
+	}
+	tasks, next, err := g.store.List(r.Context(), tenant, from, limit, f.match)
+	if err != nil {
+		return err
+	}
+	page := TaskList{Tasks: make([]Task, 0, len(tasks))}
+	for _, t := range tasks {
+		page.Tasks = append(page.Tasks, viewOf(t))
+	}
+	if !next.Done() {
+		page.NextCursor = encodeCursor(next, f)
+		q.Set("cursor", page.NextCursor)
+		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
+	}
+	return writeJSON(w, http.StatusOK, page)
+}
+
+// filter is what a listing asks for.
+type filter struct {
+	statuses  []task.State
+	agent     string
+	parent    string
+	labels    map[string]string
+	canonical string // what a cursor is bound to
+}
+
+func filterOf(q map[string][]string) (filter, error) {
+	f := filter{labels: map[string]string{}}
+	var parts []string
+	for name, values := range q {
+		if len(values) == 0 || values[0] == "" {
+			continue
+		}
+		v := values[0]
+		switch {
+		case name == "status":
+			for s := range strings.SplitSeq(v, ",") {
+				if !task.State(s).Valid() {
+					return f, refuse("bad_query", "status is %q, allowed are %v, several separated by commas.", clip(s, 32), task.States)
+				}
+				f.statuses = append(f.statuses, task.State(s))
+			}
+		case name == "agent":
+			f.agent = v
+		case name == "parent_id":
+			f.parent = v
+		case strings.HasPrefix(name, "label."):
+			f.labels[strings.TrimPrefix(name, "label.")] = v
+		default:
+			continue
+		}
+		parts = append(parts, name+"="+v)
+	}
+	slices.Sort(parts)
+	f.canonical = digest(parts...)
+	return f, nil
+}
+
+func (f filter) match(t *task.Task) bool {
+	if len(f.statuses) > 0 && !slices.Contains(f.statuses, t.Status) || f.agent != "" && t.Agent != f.agent || f.parent != "" && t.ParentID != f.parent {
+		return false
+	}
+	for k, v := range f.labels {
+		if got, ok := t.Labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
+}
+
+// cursor is a listing's position as clients carry it. It is untrusted: it is
+// bound to its filters and only ever compared.
+type cursor struct {
+	Record uint64 `json:"r"`
+	Queue  uint64 `json:"q"`
+	Filter string `json:"f"`
+}
+
+var cursorEncoding = base64.RawURLEncoding
+
+func encodeCursor(p store.Position, f filter) string {
+	b, _ := json.Marshal(cursor{p.Record, p.Queue, f.canonical[:8]})
+	return cursorEncoding.EncodeToString(b)
+}
+
+func decodeCursor(s string, f filter) (store.Position, error) {
+	if s == "" {
+		return store.Start, nil
+	}
+	var c cursor
+	b, err := cursorEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	p := store.Position{Record: c.Record, Queue: c.Queue}
+	if err != nil || p.Done() {
+		return p, refuse("bad_cursor", "The cursor is malformed. Start again without one.")
+	}
+	if c.Filter != f.canonical[:8] {
+		return p, refuse("bad_cursor", "The cursor belongs to a listing with other filters. Start again without one.")
+	}
+	return p, nil
+}

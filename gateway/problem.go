@@ -1,0 +1,142 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// Problem is a refusal on the wire (RFC 9457). Clients switch on Code.
+type Problem struct {
+	Type      string    `json:"type" doc:"Relative URI of the page on this code."`
+	Title     string    `json:"title" doc:"The same for every problem with this code."`
+	Status    int       `json:"status"`
+	Detail    string    `json:"detail,omitempty" doc:"What was wrong with this request and what to do."`
+	Instance  string    `json:"instance,omitempty"`
+	Code      string    `json:"code"`
+	TraceID   string    `json:"trace_id,omitempty"`
+	Retryable bool      `json:"retryable" doc:"The same request may succeed later."`
+	Errors    []Invalid `json:"errors,omitempty"`
+
+	retryAfter int // seconds
+	cause      error
+}
+
+// Invalid is one fault of a request body.
+type Invalid struct {
+	Detail  string `json:"detail"`
+	Pointer string `json:"pointer" doc:"JSON pointer into the request body."`
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+
+// Unwrap returns the internal cause, which never leaves the process.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// problemCode is a row of the catalogue.
+type problemCode struct {
+	status     int
+	title      string
+	retryAfter int // seconds; 0: not retryable
+}
+
+// problems is the one table of codes, statuses and titles.
+var problems = map[string]problemCode{
+	"malformed_json":         {400, "The request body is not acceptable JSON.", 0},
+	"bad_idempotency_key":    {400, "The Idempotency-Key is malformed.", 0},
+	"bad_cursor":             {400, "The cursor is not one of ours.", 0},
+	"bad_query":              {400, "A query parameter is out of its range.", 0},
+	"not_found":              {404, "There is nothing at this path.", 0},
+	"task_not_found":         {404, "There is no such task.", 0},
+	"agent_not_found":        {404, "There is no such agent.", 0},
+	"result_not_ready":       {404, "The task has no result.", 0},
+	"result_expired":         {410, "The result is past its retention.", 0},
+	"method_not_allowed":     {405, "This path does not take this method.", 0},
+	"task_finished":          {409, "The task has finished.", 0},
+	"task_not_retryable":     {409, "Only a failed or canceled task can be retried.", 0},
+	"body_too_large":         {413, "The request body is over the limit.", 0},
+	"unsupported_media_type": {415, "The content type is not supported.", 0},
+	"validation_failed":      {422, "The request has invalid fields.", 0},
+	"input_invalid":          {422, "The input breaks the agent's schema.", 0},
+	"agent_required":         {422, "The request must name an agent.", 0},
+	"idempotency_key_reused": {422, "The Idempotency-Key belongs to another request.", 0},
+	"internal":               {500, "The gateway made a mistake.", 0},
+	"store_unavailable":      {503, "The mesh cannot reach its store.", 1},
+	"store_full":             {503, "The mesh's store is full.", 30},
+	"shutting_down":          {503, "This gateway is shutting down.", 1},
+}
+
+// refuse makes the problem of a code. An unknown code is our mistake.
+func refuse(code, format string, args ...any) *Problem {
+	row, ok := problems[code]
+	if !ok {
+		row, code = problems["internal"], "internal"
+	}
+	return &Problem{
+		Type: "/problems/" + code, Title: row.title, Status: row.status, Code: code, Detail: fmt.Sprintf(format, args...),
+		Retryable: row.retryAfter > 0, retryAfter: row.retryAfter,
+	}
+}
+
+// problemOf is the one place that turns an error into what a client sees.
+func problemOf(err error) *Problem {
+	var p *Problem
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &tooLarge):
+		return refuse("body_too_large", "The body is over %d bytes. Store the input elsewhere and send a reference.", tooLarge.Limit)
+	case errors.Is(err, task.ErrNotFound):
+		return refuse("task_not_found", "No task with this id is known, or it is past its retention of 7 days.")
+	case errors.Is(err, task.ErrFinished):
+		return refuse("task_finished", "A finished task never changes. Retry it as a new task with POST /tasks/{id}/retry.")
+	case errors.Is(err, task.ErrFull):
+		return refuse("store_full", "Nothing was accepted. Try again when there is room.")
+	case errors.Is(err, task.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+		return refuse("store_unavailable", "It is unknown whether the request took effect. Repeat it with the same Idempotency-Key to find out safely.")
+	}
+	return refuse("internal", "The trace id leads to the cause in the logs.")
+}
+
+// writeProblem answers with err's problem and logs what is not the client's
+// fault.
+func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+	if r.Context().Err() != nil {
+		return // nobody is there to read it
+	}
+	p := *problemOf(err)
+	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
+	if p.Status >= 500 {
+		g.log.Warn("request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "trace_id", p.TraceID, "error", err)
+	}
+	h := w.Header()
+	for _, name := range []string{"ETag", "Location", "Preference-Applied", "Content-Length"} {
+		h.Del(name)
+	}
+	h.Set("Content-Type", "application/problem+json")
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
+	}
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
+}
+
+// serveProblem is the page of a code.
+func (g *Gateway) serveProblem(w http.ResponseWriter, r *http.Request) error {
+	code := r.PathValue("code")
+	row, ok := problems[code]
+	if !ok {
+		return refuse("not_found", "There is no problem code %q.", code)
+	}
+	return writeJSON(w, http.StatusOK, map[string]any{
+		"code": code, "status": row.status, "title": row.title, "retryable": row.retryAfter > 0,
+	})
+}

@@ -1,0 +1,205 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dunglas/httpsfv"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"agentmesh/shared/task"
+)
+
+// readJSON reads a JSON body whole: of the right content type, within the
+// limit, well-formed, without duplicate keys. Only then is it looked at.
+func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/json" {
+		return nil, refuse("unsupported_media_type", "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
+	}
+	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, refuse("unsupported_media_type", "The content encoding is %q; send the body as it is.", enc)
+	}
+	var buf bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= g.cfg.MaxBody {
+		buf.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody)); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, err
+		}
+		return nil, refuse("malformed_json", "The body ended early.")
+	}
+	body := buf.Bytes()
+	if err := checkJSON(body); err != nil {
+		return nil, refuse("malformed_json", "%s", err)
+	}
+	return body, nil
+}
+
+// checkJSON refuses what is no single JSON text, or has a key twice in one
+// object, or is not UTF-8. Errors give the place.
+func checkJSON(body []byte) error {
+	d := jsontext.NewDecoder(bytes.NewReader(body))
+	if err := d.SkipValue(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return errors.New("the body is empty")
+		}
+		return errors.New(strings.TrimPrefix(err.Error(), "jsontext: "))
+	}
+	if _, err := d.ReadToken(); err != io.EOF {
+		return errors.New("there is more after the JSON value")
+	}
+	return nil
+}
+
+// decodeObject decodes a JSON object into v. Unknown fields are ignored; a
+// field of the wrong type is refused with its pointer.
+func decodeObject(body []byte, v any) error {
+	if err := json.Unmarshal(body, v); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) && wrong.Field != "" {
+			return invalid(Invalid{"it is a " + wrong.Value + ", it must be a " + jsonType(wrong), "/" + strings.ReplaceAll(wrong.Field, ".", "/")})
+		}
+		return refuse("malformed_json", "The body must be a JSON object.")
+	}
+	return nil
+}
+
+func jsonType(e *json.UnmarshalTypeError) string {
+	switch kind := e.Type.Kind().String(); kind {
+	case "map", "struct":
+		return "object"
+	case "slice":
+		return "array"
+	case "int", "int64":
+		return "whole number"
+	default:
+		return kind
+	}
+}
+
+func invalid(faults ...Invalid) *Problem {
+	p := refuse("validation_failed", "%s: %s.", strings.TrimPrefix(faults[0].Pointer, "/"), faults[0].Detail)
+	if len(faults) > 1 {
+		p.Detail = strconv.Itoa(len(faults)) + " fields are invalid; see errors."
+	}
+	p.Errors = faults
+	return p
+}
+
+// idempotencyKey reads the Idempotency-Key header: a structured-field string,
+// or leniently a bare token. Empty: the client sent none.
+func idempotencyKey(h http.Header) (string, error) {
+	lines := h.Values("Idempotency-Key")
+	if len(lines) == 0 {
+		return "", nil
+	}
+	if len(lines) > 1 {
+		return "", refuse("bad_idempotency_key", "There are %d Idempotency-Key headers; send one.", len(lines))
+	}
+	key := strings.TrimSpace(lines[0])
+	if strings.HasPrefix(key, `"`) {
+		item, err := httpsfv.UnmarshalItem(lines)
+		s, ok := item.Value.(string)
+		if err != nil || !ok {
+			return "", refuse("bad_idempotency_key", "The key starts with a quote but is no structured-field string.")
+		}
+		key = s
+	} else if strings.ContainsFunc(key, func(c rune) bool {
+		return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-", c)
+	}) {
+		return "", refuse("bad_idempotency_key", `A key without quotes may have letters, digits and . _ ~ - only; send it quoted: Idempotency-Key: "...".`)
+	}
+	if key == "" || len(key) > 255 {
+		return "", refuse("bad_idempotency_key", "The key has %d characters; it must have 1 to 255.", len(key))
+	}
+	return key, nil
+}
+
+// maxWait is the longest that a request is held.
+const maxWait = 60 * time.Second
+
+// preferences are those of RFC 7240 that we know. Unknown and malformed ones
+// are ignored, never an error.
+type preferences struct {
+	wait  time.Duration // 0: none
+	async bool
+}
+
+// preferred reads the Prefer headers and ?wait=, which browsers can send.
+func preferred(r *http.Request) preferences {
+	var p preferences
+	for _, line := range r.Header.Values("Prefer") {
+		for pref := range strings.SplitSeq(line, ",") {
+			pref, _, _ = strings.Cut(pref, ";")
+			name, value, _ := strings.Cut(strings.TrimSpace(pref), "=")
+			switch strings.ToLower(strings.TrimSpace(name)) {
+			case "respond-async":
+				p.async = true
+			case "wait":
+				if n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`)); err == nil && n > 0 && p.wait == 0 {
+					p.wait = min(time.Duration(min(n, 3600))*time.Second, maxWait)
+				}
+			}
+		}
+	}
+	if p.wait == 0 {
+		if d, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil && d > 0 {
+			p.wait = min(d, maxWait)
+		}
+	}
+	return p
+}
+
+// applied says in Preference-Applied what was honoured.
+func (p preferences) applied(h http.Header) {
+	var honoured []string
+	if p.async {
+		honoured = append(honoured, "respond-async")
+	}
+	if p.wait > 0 {
+		honoured = append(honoured, "wait="+strconv.Itoa(int(p.wait.Round(time.Second)/time.Second)))
+	}
+	if len(honoured) > 0 {
+		h.Set("Preference-Applied", strings.Join(honoured, ", "))
+	}
+}
+
+// pathID reads the task id of a path. An id that is not ours is not found, and
+// never reaches a subject.
+func pathID(r *http.Request) (string, error) {
+	id := r.PathValue("id")
+	if !task.ValidID(id) {
+		return "", refuse("task_not_found", "%q is not an id of ours.", clip(id, 64))
+	}
+	return id, nil
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	b, err := task.Marshal(v)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	_, _ = w.Write(b)
+	return nil
+}

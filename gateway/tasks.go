@@ -1,0 +1,225 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// getTask is GET /tasks/{id}: the task, or with Prefer: wait=N the task as soon
+// as it has changed (If-None-Match) or finished.
+func (g *Gateway) getTask(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	prefs, known := preferred(r), r.Header.Get("If-None-Match")
+	t, err := g.store.Find(r.Context(), tenant, id)
+	if err != nil {
+		return err
+	}
+	if prefs.wait > 0 && !t.Status.Terminal() && (known == "" || matches(known, etag(t))) {
+		prefs.applied(w.Header())
+		if t, err = g.awaitChange(r.Context(), t, known != "", prefs.wait); err != nil {
+			return err
+		}
+	}
+	h := w.Header()
+	h.Set("Vary", "Prefer")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", etag(t))
+	if known != "" && matches(known, etag(t)) {
+		w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	if !t.Status.Terminal() {
+		h.Set("Retry-After", "1")
+	}
+	return writeJSON(w, http.StatusOK, viewOf(t))
+}
+
+// matches compares entity tags as If-None-Match does (RFC 9110, 13.1.2).
+func matches(header, tag string) bool {
+	for candidate := range strings.SplitSeq(header, ",") {
+		if c := strings.TrimPrefix(strings.TrimSpace(candidate), "W/"); c == tag || c == "*" {
+			return true
+		}
+	}
+	return false
+}
+
+// await waits until a task has finished, at most d. It returns the newest state
+// seen, nil if none, also when the time or the gateway's is over.
+func (g *Gateway) await(ctx context.Context, id string, d time.Duration, watch *store.Watch) (*task.Task, error) {
+	if watch == nil {
+		var err error
+		if watch, err = g.store.Watch(tenant, id, false); err != nil {
+			return nil, err
+		}
+		defer watch.Close()
+		t, err := g.store.Find(ctx, tenant, id)
+		if err != nil || t.Status.Terminal() {
+			return t, err
+		}
+	}
+	return g.follow(ctx, watch, nil, d, func(t *task.Task) bool { return t.Status.Terminal() })
+}
+
+// awaitChange waits until t has changed, or finished, at most d.
+func (g *Gateway) awaitChange(ctx context.Context, t *task.Task, any bool, d time.Duration) (*task.Task, error) {
+	watch, err := g.store.Watch(t.Tenant, t.ID, false)
+	if err != nil {
+		return nil, err
+	}
+	defer watch.Close()
+	now, err := g.store.Find(ctx, t.Tenant, t.ID) // what changed before the subscription
+	if err != nil {
+		return nil, err
+	}
+	if now.Status.Terminal() || any && now.Rev != t.Rev {
+		return now, nil
+	}
+	return g.follow(ctx, watch, now, d, func(t *task.Task) bool { return any || t.Status.Terminal() })
+}
+
+// follow reads a watch until enough says so, and returns the newest state.
+func (g *Gateway) follow(ctx context.Context, watch *store.Watch, t *task.Task, d time.Duration, enough func(*task.Task) bool) (*task.Task, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	defer context.AfterFunc(g.closing, cancel)()
+	var rev uint64
+	if t != nil {
+		rev = t.Rev
+	}
+	err := watch.Updates(ctx, rev, func(u store.Update) bool {
+		t = u.Task
+		return !enough(t)
+	})
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		err = nil // the time is over: what we have is the answer
+	}
+	return t, err
+}
+
+// getResult is GET /tasks/{id}/result: the result itself.
+func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	t, err := g.store.Find(r.Context(), tenant, id)
+	if err != nil {
+		return err
+	}
+	if t.Status != task.Completed {
+		return refuse("result_not_ready", "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(id))
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("ETag", etag(t))
+	if t.Result.Object == "" {
+		h.Set("Content-Length", strconv.Itoa(len(t.Result.Inline)))
+		_, _ = w.Write(t.Result.Inline)
+		return nil
+	}
+	object, err := g.store.OpenObject(r.Context(), t.Result)
+	if errors.Is(err, task.ErrNotFound) {
+		return refuse("result_expired", "The task's record is still there, its result is not.")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = object.Close() }()
+	h.Set("Content-Length", strconv.FormatInt(t.Result.Size, 10))
+	if _, err := io.Copy(w, object); err != nil {
+		// The headers are out: a broken connection tells the client that it is not whole.
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+// cancelTask is POST /tasks/{id}/cancel. Exactly one of cancel and the worker
+// wins the compare-and-set.
+func (g *Gateway) cancelTask(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	t, err := g.cancel(context.WithoutCancel(r.Context()), id)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("ETag", etag(t))
+	return writeJSON(w, http.StatusOK, viewOf(t))
+}
+
+func (g *Gateway) cancel(ctx context.Context, id string) (*task.Task, error) {
+	for {
+		t, err := g.store.Find(ctx, tenant, id)
+		if err != nil {
+			return nil, err
+		}
+		if t.Status == task.Canceled {
+			return t, nil // a repeat
+		}
+		if t.Status.Terminal() {
+			return nil, task.ErrFinished
+		}
+		waited := t.Status == task.Pending
+		t.Error = nil
+		if err := t.To(task.Canceled, time.Now()); err != nil {
+			return nil, err
+		}
+		err = g.store.Save(ctx, t)
+		if errors.Is(err, task.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Both are courtesies; a worker that misses them reads the record.
+		if err := g.store.SignalCancel(id); err != nil {
+			g.log.Debug("cancel not signaled", "task", id, "error", err)
+		}
+		if waited {
+			if err := g.store.Withdraw(ctx, t); err != nil {
+				g.log.Debug("canceled task not withdrawn", "task", id, "error", err)
+			}
+		}
+		return t, nil
+	}
+}
+
+// retryTask is POST /tasks/{id}/retry: a new task from a failed or canceled one.
+func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	key, err := newKey(r, nil)
+	if err != nil {
+		return err
+	}
+	old, err := g.store.Find(r.Context(), tenant, id)
+	if err != nil {
+		return err
+	}
+	if old.Status != task.Failed && old.Status != task.Canceled {
+		return refuse("task_not_retryable", "The task is %s.", old.Status)
+	}
+	t := &task.Task{
+		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: tenant, Kind: task.KindTask, Agent: old.Agent, Status: task.Pending,
+		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
+		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID, ParentID: old.ParentID,
+	}
+	return g.accept(w, r, t, nil, key)
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// Task is a task as clients see it.
+type Task struct {
+	TaskID      string            `json:"task_id"`
+	Status      task.State        `json:"status" enum:"pending,processing,input_required,completed,failed,canceled"`
+	Done        bool              `json:"done" doc:"The status is final."`
+	Kind        task.Kind         `json:"kind,omitempty"`
+	Agent       string            `json:"agent,omitempty"`
+	Attempt     int               `json:"attempt" doc:"Attempts begun, from 1; 0 before the first."`
+	MaxAttempts int               `json:"max_attempts,omitempty"`
+	Progress    string            `json:"progress,omitempty" example:"70%"`
+	Percent     *int              `json:"progress_percent,omitempty" minimum:"0" maximum:"100"`
+	Message     string            `json:"message,omitempty"`
+	Result      json.RawMessage   `json:"result,omitempty" doc:"The result, when it is at most 256 KiB."`
+	ResultURL   string            `json:"result_url,omitempty" doc:"Where a larger result is."`
+	Error       *task.Error       `json:"error,omitempty"`
+	Milestones  []Milestone       `json:"milestones,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Metadata    json.RawMessage   `json:"metadata,omitempty"`
+	CreatedAt   *time.Time        `json:"created_at,omitempty"`
+	UpdatedAt   *time.Time        `json:"updated_at,omitempty"`
+	StartedAt   *time.Time        `json:"started_at,omitempty"`
+	FinishedAt  *time.Time        `json:"finished_at,omitempty"`
+	StoppedAt   *time.Time        `json:"stopped_at,omitempty" doc:"Of a canceled task: when the agent was seen to end."`
+	NotBefore   *time.Time        `json:"not_before,omitempty" doc:"When a delayed task or a retry may run."`
+	Deadline    *time.Time        `json:"deadline,omitempty"`
+	At          *time.Time        `json:"at,omitempty" doc:"In events: when it happened."`
+	RetriedFrom string            `json:"retried_from,omitempty"`
+	ParentID    string            `json:"parent_id,omitempty"`
+	StatusURL   string            `json:"status_url,omitempty"`
+	TraceID     string            `json:"trace_id,omitempty"`
+}
+
+// Milestone is a named step of a task as clients see it.
+type Milestone struct {
+	TaskID  string          `json:"task_id,omitempty"`
+	N       int             `json:"n"`
+	Name    string          `json:"name"`
+	Message string          `json:"message,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	At      time.Time       `json:"at"`
+	Attempt int             `json:"attempt"`
+}
+
+func viewOf(t *task.Task) Task {
+	v := Task{
+		TaskID: t.ID, Status: t.Status, Done: t.Status.Terminal(), Kind: t.Kind, Agent: t.Agent,
+		Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Percent: t.Percent, Message: t.Message,
+		Result: t.Result.Inline, Error: t.Error, Labels: t.Labels, Metadata: t.Metadata,
+		CreatedAt: at(t.CreatedAt), UpdatedAt: at(t.UpdatedAt), StartedAt: at(t.StartedAt), FinishedAt: at(t.FinishedAt),
+		StoppedAt: at(t.StoppedAt), NotBefore: at(t.NotBefore), Deadline: at(t.Deadline),
+		RetriedFrom: t.RetriedFrom, ParentID: t.ParentID, StatusURL: statusURL(t.ID), TraceID: telemetry.TraceIDOf(t.TraceParent),
+	}
+	if v.UpdatedAt == nil {
+		v.UpdatedAt = v.CreatedAt
+	}
+	if t.Percent != nil {
+		v.Progress = strconv.Itoa(*t.Percent) + "%"
+	}
+	if t.Result.Object != "" {
+		v.ResultURL = statusURL(t.ID) + "/result"
+	}
+	for _, m := range t.Milestones {
+		v.Milestones = append(v.Milestones, milestoneOf(m))
+	}
+	return v
+}
+
+func milestoneOf(m task.Milestone) Milestone {
+	return Milestone{N: m.N, Name: m.Name, Message: m.Message, Data: m.Data, At: m.At, Attempt: m.Attempt}
+}
+
+func at(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func statusURL(id string) string { return "/tasks/" + id }
+
+// etag is the strong validator of a record's version; "0" while there is none.
+func etag(t *task.Task) string { return `"` + strconv.FormatUint(t.Rev, 10) + `"` }

@@ -1,0 +1,71 @@
+// Package natstest gives tests the real JetStream: a nats-server in process,
+// without a port, in milliseconds, on the real clock or inside a
+// testing/synctest bubble. It is imported by tests only, and promises that
+// nothing of it is left when the test ends.
+package natstest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats-server/v2/server/ats"
+	"github.com/nats-io/nats.go"
+)
+
+// The server's access-time ticker selects on a package-level channel. Inside a
+// bubble that would keep the fake clock from advancing, so it starts here.
+func init() { ats.Register() }
+
+// Server is an embedded server and the folder of its data.
+type Server struct {
+	*server.Server
+	Dir string
+}
+
+// Start runs a server for the length of the test.
+func Start(tb testing.TB) *Server {
+	tb.Helper()
+	return StartIn(tb, tb.TempDir())
+}
+
+// StartIn runs a server on the data in dir for the length of the test, or until
+// Stop: a second StartIn on the same folder is a restart.
+func StartIn(tb testing.TB, dir string) *Server {
+	tb.Helper()
+	return StartWith(tb, server.Options{StoreDir: dir})
+}
+
+// StartWith runs a server with opts and what a test needs besides.
+func StartWith(tb testing.TB, opts server.Options) *Server {
+	tb.Helper()
+	opts.JetStream, opts.DontListen, opts.NoLog, opts.NoSigs = true, true, true, true
+	srv, err := server.NewServer(&opts)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	srv.Start()
+	s := &Server{Server: srv, Dir: opts.StoreDir}
+	tb.Cleanup(s.Stop)
+	if !srv.ReadyForConnections(10 * time.Second) {
+		tb.Fatal("nats server not ready")
+	}
+	return s
+}
+
+// Stop ends the server and waits until its data folder is free.
+func (s *Server) Stop() {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// Connect opens a connection through a pipe, closed when the test ends.
+func (s *Server) Connect(tb testing.TB, opts ...nats.Option) *nats.Conn {
+	tb.Helper()
+	nc, err := nats.Connect("", append([]nats.Option{nats.InProcessServer(s.Server)}, opts...)...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(nc.Close)
+	return nc
+}

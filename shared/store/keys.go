@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/topology"
+)
+
+// Key is what the mesh remembers of a request with an Idempotency-Key: which
+// request it was and the answer it has. The answer is decided before the task
+// is queued, so whoever repeats the request can finish it.
+type Key struct {
+	Fingerprint string          `json:"fp"`
+	TaskID      string          `json:"task_id"`
+	Answer      json.RawMessage `json:"answer"` // body of the 202
+}
+
+// ClaimKey stores k under hash if that is free, and returns what is stored
+// there and whether it is k that was.
+func (s *Store) ClaimKey(ctx context.Context, tenant, hash string, k Key) (stored Key, ours bool, err error) {
+	data, err := json.Marshal(k)
+	if err != nil {
+		return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
+	}
+	// An entry may expire between the two steps: then the key is free again.
+	for range 3 {
+		_, err = s.keys.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
+		if err == nil {
+			return k, true, nil
+		}
+		if !errors.Is(err, jetstream.ErrKeyExists) {
+			return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(err))
+		}
+		stored, ok, err := s.LookupKey(ctx, tenant, hash)
+		if err != nil || ok {
+			return stored, ok && stored.TaskID == k.TaskID, err
+		}
+	}
+	return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(err))
+}
+
+// LookupKey reads what is stored under hash, if anything.
+func (s *Store) LookupKey(ctx context.Context, tenant, hash string) (k Key, ok bool, err error) {
+	e, err := s.keys.Get(ctx, topology.IdempotencyKey(tenant, hash))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return Key{}, false, nil
+	}
+	if err != nil {
+		return Key{}, false, fmt.Errorf("look idempotency key up: %w", classify(err))
+	}
+	if err := json.Unmarshal(e.Value(), &k); err != nil {
+		return Key{}, false, fmt.Errorf("decode idempotency key: %w", err)
+	}
+	return k, true, nil
+}

@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Headers of a scheduled message, as the server defines them (ADR-51). The
+// client's helper writes the time in whole seconds and so fires early.
+const (
+	headerSchedule       = "Nats-Schedule"
+	headerScheduleTarget = "Nats-Schedule-Target"
+)
+
+// Enqueue publishes the whole task as its queue message: to the ready subject,
+// or as a schedule when t.NotBefore lies ahead. This one write accepts a task
+// and, with the next attempt in t.Attempt, retries it. hdr carries the trace
+// context and may be nil.
+//
+// A repeat of the same attempt within the dedupe window is stored once and
+// reported as duplicate. The error is task.ErrUnavailable when the outcome is
+// unknown, and task.ErrFull when nothing was stored.
+func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
+	data, err := t.Encode()
+	if err != nil {
+		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
+	}
+	ready := topology.TaskReady(t.Tenant, t.Agent, t.ID)
+	msg := &nats.Msg{Subject: ready, Data: data, Header: hdr}
+	if msg.Header == nil {
+		msg.Header = nats.Header{}
+	}
+	if time.Until(t.NotBefore) > 0 {
+		msg.Subject = topology.TaskLater(t.ID)
+		msg.Header.Set(headerSchedule, "@at "+t.NotBefore.UTC().Format(time.RFC3339Nano))
+		msg.Header.Set(headerScheduleTarget, ready)
+	}
+	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(messageID(t)))
+	if err != nil {
+		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
+	}
+	t.QueueSeq = ack.Sequence
+	return ack.Duplicate, nil
+}
+
+// messageID is the task id for the message that accepts it, so that a repeated
+// accept is stored once, and tells the attempts apart after that.
+func messageID(t *task.Task) string {
+	if t.Attempt == 0 {
+		return t.ID
+	}
+	return t.ID + "-" + strconv.Itoa(t.Attempt)
+}
+
+// Withdraw takes the queue messages of a task that was canceled before it ran
+// out of the queue. It is a courtesy to the workers: a message that stays is
+// acked by the first worker that meets it, since the record is terminal.
+func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
+		if err := s.tasks.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return fmt.Errorf("withdraw task %s: %w", t.ID, classify(err))
+		}
+	}
+	return nil
+}
+
+// SignalCancel tells whichever worker runs the task to end it. It is sent at
+// most once; a worker that misses it reads the record with its next heartbeat.
+func (s *Store) SignalCancel(id string) error {
+	return s.nc.Publish(topology.Cancel(id), nil)
+}
+
+// OnCancel calls f with the id of each task that is canceled anywhere.
+func (s *Store) OnCancel(f func(id string)) (*nats.Subscription, error) {
+	return s.nc.Subscribe(topology.CancelAny, func(m *nats.Msg) { f(topology.CancelID(m.Subject)) })
+}
+
+// PublishOutput sends live output text to whoever listens now.
+func (s *Store) PublishOutput(tenant, id string, chunk []byte) error {
+	return s.nc.Publish(topology.TaskOutput(tenant, id), chunk)
+}
+
+// AgentConsumer creates or updates the durable consumer of an agent's tasks.
+func (s *Store) AgentConsumer(ctx context.Context, agent string, maxInFlight int, ackWait time.Duration) error {
+	want := topology.AgentConsumer(agent, maxInFlight, ackWait, s.replicas)
+	got, err := s.tasks.Consumer(ctx, want.Durable)
+	if err == nil {
+		// An equal config is left alone: updates race with other workers.
+		if c := got.CachedInfo().Config; c.MaxAckPending == want.MaxAckPending && c.AckWait == want.AckWait {
+			return nil
+		}
+	}
+	if _, err := s.tasks.CreateOrUpdateConsumer(ctx, want); err != nil {
+		return fmt.Errorf("create consumer of agent %s: %w", agent, classify(err))
+	}
+	return nil
+}
+
+// PullSubject is where to ask for an agent's tasks.
+func PullSubject(agent string) string {
+	return topology.PullSubject(topology.Tasks, topology.AgentDurable(agent))
+}
+
+// QueuedTask decodes a message of an agent's consumer and says how often it was
+// delivered, this delivery included. Its QueueSeq is set.
+func QueuedTask(msg *nats.Msg) (t *task.Task, deliveries int, err error) {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return nil, 0, fmt.Errorf("read delivery: %w", err)
+	}
+	t, err = decodeQueued(msg.Data, meta.Sequence.Stream)
+	if err == nil && msg.Subject != topology.TaskReady(t.Tenant, t.Agent, t.ID) {
+		return nil, 0, fmt.Errorf("queue message %d on %s is for another subject: %w", meta.Sequence.Stream, msg.Subject, task.ErrBadRecord)
+	}
+	return t, int(meta.NumDelivered), err
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Get reads a task's record from its leader. It returns task.ErrNotFound when
+// no worker or cancel has written one yet: see Find.
+func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(tenant, id))
+	if err != nil {
+		return nil, fmt.Errorf("read task %s: %w", id, missing(err))
+	}
+	return decodeRecord(msg.Data, msg.Sequence)
+}
+
+// Save writes t's record if its revision is still t.Rev (0: if there is none)
+// and sets t.Rev to the new one. It returns task.ErrConflict when another
+// writer came first, and task.ErrUnavailable when the outcome stayed unknown;
+// t.Rev is unchanged then.
+func (s *Store) Save(ctx context.Context, t *task.Task) error {
+	t.Replaces = t.Rev
+	data, err := t.Encode()
+	if err != nil {
+		return fmt.Errorf("record task %s: %w", t.ID, err)
+	}
+	msg := &nats.Msg{Subject: topology.TaskRecord(t.Tenant, t.ID), Data: data}
+	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(t.Rev))
+	switch {
+	case err == nil:
+		t.Rev = ack.Sequence
+		return nil
+	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
+		// Either may hide our own write, whose acknowledgement was lost on the
+		// way. The bytes tell: they name the worker, the attempt and the time.
+		if rev, ok := s.wrote(ctx, t, data); ok {
+			t.Rev = rev
+			return nil
+		}
+	}
+	return fmt.Errorf("record task %s: %w", t.ID, err)
+}
+
+func (s *Store) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(t.Tenant, t.ID))
+	if err != nil || msg.Sequence <= t.Rev || !bytes.Equal(msg.Data, data) {
+		return 0, false
+	}
+	return msg.Sequence, true
+}
+
+// Find reads a task wherever it is: its record, or the queue message that is
+// the truth until there is one. A task found in the queue has Rev 0 and a
+// QueueSeq. It returns task.ErrNotFound when it is nowhere, and also when it is
+// another tenant's.
+func (s *Store) Find(ctx context.Context, tenant, id string) (*task.Task, error) {
+	// The order is the way of a task, so that one that moves on while we look
+	// is met at its next place.
+	t, err := s.Get(ctx, tenant, id)
+	for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
+		if !errors.Is(err, task.ErrNotFound) {
+			return t, err
+		}
+		t, err = s.queued(ctx, tenant, id, subject)
+	}
+	if errors.Is(err, task.ErrNotFound) {
+		return s.Get(ctx, tenant, id)
+	}
+	return t, err
+}
+
+func (s *Store) queued(ctx context.Context, tenant, id, subject string) (*task.Task, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.tasks.GetLastMsgForSubject(ctx, subject)
+	if err != nil {
+		return nil, fmt.Errorf("look task %s up in the queue: %w", id, missing(err))
+	}
+	t, err := decodeQueued(msg.Data, msg.Sequence)
+	if err == nil && t.Tenant != tenant {
+		return nil, fmt.Errorf("look task %s up in the queue: %w", id, task.ErrNotFound)
+	}
+	return t, err
+}
+
+func missing(err error) error {
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return task.ErrNotFound
+	}
+	return classify(err)
+}
+
+func decodeRecord(data []byte, rev uint64) (*task.Task, error) {
+	t, err := task.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decode record at revision %d: %w", rev, err)
+	}
+	t.Rev = rev
+	return t, nil
+}
+
+func decodeQueued(data []byte, seq uint64) (*task.Task, error) {
+	t, err := task.Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("decode queue message %d: %w", seq, err)
+	}
+	t.QueueSeq = seq
+	return t, nil
+}

@@ -1,0 +1,145 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+)
+
+// Definition is an agent's registered definition and the revision it has.
+type Definition struct {
+	task.Definition
+	Rev uint64
+}
+
+// Presence is a worker process that is alive: it writes this every
+// topology.PresenceEvery, and the bucket forgets it after topology.PresenceTTL.
+type Presence struct {
+	WorkerID  string          `json:"worker_id"`
+	Host      string          `json:"host,omitempty"`
+	StartedAt time.Time       `json:"started_at"`
+	Agents    []AgentPresence `json:"agents"`
+}
+
+// AgentPresence is one agent that a worker serves.
+type AgentPresence struct {
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	Slots   int    `json:"slots"`
+	Busy    int    `json:"busy"` // slots taken when this was written
+}
+
+// RegisterAgent stores a definition, unless it is stored already.
+func (s *Store) RegisterAgent(ctx context.Context, d task.Definition) error {
+	data, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("register agent %s: %w", d.Name, err)
+	}
+	if e, err := s.agents.Get(ctx, d.Name); err == nil && bytes.Equal(e.Value(), data) {
+		return nil
+	}
+	if _, err := s.agents.Put(ctx, d.Name, data); err != nil {
+		return fmt.Errorf("register agent %s: %w", d.Name, classify(err))
+	}
+	return nil
+}
+
+// Agent reads one definition; task.ErrNotFound when nobody ever registered it.
+func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
+	e, err := s.agents.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return Definition{}, fmt.Errorf("agent %s: %w", name, task.ErrNotFound)
+	}
+	if err != nil {
+		return Definition{}, fmt.Errorf("read agent %s: %w", name, classify(err))
+	}
+	return decodeDefinition(e)
+}
+
+// WatchAgents calls f with every definition and then with each change, until
+// ctx ends. ready is called once, after the last of those that exist now.
+func (s *Store) WatchAgents(ctx context.Context, f func(Definition), ready func()) error {
+	w, err := s.agents.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return fmt.Errorf("watch agents: %w", classify(err))
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, open := <-w.Updates():
+			if !open {
+				return nil
+			}
+			if e == nil {
+				ready()
+				continue
+			}
+			if d, err := decodeDefinition(e); err == nil {
+				f(d)
+			}
+		}
+	}
+}
+
+func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {
+	d := Definition{Rev: e.Revision()}
+	if err := json.Unmarshal(e.Value(), &d.Definition); err != nil {
+		return Definition{}, fmt.Errorf("decode agent %s: %w", e.Key(), err)
+	}
+	return d, nil
+}
+
+// Announce writes a worker's presence.
+func (s *Store) Announce(ctx context.Context, p Presence) error {
+	data, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("announce worker %s: %w", p.WorkerID, err)
+	}
+	if _, err := s.workers.Put(ctx, p.WorkerID, data); err != nil {
+		return fmt.Errorf("announce worker %s: %w", p.WorkerID, classify(err))
+	}
+	return nil
+}
+
+// Leave removes a worker's presence.
+func (s *Store) Leave(ctx context.Context, workerID string) error {
+	return classify(s.workers.Delete(ctx, workerID))
+}
+
+// Workers lists the worker processes that are alive, oldest first.
+func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
+	w, err := s.workers.WatchAll(ctx, jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, fmt.Errorf("list workers: %w", classify(err))
+	}
+	defer func() { _ = w.Stop() }()
+	var all []Presence
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list workers: %w", classify(ctx.Err()))
+		case e := <-w.Updates():
+			if e == nil {
+				slices.SortFunc(all, func(a, b Presence) int {
+					return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.WorkerID, b.WorkerID))
+				})
+				return all, nil
+			}
+			var p Presence
+			if json.Unmarshal(e.Value(), &p) == nil {
+				all = append(all, p)
+			}
+		}
+	}
+}

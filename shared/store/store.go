@@ -1,0 +1,134 @@
+// Package store keeps tasks, idempotency records, agents and artifacts in
+// JetStream. It promises that every write of a task's record is a
+// compare-and-set, that an unknown outcome is resolved or reported as
+// task.ErrUnavailable, and that a reader of the record's stream misses no
+// change. It does not know HTTP, and it runs no agent.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Options of Open.
+type Options struct {
+	Replicas int // of every stream and consumer; 1 on the embedded server, 3 on a cluster
+}
+
+// Store is the mesh's state in one JetStream account. It is safe for
+// concurrent use; it does not own its connection.
+type Store struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	replicas int
+
+	tasks     jetstream.Stream // the queue
+	records   jetstream.Stream // behind the tasks bucket
+	keys      jetstream.KeyValue
+	agents    jetstream.KeyValue
+	workers   jetstream.KeyValue
+	artifacts jetstream.ObjectStore
+}
+
+// requestTimeout bounds one request to JetStream. A publish that takes longer
+// is an unknown outcome.
+const requestTimeout = 5 * time.Second
+
+// Open makes sure that every stream exists and returns the store. The error is
+// task.ErrUnavailable when JetStream does not answer.
+func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{nc: nc, js: js, replicas: max(o.Replicas, 1)}
+	if err := topology.Ensure(ctx, js, s.replicas); err != nil {
+		return nil, fmt.Errorf("open store: %w", classify(err))
+	}
+	open := func(err error, what string) error {
+		if err != nil {
+			return fmt.Errorf("open %s: %w", what, classify(err))
+		}
+		return nil
+	}
+	var errs [6]error
+	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
+	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
+	s.keys, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
+	s.agents, errs[3] = js.KeyValue(ctx, topology.AgentsBucket)
+	s.workers, errs[4] = js.KeyValue(ctx, topology.WorkersBucket)
+	s.artifacts, errs[5] = js.ObjectStore(ctx, topology.Artifacts)
+	return s, open(errors.Join(errs[:]...), "store")
+}
+
+// Conn is the connection of the store, for core subscriptions.
+func (s *Store) Conn() *nats.Conn { return s.nc }
+
+// Probe writes and so tells whether the store takes writes: a store that is
+// frozen by a disk error or full still answers reads.
+func (s *Store) Probe(ctx context.Context, who string) error {
+	_, err := s.keys.Put(ctx, topology.IdempotencyKey("_probe", who), nil)
+	return classify(err)
+}
+
+// Check asks for the state of the two streams that a task lives in.
+func (s *Store) Check(ctx context.Context) (queue, records error) {
+	_, queue = s.tasks.Info(ctx)
+	_, records = s.records.Info(ctx)
+	return classify(queue), classify(records)
+}
+
+// publish stores one message and resolves what JetStream answered into our
+// sentinels.
+func (s *Store) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	ack, err := s.js.PublishMsg(ctx, msg, opts...)
+	return ack, classify(err)
+}
+
+// classify turns what the client library returns into the errors of package
+// task: ErrConflict, ErrFull, ErrUnavailable. Other errors pass as they are.
+func classify(err error) error {
+	if err == nil {
+		return nil
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch {
+		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
+			api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
+			return fmt.Errorf("%w (%w)", task.ErrConflict, err)
+		case api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum "):
+			return fmt.Errorf("%w (%w)", task.ErrFull, err)
+		case api.Code >= 500, api.ErrorCode == codeDuplicateInFlight:
+			return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
+		}
+		return err
+	}
+	for _, away := range []error{
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed,
+		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrConnectionDraining,
+		jetstream.ErrNoStreamResponse, nats.ErrJetStreamNotEnabled, nats.ErrStaleConnection,
+	} {
+		if errors.Is(err, away) {
+			return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
+		}
+	}
+	return err
+}
+
+// Error codes of the server that the client library does not name.
+const (
+	codeStoreFailed       jetstream.ErrorCode = 10077
+	codeDuplicateInFlight jetstream.ErrorCode = 10158
+)

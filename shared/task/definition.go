@@ -1,0 +1,106 @@
+package task
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Definition is what the mesh knows of an agent. It is kept in the registry,
+// where it outlives the workers.
+type Definition struct {
+	Name        string          `json:"name"` // [a-z0-9-]{1,40}
+	Description string          `json:"description,omitempty"`
+	Version     string          `json:"version,omitempty"`
+	Greeting    string          `json:"greeting,omitempty"`
+	Concurrency int             `json:"concurrency,omitempty"`   // slots per worker process; default 8
+	MaxInFlight int             `json:"max_in_flight,omitempty"` // in the whole mesh; default 1000
+	Timeout     Duration        `json:"timeout,omitzero"`        // of one attempt; default 5m
+	Retry       Retry           `json:"retry,omitzero"`
+	InputSchema json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
+	Default     bool            `json:"default,omitempty"`      // serves tasks that name no agent
+}
+
+// Retry is the policy of an agent's attempts. Attempt n+1 starts at a random
+// time within [0, min(MaxBackoff, Backoff * 2^(n-1))] after attempt n failed
+// (full jitter).
+type Retry struct {
+	MaxAttempts int      `json:"max_attempts,omitempty"` // default 3
+	Backoff     Duration `json:"backoff,omitzero"`       // default 1s
+	MaxBackoff  Duration `json:"max_backoff,omitzero"`   // default 1m
+}
+
+// Limits of a definition. A task must end within its record's retention.
+const (
+	MaxTimeout  = 24 * time.Hour
+	MaxAttempts = 100
+)
+
+// WithDefaults fills what the definition leaves open.
+func (d Definition) WithDefaults() Definition {
+	def := func(v *int, to int) {
+		if *v == 0 {
+			*v = to
+		}
+	}
+	dur := func(v *Duration, to time.Duration) {
+		if *v == 0 {
+			*v = Duration(to)
+		}
+	}
+	def(&d.Concurrency, 8)
+	def(&d.MaxInFlight, 1000)
+	def(&d.Retry.MaxAttempts, 3)
+	dur(&d.Timeout, 5*time.Minute)
+	dur(&d.Retry.Backoff, time.Second)
+	dur(&d.Retry.MaxBackoff, time.Minute)
+	return d
+}
+
+// Validate names the first field that is out of its range.
+func (d Definition) Validate() error {
+	if !ValidAgent(d.Name) {
+		return fmt.Errorf("agent %q: name must match [a-z0-9-]{1,40}", d.Name)
+	}
+	for _, f := range []struct {
+		name      string
+		v, lo, hi int64
+		show      func(int64) string
+	}{
+		{"concurrency", int64(d.Concurrency), 1, 10_000, count},
+		{"max_in_flight", int64(d.MaxInFlight), 1, 100_000, count},
+		{"retry.max_attempts", int64(d.Retry.MaxAttempts), 1, MaxAttempts, count},
+		{"timeout", int64(d.Timeout), int64(time.Millisecond), int64(MaxTimeout), duration},
+		{"retry.backoff", int64(d.Retry.Backoff), 1, int64(time.Hour), duration},
+		{"retry.max_backoff", int64(d.Retry.MaxBackoff), int64(d.Retry.Backoff), int64(24 * time.Hour), duration},
+	} {
+		if f.v < f.lo || f.v > f.hi {
+			return fmt.Errorf("agent %s: %s is %s, allowed is %s to %s", d.Name, f.name, f.show(f.v), f.show(f.lo), f.show(f.hi))
+		}
+	}
+	if len(d.InputSchema) > 0 && !json.Valid(d.InputSchema) {
+		return fmt.Errorf("agent %s: input_schema is not JSON", d.Name)
+	}
+	return nil
+}
+
+func count(n int64) string    { return fmt.Sprint(n) }
+func duration(n int64) string { return time.Duration(n).String() }
+
+// Delay is how long to wait after attempt n (from 1) failed, with full jitter.
+func (r Retry) Delay(n int) time.Duration {
+	return time.Duration(rand.Int64N(int64(r.Ceiling(n)) + 1))
+}
+
+// Ceiling is the longest Delay after attempt n.
+func (r Retry) Ceiling(n int) time.Duration {
+	d := time.Duration(r.Backoff)
+	for range n - 1 {
+		if d >= time.Duration(r.MaxBackoff)/2 {
+			return time.Duration(r.MaxBackoff)
+		}
+		d *= 2
+	}
+	return min(d, time.Duration(r.MaxBackoff))
+}

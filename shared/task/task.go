@@ -1,0 +1,215 @@
+// Package task holds the one noun of the mesh: a task is one run of one agent
+// on one input. It defines the record, its states and which state may follow
+// which, the errors that every other package asks for with errors.Is, and the
+// events that a change of the record is read as.
+//
+// It promises that a terminal task never changes its outcome and that no
+// transition outside the state table is possible through [Task.To]. It knows
+// nothing of JetStream, HTTP or agents, and imports only the standard library.
+package task
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Kind says which of the three calls made a task.
+type Kind string
+
+// The kinds of tasks. Only the wire names differ; record, states and worker
+// path are the same.
+const (
+	KindTask   Kind = "task"
+	KindAction Kind = "action"
+	KindTurn   Kind = "turn"
+)
+
+// Task is the record of one run of one agent. The same JSON travels in the
+// queue message (as accepted or as retried) and, once a worker or a cancel has
+// written it, in the tasks bucket. Times are UTC with millisecond precision.
+type Task struct {
+	ID          string            `json:"task_id"`
+	Tenant      string            `json:"tenant"`
+	Kind        Kind              `json:"kind"`
+	Agent       string            `json:"agent"`
+	Status      State             `json:"status"`
+	Instruction string            `json:"instruction,omitempty"`
+	Input       Value             `json:"input,omitzero"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Metadata    json.RawMessage   `json:"metadata,omitempty"`
+
+	// Attempt counts the attempts begun, from 1. In a pending task it is the
+	// number of the last attempt, 0 before the first.
+	Attempt     int      `json:"attempt,omitempty"`
+	MaxAttempts int      `json:"max_attempts,omitempty"` // 0: the agent's policy
+	Timeout     Duration `json:"timeout,omitzero"`       // of one attempt; 0: the agent's
+
+	CreatedAt  time.Time `json:"created_at"`
+	UpdatedAt  time.Time `json:"updated_at,omitzero"`
+	StartedAt  time.Time `json:"started_at,omitzero"`  // of the first attempt
+	FinishedAt time.Time `json:"finished_at,omitzero"` // when the outcome was decided
+	StoppedAt  time.Time `json:"stopped_at,omitzero"`  // canceled: when the agent was seen to end
+	NotBefore  time.Time `json:"not_before,omitzero"`  // pending: when it may run
+	Deadline   time.Time `json:"deadline,omitzero"`    // past it the task fails
+
+	Percent     *int        `json:"progress_percent,omitempty"` // 0..100
+	Message     string      `json:"message,omitempty"`
+	Milestones  []Milestone `json:"milestones,omitempty"`
+	Output      string      `json:"output,omitempty"`       // the newest part of the output text
+	OutputBytes int64       `json:"output_bytes,omitempty"` // all output text so far
+
+	Result Value  `json:"result,omitzero"`
+	Error  *Error `json:"error,omitempty"` // of the outcome, or of the last attempt while pending
+
+	// Lease names the attempt that may write. It stays on a finished record to
+	// say who finished it.
+	Lease *Lease `json:"lease,omitempty"`
+
+	// Transitions are the changes of status in order, the accepted one left
+	// out: the part of the history that must survive any number of progress
+	// writes. The newest MaxTransitions are kept.
+	Transitions []Transition `json:"transitions,omitempty"`
+
+	// Replaces is the revision that this version of the record replaced, 0 for
+	// the first. The store sets it.
+	Replaces uint64 `json:"replaces,omitempty"`
+
+	TraceParent string `json:"traceparent,omitempty"` // W3C, of the accepting span
+	TraceState  string `json:"tracestate,omitempty"`
+	RetriedFrom string `json:"retried_from,omitempty"`
+	ParentID    string `json:"parent_id,omitempty"`
+
+	// Rev is the bucket revision this copy was read or written at, 0 when
+	// there is no record. QueueSeq is the stream sequence of the queue message
+	// this copy was read from, 0 otherwise. Neither is stored.
+	Rev      uint64 `json:"-"`
+	QueueSeq uint64 `json:"-"`
+}
+
+// Value is a JSON value that is either inline or, above the inline limit, an
+// object in the artifact store. The zero Value is "none".
+type Value struct {
+	Inline json.RawMessage `json:"inline,omitempty"`
+	Object string          `json:"object,omitempty"` // name in the object store
+	Size   int64           `json:"size,omitempty"`   // bytes, of an object
+}
+
+// IsZero reports whether there is no value.
+func (v Value) IsZero() bool { return v.Inline == nil && v.Object == "" }
+
+// Milestone is a named step that an agent reported.
+type Milestone struct {
+	N       int             `json:"n"` // from 1, in order
+	Name    string          `json:"name"`
+	Message string          `json:"message,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	At      time.Time       `json:"at"`
+	Attempt int             `json:"attempt"`
+	After   uint64          `json:"after"` // see Transition.After
+}
+
+// Error is what a client may know of a failed attempt. Code is from the closed
+// list of problem codes or chosen by the agent; Message never carries an
+// internal cause.
+type Error struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Attempt   int    `json:"attempt"`
+	Retryable bool   `json:"retryable"`
+}
+
+// Lease names who works on a task, and under which queue message.
+type Lease struct {
+	Worker string `json:"worker"`
+	// Seq is the stream sequence of the queue message. While a record is
+	// processing, that message is still in the queue: it is acked only after
+	// the record has left the state. So any other message for the task may go.
+	Seq uint64 `json:"seq"`
+	// Excused is how many deliveries of that message must not count as
+	// attempts, because a draining worker handed it back.
+	Excused int `json:"excused,omitempty"`
+}
+
+// Transition is one change of status.
+type Transition struct {
+	Status  State     `json:"status"`
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`
+	// After is the revision that this change replaced (0: none), so that its
+	// own revision is greater than After. Whoever has seen a revision greater
+	// than After has seen this change.
+	After uint64 `json:"after"`
+	Error *Error `json:"error,omitempty"` // of the attempt that ended
+}
+
+// MaxTransitions and MaxMilestones bound the lists in a record.
+const (
+	MaxTransitions = 64
+	MaxMilestones  = 64
+)
+
+// To moves the task to state s at time at, as the change that replaces
+// revision t.Rev. It returns ErrTransition, wrapped with both states, when the
+// table does not allow it, and leaves the task alone then.
+func (t *Task) To(s State, at time.Time) error {
+	if err := Allowed(t.Status, s); err != nil {
+		return err
+	}
+	at = Stamp(at)
+	tr := Transition{Status: s, Attempt: t.Attempt, At: at, After: t.Rev}
+	switch {
+	case s == Processing:
+		if t.StartedAt.IsZero() {
+			t.StartedAt = at
+		}
+		t.NotBefore = time.Time{}
+	case s.Terminal():
+		t.FinishedAt = at
+		t.NotBefore = time.Time{}
+		tr.Error = t.Error
+	default:
+		tr.Error = t.Error
+	}
+	t.Status, t.UpdatedAt = s, at
+	t.Transitions = append(t.Transitions, tr)
+	if over := len(t.Transitions) - MaxTransitions; over > 0 {
+		t.Transitions = t.Transitions[over:]
+	}
+	return nil
+}
+
+// Clone returns a copy that shares no slice or map that the mesh appends to.
+func (t *Task) Clone() *Task {
+	c := *t
+	c.Transitions = append([]Transition(nil), t.Transitions...)
+	c.Milestones = append([]Milestone(nil), t.Milestones...)
+	if t.Lease != nil {
+		l := *t.Lease
+		c.Lease = &l
+	}
+	return &c
+}
+
+// Expired reports whether the deadline has passed.
+func (t *Task) Expired(now time.Time) bool {
+	return !t.Deadline.IsZero() && !now.Before(t.Deadline)
+}
+
+// Stamp is the form in which the mesh keeps a time: UTC, milliseconds.
+func Stamp(at time.Time) time.Time { return at.UTC().Truncate(time.Millisecond) }
+
+// Encode is the stored form.
+func (t *Task) Encode() ([]byte, error) { return Marshal(t) }
+
+// Decode reads a stored form. It refuses a record without an id, tenant, agent
+// or a known status, so that nothing else needs to check for them.
+func Decode(b []byte) (*Task, error) {
+	var t Task
+	if err := json.Unmarshal(b, &t); err != nil {
+		return nil, err
+	}
+	if err := t.validate(); err != nil {
+		return nil, err
+	}
+	return &t, nil
+}

@@ -1,0 +1,110 @@
+package task
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration written as Go writes it ("90s", "5m0s") in JSON
+// and YAML.
+type Duration time.Duration
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+// IsZero reports whether d is 0, so that omitzero leaves it out.
+func (d Duration) IsZero() bool { return d == 0 }
+
+// Prefixes of ids. An id is the prefix and a UUIDv7 in 32 lower-case hex
+// digits: a legal NATS subject token that sorts by time.
+const (
+	PrefixTask     = "tsk_"
+	PrefixAction   = "act_"
+	PrefixTurn     = "trn_"
+	PrefixSession  = "ses_"
+	PrefixDelivery = "dlv_"
+	PrefixWebhook  = "whk_"
+	PrefixWorker   = "wrk_"
+)
+
+// NewID makes an id from a UUID: the prefix and its 16 bytes in hex.
+func NewID(prefix string, uuid [16]byte) string {
+	buf := make([]byte, len(prefix)+32)
+	copy(buf, prefix)
+	hex.Encode(buf[len(prefix):], uuid[:])
+	return string(buf)
+}
+
+// ValidID reports whether id is one of ours: a known kind of task, then 32
+// lower-case hex digits. Anything else never reaches a subject.
+func ValidID(id string) bool {
+	i := strings.IndexByte(id, '_') + 1
+	switch id[:i] {
+	case PrefixTask, PrefixAction, PrefixTurn:
+	default:
+		return false
+	}
+	return isHex32(id[i:])
+}
+
+func isHex32(s string) bool {
+	if len(s) != 32 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	agentName  = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
+	tenantName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
+)
+
+// ValidAgent reports whether name is a legal agent name: [a-z0-9-]{1,40}.
+func ValidAgent(name string) bool { return agentName.MatchString(name) }
+
+// ValidTenant reports whether name is a legal tenant: [a-zA-Z0-9_-]{1,64}.
+func ValidTenant(name string) bool { return tenantName.MatchString(name) }
+
+func (t *Task) validate() error {
+	switch {
+	case !ValidID(t.ID):
+		return fmt.Errorf("id %q: %w", t.ID, ErrBadRecord)
+	case !ValidTenant(t.Tenant):
+		return fmt.Errorf("tenant %q: %w", t.Tenant, ErrBadRecord)
+	case !ValidAgent(t.Agent):
+		return fmt.Errorf("agent %q: %w", t.Agent, ErrBadRecord)
+	case !t.Status.Valid():
+		return fmt.Errorf("status %q: %w", t.Status, ErrBadRecord)
+	}
+	return nil
+}
+
+// Marshal encodes v as JSON and leaves <, > and & as they are: values are no
+// HTML, and what a client sent should come back as it was.
+func Marshal(v any) ([]byte, error) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}

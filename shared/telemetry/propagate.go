@@ -1,0 +1,81 @@
+package telemetry
+
+import (
+	"context"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// carrier adapts message headers to propagation. It writes lower-case keys, as
+// the W3C spells them, and reads any case: nats.Header is case-sensitive and
+// foreign publishers may use HTTP's.
+type carrier nats.Header
+
+func (c carrier) Set(key, value string) { nats.Header(c).Set(strings.ToLower(key), value) }
+
+func (c carrier) Keys() []string {
+	keys := make([]string, 0, len(c))
+	for key := range c {
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+func (c carrier) Get(key string) string {
+	for name, values := range c {
+		if len(values) > 0 && strings.EqualFold(name, key) {
+			return values[0]
+		}
+	}
+	return ""
+}
+
+// Inject writes ctx's trace context into message headers.
+func Inject(ctx context.Context, hdr nats.Header) { w3c.Inject(ctx, carrier(hdr)) }
+
+// Extract returns ctx with the trace context of message headers, if any.
+func Extract(ctx context.Context, hdr nats.Header) context.Context {
+	return w3c.Extract(ctx, carrier(hdr))
+}
+
+// WithTraceParent returns ctx with a remote parent in W3C form. An empty or
+// malformed traceparent leaves ctx as it is.
+func WithTraceParent(ctx context.Context, traceparent, tracestate string) context.Context {
+	if traceparent == "" {
+		return ctx
+	}
+	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent, "tracestate": tracestate})
+}
+
+// TraceParent is ctx's span in W3C form, empty when there is none.
+func TraceParent(ctx context.Context) string {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.IsValid() {
+		return ""
+	}
+	return "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-" + sc.TraceFlags().String()
+}
+
+// TraceState is the vendor part of ctx's span, empty when there is none.
+func TraceState(ctx context.Context) string {
+	return trace.SpanContextFromContext(ctx).TraceState().String()
+}
+
+// TraceID is ctx's trace id in 32 hex digits, empty when there is none.
+func TraceID(ctx context.Context) string {
+	if sc := trace.SpanContextFromContext(ctx); sc.HasTraceID() {
+		return sc.TraceID().String()
+	}
+	return ""
+}
+
+// TraceIDOf is the trace id within a traceparent, empty when it has none.
+func TraceIDOf(traceparent string) string {
+	if len(traceparent) < 35 || traceparent[2] != '-' || traceparent[35-1] == '-' {
+		return ""
+	}
+	return traceparent[3:35]
+}

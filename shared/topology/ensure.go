@@ -1,0 +1,124 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+)
+
+// Streams returns the config of every stream behind the mesh, with the given
+// number of replicas.
+func Streams(replicas int) []jetstream.StreamConfig {
+	queue := func(name string, subjects ...string) jetstream.StreamConfig {
+		return jetstream.StreamConfig{
+			Name: name, Subjects: subjects, Retention: jetstream.WorkQueuePolicy,
+			Duplicates: DedupeWindow, MaxConsumers: maxConsumers,
+		}
+	}
+	// A work queue without limits: a store that is full refuses, it never drops.
+	tasks := queue(Tasks, "mesh.tasks.ready.*.*.*", TasksLater)
+	tasks.AllowMsgSchedules = true
+	deliveries := queue(Deliveries, "mesh.deliveries.due.>", "mesh.deliveries.later.>")
+	deliveries.AllowMsgSchedules = true
+	// One message for each subject: the server itself refuses a second turn.
+	turns := queue(Turns, "mesh.turns.*.*.*")
+	turns.MaxMsgsPerSubject, turns.Discard, turns.DiscardNewPerSubject = 1, jetstream.DiscardNew, true
+
+	records := bucket(TasksBucket, RecordHistory, Retention)
+	records.RePublish = &jetstream.RePublish{Source: "$KV." + TasksBucket + ".>", Destination: "mesh.events.>"}
+	sessions := bucket(SessionsBucket, 1, SessionIdle)
+	sessions.Compression = jetstream.S2Compression
+
+	all := []jetstream.StreamConfig{
+		tasks, turns, deliveries, records, sessions,
+		bucket(IdempotencyBucket, 1, IdempotencyWindow),
+		bucket(AgentsBucket, 1, 0),
+		bucket(WorkersBucket, 1, PresenceTTL),
+		bucket(DeliveriesBucket, 1, DeliveryLogRetention),
+		bucket(WebhooksBucket, 1, 0),
+		bucket(KeysBucket, 1, 0),
+		{
+			Name:     "OBJ_" + Artifacts,
+			Subjects: []string{"$O." + Artifacts + ".C.>", "$O." + Artifacts + ".M.>"},
+			MaxAge:   ArtifactRetention, Discard: jetstream.DiscardNew, AllowRollup: true, MaxConsumers: maxConsumers,
+		},
+	}
+	for i := range all {
+		all[i].Storage, all[i].Replicas = jetstream.FileStorage, replicas
+	}
+	return all
+}
+
+// bucket is a key-value stream whose reads are answered by its leader
+// (AllowDirect off): only so does a writer read its own writes.
+func bucket(name string, history int64, maxAge time.Duration) jetstream.StreamConfig {
+	c := jetstream.StreamConfig{
+		Name: BucketStream(name), Subjects: []string{"$KV." + name + ".>"},
+		MaxMsgsPerSubject: history, MaxAge: maxAge, Discard: jetstream.DiscardNew,
+		DenyDelete: true, AllowRollup: true, MaxConsumers: maxConsumers, Duplicates: DedupeWindow,
+	}
+	if maxAge > 0 {
+		c.Duplicates = min(DedupeWindow, maxAge)
+	}
+	return c
+}
+
+// Ensure creates the streams that do not exist yet. One that exists is left as
+// it is, so that an operator may tune its limits; it returns an error that
+// names the stream and the setting when that setting would break a promise.
+func Ensure(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, want := range Streams(replicas) {
+		g.Go(func() error {
+			got, err := ensure(ctx, js, want)
+			if err != nil {
+				return fmt.Errorf("ensure stream %s: %w", want.Name, err)
+			}
+			if setting := mismatch(want, got); setting != "" {
+				return fmt.Errorf("stream %s exists with another %s: delete it or set it as the design says", want.Name, setting)
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+	s, err := js.Stream(ctx, want.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		s, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was quicker, with other replicas
+			s, err = js.Stream(ctx, want.Name)
+		}
+	}
+	if err != nil {
+		return jetstream.StreamConfig{}, err
+	}
+	return s.CachedInfo().Config, nil
+}
+
+func mismatch(want, got jetstream.StreamConfig) string {
+	for _, c := range []struct {
+		setting string
+		same    bool
+	}{
+		{"retention", want.Retention == got.Retention},
+		{"subjects", slices.Equal(want.Subjects, got.Subjects)},
+		{"discard policy", want.Discard == got.Discard && want.DiscardNewPerSubject == got.DiscardNewPerSubject},
+		{"max_msgs_per_subject", want.MaxMsgsPerSubject <= 0 && got.MaxMsgsPerSubject <= 0 || want.MaxMsgsPerSubject == got.MaxMsgsPerSubject},
+		{"allow_direct", want.AllowDirect == got.AllowDirect},
+		{"allow_msg_schedules", want.AllowMsgSchedules == got.AllowMsgSchedules},
+		{"republish", (want.RePublish == nil) == (got.RePublish == nil)},
+		{"storage", want.Storage == got.Storage},
+	} {
+		if !c.same {
+			return c.setting
+		}
+	}
+	return ""
+}

@@ -1,0 +1,133 @@
+// Package topology spells every stream, bucket, subject and durable consumer of
+// the mesh, and nothing else does. It promises that the names and settings here
+// are those of the design, and that [Ensure] creates what is missing and
+// refuses an asset whose settings would break a promise. It does not know what
+// the messages mean.
+package topology
+
+import (
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Streams.
+const (
+	Tasks      = "MESH_TASKS"
+	Turns      = "MESH_TURNS"
+	Deliveries = "MESH_DELIVERIES"
+)
+
+// Buckets: each is a stream of our own, [BucketStream], since the client's
+// helper resets settings that it does not know.
+const (
+	TasksBucket       = "tasks"
+	SessionsBucket    = "sessions"
+	IdempotencyBucket = "idempotency"
+	AgentsBucket      = "agents"
+	WorkersBucket     = "workers"
+	DeliveriesBucket  = "deliveries"
+	WebhooksBucket    = "webhooks"
+	KeysBucket        = "keys"
+	Artifacts         = "mesh-artifacts" // object store
+)
+
+// Lifetimes of what is stored.
+const (
+	Retention            = 7 * 24 * time.Hour // of a task's record after its last change
+	SessionIdle          = 24 * time.Hour
+	IdempotencyWindow    = 24 * time.Hour
+	PresenceTTL          = 90 * time.Second
+	PresenceEvery        = 30 * time.Second
+	DeliveryLogRetention = 30 * 24 * time.Hour
+	// ArtifactRetention is longer than Retention, so that a record never names
+	// an artifact that is gone: the input is stored before the first write.
+	ArtifactRetention = 2 * Retention
+	DedupeWindow      = 2 * time.Minute
+)
+
+// Limits of the assets.
+const (
+	RecordHistory = 16     // revisions kept of a task's record: the slow reader's memory
+	maxConsumers  = 10_000 // the server's default is 1,000; only a positive value lifts it
+)
+
+// BucketStream is the stream behind a bucket.
+func BucketStream(bucket string) string { return "KV_" + bucket }
+
+// AgentDurable is the consumer of one agent's tasks, shared by all its workers.
+func AgentDurable(agent string) string { return "agent-" + agent }
+
+// TaskReady is where a task waits for a worker.
+func TaskReady(tenant, agent, id string) string {
+	return "mesh.tasks.ready." + tenant + "." + agent + "." + id
+}
+
+// TaskReadyOf matches the ready message of a task whose agent is not known.
+func TaskReadyOf(tenant, id string) string { return "mesh.tasks.ready." + tenant + ".*." + id }
+
+// TasksReadyOf matches the ready messages of a tenant.
+func TasksReadyOf(tenant string) string { return "mesh.tasks.ready." + tenant + ".>" }
+
+// AgentReady matches the ready messages of an agent: its consumer's filter.
+func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
+
+// TaskLater is where a schedule holds a task until it is due. It is one subject
+// for each task, so that publishing again replaces the schedule.
+func TaskLater(id string) string { return "mesh.tasks.later." + id }
+
+// TasksLater matches all schedules.
+const TasksLater = "mesh.tasks.later.>"
+
+// ReadyTemplate names the ready subjects in spans: low cardinality.
+const ReadyTemplate = "mesh.tasks.ready"
+
+// TaskRecord is the subject of a task's record.
+func TaskRecord(tenant, id string) string { return "$KV." + TasksBucket + "." + tenant + "." + id }
+
+// TaskRecordsOf matches the records of a tenant.
+func TaskRecordsOf(tenant string) string { return "$KV." + TasksBucket + "." + tenant + ".*" }
+
+// TaskEvents is the core subject on which the server republishes each change of
+// a task's record, at most once.
+func TaskEvents(tenant, id string) string { return "mesh.events." + tenant + "." + id }
+
+// TaskOutput is the core subject of a task's live output text, at most once.
+func TaskOutput(tenant, id string) string { return "mesh.output." + tenant + "." + id }
+
+// Cancel is the core subject that tells the worker of a task to end it.
+func Cancel(id string) string { return "mesh.control.cancel." + id }
+
+// CancelAny matches the cancels of all tasks; CancelID reads the id back.
+const CancelAny = "mesh.control.cancel.*"
+
+// CancelID is the task id of a cancel subject.
+func CancelID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
+// IdempotencyKey is the bucket key of a request's hash.
+func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }
+
+// Artifact is the object name of one value of a task.
+func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
+
+// PullSubject is where a worker asks for messages of an agent's consumer.
+func PullSubject(stream, durable string) string {
+	return jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + stream + "." + durable
+}
+
+// AgentConsumer is the consumer config of an agent on Tasks. Its MaxAckPending
+// is the agent's max_in_flight for the whole mesh. Redelivery is not limited:
+// the worker counts attempts itself and settles a task that is out of them.
+func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration, replicas int) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       AgentDurable(agent),
+		FilterSubject: AgentReady(agent),
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       ackWait,
+		MaxAckPending: maxInFlight,
+		MaxWaiting:    4096, // open pulls: a few for each worker process
+		MaxDeliver:    -1,
+		Replicas:      replicas,
+	}
+}

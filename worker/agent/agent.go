@@ -1,0 +1,86 @@
+// Package agent is the SDK: what a Go program needs to be an agent of the mesh.
+// An agent is a name, a [Handler] and a few limits; package worker runs it.
+//
+//	worker.Agent{Definition: agent.Definition{Name: "upper"}, Handler: upper}
+//
+//	func upper(ctx context.Context, job *agent.Job) (any, error) {
+//		return strings.ToUpper(job.Instruction), nil
+//	}
+//
+// It promises that a handler sees one task at a time per call, that its context
+// ends when the task is canceled, times out, passes its deadline or loses its
+// lease, and that whatever it returns settles the attempt once. It knows
+// nothing of NATS or HTTP.
+package agent
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"agentmesh/shared/task"
+)
+
+// Handler runs one attempt of a task. The value it returns is the result and
+// must encode as JSON. An error is retried by the agent's policy unless it is
+// [Permanent]. When ctx ends the handler should return soon; its result is
+// then dropped, and context.Cause(ctx) says why.
+type Handler func(ctx context.Context, job *Job) (any, error)
+
+// Agent is a definition and the handler that serves it.
+type Agent struct {
+	Definition
+	Handler Handler
+}
+
+// Definition is what the mesh knows of an agent, and Retry the policy of its
+// attempts.
+type (
+	Definition = task.Definition
+	Retry      = task.Retry
+)
+
+// Why a job's context ended; ask with errors.Is(context.Cause(ctx), ...).
+var (
+	ErrCanceled  = errors.New("task was canceled")
+	ErrTimeout   = errors.New("attempt timed out")
+	ErrDeadline  = errors.New("task deadline passed")
+	ErrLeaseLost = errors.New("lease was lost to another worker")
+	ErrDraining  = errors.New("worker is shutting down")
+)
+
+// Error is an agent's failure with what the client may see of it. Any other
+// error is shown by its text with the code agent_error and retried.
+type Error struct {
+	Code       string // [a-z0-9_]{1,64}; empty: agent_error
+	Message    string
+	Permanent  bool          // do not retry
+	RetryAfter time.Duration // at least this long before the next attempt
+	Err        error         // the cause, for the log only
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	if e.Err != nil && e.Message == "" {
+		return e.Err.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Permanent marks err as one that no retry can mend: the task fails at once.
+// Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		c := *e
+		c.Permanent = true
+		return &c
+	}
+	return &Error{Message: err.Error(), Permanent: true, Err: err}
+}

@@ -1,0 +1,99 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"agentmesh/shared/task"
+)
+
+// Job is one attempt of a task as its handler sees it. Its methods are safe for
+// concurrent use and never block on the network, except Milestone.
+type Job struct {
+	TaskID      string
+	Kind        task.Kind
+	Tenant      string
+	Agent       string
+	Attempt     int // from 1
+	Instruction string
+	Input       json.RawMessage // nil when the task has none
+	Labels      map[string]string
+	Deadline    time.Time // zero: none
+	TraceParent string    // W3C, of the span that this attempt runs in
+
+	reporter Reporter
+}
+
+// Reporter receives what a job tells while it runs. The worker implements it;
+// tests of a handler may.
+type Reporter interface {
+	Progress(percent int, message string)
+	Milestone(ctx context.Context, name, message string, data json.RawMessage) error
+	Output(text string)
+}
+
+// NewJob makes the job of attempt t.Attempt of t, whose input has been read.
+func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter) *Job {
+	return &Job{
+		TaskID: t.ID, Kind: t.Kind, Tenant: t.Tenant, Agent: t.Agent, Attempt: t.Attempt,
+		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline,
+		TraceParent: traceParent, reporter: r,
+	}
+}
+
+// Bind decodes the input into v. The error is permanent: the same input will
+// not decode next time either.
+func (j *Job) Bind(v any) error {
+	if j.Input == nil {
+		return &Error{Code: "bad_input", Message: "the task has no input", Permanent: true}
+	}
+	if err := json.Unmarshal(j.Input, v); err != nil {
+		return &Error{Code: "bad_input", Message: "input: " + err.Error(), Permanent: true, Err: err}
+	}
+	return nil
+}
+
+// Progress tells how far the attempt is: percent is clamped to 0..100, message
+// is cut at 1 KiB. Only the newest report is kept; a few a second reach the
+// record, however many are made.
+func (j *Job) Progress(percent int, message string) {
+	j.reporter.Progress(min(max(percent, 0), 100), cut(message, 1<<10))
+}
+
+// Milestone records a named step for good: every one is kept in order, seen by
+// every reader and survives a crash once Milestone has returned nil. data must
+// encode as JSON within 4 KiB, or be nil. It returns context.Cause(ctx) when
+// the attempt may not write any more.
+func (j *Job) Milestone(ctx context.Context, name, message string, data any) error {
+	var raw json.RawMessage
+	if data != nil {
+		b, err := json.Marshal(data)
+		if err != nil {
+			return fmt.Errorf("milestone %s: %w", name, err)
+		}
+		if len(b) > 4<<10 {
+			return fmt.Errorf("milestone %s: data is %d bytes, allowed are %d", name, len(b), 4<<10)
+		}
+		raw = b
+	}
+	return j.reporter.Milestone(ctx, cut(name, 128), cut(message, 1<<10), raw)
+}
+
+// Output appends text to the task's live output.
+func (j *Job) Output(text string) {
+	if text != "" {
+		j.reporter.Output(text)
+	}
+}
+
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && s[n]&0xC0 == 0x80 { // not inside a rune
+		n--
+	}
+	return s[:n]
+}

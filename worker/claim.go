@@ -1,0 +1,87 @@
+package worker
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"agentmesh/shared/task"
+	"agentmesh/worker/agent"
+)
+
+// verb is what to do with a delivered queue message.
+type verb int
+
+const (
+	run     verb = iota // begin an attempt
+	forget              // the task has ended, or another message carries it: ack
+	requeue             // the message is spent: queue the retry that it stands for, then ack
+	fail                // no attempt is allowed any more: record the failure, then ack
+)
+
+// decision is the verb and the record for it: for run and fail the next version
+// of the task, for requeue the task to queue.
+type decision struct {
+	verb verb
+	task *task.Task
+	why  string // for the log
+}
+
+// decide reads a queue message, delivered for the nth time, against the task's
+// record (nil: there is none). After a crash there may be several messages for
+// a task. What keeps it from being lost is that a record which is processing
+// names a message that is still in the queue, so any other may go; and that a
+// message whose attempt ended in a retry is spent: it never carries another
+// attempt, so the late ack of a worker that was frozen takes nothing away.
+func decide(queued, record *task.Task, deliveries int, d agent.Definition, workerID string, now time.Time) decision {
+	excused := 0
+	t := queued.Clone()
+	if record != nil {
+		t = record.Clone()
+		t.QueueSeq = queued.QueueSeq
+		ours := t.Lease != nil && t.Lease.Seq == queued.QueueSeq
+		switch {
+		case t.Status.Terminal():
+			return decision{verb: forget, why: "task is " + string(t.Status)}
+		case t.Status == task.Processing && !ours:
+			return decision{verb: forget, why: "task is held under another message"}
+		case t.Status == task.Pending && ours && !t.NotBefore.IsZero():
+			return decision{verb: requeue, task: t, why: "message is spent"}
+		case t.Status == task.Pending && !ours && queued.Attempt < t.Attempt:
+			return decision{verb: forget, why: "message is of an earlier attempt"}
+		}
+		if ours {
+			excused = t.Lease.Excused
+		}
+	}
+	if t.Expired(now) {
+		t.Error = &task.Error{Code: task.CodeDeadlineExceeded, Message: "the deadline passed before an attempt could end", Attempt: t.Attempt}
+		return ended(t, now)
+	}
+	// The record counts attempts; deliveries count those that never got to write.
+	attempt := max(t.Attempt, queued.Attempt+deliveries-1-excused) + 1
+	if limit := maxAttempts(t, d); attempt > limit {
+		t.Attempt = attempt - 1
+		t.Error = &task.Error{
+			Code:    task.CodeWorkerLost,
+			Message: fmt.Sprintf("the worker died or stalled in attempt %d of %d", t.Attempt, limit),
+			Attempt: t.Attempt,
+		}
+		return ended(t, now)
+	}
+	t.Attempt = attempt
+	t.Error, t.Percent, t.Message = nil, nil, ""
+	t.Lease = &task.Lease{Worker: workerID, Seq: queued.QueueSeq, Excused: excused}
+	return decision{verb: run, task: t}
+}
+
+func ended(t *task.Task, now time.Time) decision {
+	if err := t.To(task.Failed, now); err != nil { // input_required cannot be in the queue
+		return decision{verb: forget, why: err.Error()}
+	}
+	return decision{verb: fail, task: t, why: t.Error.Code}
+}
+
+func maxAttempts(t *task.Task, d agent.Definition) int {
+	return cmp.Or(t.MaxAttempts, d.Retry.MaxAttempts)
+}

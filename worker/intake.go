@@ -1,0 +1,223 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/store"
+	"agentmesh/worker/agent"
+)
+
+// intake pulls the tasks of one agent. It asks the server for exactly as many
+// messages as it has free slots (the credit), so that no message ever waits in
+// this process while another worker is idle. All its state belongs to the
+// goroutine of run.
+//
+// It speaks the pull protocol itself (ADR-13): the client library's iterators
+// either prefetch beyond the slots or pay a subscription for each pull.
+type intake struct {
+	w     *Worker
+	agent agent.Agent
+
+	free   int // slots that are not taken
+	credit int // messages asked for and not yet arrived
+	freed  chan struct{}
+
+	attempts sync.WaitGroup
+	busy     atomic.Int64
+	streak   quickStreak
+}
+
+// Times of a pull request. A server that has no message sends a heartbeat; two
+// missing ones mean that the request is lost.
+const (
+	pullExpires   = 30 * time.Second
+	pullHeartbeat = 5 * time.Second
+	pullBackoff   = time.Second // after the server refused a pull
+)
+
+func newIntake(w *Worker, a agent.Agent) *intake {
+	return &intake{w: w, agent: a, free: a.Concurrency, freed: make(chan struct{}, a.Concurrency)}
+}
+
+// run pulls until ctx is done. Attempts run under work and outlive it: wait for
+// in.attempts.
+func (in *intake) run(ctx, work context.Context) {
+	log := in.w.log.With("agent", in.agent.Name)
+	nc := in.w.store.Conn()
+	connected := nc.StatusChanged(nats.CONNECTED)
+	defer nc.RemoveStatusListener(connected)
+
+	msgs := make(chan *nats.Msg, in.agent.Concurrency+64)
+	inbox := nats.NewInbox()
+	sub, err := nc.ChanSubscribe(inbox, msgs)
+	for err != nil { // the connection is closed or draining: the process is about to end
+		log.Warn("intake cannot subscribe", "error", err)
+		if !wait(ctx, pullBackoff) {
+			return
+		}
+		sub, err = nc.ChanSubscribe(inbox, msgs)
+	}
+	defer in.stop(sub, msgs)
+
+	quiet := time.NewTimer(2 * pullHeartbeat)
+	defer quiet.Stop()
+	pause := time.NewTimer(0) // fires when pulling may start again
+	defer pause.Stop()
+	paused := true
+	for {
+		if !paused {
+			if err := in.pull(nc, inbox); err != nil {
+				log.Debug("pull not sent", "error", err)
+				in.credit, paused = 0, true
+				pause.Reset(pullBackoff)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-in.freed:
+			in.free++
+		case msg := <-msgs:
+			quiet.Reset(2 * pullHeartbeat)
+			if refused := in.receive(work, msg); refused != "" {
+				log.Warn("pull refused", "reason", refused)
+				in.credit, paused = 0, true
+				pause.Reset(pullBackoff)
+				in.mend(ctx)
+			}
+		case <-connected:
+			in.credit = 0 // the server forgot what a lost connection asked for
+		case <-quiet.C:
+			quiet.Reset(2 * pullHeartbeat)
+			if in.credit > 0 {
+				log.Debug("pull lost, asking again", "credit", in.credit)
+				in.credit = 0
+			}
+		case <-pause.C:
+			paused = false
+		}
+	}
+}
+
+// pull asks for what the free slots allow, in batches: while at least half of
+// them are covered by earlier requests it waits for more slots to become free.
+func (in *intake) pull(nc *nats.Conn, inbox string) error {
+	n := in.free - in.credit
+	if n <= 0 || in.credit > in.free/2 {
+		return nil
+	}
+	req, err := json.Marshal(struct {
+		Expires   time.Duration `json:"expires"`
+		Batch     int           `json:"batch"`
+		Heartbeat time.Duration `json:"idle_heartbeat"`
+	}{pullExpires, n, pullHeartbeat})
+	if err != nil {
+		return err
+	}
+	in.credit += n
+	return nc.PublishRequest(store.PullSubject(in.agent.Name), inbox, req)
+}
+
+// receive starts the attempt of a message, or keeps the books when it is a
+// status of the server. refused tells why the server will not answer pulls.
+func (in *intake) receive(work context.Context, msg *nats.Msg) (refused string) {
+	switch status := msg.Header.Get("Status"); {
+	case status == "" || len(msg.Data) > 0:
+		in.credit--
+		in.start(work, msg)
+	case status == "100": // heartbeat
+	case status == "404", status == "408", status == "409" && msg.Header.Get("Nats-Pending-Messages") != "":
+		// The request is over; this many of its messages will not come.
+		unfilled, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages"))
+		if err != nil {
+			unfilled = in.credit
+		}
+		in.credit = max(in.credit-unfilled, 0)
+	default:
+		return status + " " + msg.Header.Get("Description")
+	}
+	return ""
+}
+
+// start gives msg a slot. A message beyond the slots can only be the answer to
+// a pull that was believed lost; it goes back at once.
+func (in *intake) start(work context.Context, msg *nats.Msg) {
+	in.credit = max(in.credit, 0)
+	if in.free == 0 {
+		_ = msg.Nak()
+		return
+	}
+	in.free--
+	in.busy.Add(1)
+	in.attempts.Go(func() {
+		defer func() {
+			in.busy.Add(-1)
+			in.freed <- struct{}{} // never blocks: as many places as slots
+		}()
+		in.w.handle(work, in, msg)
+	})
+}
+
+// mend creates the consumer again where somebody deleted it.
+func (in *intake) mend(ctx context.Context) {
+	if err := in.w.store.AgentConsumer(ctx, in.agent.Name, in.agent.MaxInFlight, in.w.cfg.Lease); err != nil && ctx.Err() == nil {
+		in.w.log.Warn("consumer not there", "agent", in.agent.Name, "error", err)
+	}
+}
+
+// stop ends the pulls and hands back what they still brought: after the flush
+// the server has sent all that it ever will.
+func (in *intake) stop(sub *nats.Subscription, msgs chan *nats.Msg) {
+	if sub.Drain() == nil {
+		_ = in.w.store.Conn().FlushTimeout(time.Second)
+	}
+	for {
+		select {
+		case msg := <-msgs:
+			if msg.Reply != "" && msg.Header.Get("Status") == "" {
+				_ = msg.Nak()
+			}
+		default:
+			return
+		}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// quickStreak remembers whether an agent's attempts end within quickEnd. One
+// that has done so several times in a row may start before its claim is
+// written; see attempt.begin. It starts over with the process, so that a task
+// that kills its worker is always claimed first and its attempts are counted.
+type quickStreak struct{ n atomic.Int32 }
+
+const (
+	quickEnd    = 50 * time.Millisecond
+	quickEarned = 8
+)
+
+func (q *quickStreak) earned() bool { return q.n.Load() >= quickEarned }
+
+func (q *quickStreak) note(took time.Duration, completed bool) {
+	if !completed || took >= quickEnd {
+		q.n.Store(0)
+	} else if q.n.Load() < quickEarned {
+		q.n.Add(1)
+	}
+}

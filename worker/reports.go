@@ -1,0 +1,180 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"sync"
+	"time"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// reports collects what a job tells while it runs and rings when it is time to
+// write it. Progress and output are written at most every flushEvery, the
+// newest alone; each milestone at once.
+type reports struct {
+	store      *store.Store
+	tenant, id string
+	due        chan struct{}
+
+	mu         sync.Mutex
+	opened     bool // the record is claimed: progress may be written
+	percent    *int
+	message    string
+	tail       string // the newest output, at most outputTail bytes
+	written    int64  // output bytes so far
+	changed    bool   // since the last take
+	last       time.Time
+	timer      *time.Timer
+	milestones []pendingMilestone
+}
+
+type pendingMilestone struct {
+	m    task.Milestone
+	done chan<- error
+}
+
+const (
+	flushEvery = 250 * time.Millisecond
+	outputTail = 64 << 10
+)
+
+func newReports(st *store.Store, t *task.Task) *reports {
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: t.Output, written: t.OutputBytes}
+}
+
+// Progress implements agent.Reporter.
+func (r *reports) Progress(percent int, message string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.percent, r.message = &percent, message
+	r.touch()
+}
+
+// Output implements agent.Reporter: live text goes out at once, the record
+// follows.
+func (r *reports) Output(text string) {
+	text = strings.ToValidUTF8(text, "�")
+	r.mu.Lock()
+	offset := r.written
+	r.written += int64(len(text))
+	r.tail += text
+	if over := len(r.tail) - outputTail; over > 0 {
+		for over < len(r.tail) && r.tail[over]&0xC0 == 0x80 {
+			over++
+		}
+		r.tail = strings.Clone(r.tail[over:])
+	}
+	r.touch()
+	r.mu.Unlock()
+	for len(text) > 0 {
+		n := min(len(text), outputTail)
+		for n < len(text) && text[n]&0xC0 == 0x80 {
+			n--
+		}
+		chunk, err := json.Marshal(task.OutputChunk{Offset: offset, Text: text[:n]})
+		if err == nil {
+			_ = r.store.PublishOutput(r.tenant, r.id, chunk) // the record has it as well
+		}
+		text, offset = text[n:], offset+int64(n)
+	}
+}
+
+// Milestone implements agent.Reporter.
+func (r *reports) Milestone(ctx context.Context, name, message string, data json.RawMessage) error {
+	done := make(chan error, 1)
+	r.mu.Lock()
+	r.milestones = append(r.milestones, pendingMilestone{
+		m: task.Milestone{Name: name, Message: message, Data: data, At: task.Stamp(time.Now())}, done: done,
+	})
+	r.mu.Unlock()
+	r.ring()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// touch notes a change and rings for it in due time. r.mu is held.
+func (r *reports) touch() {
+	r.changed = true
+	if !r.opened || r.timer != nil {
+		return
+	}
+	r.timer = time.AfterFunc(time.Until(r.last.Add(flushEvery)), r.ring)
+}
+
+func (r *reports) ring() {
+	select {
+	case r.due <- struct{}{}:
+	default:
+	}
+}
+
+// open lets progress be written: the record is claimed.
+func (r *reports) open() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opened = true
+	if r.changed {
+		r.touch()
+	}
+}
+
+// take puts the newest progress and output into t.
+func (r *reports) take(t *task.Task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.takeLocked(t)
+}
+
+func (r *reports) takeLocked(t *task.Task) {
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	r.changed, r.last = false, time.Now()
+	if r.percent != nil {
+		p := *r.percent
+		t.Percent, t.Message = &p, r.message
+	}
+	t.Output, t.OutputBytes = r.tail, r.written
+}
+
+// takeMilestone appends the oldest waiting milestone to t, if any, and says
+// where to report that it is written and whether more wait.
+func (r *reports) takeMilestone(t *task.Task) (done chan<- error, more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.milestones) == 0 {
+		return nil, false
+	}
+	p := r.milestones[0]
+	r.milestones = r.milestones[1:]
+	addMilestone(t, p.m)
+	return p.done, len(r.milestones) > 0
+}
+
+func addMilestone(t *task.Task, m task.Milestone) {
+	m.N, m.Attempt, m.After = 1, t.Attempt, t.Rev
+	if n := len(t.Milestones); n > 0 {
+		m.N = t.Milestones[n-1].N + 1
+	}
+	t.Milestones = append(t.Milestones, m)
+	if over := len(t.Milestones) - task.MaxMilestones; over > 0 {
+		t.Milestones = t.Milestones[over:]
+	}
+}
+
+// takeAll takes the last word of a job whose handler has returned, and ends the
+// timer.
+func (r *reports) takeAll(t *task.Task) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.takeLocked(t)
+	r.opened = false
+}

@@ -1,0 +1,242 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/worker/agent"
+)
+
+// settle records what an attempt came to and then lets its message go. It is
+// the one place that ends an attempt. An error leaves the message to be
+// delivered again.
+func (at *attempt) settle(ctx context.Context, o outcome) error {
+	cause := context.Cause(ctx)
+	ctx = context.WithoutCancel(ctx)
+	switch {
+	case errors.Is(cause, agent.ErrLeaseLost):
+		// The message is the heir's: an ack now would take it away from it.
+		at.log.Warn("lease lost, outcome dropped", "attempt", at.t.Attempt)
+		return nil
+	case errors.Is(cause, agent.ErrCanceled):
+		return at.stopped(ctx, o)
+	case errors.Is(cause, agent.ErrDraining) && o.err != nil:
+		return at.handBack(ctx)
+	}
+	next := at.t.Clone()
+	at.reports.takeAll(next)
+	failure, after := at.judge(ctx, next, o, cause)
+	if failure == nil {
+		full := 100
+		next.Percent, next.Error = &full, nil
+		return at.finish(ctx, next, task.Completed)
+	}
+	next.Error = failure
+	if failure.Retryable && next.Attempt < maxAttempts(next, at.in.agent.Definition) {
+		delay := max(at.in.agent.Retry.Delay(next.Attempt), after)
+		due := time.Now().Add(delay)
+		if next.Deadline.IsZero() || due.Before(next.Deadline) {
+			return at.retry(ctx, next, due)
+		}
+		failure.Message += " (no further attempt fits before the deadline)"
+	}
+	return at.finish(ctx, next, task.Failed)
+}
+
+// judge sets the result of a good outcome, or returns the error of a bad one
+// and the least delay before a retry.
+func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause error) (failure *task.Error, after time.Duration) {
+	e := &agent.Error{}
+	switch {
+	case o.err == nil:
+		e = at.result(ctx, t, o.value)
+		if e == nil {
+			return nil, 0
+		}
+	case o.panicked:
+		e.Code, e.Message = task.CodeAgentPanicked, o.err.Error()
+	case errors.Is(cause, agent.ErrTimeout):
+		e.Code, e.Message = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", at.timeout())
+	case errors.Is(cause, agent.ErrDeadline):
+		e.Code, e.Message, e.Permanent = task.CodeDeadlineExceeded, "the deadline passed while the agent ran", true
+	case errors.As(o.err, &e):
+	default:
+		e = &agent.Error{Message: o.err.Error()}
+	}
+	code := e.Code
+	if !errorCode.MatchString(code) {
+		code = task.CodeAgentError
+	}
+	return &task.Error{Code: code, Message: clip(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
+}
+
+var errorCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+
+// result encodes the handler's value into t and stores it when it is large.
+func (at *attempt) result(ctx context.Context, t *task.Task, v any) *agent.Error {
+	raw, err := task.Marshal(v)
+	if err != nil {
+		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result is not JSON: " + err.Error(), Permanent: true, Err: err}
+	}
+	if limit := at.w.cfg.MaxResult; int64(len(raw)) > limit {
+		return &agent.Error{
+			Code: task.CodeResultTooLarge, Permanent: true,
+			Message: fmt.Sprintf("the result has %d bytes, allowed are %d: store it elsewhere and return a reference", len(raw), limit),
+		}
+	}
+	// The attempt is part of the name: a frozen worker must not write over its heir's.
+	t.Result, err = at.w.store.PutValue(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
+	if err != nil {
+		return &agent.Error{Code: task.CodeResultNotStored, Message: "the result could not be stored", Err: err}
+	}
+	return nil
+}
+
+// finish writes the terminal record and acks.
+func (at *attempt) finish(ctx context.Context, t *task.Task, s task.State) error {
+	now := time.Now()
+	if t.StartedAt.IsZero() { // the processing write was skipped
+		t.StartedAt = task.Stamp(at.began)
+	}
+	if err := t.To(s, now); err != nil {
+		return err
+	}
+	if err := at.write(ctx, t); err != nil {
+		return at.unwritten(ctx, err)
+	}
+	took := now.Sub(at.began)
+	at.in.streak.note(took, s == task.Completed)
+	args := []any{"status", s, "attempt", t.Attempt, "took", took, "since_accept", now.Sub(t.CreatedAt)}
+	if t.Error != nil {
+		args = append(args, "code", t.Error.Code, "error", t.Error.Message)
+	}
+	at.log.Info("attempt finished", args...)
+	at.ack(ctx)
+	return nil
+}
+
+// retry writes the pending record, queues the next attempt for its time, and
+// acks. Whatever a crash leaves of the three, a redelivery completes.
+func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
+	if err := t.To(task.Pending, time.Now()); err != nil {
+		return err
+	}
+	t.NotBefore = task.Stamp(due)
+	if err := at.write(ctx, t); err != nil {
+		return at.unwritten(ctx, err)
+	}
+	at.in.streak.note(0, false)
+	hdr := nats.Header{}
+	telemetry.Inject(ctx, hdr)
+	if _, err := at.w.store.Enqueue(ctx, t, hdr); err != nil {
+		return err // the message comes again, and is spent
+	}
+	at.log.Info("attempt finished", "status", t.Status, "attempt", t.Attempt, "took", time.Since(at.began),
+		"code", t.Error.Code, "error", t.Error.Message, "retry_in", time.Until(due))
+	at.ack(ctx)
+	return nil
+}
+
+// handBack returns a task to the queue at shutdown, as if this attempt had
+// never begun.
+func (at *attempt) handBack(ctx context.Context) error {
+	meta, err := at.msg.Metadata()
+	if err != nil {
+		return err
+	}
+	if at.claimed {
+		next := at.t.Clone()
+		next.Attempt--
+		if err := next.To(task.Pending, time.Now()); err != nil {
+			return err
+		}
+		next.Lease.Excused = int(meta.NumDelivered)
+		if err := at.write(ctx, next); err != nil {
+			return at.unwritten(ctx, err)
+		}
+	}
+	at.log.Info("attempt handed back", "attempt", at.t.Attempt, "took", time.Since(at.began))
+	return at.msg.Nak()
+}
+
+// stopped notes on a canceled record that the agent has ended, the one
+// annotation that a finished record may get.
+func (at *attempt) stopped(ctx context.Context, o outcome) error {
+	if o.gone {
+		// It still runs: say nothing about its end, and let go of the message.
+		at.ack(ctx)
+		return nil
+	}
+	for {
+		rec, err := at.w.store.Get(ctx, at.t.Tenant, at.id)
+		if err != nil {
+			return err
+		}
+		if rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
+			break
+		}
+		rec.StoppedAt = task.Stamp(time.Now())
+		err = at.w.store.Save(ctx, rec)
+		if errors.Is(err, task.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	at.log.Info("attempt finished", "status", task.Canceled, "attempt", at.t.Attempt, "took", time.Since(at.began))
+	at.ack(ctx)
+	return nil
+}
+
+// write saves t and does not give up while the store is away: the outcome of
+// hours of work is worth the wait. It returns task.ErrConflict when the record
+// is not this attempt's any more.
+func (at *attempt) write(ctx context.Context, t *task.Task) error {
+	pause := 100 * time.Millisecond
+	for {
+		err := at.w.store.Save(ctx, t)
+		if !errors.Is(err, task.ErrUnavailable) && !errors.Is(err, task.ErrFull) {
+			return err
+		}
+		at.log.Warn("record not written, trying again", "error", err)
+		if at.w.store.Conn().IsClosed() {
+			return err
+		}
+		wait(ctx, pause)
+		_ = at.msg.InProgress()
+		pause = min(2*pause, 5*time.Second)
+	}
+}
+
+// unwritten says why a record could not be written: somebody canceled the task
+// in the meantime, or has its lease.
+func (at *attempt) unwritten(ctx context.Context, err error) error {
+	if !errors.Is(err, task.ErrConflict) {
+		return err
+	}
+	switch lost := at.verify(ctx); {
+	case errors.Is(lost, agent.ErrCanceled):
+		return at.stopped(ctx, outcome{})
+	case errors.Is(lost, agent.ErrLeaseLost):
+		at.log.Warn("lease lost, outcome dropped", "attempt", at.t.Attempt)
+		return nil
+	}
+	return err
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}
