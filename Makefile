@@ -1,0 +1,65 @@
+# Tools are pinned here and run with `go run tool@version`.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+
+FUZZTIME  ?= 10s
+BENCHTIME ?= 2s
+COUNT     ?= 6
+
+.PHONY: all run test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln chaos help
+
+all: fmt vet lint test ## format, vet, lint and test
+
+run: ## run the mesh with NATS embedded and the sample agents
+	go run ./services/mesh up
+
+test: ## run the tests
+	go test ./...
+
+demo: ## a tour that ends by itself
+	go run ./services/demo
+
+fmt: ## fail on files that are not gofmt
+	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not gofmt:"; echo "$$files"; exit 1; fi
+
+vet: ## go vet
+	go vet ./...
+
+lint: ## staticcheck
+	go run $(STATICCHECK) ./...
+
+layers: ## who may import whom
+	go test -run 'TestLayers' ./services/
+
+tidy: ## fail when go.mod or go.sum is not tidy
+	go mod tidy -diff
+
+race: ## the tests under the race detector
+	go test -race ./...
+
+bench: ## benchmarks, summarized by benchstat
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/summarize | tee bench.out
+	go run $(BENCHSTAT) bench.out
+
+bench-once: ## each benchmark one iteration, to see that it runs
+	go test -run '^$$' -bench . -benchtime 1x ./...
+
+fuzz: ## each fuzz target for FUZZTIME
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+golden: ## rewrite the golden files; read the diff
+	go test ./gateway -run Golden -update
+
+vuln: ## known vulnerabilities in what we link
+	go run $(GOVULNCHECK) ./...
+
+chaos: ## kill -9 and SIGSTOP of real processes, the long form
+	go test -count 1 -timeout 15m -run 'TestCrash|TestFrozen' ./services/mesh -chaos
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

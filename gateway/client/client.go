@@ -1,0 +1,408 @@
+// Package client is the Go client of the gateway's HTTP API. It promises that a
+// Create that is repeated, by itself or by its caller with the same key, makes
+// one task, and that Events misses no change however often the connection
+// breaks. It imports nothing else of the mesh.
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Task is a task as the gateway shows it.
+type Task struct {
+	TaskID      string            `json:"task_id"`
+	Status      string            `json:"status"` // pending, processing, completed, failed or canceled
+	Done        bool              `json:"done"`
+	Kind        string            `json:"kind,omitempty"`
+	Agent       string            `json:"agent,omitempty"`
+	Attempt     int               `json:"attempt"`
+	MaxAttempts int               `json:"max_attempts,omitempty"`
+	Progress    string            `json:"progress,omitempty"`
+	Percent     *int              `json:"progress_percent,omitempty"`
+	Message     string            `json:"message,omitempty"`
+	Result      json.RawMessage   `json:"result,omitempty"`
+	ResultURL   string            `json:"result_url,omitempty"`
+	Error       *TaskError        `json:"error,omitempty"`
+	Milestones  []Milestone       `json:"milestones,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Metadata    json.RawMessage   `json:"metadata,omitempty"`
+	CreatedAt   time.Time         `json:"created_at,omitzero"`
+	UpdatedAt   time.Time         `json:"updated_at,omitzero"`
+	StartedAt   time.Time         `json:"started_at,omitzero"`
+	FinishedAt  time.Time         `json:"finished_at,omitzero"`
+	StoppedAt   time.Time         `json:"stopped_at,omitzero"`
+	NotBefore   time.Time         `json:"not_before,omitzero"`
+	Deadline    time.Time         `json:"deadline,omitzero"`
+	RetriedFrom string            `json:"retried_from,omitempty"`
+	ParentID    string            `json:"parent_id,omitempty"`
+	StatusURL   string            `json:"status_url,omitempty"`
+	TraceID     string            `json:"trace_id,omitempty"`
+
+	ETag string `json:"-"` // of the version read, empty in lists and events
+}
+
+// TaskError is why a task or its last attempt failed.
+type TaskError struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Attempt   int    `json:"attempt"`
+	Retryable bool   `json:"retryable"`
+}
+
+// Milestone is a named step of a task.
+type Milestone struct {
+	N       int             `json:"n"`
+	Name    string          `json:"name"`
+	Message string          `json:"message,omitempty"`
+	Data    json.RawMessage `json:"data,omitempty"`
+	At      time.Time       `json:"at"`
+	Attempt int             `json:"attempt"`
+}
+
+// Request is a task to create. Durations are written as Go writes them.
+type Request struct {
+	Agent       string            `json:"agent,omitempty"`
+	Instruction string            `json:"instruction,omitempty"`
+	Input       json.RawMessage   `json:"input,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Metadata    json.RawMessage   `json:"metadata,omitempty"`
+	Delay       string            `json:"delay,omitempty"`
+	RunAt       string            `json:"run_at,omitempty"` // RFC 3339
+	Timeout     string            `json:"timeout,omitempty"`
+	Deadline    string            `json:"deadline,omitempty"` // RFC 3339
+	MaxAttempts int               `json:"max_attempts,omitempty"`
+}
+
+// Problem is a refusal of the gateway (RFC 9457). Switch on Code.
+type Problem struct {
+	Type      string    `json:"type"`
+	Title     string    `json:"title"`
+	Status    int       `json:"status"`
+	Detail    string    `json:"detail"`
+	Instance  string    `json:"instance"`
+	Code      string    `json:"code"`
+	TraceID   string    `json:"trace_id"`
+	Retryable bool      `json:"retryable"`
+	Errors    []Invalid `json:"errors"`
+
+	retryAfter time.Duration
+}
+
+// Invalid is one fault of a request body.
+type Invalid struct {
+	Detail  string `json:"detail"`
+	Pointer string `json:"pointer"`
+}
+
+// Error says what was refused and why.
+func (p *Problem) Error() string {
+	text := p.Title
+	if p.Detail != "" {
+		text = p.Detail
+	}
+	for _, e := range p.Errors {
+		text += "\n  " + e.Pointer + ": " + e.Detail
+	}
+	return fmt.Sprintf("%s (%s)", text, p.Code)
+}
+
+// Client calls one gateway. It is safe for concurrent use.
+type Client struct {
+	base   string
+	http   *http.Client
+	header http.Header
+}
+
+// Option changes a new client.
+type Option func(*Client)
+
+// WithHTTPClient has requests sent by c. It must not have a timeout shorter
+// than the waits that are asked for.
+func WithHTTPClient(c *http.Client) Option { return func(cl *Client) { cl.http = c } }
+
+// WithHeader adds a header to every request.
+func WithHeader(name, value string) Option {
+	return func(cl *Client) { cl.header.Add(name, value) }
+}
+
+// New makes a client of the gateway at base, such as "http://127.0.0.1:8080".
+func New(base string, opts ...Option) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("gateway URL %q: it must look like http://127.0.0.1:8080", base)
+	}
+	c := &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{}, header: http.Header{}}
+	for _, o := range opts {
+		o(c)
+	}
+	return c, nil
+}
+
+// CreateOptions of a Create.
+type CreateOptions struct {
+	IdempotencyKey string        // empty: one is made, so that repeats converge
+	Wait           time.Duration // hold the answer this long for the outcome, at most a minute
+}
+
+// tries bounds how often a request is repeated that may safely be.
+const tries = 5
+
+// Create has a task accepted. Where the gateway is away or busy it repeats the
+// request with the same key a few times. The task is pending, or finished when
+// that came within Wait.
+func (c *Client) Create(ctx context.Context, r Request, o CreateOptions) (*Task, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("create task: %w", err)
+	}
+	return c.submit(ctx, "/tasks", body, o)
+}
+
+// Retry runs a failed or canceled task again, as a new task.
+func (c *Client) Retry(ctx context.Context, id string, o CreateOptions) (*Task, error) {
+	return c.submit(ctx, "/tasks/"+url.PathEscape(id)+"/retry", nil, o)
+}
+
+func (c *Client) submit(ctx context.Context, path string, body []byte, o CreateOptions) (*Task, error) {
+	if o.IdempotencyKey == "" {
+		o.IdempotencyKey = rand.Text()
+	}
+	h := http.Header{"Idempotency-Key": {strconv.Quote(o.IdempotencyKey)}}
+	if body != nil {
+		h.Set("Content-Type", "application/json")
+	}
+	prefer(h, o.Wait)
+	for try := 1; ; try++ {
+		var t Task
+		err := c.call(ctx, http.MethodPost, path, h, body, &t)
+		if err == nil {
+			return &t, nil
+		}
+		pause, again := repeatable(err)
+		if !again || try == tries || !sleep(ctx, max(pause, time.Duration(try)*100*time.Millisecond)) {
+			return nil, err
+		}
+	}
+}
+
+// repeatable reports whether an error leaves open what happened, or says to
+// come back.
+func repeatable(err error) (pause time.Duration, again bool) {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p.retryAfter, p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
+	}
+	return 0, !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// Get reads a task.
+func (c *Client) Get(ctx context.Context, id string) (*Task, error) {
+	var t Task
+	err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id), nil, nil, &t)
+	return &t, err
+}
+
+// Wait waits until a task has finished, by long polls that survive a gateway's
+// restart, and returns it. It ends with ctx.
+func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
+	for try := 0; ; {
+		var t Task
+		h := http.Header{}
+		prefer(h, time.Minute)
+		err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id), h, nil, &t)
+		if err == nil && t.Done {
+			return &t, nil
+		}
+		if err == nil {
+			try = 0
+			// The gateway may shut down and answer at once.
+			if !sleep(ctx, 50*time.Millisecond) {
+				return &t, ctx.Err()
+			}
+			continue
+		}
+		try++
+		pause, again := repeatable(err)
+		if !again || try > 10*tries || !sleep(ctx, max(pause, min(time.Duration(try)*100*time.Millisecond, 2*time.Second))) {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return nil, err
+		}
+	}
+}
+
+// Cancel cancels a task.
+func (c *Client) Cancel(ctx context.Context, id string) (*Task, error) {
+	var t Task
+	err := c.call(ctx, http.MethodPost, "/tasks/"+url.PathEscape(id)+"/cancel", nil, nil, &t)
+	return &t, err
+}
+
+// Filter chooses the tasks of a list. Empty fields choose all.
+type Filter struct {
+	Statuses []string
+	Agent    string
+	ParentID string
+	Labels   map[string]string
+	Limit    int // of a page, 1..200; 0: 50
+}
+
+// List reads a page of tasks, newest change first. next is empty after the last
+// page; a page may be short and still have a next one.
+func (c *Client) List(ctx context.Context, f Filter, cursor string) (page []Task, next string, err error) {
+	var out struct {
+		Tasks []Task `json:"tasks"`
+		Next  string `json:"next_cursor"`
+	}
+	err = c.call(ctx, http.MethodGet, "/tasks?"+f.query(cursor).Encode(), nil, nil, &out)
+	return out.Tasks, out.Next, err
+}
+
+// Query is the filter as the gateway takes it.
+func (f Filter) Query() url.Values { return f.query("") }
+
+func (f Filter) query(cursor string) url.Values {
+	q := url.Values{}
+	set := func(k, v string) {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	set("status", strings.Join(f.Statuses, ","))
+	set("agent", f.Agent)
+	set("parent_id", f.ParentID)
+	set("cursor", cursor)
+	for k, v := range f.Labels {
+		q.Set("label."+k, v)
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	return q
+}
+
+// All reads every page.
+func (c *Client) All(ctx context.Context, f Filter) iter.Seq2[Task, error] {
+	return func(yield func(Task, error) bool) {
+		cursor := ""
+		for {
+			page, next, err := c.List(ctx, f, cursor)
+			if err != nil {
+				yield(Task{}, err)
+				return
+			}
+			for _, t := range page {
+				if !yield(t, nil) {
+					return
+				}
+			}
+			if cursor = next; next == "" {
+				return
+			}
+		}
+	}
+}
+
+// Result streams the result of a completed task, however large.
+func (c *Client) Result(ctx context.Context, id string) (io.ReadCloser, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/result", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// Agent is an agent as the gateway shows it.
+type Agent struct {
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Version     string          `json:"version"`
+	Default     bool            `json:"default"`
+	InputSchema json.RawMessage `json:"input_schema"`
+	LiveWorkers int             `json:"live_workers"`
+}
+
+// Agents lists the agents that the mesh knows.
+func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
+	var out struct {
+		Agents []Agent `json:"agents"`
+	}
+	err := c.call(ctx, http.MethodGet, "/agents", nil, nil, &out)
+	return out.Agents, err
+}
+
+func (c *Client) call(ctx context.Context, method, path string, h http.Header, body []byte, out any) error {
+	resp, err := c.do(ctx, method, path, h, body)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)
+	}
+	if t, ok := out.(*Task); ok {
+		t.ETag = resp.Header.Get("ETag")
+	}
+	return nil
+}
+
+// do sends a request and returns its answer, or its refusal as *Problem.
+func (c *Client) do(ctx context.Context, method, path string, h http.Header, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	for _, headers := range []http.Header{c.header, h} {
+		for name, values := range headers {
+			req.Header[name] = values
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer func() { _ = resp.Body.Close() }()
+	p := &Problem{}
+	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if json.Unmarshal(raw, p) != nil || p.Code == "" {
+		p = &Problem{Title: http.StatusText(resp.StatusCode), Code: "http_" + strconv.Itoa(resp.StatusCode), Detail: "the answer is not the gateway's: " + resp.Status}
+	}
+	p.Status = resp.StatusCode
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
+		p.retryAfter = time.Duration(s) * time.Second
+	}
+	return nil, p
+}
+
+func prefer(h http.Header, wait time.Duration) {
+	if wait > 0 {
+		h.Set("Prefer", "wait="+strconv.Itoa(int((min(wait, time.Minute)+time.Second-1)/time.Second)))
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,174 @@
+// Package services holds the programs; its test holds the import rule.
+package services
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const module = "agentmesh/"
+
+// noun packages import the standard library and each other only.
+var nouns = []string{"shared/task", "shared/session", "shared/event"}
+
+// plain packages of shared know neither the domain nor the store.
+var plain = []string{"shared/auth", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+
+var roles = []string{"gateway", "worker", "notifier"}
+
+// spellings are what only shared/topology may write.
+var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}
+
+func TestLayers(t *testing.T) {
+	faults, err := check("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range faults {
+		t.Error(f)
+	}
+}
+
+// TestLayersSeesFaults breaks each rule once: a rule that nothing breaks proves
+// nothing.
+func TestLayersSeesFaults(t *testing.T) {
+	for path, source := range map[string]string{
+		"shared/task/a.go":      `package task; import _ "agentmesh/shared/store"`,
+		"shared/task/b.go":      `package task; import _ "github.com/nats-io/nats.go"`,
+		"shared/config/a.go":    `package config; import _ "agentmesh/shared/task"`,
+		"shared/store/a.go":     `package store; import _ "agentmesh/gateway"`,
+		"gateway/a.go":          `package gateway; import _ "agentmesh/worker"`,
+		"gateway/client/a.go":   `package client; import _ "agentmesh/gateway"`,
+		"worker/a.go":           `package worker; import _ "agentmesh/services/mesh"`,
+		"gateway/b.go":          `package gateway; import _ "agentmesh/shared/natstest"`,
+		"worker/b.go":           `package worker; import _ "github.com/nats-io/nats-server/v2/server"`,
+		"worker/c.go":           `package worker; const s = "mesh.tasks.ready.x"`,
+		"shared/store/b.go":     `package store; const s = "$KV.tasks.x"`,
+		"notifier/signer/a.go":  `package signer; import _ "agentmesh/gateway"`,
+		"shared/topology/a.go":  `package topology; import _ "agentmesh/shared/store"`,
+		"worker/agents/x/a.go":  `package x; import _ "agentmesh/shared/store"`,
+		"shared/telemetry/a.go": `package telemetry; import _ "agentmesh/shared/store"`,
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if faults, err := check(dir); err != nil || len(faults) != 1 {
+			t.Errorf("%s: %d faults, %v; want 1: %v", path, len(faults), err, faults)
+		}
+	}
+}
+
+// check reads every Go file below root. It parses the imports itself: asking
+// the go command would be answered from its cache.
+func check(root string) (faults []string, err error) {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "." && d.Name() != ".." {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		test := strings.HasSuffix(path, "_test.go")
+		from := filepath.ToSlash(filepath.Dir(rel))
+		for _, imp := range file.Imports {
+			to := strings.Trim(imp.Path.Value, `"`)
+			if why := forbidden(from, to, test); why != "" {
+				faults = append(faults, fmt.Sprintf("%s imports %s: %s", rel, to, why))
+			}
+		}
+		if !test && from != "shared/topology" {
+			faults = append(faults, spelled(rel, from, file)...)
+		}
+		return nil
+	})
+	return faults, err
+}
+
+// forbidden says why the package in folder from may not import to; empty: it may.
+func forbidden(from, to string, test bool) string {
+	if strings.HasPrefix(to, "github.com/nats-io/nats-server") && !test && from != "services/mesh" && from != "shared/natstest" {
+		return "only services/mesh and tests link the server"
+	}
+	inner, ours := strings.CutPrefix(to, module)
+	switch {
+	case inner == "shared/natstest" && !test:
+		return "natstest is for tests"
+	case test:
+		return ""
+	case under(from, nouns...) && !under(inner, nouns...) && (ours || strings.Contains(to, ".")):
+		return "domain nouns import the standard library and each other only"
+	case !ours:
+		return ""
+	case under(from, plain...):
+		return "this package knows nothing of ours"
+	case under(from, "shared") && !under(inner, "shared"):
+		return "shared imports no role and no program"
+	case from == "shared/topology" && !under(inner, nouns...):
+		return "topology imports the domain only"
+	case under(inner, "services"):
+		return "nobody imports a program"
+	case from == "gateway/client":
+		return "the client stands alone"
+	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "shared/task"):
+		return "an agent needs the SDK only"
+	}
+	for _, role := range roles {
+		if under(from, role) && under(inner, roles...) && !under(inner, role) {
+			return "roles do not import each other"
+		}
+	}
+	return ""
+}
+
+func under(path string, folders ...string) bool {
+	for _, f := range folders {
+		if path == f || strings.HasPrefix(path, f+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// spelled finds string literals that only topology may write.
+func spelled(rel, from string, file *ast.File) (faults []string) {
+	if from == "services" || from == "shared/telemetry" {
+		return nil
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		lit, ok := n.(*ast.BasicLit)
+		if !ok || lit.Kind != token.STRING {
+			return true
+		}
+		for _, s := range spellings {
+			if strings.Contains(lit.Value, s) {
+				faults = append(faults, fmt.Sprintf("%s spells %s: ask shared/topology", rel, lit.Value))
+				return true
+			}
+		}
+		return true
+	})
+	return faults
+}

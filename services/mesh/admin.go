@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"agentmesh/shared/proc"
+)
+
+// adminConfig is the listener for those who run the mesh. It is never the
+// public one.
+type adminConfig struct {
+	Admin string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/healthz, /debug/pprof); off disables it"`
+}
+
+func defaultAdmin() adminConfig { return adminConfig{Admin: "127.0.0.1:9090"} }
+
+// part binds the listener; nil when it is off.
+func (c adminConfig) part(log *slog.Logger) (net.Addr, *proc.Part, error) {
+	if c.Admin == "off" {
+		return nil, nil, nil
+	}
+	l, err := net.Listen("tcp", c.Admin)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen for --admin: %w; stop what uses the address, choose another with --admin, or --admin off", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	return l.Addr(), &proc.Part{Name: "admin", Run: func(ctx context.Context) error {
+		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}, nil
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// healthcheckCommand asks a gateway whether it is ready, for images without a
+// shell.
+func healthcheckCommand() *cobra.Command {
+	url := "http://127.0.0.1:8080/readyz"
+	cmd := &cobra.Command{
+		Use: "healthcheck", Short: "Exit 0 when a gateway is ready, 1 when not", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return healthcheck(cmd.Context(), url) },
+	}
+	cmd.Flags().StringVar(&url, "url", url, "what to ask")
+	return cmd
+}
+
+func healthcheck(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return usage("url: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("not ready: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	var state struct {
+		Checks map[string]struct {
+			OK     bool   `json:"ok"`
+			Detail string `json:"detail"`
+		} `json:"checks"`
+	}
+	_ = json.NewDecoder(resp.Body).Decode(&state) // another answer has no checks to name
+	var failing []string
+	for name, c := range state.Checks {
+		if !c.OK {
+			failing = append(failing, name+": "+c.Detail)
+		}
+	}
+	slices.Sort(failing)
+	return fmt.Errorf("not ready: %s: %s", resp.Status, strings.Join(failing, "; "))
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway"
+	"agentmesh/shared/config"
+	"agentmesh/shared/natsconn"
+	"agentmesh/shared/proc"
+	"agentmesh/shared/store"
+	"agentmesh/shared/telemetry"
+	"agentmesh/worker"
+)
+
+// roleConfig is what every role has that runs against a NATS server.
+type roleConfig struct {
+	log   logConfig
+	nats  natsconn.Config
+	admin adminConfig
+	store storeConfig
+}
+
+func defaultRole() roleConfig {
+	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: storeConfig{Replicas: 3}}
+}
+
+// newRole makes one role on an open store.
+type newRole func(ctx context.Context, st *store.Store, log *slog.Logger) (run func(context.Context) error, err error)
+
+// roleCommand makes the command of one role; own is its settings.
+func roleCommand(name, short string, own any, role newRole) *cobra.Command {
+	cfg := defaultRole()
+	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
+	set := config.Bind(cmd.Flags(), own, &cfg.nats, &cfg.store, &cfg.admin, &cfg.log)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := set.Load(os.Getenv); err != nil {
+			return &exitError{exitUsage, err}
+		}
+		return runRole(cmd.Context(), name, cfg, role)
+	}
+	return cmd
+}
+
+func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) error {
+	log, err := cfg.log.logger()
+	if err != nil {
+		return err
+	}
+	if err := cfg.store.validate(); err != nil {
+		return err
+	}
+	flush, err := telemetry.Start(ctx, "mesh-"+name, version())
+	if err != nil {
+		return err
+	}
+	defer flushTraces(flush, log)
+	nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+name, log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	st, err := store.Open(ctx, nc, store.Options{Replicas: cfg.store.Replicas})
+	if err != nil {
+		return err
+	}
+	run, err := role(ctx, st, log.With("role", name))
+	if err != nil {
+		return err
+	}
+	parts := []proc.Part{{Name: name, Run: run}}
+	_, admin, err := cfg.admin.part(log)
+	if err != nil {
+		return err
+	}
+	if admin != nil {
+		parts = append(parts, *admin)
+	}
+	return proc.Run(ctx, parts...)
+}
+
+func gatewayCommand() *cobra.Command {
+	cfg := gateway.Default()
+	cfg.Version = version()
+	return roleCommand("gateway", "Run a gateway against a NATS server", &cfg, func(_ context.Context, st *store.Store, log *slog.Logger) (func(context.Context) error, error) {
+		g, err := gateway.New(cfg, st, log)
+		if err != nil {
+			return nil, err
+		}
+		log.Info("gateway listens", "url", "http://"+g.Addr().String())
+		return g.Run, nil
+	})
+}
+
+func workerCommand() *cobra.Command {
+	cfg := worker.Default()
+	return roleCommand("worker", "Run a worker with the sample agents against a NATS server", &cfg, func(ctx context.Context, st *store.Store, log *slog.Logger) (func(context.Context) error, error) {
+		w, err := worker.New(ctx, cfg, st, sampleAgents(), log)
+		if err != nil {
+			return nil, err
+		}
+		log.Info("worker pulls", "worker", w.ID())
+		return w.Run, nil
+	})
+}

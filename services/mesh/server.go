@@ -1,0 +1,167 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// serverConfig is the embedded NATS server of `mesh up`.
+type serverConfig struct {
+	Data string `flag:"data" env:"MESH_DATA" help:"folder of the embedded server's data"`
+	NATS string `flag:"nats" env:"MESH_NATS" help:"listen address of the embedded NATS server; off: in this process only"`
+	Sync string `flag:"sync" env:"MESH_SYNC" help:"when writes reach the disk: always (a 202 survives a power cut) or an interval such as 2m"`
+}
+
+func defaultServer() serverConfig {
+	return serverConfig{Data: "./data", NATS: "127.0.0.1:4222", Sync: "always"}
+}
+
+// durability says in words what a 202 survives.
+func (c serverConfig) durability() string { return "sync " + c.Sync }
+
+// maxPayload lets a record with an input, a result and a history at their
+// limits be one message.
+const maxPayload = 4 << 20
+
+func (c serverConfig) options() (*server.Options, error) {
+	o := &server.Options{
+		ServerName: "mesh", JetStream: true, StoreDir: filepath.Join(c.Data, "nats"),
+		NoSigs: true, MaxPayload: maxPayload, DisableJetStreamBanner: true,
+	}
+	if c.Sync == "always" {
+		o.SyncAlways = true
+	} else {
+		d, err := time.ParseDuration(c.Sync)
+		if err != nil || d <= 0 {
+			return nil, usage("sync is %q, allowed are always and durations such as 2m", c.Sync)
+		}
+		o.SyncInterval = d
+	}
+	if c.NATS == "off" {
+		o.DontListen = true
+		return o, nil
+	}
+	host, port, err := net.SplitHostPort(c.NATS)
+	if err != nil {
+		return nil, usage("nats is %q, it must be host:port or off", c.NATS)
+	}
+	if o.Port, err = strconv.Atoi(port); err != nil || o.Port < 0 || o.Port > 65535 {
+		return nil, usage("nats is %q, the port must be a number from 0 to 65535", c.NATS)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, usage("nats is %q: the embedded server has no authentication, so it listens on loopback only; for a fleet run a NATS cluster", c.NATS)
+	}
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+	o.Host = host
+	return o, nil
+}
+
+// embedded is a running server and the lock on its data.
+type embedded struct {
+	*server.Server
+	lock *os.File
+}
+
+// startServer starts the embedded server. What would make it fail later, with a
+// message of its own or none, is checked first.
+func startServer(c serverConfig, log *slog.Logger) (*embedded, error) {
+	opts, err := c.options()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := lockData(c.Data)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := launch(opts, log)
+	if err != nil {
+		_ = lock.Close()
+		return nil, err
+	}
+	return &embedded{srv, lock}, nil
+}
+
+func launch(opts *server.Options, log *slog.Logger) (*server.Server, error) {
+	if !opts.DontListen && opts.Port > 0 {
+		l, err := net.Listen("tcp", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)))
+		if err != nil {
+			return nil, fmt.Errorf("listen for --nats: %w; stop what uses the address, choose another with --nats, or --nats off", err)
+		}
+		_ = l.Close()
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		return nil, fmt.Errorf("start embedded NATS: %w", err)
+	}
+	srv.SetLoggerV2(serverLog{log}, false, false, false)
+	srv.Start()
+	if !srv.ReadyForConnections(30 * time.Second) {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, errors.New("start embedded NATS: it was not ready within 30s; the log says why")
+	}
+	return srv, nil
+}
+
+// stop ends the server and frees its data.
+func (e *embedded) stop() {
+	e.Shutdown()
+	e.WaitForShutdown()
+	_ = e.lock.Close()
+}
+
+// healthy is the server's own word on itself.
+func (e *embedded) healthy() error {
+	if h := e.Healthz(&server.HealthzOptions{}); h != nil && h.StatusCode != 0 && h.StatusCode != 200 {
+		return errors.New(h.Error)
+	}
+	return nil
+}
+
+// lockData makes the data folder and takes it for this process. The kernel
+// lets go of the lock when the process ends, however it ends.
+func lockData(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make data folder: %w; choose another with --data", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o640)
+	if err != nil {
+		return nil, fmt.Errorf("open data folder: %w; choose another with --data", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("data folder %s is used by another mesh: stop that one, or choose another folder with --data", dir)
+	}
+	return f, nil
+}
+
+// serverLog passes the server's log lines on.
+type serverLog struct{ log *slog.Logger }
+
+func (l serverLog) Noticef(format string, v ...any) {
+	l.log.Debug("nats: " + fmt.Sprintf(format, v...))
+}
+func (l serverLog) Debugf(format string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
+func (l serverLog) Tracef(format string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
+func (l serverLog) Warnf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	if strings.Contains(text, "sync_interval") || strings.Contains(text, "Filesystem") {
+		l.log.Debug("nats: " + text)
+		return
+	}
+	l.log.Warn("nats: " + text)
+}
+func (l serverLog) Errorf(format string, v ...any) { l.log.Error("nats: " + fmt.Sprintf(format, v...)) }
+func (l serverLog) Fatalf(format string, v ...any) { l.log.Error("nats: " + fmt.Sprintf(format, v...)) }

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway/client"
+)
+
+// clientFlags are those of every command that calls a gateway.
+type clientFlags struct {
+	gateway string
+	output  string
+	curl    bool
+}
+
+func (f *clientFlags) bind(cmd *cobra.Command) {
+	gateway := os.Getenv("MESH_GATEWAY_URL")
+	if gateway == "" {
+		gateway = "http://127.0.0.1:8080"
+	}
+	p := cmd.PersistentFlags()
+	p.StringVar(&f.gateway, "gateway", gateway, "URL of the gateway (env MESH_GATEWAY_URL)")
+	p.StringVarP(&f.output, "output", "o", "text", "text, or json for scripts")
+	p.BoolVar(&f.curl, "curl", false, "print the request as a curl command instead of sending it")
+}
+
+func (f *clientFlags) client() (*client.Client, error) {
+	if f.output != "text" && f.output != "json" {
+		return nil, usage("output is %q, allowed are text and json", f.output)
+	}
+	c, err := client.New(f.gateway)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return c, nil
+}
+
+// explain says what to do about an error of the client.
+func (f *clientFlags) explain(doing string, err error) error {
+	var refused *client.Problem
+	var network *net.OpError
+	var lookup *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return &exitError{code: 130}
+	case errors.As(err, &refused):
+		return fmt.Errorf("%s: %w", doing, err)
+	case errors.As(err, &network), errors.As(err, &lookup):
+		return fmt.Errorf("%s: no gateway at %s; is `mesh up` running? choose another with --gateway", doing, f.gateway)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// printCurl writes a request as a curl command.
+func (f *clientFlags) printCurl(out io.Writer, method, path string, body []byte, headers ...string) error {
+	parts := []string{"curl", "-sS"}
+	if method != "GET" && body == nil {
+		parts = append(parts, "-X", method)
+	}
+	for _, h := range headers {
+		parts = append(parts, "-H", shellQuote(h))
+	}
+	if body != nil {
+		parts = append(parts, "-H", shellQuote("Content-Type: application/json"), "-d", shellQuote(string(body)))
+	}
+	_, err := fmt.Fprintln(out, strings.Join(append(parts, shellQuote(strings.TrimSuffix(f.gateway, "/")+path)), " "))
+	return err
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func taskCommand() *cobra.Command {
+	f := &clientFlags{}
+	cmd := &cobra.Command{
+		Use: "task", Short: "Run tasks and follow them",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no command %q; mesh task --help lists what there is", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f.bind(cmd)
+	cmd.AddCommand(taskRunCommand(f), taskGetCommand(f), taskListCommand(f), taskCancelCommand(f), taskRetryCommand(f), taskWatchCommand(f))
+	return cmd
+}
+
+func oneID(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usage("%s takes one task id, got %d arguments", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+func taskGetCommand(f *clientFlags) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "get ID", Short: "Show a task", Args: oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := f.client()
+			if err != nil {
+				return err
+			}
+			if f.curl {
+				return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks/"+args[0], nil)
+			}
+			read := c.Get
+			if wait {
+				read = c.Wait
+			}
+			t, err := read(cmd.Context(), args[0])
+			if err != nil {
+				return f.explain("get task "+args[0], err)
+			}
+			return show(cmd.OutOrStdout(), f.output, t)
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until it has finished")
+	return cmd
+}
+
+func taskListCommand(f *clientFlags) *cobra.Command {
+	var filter client.Filter
+	var labels []string
+	var all bool
+	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest change first", Args: noArgs}
+	p := cmd.Flags()
+	p.StringSliceVar(&filter.Statuses, "status", nil, "only these statuses, separated by commas")
+	p.StringVar(&filter.Agent, "agent", "", "only this agent's tasks")
+	p.StringVar(&filter.ParentID, "parent", "", "only the children of this task")
+	p.StringArrayVar(&labels, "label", nil, "only tasks with this label, k=v; may be repeated")
+	p.IntVar(&filter.Limit, "limit", 20, "how many, 1 to 200")
+	p.BoolVar(&all, "all", false, "every page")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := f.client()
+		if err != nil {
+			return err
+		}
+		if filter.Labels, err = keyValues(labels); err != nil {
+			return err
+		}
+		if f.curl {
+			return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks?"+filter.Query().Encode(), nil)
+		}
+		tasks := []client.Task{}
+		for t, err := range c.All(cmd.Context(), filter) {
+			if err != nil {
+				return f.explain("list tasks", err)
+			}
+			if tasks = append(tasks, t); !all && len(tasks) == filter.Limit {
+				break
+			}
+		}
+		if f.output == "json" {
+			return writeJSON(cmd.OutOrStdout(), tasks)
+		}
+		return table(cmd.OutOrStdout(), tasks, time.Now())
+	}
+	return cmd
+}
+
+func taskCancelCommand(f *clientFlags) *cobra.Command {
+	var wait bool
+	cmd := &cobra.Command{
+		Use: "cancel ID...", Short: "Cancel tasks",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("%s takes at least one task id", cmd.CommandPath())
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the agent was seen to end")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		c, err := f.client()
+		if err != nil {
+			return err
+		}
+		for _, id := range args {
+			if f.curl {
+				if err := f.printCurl(cmd.OutOrStdout(), "POST", "/tasks/"+id+"/cancel", nil); err != nil {
+					return err
+				}
+				continue
+			}
+			t, err := c.Cancel(cmd.Context(), id)
+			for err == nil && wait && !t.StartedAt.IsZero() && t.StoppedAt.IsZero() {
+				select {
+				case <-time.After(100 * time.Millisecond):
+					t, err = c.Get(cmd.Context(), id)
+				case <-cmd.Context().Done():
+					err = cmd.Context().Err()
+				}
+			}
+			if err != nil {
+				return f.explain("cancel task "+id, err)
+			}
+			if err := show(cmd.OutOrStdout(), f.output, t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func keyValues(pairs []string) (map[string]string, error) {
+	m := map[string]string{}
+	for _, p := range pairs {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok || k == "" {
+			return nil, usage("label %q: it must be key=value", p)
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+func writeJSON(out io.Writer, v any) error {
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// show prints one task.
+func show(out io.Writer, output string, t *client.Task) error {
+	if output == "json" {
+		return writeJSON(out, t)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, value)
+		}
+	}
+	row("id", t.TaskID)
+	row("status", t.Status)
+	row("agent", t.Agent)
+	if t.Attempt > 0 {
+		row("attempt", fmt.Sprint(t.Attempt))
+	}
+	row("progress", strings.TrimSpace(t.Progress+" "+t.Message))
+	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {
+		row("label", k+"="+t.Labels[k])
+	}
+	row("created", clock(t.CreatedAt))
+	row("not before", clock(t.NotBefore))
+	row("started", clock(t.StartedAt))
+	row("finished", clock(t.FinishedAt))
+	row("stopped", clock(t.StoppedAt))
+	if t.Error != nil {
+		row("error", fmt.Sprintf("%s: %s (attempt %d)", t.Error.Code, t.Error.Message, t.Error.Attempt))
+	}
+	row("result", string(t.Result))
+	row("result url", t.ResultURL)
+	row("retried from", t.RetriedFrom)
+	row("trace", t.TraceID)
+	return w.Flush()
+}
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05.000")
+}
+
+// table prints tasks as lines.
+func table(out io.Writer, tasks []client.Task, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ID\tSTATUS\tAGENT\tPROGRESS\tAGE\tMESSAGE")
+	for _, t := range tasks {
+		message := t.Message
+		if t.Error != nil {
+			message = t.Error.Code + ": " + t.Error.Message
+		}
+		if r := []rune(message); len(r) > 60 {
+			message = string(r[:59]) + "…"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.TaskID, t.Status, t.Agent, t.Progress, age(now.Sub(t.CreatedAt)), strings.ReplaceAll(message, "\n", " "))
+	}
+	return w.Flush()
+}
+
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway"
+	"agentmesh/shared/config"
+	"agentmesh/shared/natsconn"
+	"agentmesh/shared/proc"
+	"agentmesh/shared/store"
+	"agentmesh/shared/telemetry"
+	"agentmesh/worker"
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/echo"
+	"agentmesh/worker/agents/summarize"
+)
+
+// upConfig is all of `mesh up`.
+type upConfig struct {
+	log     logConfig
+	server  serverConfig
+	gateway gateway.Config
+	worker  worker.Config
+	admin   adminConfig
+	store   storeConfig
+}
+
+// storeConfig says how often the mesh keeps what it stores.
+type storeConfig struct {
+	Replicas int `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream: 1 embedded, 3 on a cluster"`
+}
+
+func (c storeConfig) validate() error {
+	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
+		return usage("replicas is %d, allowed are 1, 3 and 5", c.Replicas)
+	}
+	return nil
+}
+
+func defaultUp() upConfig {
+	c := upConfig{
+		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
+		admin: defaultAdmin(), store: storeConfig{Replicas: 1},
+	}
+	c.gateway.Version = version()
+	return c
+}
+
+func (c *upConfig) settings() []any {
+	return []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.log}
+}
+
+// sampleAgents are served where no others are given.
+func sampleAgents() []agent.Agent { return []agent.Agent{echo.Agent(), summarize.Agent()} }
+
+func upCommand() *cobra.Command {
+	cfg := defaultUp()
+	cmd := &cobra.Command{
+		Use:   "up",
+		Short: "Run the whole mesh in this process, with NATS embedded",
+		Args:  noArgs,
+	}
+	set := config.Bind(cmd.Flags(), cfg.settings()...)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := set.Load(os.Getenv); err != nil {
+			return &exitError{exitUsage, err}
+		}
+		return up(cmd.Context(), cfg, cmd.ErrOrStderr())
+	}
+	return cmd
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usage("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// up runs the mesh until ctx is done. What it opens it closes in reverse.
+func up(ctx context.Context, cfg upConfig, out io.Writer) error {
+	log, err := cfg.log.logger()
+	if err != nil {
+		return err
+	}
+	if cfg.store.Replicas != 1 {
+		return usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
+	}
+	flush, err := telemetry.Start(ctx, "mesh", version())
+	if err != nil {
+		return err
+	}
+	defer flushTraces(flush, log)
+	srv, err := startServer(cfg.server, log)
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	nc, err := natsconn.InProcess(srv.Server, "mesh", log)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	st, err := store.Open(ctx, nc, store.Options{Replicas: 1})
+	if err != nil {
+		return err
+	}
+	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
+	g, err := gateway.New(cfg.gateway, st, log.With("role", "gateway"))
+	if err != nil {
+		return err
+	}
+	w, err := worker.New(ctx, cfg.worker, st, sampleAgents(), log.With("role", "worker"))
+	if err != nil {
+		return err
+	}
+	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}}
+	adminAddr, admin, err := cfg.admin.part(log)
+	if err != nil {
+		return err
+	}
+	if admin != nil {
+		parts = append(parts, *admin)
+	}
+	welcome(out, g.Addr(), adminAddr, srv, cfg.server)
+	return proc.Run(ctx, parts...)
+}
+
+// flushTraces sends the last spans, for a little while.
+func flushTraces(flush func(context.Context) error, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := flush(ctx); err != nil {
+		log.Debug("last spans not sent", "error", err)
+	}
+}
+
+// welcome prints what runs where, and something to try.
+func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConfig) {
+	nats, adminURL := "in this process only", "off"
+	if c.NATS != "off" {
+		nats = srv.ClientURL()
+	}
+	if admin != nil {
+		adminURL = "http://" + admin.String()
+	}
+	fmt.Fprintf(out, `
+  agentmesh is up. Ctrl-C stops it; what was accepted is kept.
+
+    gateway   http://%[1]s   (API: /openapi.json, state: /readyz)
+    NATS      %[2]s
+    admin     %[3]s
+    data      %[4]s, %[5]s
+    agents    echo, summarize
+
+  Try it:
+
+    curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -d '{"agent":"echo","input":{"hello":"mesh","echo_delay":"3s"}}' | tee /tmp/mesh-task.json
+    curl -s http://%[1]s/tasks/$(grep -o 'tsk_[0-9a-f]*' /tmp/mesh-task.json | head -1)
+    curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}'
+
+`, gateway, nats, adminURL, c.Data, c.durability())
+}

@@ -1,0 +1,118 @@
+// Package natsconn opens the mesh's connections to NATS, with the settings that
+// users of NATS know. It promises that a connection heals itself for ever, and
+// that a publish while it is away fails at once instead of being kept: whoever
+// publishes must know that nothing was stored. It knows no subject.
+package natsconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/natscontext"
+)
+
+// Config says where NATS is and who we are there. The names are those of the
+// nats command line.
+type Config struct {
+	URL     string `flag:"nats-url" env:"NATS_URL" help:"NATS servers, separated by commas"`
+	Creds   string `flag:"nats-creds" env:"NATS_CREDS" help:"credentials file"`
+	NKey    string `flag:"nats-nkey" env:"NATS_NKEY" help:"NKey seed file"`
+	CA      string `flag:"nats-ca" env:"NATS_CA" help:"certificate authority of the servers"`
+	Cert    string `flag:"nats-cert" env:"NATS_CERT" help:"client certificate"`
+	Key     string `flag:"nats-key" env:"NATS_KEY" help:"key of the client certificate"`
+	Context string `flag:"context" env:"NATS_CONTEXT" help:"NATS context to connect with, instead of the settings above"`
+}
+
+// Default is a server on this machine.
+func Default() Config { return Config{URL: nats.DefaultURL} }
+
+const connectTimeout = 5 * time.Second
+
+// Connect opens a connection named name. The error says where it tried and what
+// to do.
+func Connect(ctx context.Context, cfg Config, name string, log *slog.Logger) (*nats.Conn, error) {
+	opts := options(name, log)
+	if cfg.Context != "" {
+		nc, _, err := natscontext.Connect(cfg.Context, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("connect with NATS context %s: %w; `nats context ls` lists what there is", cfg.Context, err)
+		}
+		return nc, nil
+	}
+	more, err := cfg.identity()
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(cfg.URL, append(opts, more...)...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w; start a server there, or set NATS_URL or --nats-url", cfg.URL, err)
+	}
+	if ctx.Err() != nil {
+		nc.Close()
+		return nil, ctx.Err()
+	}
+	return nc, nil
+}
+
+func (c Config) identity() ([]nats.Option, error) {
+	var opts []nats.Option
+	if c.Creds != "" {
+		opts = append(opts, nats.UserCredentials(c.Creds))
+	}
+	if c.NKey != "" {
+		nkey, err := nats.NkeyOptionFromSeed(c.NKey)
+		if err != nil {
+			return nil, fmt.Errorf("read NKey seed %s: %w", c.NKey, err)
+		}
+		opts = append(opts, nkey)
+	}
+	if c.CA != "" {
+		opts = append(opts, nats.RootCAs(c.CA))
+	}
+	if (c.Cert == "") != (c.Key == "") {
+		return nil, errors.New("nats-cert and nats-key go together: one of them is missing")
+	}
+	if c.Cert != "" {
+		opts = append(opts, nats.ClientCert(c.Cert, c.Key))
+	}
+	return opts, nil
+}
+
+// InProcess connects to a server in this process, without a socket.
+func InProcess(srv nats.InProcessConnProvider, name string, log *slog.Logger) (*nats.Conn, error) {
+	nc, err := nats.Connect("", append(options(name, log), nats.InProcessServer(srv))...)
+	if err != nil {
+		return nil, fmt.Errorf("connect in process: %w", err)
+	}
+	return nc, nil
+}
+
+func options(name string, log *slog.Logger) []nats.Option {
+	return []nats.Option{
+		nats.Name(name),
+		nats.Timeout(connectTimeout),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.ReconnectJitter(250*time.Millisecond, time.Second),
+		nats.PingInterval(20 * time.Second),
+		nats.ReconnectBufSize(-1), // fail at once while away: see the package comment
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("disconnected from NATS, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("reconnected to NATS", "url", nc.ConnectedUrlRedacted()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if sub != nil {
+				// A full waiter: it repairs itself from the record.
+				log.Debug("NATS subscription", "subject", sub.Subject, "error", err)
+				return
+			}
+			log.Warn("NATS connection", "error", err)
+		}),
+	}
+}
