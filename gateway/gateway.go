@@ -96,6 +96,13 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	return g, nil
 }
 
+// Close ends open waits and streams and frees the listener of a gateway that
+// was not run.
+func (g *Gateway) Close() {
+	g.close()
+	_ = g.listener.Close()
+}
+
 // Addr is where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 

@@ -64,7 +64,7 @@ func decide(queued, record *task.Task, deliveries int, d agent.Definition, worke
 		t.Attempt = attempt - 1
 		t.Error = &task.Error{
 			Code:    task.CodeWorkerLost,
-			Message: fmt.Sprintf("the worker died or stalled in attempt %d of %d", t.Attempt, limit),
+			Message: fmt.Sprintf("the worker died or stalled in attempt %d, and %d are allowed", t.Attempt, limit),
 			Attempt: t.Attempt,
 		}
 		return ended(t, now)

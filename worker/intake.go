@@ -34,13 +34,17 @@ type intake struct {
 	streak   quickStreak
 }
 
-// Times of a pull request. A server that has no message sends a heartbeat; two
-// missing ones mean that the request is lost.
-const (
-	pullExpires   = 30 * time.Second
-	pullHeartbeat = 5 * time.Second
-	pullBackoff   = time.Second // after the server refused a pull
-)
+// pullBackoff is the pause after the server refused a pull.
+const pullBackoff = time.Second
+
+// pullExpires is how long a pull request stands. It ends before a lease does,
+// so that the redelivery of a frozen worker's task does not answer a pull that
+// this worker has left behind, and count as an attempt.
+func (in *intake) pullExpires() time.Duration { return in.w.cfg.Lease / 2 }
+
+// pullHeartbeat is how often a server without messages says that the request
+// stands; two missing ones mean that it is lost.
+func (in *intake) pullHeartbeat() time.Duration { return in.pullExpires() / 4 }
 
 func newIntake(w *Worker, a agent.Agent) *intake {
 	return &intake{w: w, agent: a, free: a.Concurrency, freed: make(chan struct{}, a.Concurrency)}
@@ -66,7 +70,7 @@ func (in *intake) run(ctx, work context.Context) {
 	}
 	defer in.stop(sub, msgs)
 
-	quiet := time.NewTimer(2 * pullHeartbeat)
+	quiet := time.NewTimer(2 * in.pullHeartbeat())
 	defer quiet.Stop()
 	pause := time.NewTimer(0) // fires when pulling may start again
 	defer pause.Stop()
@@ -85,7 +89,7 @@ func (in *intake) run(ctx, work context.Context) {
 		case <-in.freed:
 			in.free++
 		case msg := <-msgs:
-			quiet.Reset(2 * pullHeartbeat)
+			quiet.Reset(2 * in.pullHeartbeat())
 			if refused := in.receive(work, msg); refused != "" {
 				log.Warn("pull refused", "reason", refused)
 				in.credit, paused = 0, true
@@ -95,7 +99,7 @@ func (in *intake) run(ctx, work context.Context) {
 		case <-connected:
 			in.credit = 0 // the server forgot what a lost connection asked for
 		case <-quiet.C:
-			quiet.Reset(2 * pullHeartbeat)
+			quiet.Reset(2 * in.pullHeartbeat())
 			if in.credit > 0 {
 				log.Debug("pull lost, asking again", "credit", in.credit)
 				in.credit = 0
@@ -117,7 +121,7 @@ func (in *intake) pull(nc *nats.Conn, inbox string) error {
 		Expires   time.Duration `json:"expires"`
 		Batch     int           `json:"batch"`
 		Heartbeat time.Duration `json:"idle_heartbeat"`
-	}{pullExpires, n, pullHeartbeat})
+	}{in.pullExpires(), n, in.pullHeartbeat()})
 	if err != nil {
 		return err
 	}
@@ -175,8 +179,10 @@ func (in *intake) mend(ctx context.Context) {
 // stop ends the pulls and hands back what they still brought: after the flush
 // the server has sent all that it ever will.
 func (in *intake) stop(sub *nats.Subscription, msgs chan *nats.Msg) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
 	if sub.Drain() == nil {
-		_ = in.w.store.Conn().FlushTimeout(time.Second)
+		_ = in.w.store.Conn().FlushWithContext(ctx)
 	}
 	for {
 		select {

@@ -74,6 +74,16 @@ func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
 	return nil
 }
 
+// Queued is how many messages are in the queue: waiting, scheduled or held by a
+// worker.
+func (s *Store) Queued(ctx context.Context) (int, error) {
+	info, err := s.tasks.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("count queue: %w", classify(err))
+	}
+	return int(info.State.Msgs), nil
+}
+
 // SignalCancel tells whichever worker runs the task to end it. It is sent at
 // most once; a worker that misses it reads the record with its next heartbeat.
 func (s *Store) SignalCancel(id string) error {

@@ -1,0 +1,426 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/natsconn"
+	"agentmesh/shared/proc"
+	"agentmesh/shared/store"
+	"agentmesh/worker"
+	"agentmesh/worker/agent"
+)
+
+// process is a real `mesh up`, or a worker of its own.
+type process struct {
+	cmd     *exec.Cmd
+	gateway string
+	nats    string
+	done    chan struct{}
+	output  *strings.Builder
+}
+
+// spawn starts the test binary as another program. It dies with the test.
+func spawn(t *testing.T, env []string, args ...string) (*process, *bufio.Reader) {
+	t.Helper()
+	p := &process{cmd: exec.Command(os.Args[0], args...), done: make(chan struct{}), output: &strings.Builder{}}
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	stderr, err := p.cmd.StderrPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.kill)
+	return p, bufio.NewReader(io.TeeReader(stderr, p.output))
+}
+
+// startUp runs `mesh up` on dir with free ports and waits until it is ready.
+func startUp(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	args = append([]string{"up", "--data", dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--admin", "off", "--lease", "1s", "--log-level", "warn"}, args...)
+	p, stderr := spawn(t, []string{"MESH_TEST_MAIN=1"}, args...)
+	for {
+		line, err := stderr.ReadString('\n')
+		fields := strings.Fields(line)
+		switch {
+		case err != nil:
+			t.Fatalf("mesh up ended: %s", p.output)
+		case len(fields) > 1 && fields[0] == "gateway":
+			p.gateway = fields[1]
+		case len(fields) > 1 && fields[0] == "NATS":
+			p.nats = fields[1]
+		case len(fields) > 1 && fields[0] == "Try":
+			go p.drain(stderr)
+			return p
+		}
+	}
+}
+
+func (p *process) drain(r io.Reader) {
+	_, _ = io.Copy(io.Discard, r)
+	_ = p.cmd.Wait()
+	close(p.done)
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+func (p *process) kill() {
+	p.signal(syscall.SIGCONT)
+	p.signal(syscall.SIGKILL)
+	select {
+	case <-p.done:
+	case <-time.After(10 * time.Second):
+	}
+}
+
+// testWorker is a worker process of the tests: its agent kills the process, or
+// waits before it answers.
+func testWorker(role string) int {
+	ctx, stop := proc.Context(context.Background())
+	defer stop()
+	cfg, log := worker.Default(), slog.New(slog.DiscardHandler)
+	cfg.Lease = time.Second
+	nc, err := natsconn.Connect(ctx, natsconn.Config{URL: os.Getenv("NATS_URL")}, "test-worker", log)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer nc.Close()
+	st, err := store.Open(ctx, nc, store.Options{Replicas: 1})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	a := named(role, func(ctx context.Context, job *agent.Job) (any, error) {
+		if role == "poison" {
+			os.Exit(3)
+		}
+		fmt.Fprintln(os.Stderr, "started")
+		select {
+		case <-time.After(1500 * time.Millisecond):
+		case <-ctx.Done():
+			fmt.Fprintln(os.Stderr, "ended", context.Cause(ctx))
+			return nil, context.Cause(ctx)
+		}
+		return map[string]any{"pid": os.Getpid(), "attempt": job.Attempt}, nil
+	})
+	w, err := worker.New(ctx, cfg, st, []agent.Agent{a}, log)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Fprintln(os.Stderr, "ready")
+	if err := w.Run(ctx); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// waitLine reads a process's stderr until a line starts with prefix.
+func waitLine(t *testing.T, p *process, r *bufio.Reader, prefix string) string {
+	t.Helper()
+	for {
+		line, err := r.ReadString('\n')
+		if strings.HasPrefix(line, prefix) {
+			return line
+		}
+		if err != nil {
+			t.Fatalf("no line %q: %v\n%s", prefix, err, p.output)
+		}
+	}
+}
+
+// ledger is what the client knows, outside the mesh.
+type ledger struct {
+	mu       sync.Mutex
+	accepted map[string]string // task id -> input
+	maybe    map[string]string // key -> input: no answer came
+}
+
+// TestG3_CrashLosesNothing kills a real `mesh up` under load, again and again:
+// every accepted task reaches one terminal state with its own result (I1, I2),
+// and a request whose answer was lost converges on one task when it is sent
+// again with its key (I17).
+func TestG3_CrashLosesNothing(t *testing.T) {
+	kills := 20
+	if *chaos {
+		kills = 200
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 1))
+	dir := filepath.Join(t.TempDir(), "data")
+	l := &ledger{accepted: map[string]string{}, maybe: map[string]string{}}
+	for n := range kills {
+		p := startUp(t, dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		var load sync.WaitGroup
+		for c := range 4 {
+			load.Go(func() { l.load(ctx, p.gateway, fmt.Sprintf("%d-%d", n, c)) })
+		}
+		<-time.After(time.Duration(20+rnd.IntN(200)) * time.Millisecond)
+		p.kill()
+		cancel()
+		load.Wait()
+	}
+	p := startUp(t, dir)
+	c, err := client.New(p.gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, input := range l.maybe {
+		id, err := post(t.Context(), p.gateway, key, input)
+		if err != nil {
+			t.Fatalf("repeat of %s: %v", key, err)
+		}
+		l.accepted[id] = input
+	}
+	t.Logf("%d kills, %d accepted, %d of them after a lost answer", kills, len(l.accepted), len(l.maybe))
+	if len(l.accepted) < kills {
+		t.Fatalf("only %d tasks were accepted: no load", len(l.accepted))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for id, input := range l.accepted {
+		task, err := c.Wait(ctx, id)
+		if err != nil {
+			t.Fatalf("task %s: %v", id, err)
+		}
+		if task.Status != "completed" || string(task.Result) != input {
+			t.Errorf("task %s is %s with %s, want %s; error %+v", id, task.Status, task.Result, input, task.Error)
+		}
+	}
+	seen := map[string]bool{}
+	for task, err := range c.All(ctx, client.Filter{Limit: 200}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[task.TaskID] || l.accepted[task.TaskID] == "" {
+			t.Errorf("task %s is listed twice or unknown to the client", task.TaskID)
+		}
+		seen[task.TaskID] = true
+	}
+	if len(seen) != len(l.accepted) {
+		t.Errorf("%d tasks are listed, %d were accepted", len(seen), len(l.accepted))
+	}
+}
+
+// load posts until the mesh is killed.
+func (l *ledger) load(ctx context.Context, gateway, name string) {
+	for i := 0; ctx.Err() == nil; i++ {
+		key, input := fmt.Sprintf("%s-%d", name, i), fmt.Sprintf(`{"n":"%s-%d"}`, name, i)
+		if i%5 == 4 {
+			input = fmt.Sprintf(`{"echo_delay":"300ms","n":"%s-%d"}`, name, i)
+		}
+		id, err := post(ctx, gateway, key, input)
+		l.mu.Lock()
+		if err == nil {
+			l.accepted[id] = input
+		} else {
+			l.maybe[key] = input
+		}
+		l.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// post sends one request and returns the id of a 202. Many kills may meet one
+// task, so it may be tried often.
+func post(ctx context.Context, gateway, key, input string) (id string, err error) {
+	req, err := http.NewRequestWithContext(ctx, "POST", gateway+"/tasks", strings.NewReader(`{"agent":"echo","max_attempts":100,"input":`+input+`}`))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", `"`+key+`"`)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var got client.Task
+	if err := json.NewDecoder(resp.Body).Decode(&got); err != nil {
+		return "", err
+	}
+	if resp.StatusCode != http.StatusAccepted {
+		return "", fmt.Errorf("status %s", resp.Status)
+	}
+	return got.TaskID, nil
+}
+
+// An agent that kills its worker process every time ends as failed, not as an
+// endless loop (W1, W4).
+func TestW4_PoisonKillsItsWorkers(t *testing.T) {
+	p := startUp(t, t.TempDir())
+	c, err := client.New(p.gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"MESH_TEST_WORKER=poison", "NATS_URL=" + p.nats}
+	var id string
+	deaths := 0
+	for id == "" || !ended(t, c, id) {
+		w, stderr := spawn(t, env)
+		waitLine(t, w, stderr, "ready")
+		if id == "" {
+			task, err := c.Create(t.Context(), client.Request{Agent: "poison", Instruction: "x"}, client.CreateOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			id = task.TaskID
+		}
+		go w.drain(stderr)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		go func() { _, _ = c.Wait(ctx, id); cancel() }()
+		select {
+		case <-w.done:
+			deaths++
+		case <-ctx.Done():
+			w.kill()
+		}
+		cancel()
+		if deaths > 5 {
+			t.Fatal("the task kills workers without end")
+		}
+	}
+	task, err := c.Get(t.Context(), id)
+	if err != nil || task.Status != "failed" || task.Error == nil || task.Error.Code != "worker_lost" || deaths != 3 {
+		t.Errorf("after %d deaths: %+v %+v, %v", deaths, task, task.Error, err)
+	}
+}
+
+func ended(t *testing.T, c *client.Client, id string) bool {
+	t.Helper()
+	task, err := c.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return task.Done
+}
+
+// TestFrozenProcess stops a worker process past its lease and resumes it: the
+// heir's result stands (W2 with real processes).
+func TestFrozenProcess(t *testing.T) {
+	p := startUp(t, t.TempDir())
+	c, err := client.New(p.gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"MESH_TEST_WORKER=slow", "NATS_URL=" + p.nats}
+	frozen, frozenErr := spawn(t, env)
+	waitLine(t, frozen, frozenErr, "ready")
+	task, err := c.Create(t.Context(), client.Request{Agent: "slow", Instruction: "x"}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitLine(t, frozen, frozenErr, "started")
+	frozen.signal(syscall.SIGSTOP)
+	heir, heirErr := spawn(t, env)
+	waitLine(t, heir, heirErr, "ready")
+	go heir.drain(heirErr)
+	done, err := c.Wait(t.Context(), task.TaskID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`{"attempt":%d,"pid":%d}`, done.Attempt, heir.cmd.Process.Pid)
+	if string(done.Result) != want || done.Attempt < 2 {
+		t.Fatalf("result = %s, want the heir's %s", done.Result, want)
+	}
+	frozen.signal(syscall.SIGCONT)
+	frozen.signal(syscall.SIGTERM) // it drains: what it still wants to write it writes now
+	frozen.drain(frozenErr)
+	again, err := c.Get(t.Context(), task.TaskID)
+	if err != nil || string(again.Result) != want || again.ETag == "" {
+		t.Errorf("after the frozen worker resumed: %s, %v", again.Result, err)
+	}
+}
+
+// A stopped mesh leaves its folder free, exits with 0 and keeps what it
+// accepted.
+func TestStopsCleanly(t *testing.T) {
+	dir := t.TempDir()
+	for n := range 3 {
+		p := startUp(t, dir)
+		c, err := client.New(p.gateway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if task, err := c.Create(t.Context(), client.Request{Agent: "echo", Input: json.RawMessage(`1`)}, client.CreateOptions{Wait: 5 * time.Second}); err != nil || task.Status != "completed" {
+			t.Fatalf("start %d: %+v, %v", n, task, err)
+		}
+		p.signal(syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("it does not stop\n%s", p.output)
+		}
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Fatalf("exit status %d\n%s", code, p.output)
+		}
+	}
+}
+
+// What makes a start impossible is said in a sentence that names the flag.
+func TestStartErrors(t *testing.T) {
+	dir := t.TempDir()
+	p := startUp(t, dir)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	taken := strings.TrimPrefix(p.gateway, "http://")
+	for _, tt := range []struct {
+		name string
+		args []string
+		want string
+		code int
+	}{
+		{"folder in use", []string{"--data", dir}, "is used by another mesh", 1},
+		{"folder is a file", []string{"--data", file}, "choose another with --data", 1},
+		{"http taken", []string{"--data", other, "--http", taken}, "listen for --http", 1},
+		{"nats taken", []string{"--data", other, "--nats", strings.TrimPrefix(p.nats, "nats://")}, "listen for --nats", 1},
+		{"admin taken", []string{"--data", other, "--admin", taken}, "listen for --admin", 1},
+		{"not loopback", []string{"--data", other, "--http", "0.0.0.0:0"}, "without authentication the gateway listens on loopback only", 1},
+		{"any address", []string{"--data", other, "--http", ":0"}, "--insecure", 1},
+		{"auth that is not there", []string{"--data", other, "--auth", "keys"}, `auth is "keys"`, 1},
+		{"bad sync", []string{"--data", other, "--sync", "often"}, `sync is "often"`, 2},
+		{"bad duration", []string{"--drain", "soon"}, "no duration", 2},
+		{"unknown flag", []string{"--bogus"}, "--help lists the flags", 2},
+		{"argument", []string{"now"}, "takes no arguments", 2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			args := append([]string{"up", "--http", "127.0.0.1:0", "--nats", "off", "--admin", "off"}, tt.args...)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, os.Args[0], args...)
+			cmd.Env = append(os.Environ(), "MESH_TEST_MAIN=1")
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode() != tt.code || !strings.Contains(string(out), tt.want) {
+				t.Errorf("mesh %s: %v\n%s\nwant status %d and %q", strings.Join(args, " "), err, out, tt.code, tt.want)
+			}
+		})
+	}
+}
