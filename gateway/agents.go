@@ -30,7 +30,13 @@ type agents struct {
 	mu     sync.RWMutex
 	known  map[string]*definition
 	loaded chan struct{}
+
+	refreshing sync.Mutex
+	refreshed  time.Time
 }
+
+// refreshEvery bounds what requests for agents that do not exist cost.
+const refreshEvery = time.Second
 
 // definition is an agent with its compiled schema.
 type definition struct {
@@ -47,7 +53,7 @@ func newAgents(st *store.Store, log *slog.Logger) *agents {
 func (a *agents) follow(ctx context.Context) error {
 	var once sync.Once
 	for ctx.Err() == nil {
-		err := a.store.WatchAgents(ctx, func(d store.Definition) { a.learn(d) }, func() { once.Do(func() { close(a.loaded) }) })
+		err := a.store.WatchAgents(ctx, a.learn, func() { once.Do(func() { close(a.loaded) }) })
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
@@ -60,11 +66,11 @@ func (a *agents) follow(ctx context.Context) error {
 	return nil
 }
 
-func (a *agents) learn(d store.Definition) *definition {
+func (a *agents) learn(d store.Definition) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if old := a.known[d.Name]; old != nil && old.Rev >= d.Rev {
-		return old
+		return
 	}
 	def := &definition{Definition: d}
 	if len(d.InputSchema) > 0 {
@@ -74,34 +80,58 @@ func (a *agents) learn(d store.Definition) *definition {
 		}
 	}
 	a.known[d.Name] = def
-	return def
 }
 
-// resolve finds the agent that a request names, or the default one.
+// resolve finds the agent that a request names, or the default one. One that
+// is not known may have been registered a moment ago, so the registry itself
+// has the last word.
 func (a *agents) resolve(ctx context.Context, name string) (*definition, error) {
-	if name == "" {
-		for _, d := range a.all() {
-			if d.Default {
-				return d, nil
-			}
-		}
-		return nil, refuse("agent_required", "This mesh has no default agent; name one of: %s.", a.names())
-	}
-	a.mu.RLock()
-	d := a.known[name]
-	a.mu.RUnlock()
-	if d != nil {
+	if d := a.find(name); d != nil {
 		return d, nil
 	}
-	// It may have been registered a moment ago.
-	fresh, err := a.store.Agent(ctx, name)
-	if errors.Is(err, task.ErrNotFound) {
-		return nil, refuse("agent_not_found", "There is no agent %q; known are: %s.", name, a.names())
-	}
-	if err != nil {
+	if err := a.refresh(ctx); err != nil {
 		return nil, err
 	}
-	return a.learn(fresh), nil
+	if d := a.find(name); d != nil {
+		return d, nil
+	}
+	if name == "" {
+		return nil, refuse("agent_required", "This mesh has no default agent; name one of: %s.", a.names())
+	}
+	return nil, refuse("agent_not_found", "There is no agent %q; known are: %s.", name, a.names())
+}
+
+// find looks an agent up in the copy; an empty name is the default agent.
+func (a *agents) find(name string) *definition {
+	if name != "" {
+		a.mu.RLock()
+		defer a.mu.RUnlock()
+		return a.known[name]
+	}
+	for _, d := range a.all() {
+		if d.Default {
+			return d
+		}
+	}
+	return nil
+}
+
+// refresh reads the registry, unless that was done just now.
+func (a *agents) refresh(ctx context.Context) error {
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
+	if time.Since(a.refreshed) < refreshEvery {
+		return nil
+	}
+	all, err := a.store.Agents(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		a.learn(d)
+	}
+	a.refreshed = time.Now()
+	return nil
 }
 
 func (a *agents) all() []*definition {

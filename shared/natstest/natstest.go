@@ -74,3 +74,13 @@ func (s *Server) Connect(tb testing.TB, opts ...nats.Option) *nats.Conn {
 	tb.Cleanup(nc.Close)
 	return nc
 }
+
+// NumConsumers counts the consumers of every stream.
+func (s *Server) NumConsumers(tb testing.TB) int {
+	tb.Helper()
+	info, err := s.Jsz(&server.JSzOptions{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return info.Consumers
+}

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -53,16 +52,17 @@ func (s *Store) RegisterAgent(ctx context.Context, d task.Definition) error {
 	return nil
 }
 
-// Agent reads one definition; task.ErrNotFound when nobody ever registered it.
-func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
-	e, err := s.agents.Get(ctx, name)
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return Definition{}, fmt.Errorf("agent %s: %w", name, task.ErrNotFound)
+// Agents reads every definition.
+func (s *Store) Agents(ctx context.Context) ([]Definition, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	var all []Definition
+	done := false
+	err := s.WatchAgents(ctx, func(d Definition) { all = append(all, d) }, func() { done = true; cancel() })
+	if err == nil && !done {
+		err = fmt.Errorf("read agents: %w", classify(context.DeadlineExceeded))
 	}
-	if err != nil {
-		return Definition{}, fmt.Errorf("read agent %s: %w", name, classify(err))
-	}
-	return decodeDefinition(e)
+	return all, err
 }
 
 // WatchAgents calls f with every definition and then with each change, until
