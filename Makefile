@@ -18,7 +18,7 @@ test: ## run the tests
 	go test ./...
 
 demo: ## a tour that ends by itself
-	go run ./services/demo
+	go run ./services/mesh demo
 
 fmt: ## fail on files that are not gofmt
 	@files=$$(gofmt -l .); if [ -n "$$files" ]; then echo "not gofmt:"; echo "$$files"; exit 1; fi

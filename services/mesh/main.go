@@ -88,7 +88,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), taskCommand(), healthcheckCommand(), versionCommand())
+	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), taskCommand(), demoCommand(), healthcheckCommand(), versionCommand())
 	return root
 }
 

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"agentmesh/gateway"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/store"
+	"agentmesh/worker"
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/echo"
+)
+
+// benchBody has an input of about 200 bytes.
+var benchBody = `{"agent":"echo","input":{"text":"` + strings.Repeat("0123456789", 18) + `"}}`
+
+const benchSlots = 64
+
+// benchMesh runs the whole mesh on a server with the given durability, and
+// returns a gateway on a socket.
+func benchMesh(b *testing.B, always bool, work bool) *httptest.Server {
+	b.Helper()
+	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
+	log := slog.New(slog.DiscardHandler)
+	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := echo.Agent()
+	a.Concurrency = benchSlots
+	ctx, cancel := context.WithCancel(context.Background())
+	// The worker has a connection of its own, as the floor's has not: as in
+	// production the two roles share none.
+	w, err := worker.New(ctx, worker.Default(), st, []agent.Agent{a}, log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var done sync.WaitGroup
+	if work {
+		done.Go(func() { _ = w.Run(ctx) })
+	}
+	cfg := gateway.Default()
+	cfg.HTTP = "127.0.0.1:0"
+	g, err := gateway.New(cfg, st, log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	front := httptest.NewServer(g.Handler())
+	b.Cleanup(func() {
+		front.Close()
+		g.Close()
+		cancel()
+		done.Wait()
+	})
+	return front
+}
+
+func benchFloor(b *testing.B, always bool) *httptest.Server {
+	b.Helper()
+	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
+	front := httptest.NewServer(startFloor(b, srv.Connect(b), benchSlots))
+	b.Cleanup(front.Close)
+	return front
+}
+
+// post sends benchBody from clients at once.
+func benchPost(b *testing.B, url string, clients int, prefer string, status int) {
+	b.Helper()
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
+	defer c.CloseIdleConnections()
+	one := func() {
+		req, err := http.NewRequest("POST", url+"/tasks", strings.NewReader(benchBody))
+		if err != nil {
+			b.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		if prefer != "" {
+			req.Header.Set("Prefer", prefer)
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if resp.StatusCode != status {
+			b.Errorf("status %d, want %d", resp.StatusCode, status)
+		}
+	}
+	for range 32 {
+		one() // connections, the quick streak
+	}
+	b.ResetTimer()
+	if clients == 1 {
+		for b.Loop() {
+			one()
+		}
+	} else {
+		b.SetParallelism(clients / runtime.GOMAXPROCS(0))
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				one()
+			}
+		})
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
+}
+
+func grid(b *testing.B, f func(b *testing.B, impl string, always bool, clients int)) {
+	for _, sync := range []string{"always", "2m"} {
+		for _, clients := range []int{1, 32} {
+			for _, impl := range []string{"floor", "mesh"} {
+				b.Run(fmt.Sprintf("sync=%s/clients=%d/impl=%s", sync, clients, impl), func(b *testing.B) { f(b, impl, sync == "always", clients) })
+			}
+		}
+	}
+}
+
+// BenchmarkAccept is one POST to its 202.
+func BenchmarkAccept(b *testing.B) {
+	grid(b, func(b *testing.B, impl string, always bool, clients int) {
+		front := benchFloorOrMesh(b, impl, always)
+		benchPost(b, front.URL, clients, "", http.StatusAccepted)
+	})
+}
+
+// BenchmarkWholePath is one POST until its terminal record is seen.
+func BenchmarkWholePath(b *testing.B) {
+	grid(b, func(b *testing.B, impl string, always bool, clients int) {
+		front := benchFloorOrMesh(b, impl, always)
+		benchPost(b, front.URL, clients, "wait=30", http.StatusOK)
+	})
+}
+
+func benchFloorOrMesh(b *testing.B, impl string, always bool) *httptest.Server {
+	if impl == "floor" {
+		return benchFloor(b, always)
+	}
+	return benchMesh(b, always, true)
+}
+
+// BenchmarkList is a page of 50 out of 2,000 tasks.
+func BenchmarkList(b *testing.B) {
+	front := benchMesh(b, false, true)
+	for range 2000 {
+		resp, err := http.Post(front.URL+"/tasks?wait=10s", "application/json", strings.NewReader(benchBody))
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	for _, query := range []string{"limit=50", "limit=50&status=failed"} {
+		b.Run(query, func(b *testing.B) {
+			for b.Loop() {
+				resp, err := http.Get(front.URL + "/tasks?" + query)
+				if err != nil || resp.StatusCode != http.StatusOK {
+					b.Fatal(err, resp)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkStreamFanOut is one task's outcome to 500 readers of its stream.
+func BenchmarkStreamFanOut(b *testing.B) {
+	const readers = 500
+	front := benchMesh(b, false, true)
+	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: readers}}
+	defer c.CloseIdleConnections()
+	for b.Loop() {
+		resp, err := http.Post(front.URL+"/tasks", "application/json", strings.NewReader(`{"agent":"echo","input":{"echo_delay":"300ms"}}`))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var t struct {
+			ID string `json:"task_id"`
+		}
+		err = json.NewDecoder(resp.Body).Decode(&t)
+		_ = resp.Body.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		var first, last time.Time
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range readers {
+			wg.Go(func() {
+				resp, err := c.Get(front.URL + "/tasks/" + t.ID + "/events")
+				if err != nil {
+					b.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				mu.Lock()
+				defer mu.Unlock()
+				if last = time.Now(); first.IsZero() {
+					first = last
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(float64(last.Sub(first).Microseconds())/1000, "ms/first-to-last")
+	}
+}
+
+// BenchmarkIdleMemory is the resident memory of an idle `mesh up`, a second
+// after its start.
+func BenchmarkIdleMemory(b *testing.B) {
+	for b.Loop() {
+		cmd := exec.Command(os.Args[0], "up", "--data", b.TempDir(), "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--admin", "off")
+		cmd.Env = append(os.Environ(), "MESH_TEST_MAIN=1")
+		if err := cmd.Start(); err != nil {
+			b.Fatal(err)
+		}
+		<-time.After(time.Second)
+		status, err := os.ReadFile("/proc/" + strconv.Itoa(cmd.Process.Pid) + "/status")
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if err != nil {
+			b.Skip("this system does not tell a process's memory")
+		}
+		_, rest, _ := strings.Cut(string(status), "VmRSS:")
+		kb, err := strconv.Atoi(strings.Fields(rest)[0])
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(kb)/1024, "MB-resident")
+	}
+}

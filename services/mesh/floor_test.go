@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/topology"
+)
+
+// floor is the least code that does the same JetStream writes behind bare
+// net/http: one publish to accept, one compare-and-set of a record, one
+// confirmed ack. It validates nothing, retries nothing and traces nothing. What
+// the mesh costs is measured against it.
+type floor struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+type floorTask struct {
+	ID     string          `json:"task_id"`
+	Status string          `json:"status"`
+	Agent  string          `json:"agent"`
+	Input  json.RawMessage `json:"input,omitempty"`
+	Result json.RawMessage `json:"result,omitempty"`
+	At     time.Time       `json:"at"`
+}
+
+// startFloor runs the floor's worker on nc and returns its handler.
+func startFloor(b *testing.B, nc *nats.Conn, slots int) http.Handler {
+	b.Helper()
+	js, err := jetstream.New(nc)
+	if err == nil {
+		err = topology.Ensure(b.Context(), js, 1)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := &floor{nc, js}
+	c, err := js.CreateOrUpdateConsumer(b.Context(), topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second, 1))
+	if err != nil {
+		b.Fatal(err)
+	}
+	free := make(chan struct{}, slots)
+	consuming, err := c.Consume(func(msg jetstream.Msg) {
+		free <- struct{}{}
+		go func() {
+			defer func() { <-free }()
+			f.work(msg)
+		}()
+	}, jetstream.PullMaxMessages(slots))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(consuming.Stop)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /tasks", f.post)
+	return mux
+}
+
+func (f *floor) work(msg jetstream.Msg) {
+	var t floorTask
+	if json.Unmarshal(msg.Data(), &t) != nil {
+		return
+	}
+	t.Status, t.Result, t.At = "completed", t.Input, time.Now()
+	data, err := json.Marshal(t)
+	if err != nil {
+		return
+	}
+	if _, err := f.js.Publish(context.Background(), topology.TaskRecord("default", t.ID), data, jetstream.WithExpectLastSequencePerSubject(0)); err != nil {
+		return
+	}
+	_ = msg.DoubleAck(context.Background())
+}
+
+func (f *floor) post(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	t := floorTask{ID: "tsk_" + strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", ""), Status: "pending", At: time.Now()}
+	if err == nil {
+		err = json.Unmarshal(body, &t)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var ended chan *nats.Msg
+	if r.Header.Get("Prefer") != "" {
+		ended = make(chan *nats.Msg, 4)
+		sub, err := f.nc.ChanSubscribe(topology.TaskEvents("default", t.ID), ended)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		defer func() { _ = sub.Unsubscribe() }()
+	}
+	data, err := json.Marshal(t)
+	if err == nil {
+		_, err = f.js.Publish(r.Context(), topology.TaskReady("default", t.Agent, t.ID), data, jetstream.WithMsgID(t.ID))
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if ended == nil {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write(data)
+		return
+	}
+	select {
+	case msg := <-ended:
+		_, _ = w.Write(msg.Data)
+	case <-time.After(30 * time.Second):
+		w.WriteHeader(http.StatusAccepted)
+	}
+}
