@@ -42,24 +42,29 @@ func spawn(t *testing.T, env []string, args ...string) (*process, *bufio.Reader)
 	p := &process{cmd: exec.Command(os.Args[0], args...), done: make(chan struct{}), output: &strings.Builder{}}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	stderr, err := p.cmd.StderrPipe()
+	read, write, err := os.Pipe() // for both streams
 	if err == nil {
+		p.cmd.Stdout, p.cmd.Stderr = write, write
 		err = p.cmd.Start()
+		_ = write.Close()
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(p.kill)
-	return p, bufio.NewReader(io.TeeReader(stderr, p.output))
+	t.Cleanup(func() {
+		p.kill()
+		_ = read.Close()
+	})
+	return p, bufio.NewReader(io.TeeReader(read, p.output))
 }
 
 // startUp runs `mesh up` on dir with free ports and waits until it is ready.
 func startUp(t *testing.T, dir string, args ...string) *process {
 	t.Helper()
 	args = append([]string{"up", "--data", dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--admin", "off", "--lease", "1s", "--log-level", "warn"}, args...)
-	p, stderr := spawn(t, []string{"MESH_TEST_MAIN=1"}, args...)
+	p, output := spawn(t, []string{"MESH_TEST_MAIN=1"}, args...)
 	for {
-		line, err := stderr.ReadString('\n')
+		line, err := output.ReadString('\n')
 		fields := strings.Fields(line)
 		switch {
 		case err != nil:
@@ -69,7 +74,7 @@ func startUp(t *testing.T, dir string, args ...string) *process {
 		case len(fields) > 1 && fields[0] == "NATS":
 			p.nats = fields[1]
 		case len(fields) > 1 && fields[0] == "Try":
-			go p.drain(stderr)
+			go p.drain(output)
 			return p
 		}
 	}
@@ -135,7 +140,7 @@ func testWorker(role string) int {
 	return 0
 }
 
-// waitLine reads a process's stderr until a line starts with prefix.
+// waitLine reads a process's output until a line starts with prefix.
 func waitLine(t *testing.T, p *process, r *bufio.Reader, prefix string) string {
 	t.Helper()
 	for {
@@ -281,8 +286,8 @@ func TestW4_PoisonKillsItsWorkers(t *testing.T) {
 	var id string
 	deaths := 0
 	for id == "" || !ended(t, c, id) {
-		w, stderr := spawn(t, env)
-		waitLine(t, w, stderr, "ready")
+		w, output := spawn(t, env)
+		waitLine(t, w, output, "ready")
 		if id == "" {
 			task, err := c.Create(t.Context(), client.Request{Agent: "poison", Instruction: "x"}, client.CreateOptions{})
 			if err != nil {
@@ -290,7 +295,7 @@ func TestW4_PoisonKillsItsWorkers(t *testing.T) {
 			}
 			id = task.TaskID
 		}
-		go w.drain(stderr)
+		go w.drain(output)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		go func() { _, _ = c.Wait(ctx, id); cancel() }()
 		select {

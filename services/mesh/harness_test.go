@@ -36,7 +36,7 @@ var chaos = flag.Bool("chaos", false, "run the long form of the crash tests")
 func TestMain(m *testing.M) {
 	if os.Getenv("MESH_TEST_MAIN") == "1" {
 		ctx, stop := proc.Context(context.Background())
-		code := run(ctx, os.Args[1:])
+		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 		stop()
 		os.Exit(code)
 	}

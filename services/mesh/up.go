@@ -73,7 +73,7 @@ func upCommand() *cobra.Command {
 		if err := set.Load(os.Getenv); err != nil {
 			return &exitError{exitUsage, err}
 		}
-		return up(cmd.Context(), cfg, cmd.ErrOrStderr())
+		return up(cmd.Context(), cfg, cmd.OutOrStdout())
 	}
 	return cmd
 }
@@ -163,8 +163,8 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConf
 
   Try it:
 
-    curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -d '{"agent":"echo","input":{"hello":"mesh","echo_delay":"3s"}}' | tee /tmp/mesh-task.json
-    curl -s http://%[1]s/tasks/$(grep -o 'tsk_[0-9a-f]*' /tmp/mesh-task.json | head -1)
+    ID=$(curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -d '{"agent":"echo","input":{"hello":"mesh","echo_delay":"3s"}}' | grep -o 'tsk_[0-9a-f]*' | head -1)
+    curl -s http://%[1]s/tasks/$ID
     curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}'
 
 `, gateway, nats, adminURL, c.Data, c.durability())

@@ -108,7 +108,8 @@ func classify(err error) error {
 		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
 			api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 			return fmt.Errorf("%w (%w)", task.ErrConflict, err)
-		case api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum "):
+		case api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum "),
+			api.ErrorCode == codeInsufficientResources, api.ErrorCode == codeAccountResources, api.ErrorCode == codeStorageResources:
 			return fmt.Errorf("%w (%w)", task.ErrFull, err)
 		case api.Code >= 500, api.ErrorCode == codeDuplicateInFlight:
 			return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
@@ -129,6 +130,9 @@ func classify(err error) error {
 
 // Error codes of the server that the client library does not name.
 const (
-	codeStoreFailed       jetstream.ErrorCode = 10077
-	codeDuplicateInFlight jetstream.ErrorCode = 10158
+	codeAccountResources      jetstream.ErrorCode = 10002
+	codeInsufficientResources jetstream.ErrorCode = 10023 // the server's max_file_store
+	codeStorageResources      jetstream.ErrorCode = 10047
+	codeStoreFailed           jetstream.ErrorCode = 10077
+	codeDuplicateInFlight     jetstream.ErrorCode = 10158
 )

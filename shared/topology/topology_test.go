@@ -1,0 +1,98 @@
+package topology_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/topology"
+)
+
+func open(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(natstest.Start(t).Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// What Ensure creates is what the design promises, setting by setting.
+func TestEnsure(t *testing.T) {
+	js := open(t)
+	for range 2 { // a second process finds what the first made
+		if err := topology.Ensure(t.Context(), js, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range topology.Streams(1) {
+		s, err := js.Stream(t.Context(), want.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := s.CachedInfo().Config
+		if c.MaxConsumers != 10_000 || c.AllowDirect || c.Storage != jetstream.FileStorage {
+			t.Errorf("%s: max_consumers %d, allow_direct %v, storage %v", c.Name, c.MaxConsumers, c.AllowDirect, c.Storage)
+		}
+		switch c.Name {
+		case topology.Tasks, topology.Deliveries:
+			if !c.AllowMsgSchedules || c.Retention != jetstream.WorkQueuePolicy || c.MaxMsgs > 0 || c.MaxBytes > 0 || c.MaxAge > 0 || c.Duplicates != 2*time.Minute {
+				t.Errorf("%s: %+v", c.Name, c)
+			}
+		case topology.Turns:
+			if c.MaxMsgsPerSubject != 1 || c.Discard != jetstream.DiscardNew || !c.DiscardNewPerSubject {
+				t.Errorf("%s: %+v", c.Name, c)
+			}
+		case topology.BucketStream(topology.TasksBucket):
+			if c.MaxMsgsPerSubject != 16 || c.MaxAge != 7*24*time.Hour || c.RePublish == nil || c.RePublish.Destination != "mesh.events.>" {
+				t.Errorf("%s: %+v", c.Name, c)
+			}
+		}
+	}
+}
+
+// A stream that exists with a setting that breaks a promise is refused by name;
+// one that an operator tuned is left alone.
+func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
+	js := open(t)
+	for _, tt := range []struct {
+		stream  string
+		change  func(*jetstream.StreamConfig)
+		setting string // empty: allowed
+	}{
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = false }, "allow_msg_schedules"},
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }, "retention"},
+		{topology.Turns, func(c *jetstream.StreamConfig) { c.DiscardNewPerSubject = false }, "discard policy"},
+		{topology.Turns, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 2 }, "max_msgs_per_subject"},
+		{"KV_tasks", func(c *jetstream.StreamConfig) { c.RePublish = nil }, "republish"},
+		{"KV_tasks", func(c *jetstream.StreamConfig) { c.AllowDirect = true }, "allow_direct"},
+		{"KV_keys", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "storage"},
+		{"KV_tasks", func(c *jetstream.StreamConfig) { c.MaxAge = 30 * 24 * time.Hour }, ""},
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1 << 30, jetstream.DiscardOld }, ""},
+	} {
+		_ = js.DeleteStream(t.Context(), tt.stream)
+		for _, c := range topology.Streams(1) {
+			if c.Name != tt.stream {
+				continue
+			}
+			tt.change(&c)
+			if _, err := js.CreateStream(t.Context(), c); err != nil {
+				t.Fatalf("%s: %v", tt.stream, err)
+			}
+		}
+		err := topology.Ensure(t.Context(), js, 1)
+		if tt.setting == "" {
+			if err != nil {
+				t.Errorf("%s, tuned: %v", tt.stream, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), tt.stream) || !strings.Contains(err.Error(), "another "+tt.setting) {
+			t.Errorf("%s with another %s: %v", tt.stream, tt.setting, err)
+		}
+		if err := js.DeleteStream(t.Context(), tt.stream); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
