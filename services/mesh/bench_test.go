@@ -38,7 +38,7 @@ func benchMesh(b *testing.B, always bool, work bool) *httptest.Server {
 	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{})
+	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{Replicas: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func startFloor(b *testing.B, nc *nats.Conn, slots int) http.Handler {
 		b.Fatal(err)
 	}
 	f := &floor{nc, js}
-	c, err := js.CreateOrUpdateConsumer(b.Context(), topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second, 1))
+	c, err := js.CreateOrUpdateConsumer(b.Context(), topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -260,7 +261,14 @@ func TestW2_FrozenWorker(t *testing.T) {
 // backwards (I1, I10).
 func TestW9_CancelRacesCompletion(t *testing.T) {
 	m := newMesh(t)
-	a := echo.Agent()
+	a := named("brief", func(ctx context.Context, job *agent.Job) (any, error) {
+		select { // ends before, while or after the cancel comes
+		case <-time.After(rand.N(4 * time.Millisecond)):
+			return job.Input, nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	})
 	a.Concurrency = 64
 	m.work(a)
 	var canceled, completed atomic.Int32
@@ -270,7 +278,7 @@ func TestW9_CancelRacesCompletion(t *testing.T) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			id := m.create(`{"agent":"echo","input":1}`)
+			id := m.create(`{"agent":"brief","input":1}`)
 			for range i % 4 { // spread the cancels over the task's life
 				m.get(id)
 			}

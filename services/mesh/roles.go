@@ -21,11 +21,11 @@ type roleConfig struct {
 	log   logConfig
 	nats  natsconn.Config
 	admin adminConfig
-	store storeConfig
+	store store.Options
 }
 
 func defaultRole() roleConfig {
-	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: storeConfig{Replicas: 3}}
+	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.Options{Replicas: 3}}
 }
 
 // newRole makes one role on an open store.
@@ -50,8 +50,8 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 	if err != nil {
 		return err
 	}
-	if err := cfg.store.validate(); err != nil {
-		return err
+	if err := cfg.store.Validate(); err != nil {
+		return &exitError{exitUsage, err}
 	}
 	flush, err := telemetry.Start(ctx, "mesh-"+name, version())
 	if err != nil {
@@ -63,7 +63,7 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 		return err
 	}
 	defer nc.Close()
-	st, err := store.Open(ctx, nc, store.Options{Replicas: cfg.store.Replicas})
+	st, err := store.Open(ctx, nc, cfg.store)
 	if err != nil {
 		return err
 	}

@@ -30,25 +30,13 @@ type upConfig struct {
 	gateway gateway.Config
 	worker  worker.Config
 	admin   adminConfig
-	store   storeConfig
-}
-
-// storeConfig says how often the mesh keeps what it stores.
-type storeConfig struct {
-	Replicas int `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream: 1 embedded, 3 on a cluster"`
-}
-
-func (c storeConfig) validate() error {
-	if c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5 {
-		return usage("replicas is %d, allowed are 1, 3 and 5", c.Replicas)
-	}
-	return nil
+	store   store.Options
 }
 
 func defaultUp() upConfig {
 	c := upConfig{
 		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
-		admin: defaultAdmin(), store: storeConfig{Replicas: 1},
+		admin: defaultAdmin(), store: store.Options{Replicas: 1},
 	}
 	c.gateway.Version = version()
 	return c
@@ -109,7 +97,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	defer nc.Close()
-	st, err := store.Open(ctx, nc, store.Options{Replicas: 1})
+	st, err := store.Open(ctx, nc, cfg.store)
 	if err != nil {
 		return err
 	}

@@ -106,6 +106,19 @@ func (s *Set) Load(getenv func(string) string) error {
 	return nil
 }
 
+// Env applies the environment to the settings of the structs that cfgs point
+// to, for a program without flags.
+func Env(getenv func(string) string, cfgs ...any) error {
+	for _, one := range settings(cfgs...) {
+		if v := getenv(one.env); one.env != "" && v != "" {
+			if err := parse(one.value, v); err != nil {
+				return fmt.Errorf("environment variable %s: %w", one.env, err)
+			}
+		}
+	}
+	return nil
+}
+
 func (s *Set) loadFile(getenv func(string) string) error {
 	name, must := *s.file, true
 	if name == "" {

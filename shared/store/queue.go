@@ -102,7 +102,7 @@ func (s *Store) PublishOutput(tenant, id string, chunk []byte) error {
 
 // AgentConsumer creates or updates the durable consumer of an agent's tasks.
 func (s *Store) AgentConsumer(ctx context.Context, agent string, maxInFlight int, ackWait time.Duration) error {
-	want := topology.AgentConsumer(agent, maxInFlight, ackWait, s.replicas)
+	want := topology.AgentConsumer(agent, maxInFlight, ackWait)
 	got, err := s.tasks.Consumer(ctx, want.Durable)
 	if err == nil {
 		// An equal config is left alone: updates race with other workers.

@@ -21,15 +21,22 @@ import (
 
 // Options of Open.
 type Options struct {
-	Replicas int // of every stream and consumer; 1 on the embedded server, 3 on a cluster
+	Replicas int `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream that is created: 1 embedded, 3 on a cluster"`
+}
+
+// Validate names the field that is out of its range.
+func (o Options) Validate() error {
+	if o.Replicas != 1 && o.Replicas != 3 && o.Replicas != 5 {
+		return fmt.Errorf("replicas is %d, allowed are 1, 3 and 5", o.Replicas)
+	}
+	return nil
 }
 
 // Store is the mesh's state in one JetStream account. It is safe for
 // concurrent use; it does not own its connection.
 type Store struct {
-	nc       *nats.Conn
-	js       jetstream.JetStream
-	replicas int
+	nc *nats.Conn
+	js jetstream.JetStream
 
 	tasks     jetstream.Stream // the queue
 	records   jetstream.Stream // behind the tasks bucket
@@ -46,12 +53,15 @@ const requestTimeout = 5 * time.Second
 // Open makes sure that every stream exists and returns the store. The error is
 // task.ErrUnavailable when JetStream does not answer.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{nc: nc, js: js, replicas: max(o.Replicas, 1)}
-	if err := topology.Ensure(ctx, js, s.replicas); err != nil {
+	s := &Store{nc: nc, js: js}
+	if err := topology.Ensure(ctx, js, o.Replicas); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	open := func(err error, what string) error {

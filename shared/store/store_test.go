@@ -23,7 +23,7 @@ import (
 
 func open(t *testing.T, srv *natstest.Server) *store.Store {
 	t.Helper()
-	st, err := store.Open(t.Context(), srv.Connect(t), store.Options{})
+	st, err := store.Open(t.Context(), srv.Connect(t), store.Options{Replicas: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := natstest.Start(t)
 		nc := srv.Connect(t, nats.MaxReconnects(-1), nats.ReconnectBufSize(-1), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-		st, err := store.Open(t.Context(), nc, store.Options{})
+		st, err := store.Open(t.Context(), nc, store.Options{Replicas: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

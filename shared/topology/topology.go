@@ -118,8 +118,9 @@ func PullSubject(stream, durable string) string {
 
 // AgentConsumer is the consumer config of an agent on Tasks. Its MaxAckPending
 // is the agent's max_in_flight for the whole mesh. Redelivery is not limited:
-// the worker counts attempts itself and settles a task that is out of them.
-func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration, replicas int) jetstream.ConsumerConfig {
+// the worker counts attempts itself and settles a task that is out of them. It
+// has as many replicas as its stream.
+func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable:       AgentDurable(agent),
 		FilterSubject: AgentReady(agent),
@@ -128,6 +129,5 @@ func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration, replica
 		MaxAckPending: maxInFlight,
 		MaxWaiting:    4096, // open pulls: a few for each worker process
 		MaxDeliver:    -1,
-		Replicas:      replicas,
 	}
 }

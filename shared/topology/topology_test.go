@@ -71,7 +71,7 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 		{"KV_tasks", func(c *jetstream.StreamConfig) { c.AllowDirect = true }, "allow_direct"},
 		{"KV_keys", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "storage"},
 		{"KV_tasks", func(c *jetstream.StreamConfig) { c.MaxAge = 30 * 24 * time.Hour }, ""},
-		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1 << 30, jetstream.DiscardOld }, ""},
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1<<30, jetstream.DiscardOld }, ""},
 	} {
 		_ = js.DeleteStream(t.Context(), tt.stream)
 		for _, c := range topology.Streams(1) {
