@@ -263,7 +263,7 @@ func TestW9_CancelRacesCompletion(t *testing.T) {
 	m := newMesh(t)
 	a := named("brief", func(ctx context.Context, job *agent.Job) (any, error) {
 		select { // ends before, while or after the cancel comes
-		case <-time.After(rand.N(4 * time.Millisecond)):
+		case <-time.After(rand.N(30 * time.Millisecond)):
 			return job.Input, nil
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)

@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// refusedAs fails unless err is a problem with one of the statuses.
+func refusedAs(t *testing.T, err error, statuses ...int) {
+	t.Helper()
+	var p *Problem
+	if !errors.As(err, &p) {
+		t.Fatalf("%v is no problem", err)
+	}
+	for _, s := range statuses {
+		if p.Status == s && p.Detail != "" {
+			return
+		}
+	}
+	t.Fatalf("problem %+v, want status %v and a detail", p, statuses)
+}
+
+// Whatever body passes the checks makes a task within the limits, which the
+// queue can carry.
+func FuzzCreateTask(f *testing.F) {
+	for _, seed := range []string{
+		`{"agent":"echo","input":{"a":[1,2,{"b":null}]}}`,
+		`{"instruction":"x","delay":"90s","timeout":"5m","max_attempts":3,"labels":{"team":"search"},"metadata":[1]}`,
+		`{"instruction":"x","run_at":"2026-12-01T10:00:00Z","deadline":"2026-12-02T10:00:00.123456789+02:00"}`,
+		`{"instruction":"x","instruction":"y"}`, `{"agent":"a.b"}`, `{"agent":"*"}`, `{"labels":{"":""}}`, `{"labels":{"~/":"x"}}`,
+		`{"timeout":"-1ns"}`, `{"timeout":"9999999999h"}`, `{"delay":"1e9s"}`, `{"max_attempts":1e400}`, `{"max_attempts":-1}`,
+		`{"input":1}{"input":2}`, `[]`, `null`, `"x"`, ``, `{`, "{\"a\":\"\xff\"}", `{"input":` + strings.Repeat("[", 2000) + strings.Repeat("]", 2000) + `}`,
+		`{"status":"completed","tenant":"other","task_id":"tsk_1"}`, `{"run_at":"0000-01-01T00:00:00Z"}`, `{"deadline":"9999-12-31T23:59:59Z"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if checkJSON(body) != nil {
+			return
+		}
+		var req CreateTask
+		if err := decodeObject(body, &req); err != nil {
+			refusedAs(t, err, 400, 422)
+			return
+		}
+		tk := &task.Task{
+			ID: "tsk_01a20cd9e03b7276be6a181888e33e52", Tenant: tenant, Agent: "echo", Status: task.Pending, Kind: task.KindTask,
+			Instruction: req.Instruction, Labels: req.Labels, Metadata: null(req.Metadata), Input: task.Value{Inline: null(req.Input)},
+			MaxAttempts: req.MaxAttempts, CreatedAt: now,
+		}
+		if faults := req.check(tk, now); len(faults) > 0 {
+			for _, fault := range faults {
+				if !strings.HasPrefix(fault.Pointer, "/") || fault.Detail == "" {
+					t.Fatalf("fault %+v", fault)
+				}
+			}
+			refusedAs(t, invalid(faults...), 422)
+			return
+		}
+		if d := time.Duration(tk.Timeout); d < 0 || d > task.MaxTimeout || tk.MaxAttempts < 0 || tk.MaxAttempts > task.MaxAttempts ||
+			tk.NotBefore.After(now.Add(maxAhead)) || len(tk.Labels) > maxLabels || !tk.Deadline.IsZero() && !tk.Deadline.After(now) {
+			t.Fatalf("beyond the limits: %+v", tk)
+		}
+		b, err := tk.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := task.Decode(b); err != nil {
+			t.Fatalf("the queue could not carry %s: %v", b, err)
+		}
+	})
+}
+
+func FuzzIdempotencyKey(f *testing.F) {
+	for _, seed := range []string{"", "abc", `"abc"`, `"abc`, `"a\"b"`, `"a";p=1`, "a b", "é", `""`, strings.Repeat("k", 256), "?1", ":YQ==:", "\"\x7f\""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		key, err := idempotencyKey(http.Header{"Idempotency-Key": {value}})
+		if err != nil {
+			refusedAs(t, err, 400)
+			return
+		}
+		if key == "" || len(key) > 255 {
+			t.Errorf("%q is read as %q", value, key)
+		}
+	})
+}
+
+func FuzzPrefer(f *testing.F) {
+	f.Add("wait=10", "")
+	f.Add("respond-async, wait=99999999999", "")
+	f.Add("wait=-1", "10s")
+	f.Add(`WAIT="5"; x=y,,=,`, "-1h")
+	f.Add("", "9999999h")
+	f.Fuzz(func(t *testing.T, prefer, query string) {
+		r := httptest.NewRequest("GET", "/tasks", nil)
+		r.Header.Set("Prefer", prefer)
+		r.URL.RawQuery = "wait=" + query
+		p := preferred(r)
+		if p.wait < 0 || p.wait > maxWait {
+			t.Errorf("Prefer %q, ?wait=%q: %v", prefer, query, p.wait)
+		}
+		p.applied(http.Header{})
+	})
+}
+
+// What is read as a cursor is one of ours, for these filters.
+func FuzzCursor(f *testing.F) {
+	none, err := filterOf(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(encodeCursor(store.Position{Record: 7, Queue: 9}, none))
+	f.Add(encodeCursor(store.Start, none))
+	f.Add("eyJyIjowLCJxIjowfQ")
+	f.Add("%%%")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := decodeCursor(s, none)
+		if err != nil {
+			refusedAs(t, err, 400)
+			return
+		}
+		if again, err := decodeCursor(encodeCursor(p, none), none); err != nil || again != p {
+			t.Errorf("%q is %+v, and again %+v, %v", s, p, again, err)
+		}
+	})
+}
+
+// No reader can wait for an event that lies beyond the record.
+func FuzzLastEventID(f *testing.F) {
+	f.Add("0", uint64(5), false)
+	f.Add("18446744073709551615", uint64(5), true)
+	f.Add("-1", uint64(0), false)
+	f.Add("5 ", uint64(5), false)
+	f.Fuzz(func(t *testing.T, id string, rev uint64, done bool) {
+		tk := &task.Task{Rev: rev, Status: task.Processing}
+		if done {
+			tk.Status, tk.Rev = task.Completed, max(rev, 1)
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Header.Set("Last-Event-ID", id)
+		if seen, _ := lastEventID(r, tk); seen > tk.Rev {
+			t.Errorf("%q at revision %d: %d", id, tk.Rev, seen)
+		}
+	})
+}
+
+// A schema is user input, and so is what it checks.
+func FuzzInputSchema(f *testing.F) {
+	f.Add([]byte(`{"type":"object","required":["a"]}`), []byte(`{}`))
+	f.Add([]byte(`{"properties":{"a~/b":{"type":"integer"}}}`), []byte(`{"a~/b":"x"}`))
+	f.Add([]byte(`{"$ref":"#"}`), []byte(`1`))
+	f.Add([]byte(`{"$ref":"file:///etc/passwd"}`), []byte(`1`))
+	f.Add([]byte(`{"pattern":"("}`), []byte(`"x"`))
+	f.Add([]byte(`{"allOf":[{"type":"string"},{"minLength":3}]}`), []byte(`"x"`))
+	f.Fuzz(func(t *testing.T, schema, input []byte) {
+		if checkJSON(schema) != nil || checkJSON(input) != nil {
+			return
+		}
+		compiled, err := compileSchema(schema)
+		d := &definition{schema: compiled, schemaErr: err}
+		d.Name = "a"
+		if err := d.checkInput(input); err != nil {
+			refusedAs(t, err, 422)
+			var p *Problem
+			errors.As(err, &p)
+			for _, fault := range p.Errors {
+				if !strings.HasPrefix(fault.Pointer, "/input") || fault.Detail == "" {
+					t.Errorf("fault %+v", fault)
+				}
+			}
+		}
+	})
+}
