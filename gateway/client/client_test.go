@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -229,13 +230,22 @@ func FuzzStream(f *testing.F) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		c, _ := scripted(t, func(*http.Request, string) (*http.Response, error) {
-			return answer(200, asStream, string(body))(nil, "")
+			resp, err := answer(200, asStream, "")(nil, "")
+			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), endOf{cancel}))
+			return resp, err
 		})
 		for _, err := range c.Events(ctx, "tsk_1") {
 			if err != nil {
 				break
 			}
-			cancel() // no second connection
 		}
 	})
+}
+
+// endOf is the end of a stream, where the reader has had enough.
+type endOf struct{ cancel context.CancelFunc }
+
+func (e endOf) Read([]byte) (int, error) {
+	e.cancel()
+	return 0, io.EOF
 }

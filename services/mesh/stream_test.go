@@ -77,7 +77,13 @@ func listen(t *testing.T, base, id, after string) (<-chan sse, func()) {
 // steps is an agent that goes on when the test says so.
 func steps(next <-chan string) agent.Agent {
 	a := named("steps", func(ctx context.Context, job *agent.Job) (any, error) {
-		for step := range next {
+		for {
+			var step string
+			select {
+			case step = <-next:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
 			switch {
 			case strings.HasPrefix(step, "m"):
 				if err := job.Milestone(ctx, step, "reached", nil); err != nil {
@@ -94,7 +100,6 @@ func steps(next <-chan string) agent.Agent {
 				return "done", nil
 			}
 		}
-		return nil, nil
 	})
 	a.Retry = agent.Retry{MaxAttempts: 3, Backoff: 1, MaxBackoff: 1}
 	return a
@@ -382,7 +387,7 @@ func TestWaitersCostLittle(t *testing.T) {
 		})
 	}
 	subs := func() int { return int(m.srv.NumSubscriptions()) }
-	eventually(t, 30*time.Second, "all wait", func() bool { return subs() >= waiters })
+	eventually(t, 50*time.Second, "all wait", func() bool { return subs() >= waiters })
 	if n := m.srv.NumConsumers(t); n != consumers {
 		t.Errorf("%d consumers with %d waiters, %d without", n, waiters, consumers)
 	}
