@@ -69,12 +69,11 @@ func FuzzCreateTask(f *testing.F) {
 			tk.NotBefore.After(now.Add(maxAhead)) || len(tk.Labels) > maxLabels || !tk.Deadline.IsZero() && !tk.Deadline.After(now) {
 			t.Fatalf("beyond the limits: %+v", tk)
 		}
-		b, err := tk.Encode()
-		if err != nil {
+		if err := tk.Validate(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := task.Decode(b); err != nil {
-			t.Fatalf("the queue could not carry %s: %v", b, err)
+		if _, err := task.Marshal(tk); err != nil {
+			t.Fatalf("the queue could not carry %+v: %v", tk, err)
 		}
 	})
 }

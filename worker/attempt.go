@@ -213,15 +213,16 @@ func (at *attempt) call(ctx context.Context) (o outcome) {
 func (at *attempt) attend(ctx, parent context.Context, stop context.CancelCauseFunc, done <-chan outcome) outcome {
 	late := time.NewTimer(quickEnd) // when an attempt that is not claimed must be
 	defer late.Stop()
-	beat := time.NewTicker(at.w.cfg.Lease / 3)
-	defer beat.Stop()
-	var grace <-chan time.Time
+	var beat, grace <-chan time.Time
 	ended := ctx.Done()
 	for {
 		select {
 		case o := <-done:
 			return o
 		case <-late.C:
+			heart := time.NewTicker(at.w.cfg.Lease / 3)
+			defer heart.Stop()
+			beat = heart.C
 			if !at.claimed {
 				at.guard(at.claimLate(parent), stop)
 			}
@@ -232,7 +233,7 @@ func (at *attempt) attend(ctx, parent context.Context, stop context.CancelCauseF
 			if at.claimed {
 				at.guard(at.flush(parent), stop)
 			}
-		case <-beat.C:
+		case <-beat:
 			_ = at.msg.InProgress()
 			if !at.claimed { // the store was away when it should have been
 				at.guard(at.claimLate(parent), stop)

@@ -29,7 +29,7 @@ const (
 // reported as duplicate. The error is task.ErrUnavailable when the outcome is
 // unknown, and task.ErrFull when nothing was stored.
 func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
-	data, err := t.Encode()
+	data, err := encode(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}

@@ -31,7 +31,7 @@ func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) 
 // t.Rev is unchanged then.
 func (s *Store) Save(ctx context.Context, t *task.Task) error {
 	t.Replaces = t.Rev
-	data, err := t.Encode()
+	data, err := encode(t)
 	if err != nil {
 		return fmt.Errorf("record task %s: %w", t.ID, err)
 	}
@@ -101,22 +101,4 @@ func missing(err error) error {
 		return task.ErrNotFound
 	}
 	return classify(err)
-}
-
-func decodeRecord(data []byte, rev uint64) (*task.Task, error) {
-	t, err := task.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("decode record at revision %d: %w", rev, err)
-	}
-	t.Rev = rev
-	return t, nil
-}
-
-func decodeQueued(data []byte, seq uint64) (*task.Task, error) {
-	t, err := task.Decode(data)
-	if err != nil {
-		return nil, fmt.Errorf("decode queue message %d: %w", seq, err)
-	}
-	t.QueueSeq = seq
-	return t, nil
 }

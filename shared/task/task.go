@@ -197,19 +197,3 @@ func (t *Task) Expired(now time.Time) bool {
 
 // Stamp is the form in which the mesh keeps a time: UTC, milliseconds.
 func Stamp(at time.Time) time.Time { return at.UTC().Truncate(time.Millisecond) }
-
-// Encode is the stored form.
-func (t *Task) Encode() ([]byte, error) { return Marshal(t) }
-
-// Decode reads a stored form. It refuses a record without an id, tenant, agent
-// or a known status, so that nothing else needs to check for them.
-func Decode(b []byte) (*Task, error) {
-	var t Task
-	if err := json.Unmarshal(b, &t); err != nil {
-		return nil, err
-	}
-	if err := t.validate(); err != nil {
-		return nil, err
-	}
-	return &t, nil
-}

