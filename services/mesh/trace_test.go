@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
 
@@ -21,8 +22,8 @@ import (
 func TestOneTrace(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	before := otel.GetTracerProvider()
-	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
-	defer otel.SetTracerProvider(before)
+	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), true)
+	defer telemetry.Use(before, false)
 
 	const caller = "4bf92f3577b34da6a3ce929d0e0e4736"
 	var seen []string // what the agent would pass on

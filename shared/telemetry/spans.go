@@ -11,6 +11,9 @@ import (
 )
 
 func start(ctx context.Context, name string, kind trace.SpanKind, attrs []attribute.KeyValue, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if !recording.Load() {
+		return ctx, trace.SpanFromContext(ctx) // not recording either: ending it twice does nothing
+	}
 	ctx, span := otel.Tracer(scope).Start(ctx, name, append(opts, trace.WithSpanKind(kind))...)
 	if span.IsRecording() { // attributes cost nothing when nobody sees them
 		span.SetAttributes(attrs...)
@@ -29,6 +32,9 @@ func StartPublish(ctx context.Context, template string, attrs ...attribute.KeyVa
 // StartProcess begins the span of working on a message: a child of ctx's span,
 // linked to the send span whose context hdr carries.
 func StartProcess(ctx context.Context, template string, hdr nats.Header, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+	if !recording.Load() {
+		return ctx, trace.SpanFromContext(ctx)
+	}
 	var opts []trace.SpanStartOption
 	if sent := trace.SpanContextFromContext(Extract(context.Background(), hdr)); sent.IsValid() {
 		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: sent}))

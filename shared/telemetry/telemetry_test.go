@@ -28,8 +28,8 @@ const parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 func record(t *testing.T) *tracetest.InMemoryExporter {
 	t.Helper()
 	spans, before := tracetest.NewInMemoryExporter(), otel.GetTracerProvider()
-	otel.SetTracerProvider(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)))
-	t.Cleanup(func() { otel.SetTracerProvider(before) })
+	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), true)
+	t.Cleanup(func() { telemetry.Use(before, false) })
 	return spans
 }
 
@@ -146,7 +146,7 @@ func TestStart(t *testing.T) {
 	}))
 	defer collector.Close()
 	before := otel.GetTracerProvider()
-	defer otel.SetTracerProvider(before)
+	defer telemetry.Use(before, false)
 	for _, tt := range []struct {
 		name     string
 		env      map[string]string
@@ -167,7 +167,10 @@ func TestStart(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ctx, span := telemetry.StartAgent(t.Context(), "echo")
+			var request context.Context
+			telemetry.HTTPMiddleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { request = r.Context() })).
+				ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+			ctx, span := telemetry.StartAgent(request, "echo")
 			if telemetry.TraceID(ctx) == "" || span.IsRecording() != (tt.exported > 0) {
 				t.Errorf("trace id %q, recording %v", telemetry.TraceID(ctx), span.IsRecording())
 			}
