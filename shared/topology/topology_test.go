@@ -57,7 +57,6 @@ func TestEnsure(t *testing.T) {
 // A stream that exists with a setting that breaks a promise is refused by name;
 // one that an operator tuned is left alone.
 func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
-	js := open(t)
 	for _, tt := range []struct {
 		stream  string
 		change  func(*jetstream.StreamConfig)
@@ -73,7 +72,7 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 		{"KV_tasks", func(c *jetstream.StreamConfig) { c.MaxAge = 30 * 24 * time.Hour }, ""},
 		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1<<30, jetstream.DiscardOld }, ""},
 	} {
-		_ = js.DeleteStream(t.Context(), tt.stream)
+		js := open(t)
 		for _, c := range topology.Streams(1) {
 			if c.Name != tt.stream {
 				continue
@@ -90,9 +89,6 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 			}
 		} else if err == nil || !strings.Contains(err.Error(), tt.stream) || !strings.Contains(err.Error(), "another "+tt.setting) {
 			t.Errorf("%s with another %s: %v", tt.stream, tt.setting, err)
-		}
-		if err := js.DeleteStream(t.Context(), tt.stream); err != nil {
-			t.Fatal(err)
 		}
 	}
 }
