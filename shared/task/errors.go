@@ -15,16 +15,57 @@ var (
 	ErrBadRecord   = errors.New("malformed task")
 )
 
-// Codes of task errors that the mesh itself decides.
+// Codes of task errors that the mesh itself decides. An agent may choose others.
 const (
-	CodeAgentError       = "agent_error"       // the agent returned an error
-	CodeAgentPanicked    = "agent_panicked"    // the agent panicked
-	CodeAgentTimeout     = "agent_timeout"     // an attempt took longer than its timeout
-	CodeAgentBadOutput   = "agent_bad_output"  // the result is not JSON
-	CodeWorkerLost       = "worker_lost"       // the worker died or stalled in every attempt
-	CodeDeadlineExceeded = "deadline_exceeded" // the task's deadline passed
-	CodeResultTooLarge   = "result_too_large"  // the result is over the cap
-	CodeResultNotStored  = "result_not_stored" // a large result could not be stored
-	CodeInputLost        = "input_lost"        // a large input outlived its retention
-	CodeInputUnavailable = "input_unavailable" // a large input could not be read
+	CodeAgentError       = "agent_error"
+	CodeAgentPanicked    = "agent_panicked"
+	CodeAgentTimeout     = "agent_timeout"
+	CodeAgentBadOutput   = "agent_bad_output"
+	CodeAgentCrashed     = "agent_crashed"
+	CodeAgentUnreachable = "agent_unreachable"
+	CodeAgentHTTPError   = "agent_http_error"
+	CodeBadInput         = "bad_input"
+	CodeWorkerLost       = "worker_lost"
+	CodeDeadlineExceeded = "deadline_exceeded"
+	CodeResultTooLarge   = "result_too_large"
+	CodeResultNotStored  = "result_not_stored"
+	CodeInputLost        = "input_lost"
+	CodeInputUnavailable = "input_unavailable"
+	CodeChildFailed      = "child_failed"
+	CodeCallTooDeep      = "call_too_deep"
+	CodeCallDeadlock     = "call_deadlock"
 )
+
+// Fault is whose doing an error is.
+type Fault string
+
+// Who may be at fault.
+const (
+	FaultAgent  Fault = "agent"  // the agent's author or operator must look
+	FaultClient Fault = "client" // the request must change
+	FaultMesh   Fault = "mesh"   // who runs the mesh must look
+)
+
+// Codes explains each code: the one table that the pages and the README show.
+var Codes = map[string]struct {
+	Fault Fault
+	Title string
+}{
+	CodeAgentError:       {FaultAgent, "The agent returned an error."},
+	CodeAgentPanicked:    {FaultAgent, "The agent panicked."},
+	CodeAgentTimeout:     {FaultAgent, "An attempt took longer than its timeout."},
+	CodeAgentBadOutput:   {FaultAgent, "What the agent answered is not what the protocol allows."},
+	CodeAgentCrashed:     {FaultAgent, "The agent's program ended with an error status or was killed."},
+	CodeAgentUnreachable: {FaultAgent, "The agent's program could not be started, or its address did not answer."},
+	CodeAgentHTTPError:   {FaultAgent, "The agent answered with an HTTP error status."},
+	CodeBadInput:         {FaultClient, "The agent cannot work with this input."},
+	CodeWorkerLost:       {FaultAgent, "The worker died or stalled in every attempt."},
+	CodeDeadlineExceeded: {FaultClient, "The task's deadline passed."},
+	CodeResultTooLarge:   {FaultAgent, "The result is over the limit."},
+	CodeResultNotStored:  {FaultMesh, "A large result could not be stored."},
+	CodeInputLost:        {FaultMesh, "A large input outlived its retention."},
+	CodeInputUnavailable: {FaultMesh, "A large input could not be read."},
+	CodeChildFailed:      {FaultAgent, "A task that the agent called has failed or was canceled."},
+	CodeCallTooDeep:      {FaultAgent, "Agents call each other more than 16 levels deep."},
+	CodeCallDeadlock:     {FaultAgent, "Every running task of an agent waits for another one of the same agent."},
+}

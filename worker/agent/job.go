@@ -47,10 +47,10 @@ func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter)
 // not decode next time either.
 func (j *Job) Bind(v any) error {
 	if j.Input == nil {
-		return &Error{Code: "bad_input", Message: "the task has no input", Permanent: true}
+		return &Error{Code: task.CodeBadInput, Message: "the task has no input", Permanent: true}
 	}
 	if err := json.Unmarshal(j.Input, v); err != nil {
-		return &Error{Code: "bad_input", Message: "input: " + err.Error(), Permanent: true, Err: err}
+		return &Error{Code: task.CodeBadInput, Message: "input: " + err.Error(), Permanent: true, Err: err}
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"time"
 
+	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
 
@@ -39,7 +40,7 @@ func run(ctx context.Context, job *agent.Job) (any, error) {
 	if c.Delay != "" {
 		d, err := time.ParseDuration(c.Delay)
 		if err != nil {
-			return nil, &agent.Error{Code: "bad_input", Message: `echo_delay is no duration, such as "2s"`, Permanent: true}
+			return nil, &agent.Error{Code: task.CodeBadInput, Message: `echo_delay is no duration, such as "2s"`, Permanent: true}
 		}
 		if err := take(ctx, job, d); err != nil {
 			return nil, err

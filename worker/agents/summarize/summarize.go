@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"strings"
 
+	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
 
@@ -87,7 +88,7 @@ func run(ctx context.Context, job *agent.Job) (any, error) {
 }
 
 func bad(message string) error {
-	return &agent.Error{Code: "bad_input", Message: message, Permanent: true}
+	return &agent.Error{Code: task.CodeBadInput, Message: message, Permanent: true}
 }
 
 // Summarize picks n sentences of text. progress is told how far it is, in

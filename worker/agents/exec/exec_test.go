@@ -1,0 +1,344 @@
+package exec_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"agentmesh/shared/task"
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/exec"
+)
+
+// TestMain lets the test binary be a worker that is killed.
+func TestMain(m *testing.M) {
+	if script := os.Getenv("EXEC_TEST_SCRIPT"); script != "" {
+		h := exec.New(exec.Config{Command: []string{"sh", "-c", script}}, exec.Options{Log: slog.New(slog.DiscardHandler)})
+		_, _ = h(context.Background(), job(&reports{}))
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// reports is what a job told.
+type reports struct {
+	mu    sync.Mutex
+	lines []string
+	text  strings.Builder
+}
+
+func (r *reports) note(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lines = append(r.lines, fmt.Sprintf(format, args...))
+}
+
+func (r *reports) Progress(percent int, message string) { r.note("%d%% %s", percent, message) }
+func (r *reports) Milestone(_ context.Context, name, message string, data json.RawMessage) error {
+	r.note("%s %s %s", name, message, data)
+	return nil
+}
+
+func (r *reports) Output(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.text.WriteString(text)
+}
+
+func job(r *reports) *agent.Job {
+	t := &task.Task{ID: "tsk_01a20cd9e03b7276be6a181888e33e52", Kind: task.KindTask, Agent: "a", Attempt: 2, Instruction: "say <hi>", Labels: map[string]string{"k": "v"}}
+	return agent.NewJob(t, json.RawMessage(`{"n":1}`), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", r)
+}
+
+// sh runs a script as an agent and gives back its result as JSON.
+func sh(ctx context.Context, script string, cfg ...func(*exec.Config, *exec.Options)) (string, *reports, error) {
+	c, o := exec.Config{Command: []string{"sh", "-c", script}}, exec.Options{Log: slog.New(slog.DiscardHandler)}
+	for _, f := range cfg {
+		f(&c, &o)
+	}
+	r := &reports{}
+	v, err := exec.New(c, o)(ctx, job(r))
+	b, _ := json.Marshal(v)
+	return string(b), r, err
+}
+
+// Everything that a program can do has an outcome.
+func TestOutcomes(t *testing.T) {
+	for _, tt := range []struct {
+		name, script string
+		result       string
+		code, err    string
+		permanent    bool
+	}{
+		{"result", `echo '{"type":"result","result":{"a":1}}'`, `{"a":1}`, "", "", false},
+		{"result null", `echo '{"type":"result","result":null}'`, `null`, "", "", false},
+		{"last result", `echo '{"type":"result","result":1}'; echo '{"type":"result","result":2}'`, `2`, "", "", false},
+		{"free text", `echo hello; echo world`, `{"text":"hello\nworld\n"}`, "", "", false},
+		{"output messages", `echo '{"type":"output","text":"a"}'; printf b`, `{"text":"ab"}`, "", "", false},
+		{"unknown type is text", `echo '{"type":"joke"}'`, `{"text":"{\"type\":\"joke\"}\n"}`, "", "", false},
+		{"other JSON is text", `echo '[1]'`, `{"text":"[1]\n"}`, "", "", false},
+		{"nothing", `true`, `{"text":""}`, "", "", false},
+		{"no last line break", `printf '{"type":"result","result":7}'`, `7`, "", "", false},
+		{"binary", `printf '\377\000\376\n'`, `{"text":"` + "\uFFFD" + `\u0000` + "\uFFFD" + `\n"}`, "", "", false},
+		{"error", `echo '{"type":"error","code":"no_model","message":"away"}'; exit 1`, "null", "no_model", "away", false},
+		{"permanent error", `echo '{"type":"error","message":"never","retryable":false}'`, "null", "", "never", true},
+		{"status", `echo oops >&2; exit 3`, "null", task.CodeAgentCrashed, "status 3: oops", false},
+		{"result, then a bad status", `echo '{"type":"result","result":1}'; exit 3`, "null", task.CodeAgentCrashed, "status 3", false},
+		{"killed", `kill -9 $$`, "null", task.CodeAgentCrashed, "killed by killed", false},
+		{"long line", `head -c 1100000 /dev/zero | tr '\0' x; sleep 60`, "null", task.CodeAgentBadOutput, "longer than 1048576 bytes", true},
+		{"message without its field", `echo '{"type":"result"}'; sleep 60`, "null", task.CodeAgentBadOutput, `has no "result"`, true},
+		{"message of the wrong type", `echo '{"type":"progress","percent":"x"}'; sleep 60`, "null", task.CodeAgentBadOutput, "progress message", true},
+		{"never reads", `exec 0<&-; echo done`, `{"text":"done\n"}`, "", "", false},
+		{"leaves a child that holds the output", `(sleep 60 >&1) & echo done`, `{"text":"done\n"}`, "", "", false},
+		{"closes its output early", `echo done; exec 1>&- 2>&-; true`, `{"text":"done\n"}`, "", "", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, _, err := sh(t.Context(), tt.script)
+			var e *agent.Error
+			if tt.err == "" {
+				if err != nil || got != tt.result {
+					t.Errorf("%s, %v, want %s", got, err, tt.result)
+				}
+			} else if !errors.As(err, &e) || e.Code != tt.code || !strings.Contains(e.Message, tt.err) || e.Permanent != tt.permanent {
+				t.Errorf("%+v, want %s with %q, permanent %v", err, tt.code, tt.err, tt.permanent)
+			}
+		})
+	}
+}
+
+func TestPrograms(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, []byte("#!/bin/sh\necho hi\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, command := range map[string][]string{
+		"missing": {"no-such-program"}, "missing path": {"./no-such-program"}, "not executable": {plain}, "a folder": {dir},
+	} {
+		_, err := exec.New(exec.Config{Command: command, Dir: dir}, exec.Options{Log: slog.New(slog.DiscardHandler)})(t.Context(), job(&reports{}))
+		var e *agent.Error
+		if !errors.As(err, &e) || e.Code != task.CodeAgentUnreachable || e.Permanent {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, _, err := sh(t.Context(), "true", func(c *exec.Config, _ *exec.Options) { c.Dir = dir + "/nowhere" }); err == nil {
+		t.Error("a folder that is not there")
+	}
+}
+
+func TestWhatAProgramSees(t *testing.T) {
+	t.Setenv("NATS_CREDS", "secret")
+	t.Setenv("MESH_TENANT", "secret")
+	t.Setenv("MODEL", "large")
+	got, _, err := sh(t.Context(), `read -r line; echo "$line"; echo "$MESH_TASK_ID $MESH_ATTEMPT $TRACEPARENT $MESH_GATEWAY_URL $KEY $MODEL [$NATS_CREDS$MESH_TENANT]"; if read -r more; then echo more; fi; pwd`,
+		func(c *exec.Config, o *exec.Options) {
+			c.Dir, c.Env, o.GatewayURL = "/", map[string]string{"KEY": "value"}, "http://127.0.0.1:1"
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result struct{ Text string }
+	if err := json.Unmarshal([]byte(got), &result); err != nil {
+		t.Fatal(err)
+	}
+	want := `{"task_id":"tsk_01a20cd9e03b7276be6a181888e33e52","kind":"task","agent":"a","attempt":2,"instruction":"say <hi>","input":{"n":1},"labels":{"k":"v"},"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
+tsk_01a20cd9e03b7276be6a181888e33e52 2 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 http://127.0.0.1:1 value large []
+/
+`
+	if result.Text != want {
+		t.Errorf("the program saw\n%s\nwant\n%s", result.Text, want)
+	}
+}
+
+func TestReports(t *testing.T) {
+	got, r, err := sh(t.Context(), `
+echo '{"type":"progress","percent":70.9,"message":"most"}'
+echo '{"type":"milestone","name":"read","message":"all","data":{"n":1}}'
+echo text
+echo '{"type":"result","result":"ok"}'`)
+	if err != nil || got != `"ok"` || strings.Join(r.lines, "; ") != `70% most; read all {"n":1}` || r.text.String() != "text\n" {
+		t.Errorf("%s, %v, %q, %q", got, err, r.lines, r.text.String())
+	}
+}
+
+func TestStderrGoesToTheLog(t *testing.T) {
+	var log bytes.Buffer
+	_, _, err := sh(t.Context(), `echo first >&2; printf 'second' >&2; exit 1`, func(_ *exec.Config, o *exec.Options) {
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	for _, want := range []string{"line=first", "line=second", "task=tsk_01a20cd9e03b7276be6a181888e33e52", "attempt=2"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log has no %q: %s", want, log.String())
+		}
+	}
+	if err == nil || !strings.HasSuffix(err.Error(), ": first\nsecond") {
+		t.Errorf("%v", err)
+	}
+	_, _, err = sh(t.Context(), `head -c 100000 /dev/zero | tr '\0' x >&2; exit 1`)
+	if err == nil || len(err.Error()) > 5000 {
+		t.Errorf("the tail has %d bytes", len(err.Error()))
+	}
+}
+
+// A large input that nobody reads does not hold the attempt up, and one that is
+// read arrives.
+func TestLargeInput(t *testing.T) {
+	big := agent.NewJob(&task.Task{ID: "tsk_1"}, json.RawMessage(`"`+strings.Repeat("x", 5<<20)+`"`), "", &reports{})
+	for script, want := range map[string]string{"true": "", "wc -c": "5242944\n"} {
+		v, err := exec.New(exec.Config{Command: []string{"sh", "-c", script}}, exec.Options{Log: slog.New(slog.DiscardHandler)})(t.Context(), big)
+		if got := v.(map[string]string)["text"]; err != nil || strings.TrimSpace(got) != strings.TrimSpace(want) {
+			t.Errorf("%s: %q, %v", script, got, err)
+		}
+	}
+}
+
+// alive reports whether a process runs (a zombie does not).
+func alive(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func gone(t *testing.T, pids []int) {
+	t.Helper()
+	deadline := time.Now().Add(5 * time.Second)
+	for _, pid := range pids {
+		for alive(pid) {
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d still runs", pid)
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// family is a program that has a child and a grandchild and tells their ids.
+const family = `sh -c 'sleep 300 & echo $!; wait' & echo $!; echo $$; `
+
+func pids(t *testing.T, text string, n int) []int {
+	t.Helper()
+	var all []int
+	for _, f := range strings.Fields(text) {
+		if pid, err := strconv.Atoi(f); err == nil {
+			all = append(all, pid)
+		}
+	}
+	if len(all) != n {
+		t.Fatalf("process ids in %q, want %d", text, n)
+	}
+	return all
+}
+
+// Cancel asks the whole family to end, and insists.
+func TestCancel(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	why := errors.New("canceled")
+	for name, tt := range map[string]struct {
+		script string
+		least  time.Duration
+	}{
+		"obeys":   {family + "wait", 0},
+		"refuses": {`trap "" TERM; ` + family + `while :; do sleep 1; done`, 5 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			r := &reports{}
+			began := make(chan time.Time, 1)
+			go func() {
+				for {
+					r.mu.Lock()
+					n := strings.Count(r.text.String(), "\n")
+					r.mu.Unlock()
+					if n == 3 {
+						began <- time.Now()
+						cancel(why)
+						return
+					}
+					time.Sleep(5 * time.Millisecond)
+				}
+			}()
+			_, err := exec.New(exec.Config{Command: []string{"sh", "-c", tt.script}}, exec.Options{Log: slog.New(slog.DiscardHandler)})(ctx, job(r))
+			took := time.Since(<-began)
+			if !errors.Is(err, why) || took < tt.least || took > tt.least+4*time.Second {
+				t.Errorf("ended after %v with %v", took, err)
+			}
+			gone(t, pids(t, r.text.String(), 3))
+		})
+	}
+}
+
+// A worker that is killed takes the whole family with it.
+func TestNoOrphans(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs /proc")
+	}
+	out := filepath.Join(t.TempDir(), "pids")
+	cmd := osexec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "EXEC_TEST_SCRIPT={ "+family+"} > "+out+"; echo ready >&2; wait")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	for deadline := time.Now().Add(10 * time.Second); strings.Count(string(text), "\n") < 3; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the program wrote %q", text)
+		}
+		time.Sleep(5 * time.Millisecond)
+		text, _ = os.ReadFile(out)
+	}
+	family := pids(t, string(text), 3)
+	for _, pid := range family {
+		if !alive(pid) {
+			t.Fatalf("process %d does not run", pid)
+		}
+	}
+	_ = cmd.Process.Signal(syscall.SIGKILL)
+	_ = cmd.Wait()
+	gone(t, family)
+}
+
+// BenchmarkExec is one attempt of a program that answers at once, beside the
+// bare cost of starting it and reading its answer.
+func BenchmarkExec(b *testing.B) {
+	command := []string{"sh", "-c", `read -r line; echo '{"type":"result","result":1}'`}
+	b.Run("impl=floor", func(b *testing.B) {
+		for b.Loop() {
+			cmd := osexec.Command(command[0], command[1:]...)
+			cmd.Stdin = strings.NewReader("{}\n")
+			out, err := cmd.StdoutPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err != nil {
+				b.Fatal(err)
+			}
+			if !bufio.NewScanner(out).Scan() || cmd.Wait() != nil {
+				b.Fatal("no answer")
+			}
+		}
+	})
+	b.Run("impl=mesh", func(b *testing.B) {
+		h := exec.New(exec.Config{Command: command}, exec.Options{Log: slog.New(slog.DiscardHandler)})
+		for b.Loop() {
+			if _, err := h(b.Context(), job(&reports{})); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
