@@ -64,7 +64,14 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t, input, err := g.taskOf(r.Context(), body)
+	parent, err := g.parentOf(r)
+	if err != nil {
+		return err
+	}
+	if key != nil && parent != nil {
+		key.under(parent.ID)
+	}
+	t, input, err := g.taskOf(r.Context(), body, parent)
 	if err != nil {
 		// A repeat gets its first answer even if the agent has changed since.
 		if stored, ok, _ := g.recall(r.Context(), key); ok {
@@ -72,12 +79,17 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
+	if parent != nil {
+		if key, err = g.adopt(r.Context(), t, parent, key, body); err != nil {
+			return err
+		}
+	}
 	return g.accept(w, r, t, input, key)
 }
 
 // taskOf reads a task from a request body. All faults of its fields are
 // reported together.
-func (g *Gateway) taskOf(ctx context.Context, body []byte) (t *task.Task, input json.RawMessage, err error) {
+func (g *Gateway) taskOf(ctx context.Context, body []byte, parent *task.Task) (t *task.Task, input json.RawMessage, err error) {
 	var req CreateTask
 	if err := decodeObject(body, &req); err != nil {
 		return nil, nil, err
@@ -96,6 +108,11 @@ func (g *Gateway) taskOf(ctx context.Context, body []byte) (t *task.Task, input 
 		return nil, nil, err
 	}
 	t.Agent = a.Name
+	if parent != nil {
+		if err := putUnder(t, parent, a); err != nil {
+			return nil, nil, err
+		}
+	}
 	input = null(req.Input)
 	if input == nil && req.Instruction == "" {
 		return nil, nil, invalid(Invalid{"a task needs an input or an instruction", "/input"})
@@ -206,7 +223,9 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, i
 		if watch, err = g.watchFor(prefs, t.ID); err == nil {
 			// The creation context is the request's span, not the publish's: it
 			// outlives the queue.
-			t.TraceParent, t.TraceState = telemetry.TraceParent(r.Context()), telemetry.TraceState(r.Context())
+			if t.TraceParent == "" {
+				t.TraceParent, t.TraceState = telemetry.TraceParent(r.Context()), telemetry.TraceState(r.Context())
+			}
 			err = g.enqueue(ctx, t, input)
 		}
 	}

@@ -46,16 +46,7 @@ func document(t *testing.T) []byte {
 func TestGoldenOpenAPI(t *testing.T) { golden(t, "openapi.json", document(t)) }
 
 func TestGoldenProblems(t *testing.T) {
-	type row struct {
-		Status    int    `json:"status"`
-		Title     string `json:"title"`
-		Retryable bool   `json:"retryable"`
-	}
-	rows := map[string]row{}
-	for code, p := range problems {
-		rows[code] = row{p.status, p.title, p.retryAfter > 0}
-	}
-	b, err := json.MarshalIndent(rows, "", "  ")
+	b, err := json.MarshalIndent(ProblemPages(), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

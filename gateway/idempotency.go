@@ -35,6 +35,10 @@ func newKey(r *http.Request, body []byte) (*requestKey, error) {
 	}, nil
 }
 
+// under makes the key one of a parent's own: children of two parents may use the
+// same keys.
+func (k *requestKey) under(parent string) { k.hash = digest(k.hash, parent) }
+
 // digest hashes parts so that no two lists of parts collide.
 func digest(parts ...string) string {
 	h := sha256.New()

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -56,15 +59,19 @@ var problems = map[string]problemCode{
 	"not_found":              {404, "There is nothing at this path.", 0},
 	"task_not_found":         {404, "There is no such task.", 0},
 	"agent_not_found":        {404, "There is no such agent.", 0},
+	"parent_not_found":       {404, "There is no such parent task.", 0},
 	"result_not_ready":       {404, "The task has no result.", 0},
 	"result_expired":         {410, "The result is past its retention.", 0},
 	"method_not_allowed":     {405, "This path does not take this method.", 0},
 	"task_finished":          {409, "The task has finished.", 0},
+	"parent_finished":        {409, "The parent task has finished.", 0},
 	"task_not_retryable":     {409, "Only a failed or canceled task can be retried.", 0},
 	"body_too_large":         {413, "The request body is over the limit.", 0},
 	"unsupported_media_type": {415, "The content type is not supported.", 0},
 	"validation_failed":      {422, "The request has invalid fields.", 0},
 	"input_invalid":          {422, "The input breaks the agent's schema.", 0},
+	"call_too_deep":          {422, "Agents call each other more than 16 levels deep.", 0},
+	"call_deadlock":          {422, "The call would wait for itself.", 0},
 	"agent_required":         {422, "The request must name an agent.", 0},
 	"idempotency_key_reused": {422, "The Idempotency-Key belongs to another request.", 0},
 	"internal":               {500, "The gateway made a mistake.", 0},
@@ -94,6 +101,10 @@ func problemOf(err error) *Problem {
 		return p
 	case errors.As(err, &tooLarge):
 		return refuse("body_too_large", "The body is over %d bytes. Store the input elsewhere and send a reference.", tooLarge.Limit)
+	case errors.Is(err, task.ErrTooDeep):
+		return refuse("call_too_deep", "%s.", err)
+	case errors.Is(err, task.ErrDeadlock):
+		return refuse("call_deadlock", "%s.", err)
 	case errors.Is(err, task.ErrNotFound):
 		return refuse("task_not_found", "No task with this id is known, or it is past its retention of 7 days.")
 	case errors.Is(err, task.ErrFinished):
@@ -129,14 +140,34 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error
 	_ = json.NewEncoder(w).Encode(p)
 }
 
+// ProblemPage is what a code means: of a refusal, of a task's error, or of both.
+type ProblemPage struct {
+	Code      string     `json:"code"`
+	Title     string     `json:"title"`
+	Status    int        `json:"status,omitempty" doc:"Of the refusal."`
+	Retryable bool       `json:"retryable" doc:"The same request may succeed later."`
+	Fault     task.Fault `json:"fault,omitempty" enum:"agent,client,mesh" doc:"Of a task's error: who must look."`
+}
+
+// ProblemPages lists every code, in the order of their names.
+func ProblemPages() []ProblemPage {
+	pages := map[string]ProblemPage{}
+	for code, c := range task.Codes {
+		pages[code] = ProblemPage{Code: code, Title: c.Title, Fault: c.Fault}
+	}
+	for code, row := range problems {
+		pages[code] = ProblemPage{Code: code, Title: row.title, Status: row.status, Retryable: row.retryAfter > 0, Fault: pages[code].Fault}
+	}
+	return slices.SortedFunc(maps.Values(pages), func(a, b ProblemPage) int { return strings.Compare(a.Code, b.Code) })
+}
+
 // serveProblem is the page of a code.
 func (g *Gateway) serveProblem(w http.ResponseWriter, r *http.Request) error {
 	code := r.PathValue("code")
-	row, ok := problems[code]
-	if !ok {
-		return refuse("not_found", "There is no problem code %q.", code)
+	for _, page := range ProblemPages() {
+		if page.Code == code {
+			return writeJSON(w, http.StatusOK, page)
+		}
 	}
-	return writeJSON(w, http.StatusOK, map[string]any{
-		"code": code, "status": row.status, "title": row.title, "retryable": row.retryAfter > 0,
-	})
+	return refuse("not_found", "There is no problem code %q.", clip(code, 64))
 }

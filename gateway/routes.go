@@ -38,6 +38,7 @@ type param struct{ name, doc string }
 var (
 	waitHeader = param{"Prefer", "wait=N holds the answer up to N seconds (at most 60); respond-async answers at once. ?wait=10s is the same for browsers."}
 	keyHeader  = param{"Idempotency-Key", `A structured-field string, such as "8e03978e-40d5". The same request with the same key makes one task for 24 hours.`}
+	parentDoc  = param{parentHeader, "The task that this one is a child of: same trace, its deadline, canceled with it. When the parent is retried, an equal request finds the same child."}
 	etagHeader = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
 )
 
@@ -46,10 +47,11 @@ func (g *Gateway) operations() []route {
 	return []route{
 		{
 			method: "POST", path: "/tasks", id: "createTask", summary: "Accept a task", handler: g.createTask,
-			headers: []param{keyHeader, waitHeader}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, parentDoc}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
 				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full",
+				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock",
 			},
 		},
 		{
@@ -100,7 +102,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/problems/{code}", id: "getProblem", summary: "Read what a problem code means", handler: g.serveProblem,
-			answers: map[int]any{200: anyJSON{}}, problems: []string{"not_found"},
+			answers: map[int]any{200: ProblemPage{}}, problems: []string{"not_found"},
 		},
 		{
 			method: "GET", path: "/healthz", id: "healthz", summary: "Whether the process runs", handler: g.healthz,

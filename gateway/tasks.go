@@ -44,7 +44,20 @@ func (g *Gateway) getTask(w http.ResponseWriter, r *http.Request) error {
 	if !t.Status.Terminal() {
 		h.Set("Retry-After", "1")
 	}
-	return writeJSON(w, http.StatusOK, viewOf(t))
+	return g.writeTask(w, r, t)
+}
+
+// writeTask answers with a task and the tasks that it has started. One that no
+// worker has begun has none.
+func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task) error {
+	v := viewOf(t)
+	if t.Rev > 0 {
+		var err error
+		if v.Children, err = g.store.Children(r.Context(), t.Tenant, t.ID); err != nil {
+			return err
+		}
+	}
+	return writeJSON(w, http.StatusOK, v)
 }
 
 // matches compares entity tags as If-None-Match does (RFC 9110, 13.1.2).
@@ -154,12 +167,35 @@ func (g *Gateway) cancelTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t, err := g.cancel(context.WithoutCancel(r.Context()), id)
+	ctx := context.WithoutCancel(r.Context())
+	t, err := g.cancel(ctx, id)
 	if err != nil {
 		return err
 	}
+	if err := g.cancelChildren(ctx, id); err != nil {
+		return err // a repeat goes on with them
+	}
 	w.Header().Set("ETag", etag(t))
-	return writeJSON(w, http.StatusOK, viewOf(t))
+	return g.writeTask(w, r, t)
+}
+
+// cancelChildren cancels the tasks that a canceled one has started, and theirs.
+// One that is being started in this moment ends when a worker claims it.
+func (g *Gateway) cancelChildren(ctx context.Context, id string) error {
+	children, err := g.store.Children(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		_, err := g.cancel(ctx, child)
+		if err == nil || errors.Is(err, task.ErrFinished) {
+			err = g.cancelChildren(ctx, child)
+		}
+		if err != nil && !errors.Is(err, task.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *Gateway) cancel(ctx context.Context, id string) (*task.Task, error) {
@@ -219,7 +255,7 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 	t := &task.Task{
 		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: tenant, Kind: task.KindTask, Agent: old.Agent, Status: task.Pending,
 		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
-		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID, ParentID: old.ParentID,
+		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID,
 	}
 	return g.accept(w, r, t, nil, key)
 }

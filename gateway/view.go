@@ -37,6 +37,7 @@ type Task struct {
 	At          *time.Time        `json:"at,omitempty" doc:"In events: when it happened."`
 	RetriedFrom string            `json:"retried_from,omitempty"`
 	ParentID    string            `json:"parent_id,omitempty"`
+	Children    []string          `json:"children,omitempty" doc:"The tasks that this one has started; GET /tasks?parent_id= lists them whole."`
 	StatusURL   string            `json:"status_url,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
 }

@@ -33,11 +33,12 @@ type attempt struct {
 
 	reports *reports
 	looks   chan struct{}
+	seat    *seat
 }
 
 // stopGrace is how long a handler may take to return after its context ended;
 // then the attempt is settled without it. Its slot stays taken until it returns.
-const stopGrace = 5 * time.Second
+const stopGrace = 8 * time.Second // longer than a program has between SIGTERM and SIGKILL
 
 // outcome is what a handler left.
 type outcome struct {
@@ -50,6 +51,8 @@ type outcome struct {
 // handle takes a delivered message from claim to acknowledgement. It returns
 // when the handler has returned, however the attempt was settled.
 func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg) {
+	seat := &seat{slots: in.slots}
+	defer seat.leave()
 	queued, deliveries, err := store.QueuedTask(msg)
 	if err != nil {
 		w.log.Error("queue message is no task, dropped", "subject", msg.Subject, "error", err)
@@ -60,7 +63,7 @@ func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg) {
 	ctx, span := telemetry.StartProcess(parent, topology.ReadyTemplate, msg.Header,
 		telemetry.TaskID(queued.ID), telemetry.Tenant(queued.Tenant), telemetry.Agent(queued.Agent), telemetry.WorkerID(w.id))
 	at := &attempt{
-		w: w, in: in, msg: msg, id: queued.ID, began: time.Now(), looks: make(chan struct{}, 1),
+		w: w, in: in, msg: msg, id: queued.ID, began: time.Now(), looks: make(chan struct{}, 1), seat: seat,
 		log: w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx)),
 	}
 	at.reports = newReports(w.store, queued)
@@ -84,6 +87,11 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 			}
 		}
 		d := decide(queued, record, deliveries, at.in.agent.Definition, at.w.id, time.Now())
+		if d.verb == run && d.task.ParentID != "" {
+			if d, err = at.underParent(ctx, d); err != nil {
+				return err
+			}
+		}
 		at.t = d.task
 		switch d.verb {
 		case forget:
@@ -99,7 +107,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 		case fail:
 			err = at.w.store.Save(ctx, d.task)
 			if err == nil {
-				at.log.Info("task failed", "code", d.task.Error.Code, "attempt", d.task.Attempt)
+				at.log.Info("task ended without an attempt", "status", d.task.Status, "reason", d.why)
 				at.ack(ctx)
 				return nil
 			}
@@ -116,6 +124,23 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 		}
 		first, err = false, nil
 	}
+}
+
+// underParent has a task end that would run under a canceled parent: the cancel
+// may have come when nobody knew this task yet.
+func (at *attempt) underParent(ctx context.Context, d decision) (decision, error) {
+	parent, err := at.w.store.Get(ctx, d.task.Tenant, d.task.ParentID)
+	if errors.Is(err, task.ErrNotFound) {
+		return d, nil
+	}
+	if err != nil || parent.Status != task.Canceled {
+		return d, err
+	}
+	d.task.Attempt--
+	if err := d.task.To(task.Canceled, time.Now()); err != nil {
+		return d, err
+	}
+	return decision{verb: fail, task: d.task, why: "its parent is canceled"}, nil
 }
 
 func (at *attempt) read(ctx context.Context, queued *task.Task) (*task.Task, error) {
@@ -203,7 +228,8 @@ func (at *attempt) call(ctx context.Context) (o outcome) {
 	if err != nil {
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
-	o.value, o.err = at.in.agent.Handler(ctx, agent.NewJob(at.t, input, telemetry.TraceParent(ctx), at.reports))
+	job := agent.NewJob(at.t, input, telemetry.TraceParent(ctx), at.reports)
+	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: at.t, traceParent: job.TraceParent}))
 	return o
 }
 

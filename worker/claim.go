@@ -16,7 +16,7 @@ const (
 	run     verb = iota // begin an attempt
 	forget              // the task has ended, or another message carries it: ack
 	requeue             // the message is spent: queue the retry that it stands for, then ack
-	fail                // no attempt is allowed any more: record the failure, then ack
+	fail                // no attempt is allowed any more: record the end, then ack
 )
 
 // decision is the verb and the record for it: for run and fail the next version

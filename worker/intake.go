@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +15,8 @@ import (
 
 // intake pulls the tasks of one agent. It asks the server for exactly as many
 // messages as it has free slots (the credit), so that no message ever waits in
-// this process while another worker is idle. All its state belongs to the
-// goroutine of run.
+// this process while another worker is idle. Its state belongs to the goroutine
+// of run.
 //
 // It speaks the pull protocol itself (ADR-13): the client library's iterators
 // either prefetch beyond the slots or pay a subscription for each pull.
@@ -25,13 +24,9 @@ type intake struct {
 	w     *Worker
 	agent agent.Agent
 
-	free   int // slots that are not taken
+	slots  *slots
 	credit int // messages asked for and not yet arrived
-	freed  chan struct{}
-
-	attempts sync.WaitGroup
-	busy     atomic.Int64
-	streak   quickStreak
+	streak quickStreak
 }
 
 // pullBackoff is the pause after the server refused a pull.
@@ -46,12 +41,7 @@ func (in *intake) pullExpires() time.Duration { return in.w.cfg.Lease / 2 }
 // stands; two missing ones mean that it is lost.
 func (in *intake) pullHeartbeat() time.Duration { return in.pullExpires() / 4 }
 
-func newIntake(w *Worker, a agent.Agent) *intake {
-	return &intake{w: w, agent: a, free: a.Concurrency, freed: make(chan struct{}, a.Concurrency)}
-}
-
-// run pulls until ctx is done. Attempts run under work and outlive it: wait for
-// in.attempts.
+// run pulls until ctx is done. Attempts run under work and outlive it.
 func (in *intake) run(ctx, work context.Context) {
 	log := in.w.log.With("agent", in.agent.Name)
 	nc := in.w.store.Conn()
@@ -86,8 +76,7 @@ func (in *intake) run(ctx, work context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-in.freed:
-			in.free++
+		case <-in.slots.opened:
 		case msg := <-msgs:
 			quiet.Reset(2 * in.pullHeartbeat())
 			if refused := in.receive(work, msg); refused != "" {
@@ -113,8 +102,9 @@ func (in *intake) run(ctx, work context.Context) {
 // pull asks for what the free slots allow, in batches: while at least half of
 // them are covered by earlier requests it waits for more slots to become free.
 func (in *intake) pull(nc *nats.Conn, inbox string) error {
-	n := in.free - in.credit
-	if n <= 0 || in.credit > in.free/2 {
+	free := in.slots.open()
+	n := free - in.credit
+	if n <= 0 || in.credit > free/2 {
 		return nil
 	}
 	req, err := json.Marshal(struct {
@@ -150,23 +140,34 @@ func (in *intake) receive(work context.Context, msg *nats.Msg) (refused string) 
 	return ""
 }
 
-// start gives msg a slot. A message beyond the slots can only be the answer to
-// a pull that was believed lost; it goes back at once.
+// start gives msg a slot. One that finds none, because an attempt took back the
+// slot it had lent, waits for the next.
 func (in *intake) start(work context.Context, msg *nats.Msg) {
 	in.credit = max(in.credit, 0)
-	if in.free == 0 {
-		_ = msg.Nak()
-		return
-	}
-	in.free--
-	in.busy.Add(1)
-	in.attempts.Go(func() {
-		defer func() {
-			in.busy.Add(-1)
-			in.freed <- struct{}{} // never blocks: as many places as slots
-		}()
+	held := in.slots.tryTake()
+	in.w.attempts.Go(func() {
+		if !held && !in.await(work, msg) {
+			_ = msg.Nak()
+			return
+		}
 		in.w.handle(work, in, msg)
 	})
+}
+
+// await keeps a message until a slot is free, or until work ends.
+func (in *intake) await(work context.Context, msg *nats.Msg) bool {
+	beat := time.NewTicker(in.w.cfg.Lease / 3)
+	defer beat.Stop()
+	got := make(chan error, 1)
+	go func() { got <- in.slots.take(work) }()
+	for {
+		select {
+		case err := <-got:
+			return err == nil
+		case <-beat.C:
+			_ = msg.InProgress()
+		}
+	}
 }
 
 // mend creates the consumer again where somebody deleted it.

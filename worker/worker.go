@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,15 +53,20 @@ func (c Config) validate() error {
 
 // Worker serves agents until its context ends.
 type Worker struct {
-	id      string
-	cfg     Config
-	store   *store.Store
-	log     *slog.Logger
-	started time.Time
-	intakes []*intake
+	id       string
+	cfg      Config
+	store    *store.Store
+	log      *slog.Logger
+	started  time.Time
+	attempts sync.WaitGroup
+	reloads  chan []*intake
+	ended    chan struct{} // closed when Run takes no more reloads
 
 	mu      sync.Mutex
+	intakes []*intake
+	slots   map[string]*slots   // by agent: they outlive a reload
 	running map[string]*attempt // by task id: the newest attempt in this process
+	waiting map[string]int      // by agent: attempts that wait for a task they called
 }
 
 // New registers the agents and creates their consumers.
@@ -68,33 +74,75 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure worker: %w", err)
 	}
+	w := &Worker{
+		id: task.NewID(task.PrefixWorker, uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
+		started: task.Stamp(time.Now()), reloads: make(chan []*intake), ended: make(chan struct{}),
+		slots: map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{},
+	}
+	w.log = log.With("worker", w.id)
+	var err error
+	w.intakes, err = w.prepare(ctx, agents)
+	return w, err
+}
+
+// prepare makes the intakes of agents: each is registered and has its consumer.
+func (w *Worker) prepare(ctx context.Context, agents []agent.Agent) ([]*intake, error) {
 	if len(agents) == 0 {
 		return nil, errors.New("configure worker: no agents to serve")
 	}
-	w := &Worker{
-		id: task.NewID(task.PrefixWorker, uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
-		started: task.Stamp(time.Now()), running: map[string]*attempt{},
-	}
-	w.log = log.With("worker", w.id)
+	agents = slices.Clone(agents)
 	seen := map[string]bool{}
-	for _, a := range agents {
-		a.Definition = a.WithDefaults()
-		if err := a.Validate(); err != nil {
+	for i, a := range agents {
+		agents[i].Definition = a.WithDefaults()
+		if err := agents[i].Validate(); err != nil {
 			return nil, err
 		}
 		if a.Handler == nil || seen[a.Name] {
 			return nil, fmt.Errorf("agent %s: needs one handler and a name of its own", a.Name)
 		}
 		seen[a.Name] = true
-		if err := st.AgentConsumer(ctx, a.Name, a.MaxInFlight, cfg.Lease); err != nil {
-			return nil, err
-		}
-		if err := st.RegisterAgent(ctx, a.Definition); err != nil {
-			return nil, err
-		}
-		w.intakes = append(w.intakes, newIntake(w, a))
 	}
-	return w, nil
+	var intakes []*intake
+	for _, a := range agents {
+		if err := w.store.AgentConsumer(ctx, a.Name, a.MaxInFlight, w.cfg.Lease); err != nil {
+			return nil, err
+		}
+		if err := w.store.RegisterAgent(ctx, a.Definition, w.id); err != nil {
+			return nil, err
+		}
+		intakes = append(intakes, &intake{w: w, agent: a, slots: w.slotsOf(a)})
+	}
+	return intakes, nil
+}
+
+// slotsOf are the slots of an agent.
+func (w *Worker) slotsOf(a agent.Agent) *slots {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.slots[a.Name]
+	if s == nil {
+		s = newSlots(a.Concurrency)
+		w.slots[a.Name] = s
+	}
+	return s
+}
+
+// Reload serves agents from now on instead of those before. Attempts that run
+// go on with the agent they began with. On an error nothing has changed but
+// what the registry knows.
+func (w *Worker) Reload(ctx context.Context, agents []agent.Agent) error {
+	intakes, err := w.prepare(ctx, agents)
+	if err != nil {
+		return fmt.Errorf("reload agents: %w", err)
+	}
+	select {
+	case w.reloads <- intakes:
+		return nil
+	case <-w.ended:
+		return errors.New("reload agents: the worker is shutting down")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // ID is the worker's id in the registry and in the records it writes.
@@ -113,24 +161,59 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for cancels: %w", err)
 	}
 	defer func() { _ = cancels.Unsubscribe() }()
+	children, err := w.store.OnChild(w.called)
+	if err != nil {
+		return fmt.Errorf("listen for children: %w", err)
+	}
+	defer func() { _ = children.Unsubscribe() }()
 
-	var present, intake sync.WaitGroup
+	var present sync.WaitGroup
 	presence, leave := context.WithCancel(work)
 	defer present.Wait()
 	defer leave()
 	present.Go(func() { w.announce(presence) })
 
-	for _, in := range w.intakes {
-		intake.Go(func() { in.run(ctx, work) })
-	}
-	intake.Wait() // each returns when ctx is done and its pulls are over
+	w.pull(ctx, work)
+	close(w.ended)
 
 	grace := time.AfterFunc(w.cfg.Drain, func() { cut(agent.ErrDraining) })
 	defer grace.Stop()
-	for _, in := range w.intakes {
-		in.attempts.Wait()
-	}
+	w.attempts.Wait()
 	return nil
+}
+
+// pull runs the intakes, and after each reload the new ones, until ctx is done
+// and their pulls are over.
+func (w *Worker) pull(ctx, work context.Context) {
+	for ctx.Err() == nil {
+		generation, stop := context.WithCancel(ctx)
+		var running sync.WaitGroup
+		for _, in := range w.serving() {
+			running.Go(func() { in.run(generation, work) })
+		}
+		var next []*intake
+		select {
+		case next = <-w.reloads:
+		case <-ctx.Done():
+		}
+		stop()
+		running.Wait()
+		if next != nil {
+			w.mu.Lock()
+			w.intakes = next
+			w.mu.Unlock()
+			for _, in := range next {
+				in.slots.resize(in.agent.Concurrency)
+			}
+			w.log.Info("agents reloaded", "agents", len(next))
+		}
+	}
+}
+
+func (w *Worker) serving() []*intake {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.intakes
 }
 
 // canceled tells the attempt of a task to look at its record at once.
@@ -140,6 +223,17 @@ func (w *Worker) canceled(id string) {
 	w.mu.Unlock()
 	if at != nil {
 		at.look()
+	}
+}
+
+// called tells the attempt of a task that its agent has started another task
+// through the gateway, which it will wait for.
+func (w *Worker) called(id string) {
+	w.mu.Lock()
+	at := w.running[id]
+	w.mu.Unlock()
+	if at != nil {
+		at.seat.lendForGood()
 	}
 }
 
@@ -171,10 +265,17 @@ func (w *Worker) announce(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		p := store.Presence{WorkerID: w.id, Host: host, StartedAt: w.started}
-		for _, in := range w.intakes {
+		for _, in := range w.serving() {
+			w.mu.Lock()
+			waiting := w.waiting[in.agent.Name]
+			w.mu.Unlock()
 			p.Agents = append(p.Agents, store.AgentPresence{
-				Name: in.agent.Name, Version: in.agent.Version, Slots: in.agent.Concurrency, Busy: int(in.busy.Load()),
+				Name: in.agent.Name, Version: in.agent.Version, Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
 			})
+			// One that gave way to a newer version comes back when that is gone.
+			if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil && ctx.Err() == nil {
+				w.log.Debug("agent not registered again", "agent", in.agent.Name, "error", err)
+			}
 		}
 		if err := w.store.Announce(ctx, p); err != nil && ctx.Err() == nil {
 			w.log.Warn("presence not written", "error", err)

@@ -47,6 +47,7 @@ type Task struct {
 	Deadline    time.Time         `json:"deadline,omitzero"`
 	RetriedFrom string            `json:"retried_from,omitempty"`
 	ParentID    string            `json:"parent_id,omitempty"`
+	Children    []string          `json:"children,omitempty"`
 	StatusURL   string            `json:"status_url,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
 
@@ -153,6 +154,7 @@ func New(base string, opts ...Option) (*Client, error) {
 // CreateOptions of a Create.
 type CreateOptions struct {
 	IdempotencyKey string        // empty: one is made, so that repeats converge
+	Parent         string        // id of the task that this one is a child of
 	Wait           time.Duration // hold the answer this long for the outcome, at most a minute
 }
 
@@ -182,6 +184,9 @@ func (c *Client) submit(ctx context.Context, path string, body []byte, o CreateO
 	h := http.Header{"Idempotency-Key": {strconv.Quote(o.IdempotencyKey)}}
 	if body != nil {
 		h.Set("Content-Type", "application/json")
+	}
+	if o.Parent != "" {
+		h.Set("Mesh-Parent-Task", o.Parent)
 	}
 	prefer(h, o.Wait)
 	for try := 1; ; try++ {

@@ -92,7 +92,7 @@ func (s *Store) SignalCancel(id string) error {
 
 // OnCancel calls f with the id of each task that is canceled anywhere.
 func (s *Store) OnCancel(f func(id string)) (*nats.Subscription, error) {
-	return s.nc.Subscribe(topology.CancelAny, func(m *nats.Msg) { f(topology.CancelID(m.Subject)) })
+	return s.nc.Subscribe(topology.CancelAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
 }
 
 // PublishOutput sends live output text to whoever listens now.

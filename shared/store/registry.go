@@ -5,11 +5,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/mod/semver"
 
 	"agentmesh/shared/task"
 )
@@ -34,22 +36,67 @@ type AgentPresence struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
 	Slots   int    `json:"slots"`
-	Busy    int    `json:"busy"` // slots taken when this was written
+	Busy    int    `json:"busy"`              // slots taken when this was written
+	Waiting int    `json:"waiting,omitempty"` // attempts that wait for a task they called
 }
 
-// RegisterAgent stores a definition, unless it is stored already.
-func (s *Store) RegisterAgent(ctx context.Context, d task.Definition) error {
+// RegisterAgent stores a definition for the worker, unless it is stored already,
+// or one with a newer version is and another live worker still serves that: the
+// gateway checks inputs against the newest version that is served.
+func (s *Store) RegisterAgent(ctx context.Context, d task.Definition, workerID string) error {
 	data, err := json.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("register agent %s: %w", d.Name, err)
 	}
-	if e, err := s.agents.Get(ctx, d.Name); err == nil && bytes.Equal(e.Value(), data) {
-		return nil
+	if e, err := s.agents.Get(ctx, d.Name); err == nil {
+		if bytes.Equal(e.Value(), data) {
+			return nil
+		}
+		stored, err := decodeDefinition(e)
+		if err == nil && newer(stored.Version, d.Version) && s.served(ctx, stored.Definition, workerID) {
+			return nil
+		}
 	}
 	if _, err := s.agents.Put(ctx, d.Name, data); err != nil {
 		return fmt.Errorf("register agent %s: %w", d.Name, classify(err))
 	}
 	return nil
+}
+
+// newer reports whether version a comes after b (semver.org, the v left out).
+// Versions of another form have no order.
+func newer(a, b string) bool { return semver.Compare("v"+a, "v"+b) > 0 && semver.IsValid("v"+b) }
+
+// served reports whether a live worker but one serves this version of an agent.
+func (s *Store) served(ctx context.Context, d task.Definition, but string) bool {
+	workers, err := s.Workers(ctx)
+	if err != nil {
+		return false
+	}
+	for _, p := range workers {
+		for _, a := range p.Agents {
+			if p.WorkerID != but && a.Name == d.Name && a.Version == d.Version {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Agent reads one definition. It returns task.ErrNotFound when no worker has
+// registered it.
+func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
+	if !task.ValidAgent(name) {
+		return Definition{}, fmt.Errorf("read agent %q: %w", name, task.ErrNotFound)
+	}
+	e, err := s.agents.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return Definition{}, fmt.Errorf("read agent %s: %w", name, task.ErrNotFound)
+	}
+	if err != nil {
+		return Definition{}, fmt.Errorf("read agent %s: %w", name, classify(err))
+	}
+	return decodeDefinition(e)
 }
 
 // Agents reads every definition.

@@ -13,6 +13,8 @@ var (
 	ErrFull        = errors.New("store is full")        // nothing was accepted
 	ErrTooLarge    = errors.New("value over the limit") // nothing was accepted
 	ErrBadRecord   = errors.New("malformed task")
+	ErrTooDeep     = errors.New("agents call each other too deep")
+	ErrDeadlock    = errors.New("agents would wait for each other for ever")
 )
 
 // Codes of task errors that the mesh itself decides. An agent may choose others.

@@ -79,6 +79,10 @@ type Task struct {
 	RetriedFrom string `json:"retried_from,omitempty"`
 	ParentID    string `json:"parent_id,omitempty"`
 
+	// Callers are the agents of the tasks above this one, the first caller
+	// first.
+	Callers []string `json:"callers,omitempty"`
+
 	// Rev is the bucket revision this copy was read or written at, 0 when
 	// there is no record. QueueSeq is the stream sequence of the queue message
 	// this copy was read from, 0 otherwise. Neither is stored.

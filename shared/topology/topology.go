@@ -86,6 +86,22 @@ const ReadyTemplate = "mesh.tasks.ready"
 // TaskRecord is the subject of a task's record.
 func TaskRecord(tenant, id string) string { return "$KV." + TasksBucket + "." + tenant + "." + id }
 
+// TaskChild is the subject that links a child to its parent: a key of the tasks
+// bucket beside the records.
+func TaskChild(tenant, parent, child string) string {
+	return TaskRecord(tenant, parent) + "." + child
+}
+
+// TaskChildren matches the links of a parent.
+func TaskChildren(tenant, parent string) string { return TaskRecord(tenant, parent) + ".*" }
+
+// ChildAny matches the signals that a task has started another one.
+const ChildAny = "mesh.control.child.*"
+
+// Child is the core subject that tells the worker of a task that its agent has
+// started another one.
+func Child(id string) string { return "mesh.control.child." + id }
+
 // TaskRecordsOf matches the records of a tenant.
 func TaskRecordsOf(tenant string) string { return "$KV." + TasksBucket + "." + tenant + ".*" }
 
@@ -99,11 +115,11 @@ func TaskOutput(tenant, id string) string { return "mesh.output." + tenant + "."
 // Cancel is the core subject that tells the worker of a task to end it.
 func Cancel(id string) string { return "mesh.control.cancel." + id }
 
-// CancelAny matches the cancels of all tasks; CancelID reads the id back.
+// CancelAny matches the cancels of all tasks.
 const CancelAny = "mesh.control.cancel.*"
 
-// CancelID is the task id of a cancel subject.
-func CancelID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+// SubjectID is the task id at the end of a subject.
+func SubjectID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
 // IdempotencyKey is the bucket key of a request's hash.
 func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }

@@ -24,6 +24,13 @@ type Job struct {
 	TraceParent string    // W3C, of the span that this attempt runs in
 
 	reporter Reporter
+	caller   Caller
+}
+
+// Caller runs another agent for a job. The worker implements it; tests of a
+// handler may.
+type Caller interface {
+	Call(ctx context.Context, agent string, input json.RawMessage) (json.RawMessage, error)
 }
 
 // Reporter receives what a job tells while it runs. The worker implements it;
@@ -41,6 +48,36 @@ func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter)
 		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline,
 		TraceParent: traceParent, reporter: r,
 	}
+}
+
+// WithCaller sets what runs the job's calls and returns the job.
+func (j *Job) WithCaller(c Caller) *Job {
+	j.caller = c
+	return j
+}
+
+// Call runs another agent with input and waits for its result: a task of its
+// own, in the same trace, that has this one's deadline and is canceled with it.
+// While it waits the job gives its slot to others. input is encoded as JSON,
+// nil means none.
+//
+// When this task is retried, the n-th equal call finds the task that the n-th
+// equal call of the attempt before started, running or finished, instead of
+// starting another. So the error of a child that failed is permanent: code
+// child_failed, and call_too_deep or call_deadlock for what cannot be waited
+// for. When ctx ends, Call returns its cause.
+func (j *Job) Call(ctx context.Context, agent string, input any) (json.RawMessage, error) {
+	var raw json.RawMessage
+	if input != nil {
+		var err error
+		if raw, err = task.Marshal(input); err != nil {
+			return nil, fmt.Errorf("call %s: encode the input: %w", agent, err)
+		}
+	}
+	if j.caller == nil {
+		return nil, fmt.Errorf("call %s: this job cannot call", agent)
+	}
+	return j.caller.Call(ctx, agent, raw)
 }
 
 // Bind decodes the input into v. The error is permanent: the same input will

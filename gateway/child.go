@@ -1,0 +1,74 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// parentHeader names the task that a new one is a child of, for agents that are
+// not written in Go.
+const parentHeader = "Mesh-Parent-Task"
+
+// parentOf reads the parent that a request names; nil when it names none.
+func (g *Gateway) parentOf(r *http.Request) (*task.Task, error) {
+	id := r.Header.Get(parentHeader)
+	if id == "" {
+		return nil, nil
+	}
+	if !task.ValidID(id) {
+		return nil, refuse("parent_not_found", "%s is %q, which is not an id of ours.", parentHeader, clip(id, 64))
+	}
+	parent, err := g.store.Find(r.Context(), tenant, id)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, refuse("parent_not_found", "%s is %s, and there is no such task.", parentHeader, id)
+	}
+	if err == nil && parent.Status.Terminal() {
+		return nil, refuse("parent_finished", "%s is %s, which is %s. Leave the header out to start a task of its own.", parentHeader, id, parent.Status)
+	}
+	return parent, err
+}
+
+// putUnder makes t a child of parent: its trace and deadline, one level deeper.
+func putUnder(t, parent *task.Task, a *definition) error {
+	child, err := parent.Child(a.Name, a.WithDefaults().MaxInFlight)
+	if err != nil {
+		return err
+	}
+	t.ParentID, t.Callers = child.ParentID, child.Callers
+	if !parent.Deadline.IsZero() && (t.Deadline.IsZero() || parent.Deadline.Before(t.Deadline)) {
+		t.Deadline = parent.Deadline
+	}
+	return nil
+}
+
+// adopt gives a child its id, links it to its parent, and returns the key under
+// which it is accepted. Without a key of the client's the n-th equal request of
+// an attempt is the n-th equal one of the attempt before, so that a parent that
+// is retried finds its children.
+func (g *Gateway) adopt(ctx context.Context, t, parent *task.Task, key *requestKey, body []byte) (*requestKey, error) {
+	if telemetry.TraceID(ctx) != telemetry.TraceIDOf(parent.TraceParent) { // the caller did not pass it on
+		t.TraceParent, t.TraceState = parent.TraceParent, parent.TraceState
+	}
+	var err error
+	if key != nil {
+		t.ID = task.ChildID(parent.ID, key.hash, 0)
+		err = g.store.Link(ctx, parent, t.ID)
+	} else {
+		t.ID, _, err = g.store.Adopt(ctx, parent, task.CallKey(t.Agent, body))
+		key = &requestKey{hash: digest(tenant, "child", t.ID), fingerprint: t.ID}
+	}
+	if errors.Is(err, task.ErrConflict) {
+		return nil, refuse("parent_finished", "A later attempt of %s has called already; this one works in vain.", parent.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := g.store.SignalChild(parent.ID); err != nil {
+		g.log.Debug("child not signaled, its parent keeps its slot", "task", parent.ID, "error", err)
+	}
+	return key, nil
+}

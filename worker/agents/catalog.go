@@ -1,0 +1,88 @@
+package agents
+
+import (
+	_ "embed"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/echo"
+	"agentmesh/worker/agents/exec"
+	"agentmesh/worker/agents/http"
+	"agentmesh/worker/agents/summarize"
+)
+
+// Schema is the JSON Schema of agents.yaml, for editors.
+//
+//go:embed agents.schema.json
+var Schema []byte
+
+// builtins are the agents that a file may name, and Samples all of them.
+var builtins = map[string]func() agent.Agent{"echo": echo.Agent, "summarize": summarize.Agent}
+
+// Samples are the agents that are served where no file says otherwise.
+func Samples() []agent.Agent { return []agent.Agent{echo.Agent(), summarize.Agent()} }
+
+// Options are what the worker knows and a file does not.
+type Options struct {
+	GatewayURL string // for programs that call the mesh; empty: none
+	Log        *slog.Logger
+}
+
+// Load reads the file and makes its agents. An empty path means the samples.
+func Load(path string, o Options) ([]agent.Agent, error) {
+	if path == "" {
+		return Samples(), nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read agents: %w; choose another file with --agents", err)
+	}
+	specs, err := Parse(path, text, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]agent.Agent, 0, len(specs))
+	for _, s := range specs {
+		a, err := s.Agent(o)
+		if err != nil {
+			return nil, fmt.Errorf("%s: agent %s: %w", path, s.Name, err)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// Agent makes the agent. What a file leaves open a builtin fills in.
+func (s Spec) Agent(o Options) (agent.Agent, error) {
+	switch {
+	case s.Exec != nil:
+		return agent.Agent{Definition: s.Definition, Handler: exec.New(*s.Exec, exec.Options{GatewayURL: o.GatewayURL, Log: o.Log})}, nil
+	case s.HTTP != nil:
+		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP)}, nil
+	}
+	build, ok := builtins[s.Builtin]
+	if !ok {
+		return agent.Agent{}, fmt.Errorf("builtin: there is no %q, there are %s", s.Builtin, strings.Join(slices.Sorted(maps.Keys(builtins)), ", "))
+	}
+	a := build()
+	d := s.Definition
+	if d.Description == "" {
+		d.Description = a.Description
+	}
+	if d.Version == "" {
+		d.Version = a.Version
+	}
+	if d.Concurrency == 0 {
+		d.Concurrency = a.Concurrency
+	}
+	if d.InputSchema == nil {
+		d.InputSchema = a.InputSchema
+	}
+	a.Definition = d
+	return a, nil
+}

@@ -1,0 +1,333 @@
+// Package agents reads agents.yaml, the file that says which agents a worker
+// serves, and makes them: programs (exec), HTTP services (http) and what is
+// built in. It promises that every mistake in the file is reported with its
+// line, its field and what is allowed there, and that nothing is served from a
+// file that has one.
+package agents
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+
+	"agentmesh/shared/task"
+	"agentmesh/worker/agents/exec"
+	"agentmesh/worker/agents/http"
+)
+
+// Spec is one agent of a file.
+type Spec struct {
+	task.Definition
+
+	// One of these is set.
+	Exec    *exec.Config
+	HTTP    *http.Config
+	Builtin string
+}
+
+// Parse reads a file's text. name is shown in errors, and relative folders in
+// it are relative to its own. getenv resolves ${VAR}; it reports whether VAR is
+// set. All mistakes are reported together.
+func Parse(name string, text []byte, getenv func(string) (string, bool)) ([]Spec, error) {
+	p := &parser{name: name, dir: filepath.Dir(name), getenv: getenv}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil, fmt.Errorf("%s: the file is empty; it needs agents:", name)
+	}
+	specs := p.file(doc.Content[0])
+	if len(p.errs) > 0 {
+		return nil, errors.Join(p.errs...)
+	}
+	return specs, nil
+}
+
+// parser collects the mistakes of a file.
+type parser struct {
+	name, dir string
+	getenv    func(string) (string, bool)
+	errs      []error
+}
+
+func (p *parser) fault(n *yaml.Node, field, format string, args ...any) {
+	place := fmt.Sprintf("%s:%d: ", p.name, n.Line)
+	if field != "" {
+		place += field + ": "
+	}
+	p.errs = append(p.errs, errors.New(place+fmt.Sprintf(format, args...)))
+}
+
+// fields are the keys of a mapping and who reads each.
+type fields map[string]func(value *yaml.Node, field string)
+
+// order is that of the design, for messages.
+var order = []string{
+	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "retry",
+	"max_attempts", "backoff", "max_backoff", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "url", "headers",
+}
+
+func (f fields) names() string {
+	var names []string
+	for _, n := range order {
+		if f[n] != nil {
+			names = append(names, n)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// mapping reads a mapping whose keys are known.
+func (p *parser) mapping(n *yaml.Node, field string, known fields) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if n.Kind != yaml.MappingNode {
+		p.fault(n, field, "it must be a mapping with %s", known.names())
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		path := strings.TrimPrefix(field+"."+key.Value, ".")
+		read, ok := known[key.Value]
+		switch {
+		case !ok:
+			p.fault(key, path, "there is no such field; there are %s", known.names())
+		case seen[key.Value]:
+			p.fault(key, path, "it is there twice")
+		default:
+			if value.Kind == yaml.AliasNode {
+				value = value.Alias
+			}
+			read(value, path)
+		}
+		seen[key.Value] = true
+	}
+}
+
+func (p *parser) file(root *yaml.Node) []Spec {
+	var specs []Spec
+	var list, defaultNode *yaml.Node
+	defaultAgent := ""
+	p.mapping(root, "", fields{
+		"default_agent": func(n *yaml.Node, field string) { defaultNode = n; p.text(n, field, &defaultAgent) },
+		"agents":        func(n *yaml.Node, _ string) { list = n },
+	})
+	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
+		if list == nil {
+			list = root
+		}
+		p.fault(list, "agents", "it must be a list of at least one agent, such as - name: research")
+		return nil
+	}
+	lines := map[string]int{}
+	for i, n := range list.Content {
+		s := p.agent(n, fmt.Sprintf("agents[%d]", i))
+		if line, ok := lines[s.Name]; ok && s.Name != "" {
+			p.fault(n, fmt.Sprintf("agents[%d].name", i), "%s is the name of the agent in line %d too", s.Name, line)
+		}
+		lines[s.Name] = n.Line
+		s.Default = defaultAgent != "" && s.Name == defaultAgent
+		specs = append(specs, s)
+	}
+	if _, ok := lines[defaultAgent]; defaultAgent != "" && !ok {
+		p.fault(defaultNode, "default_agent", "there is no agent %q in this file", defaultAgent)
+	}
+	return specs
+}
+
+func (p *parser) agent(n *yaml.Node, field string) Spec {
+	var s Spec
+	var kinds []string
+	before := len(p.errs)
+	p.mapping(n, field, fields{
+		"name":          func(n *yaml.Node, f string) { p.text(n, f, &s.Name) },
+		"description":   func(n *yaml.Node, f string) { p.text(n, f, &s.Description) },
+		"version":       func(n *yaml.Node, f string) { p.text(n, f, &s.Version) },
+		"greeting":      func(n *yaml.Node, f string) { p.text(n, f, &s.Greeting) },
+		"concurrency":   func(n *yaml.Node, f string) { p.count(n, f, &s.Concurrency) },
+		"max_in_flight": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxInFlight) },
+		"timeout":       func(n *yaml.Node, f string) { p.duration(n, f, &s.Timeout) },
+		"retry": func(n *yaml.Node, f string) {
+			p.mapping(n, f, fields{
+				"max_attempts": func(n *yaml.Node, f string) { p.count(n, f, &s.Retry.MaxAttempts) },
+				"backoff":      func(n *yaml.Node, f string) { p.duration(n, f, &s.Retry.Backoff) },
+				"max_backoff":  func(n *yaml.Node, f string) { p.duration(n, f, &s.Retry.MaxBackoff) },
+			})
+		},
+		"input_schema": func(n *yaml.Node, f string) { p.schema(n, f, &s) },
+		"exec":         func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
+		"http":         func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
+		"builtin":      func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
+	})
+	if len(p.errs) > before {
+		return s // one fault at a time: the rest may follow from it
+	}
+	switch {
+	case s.Name == "":
+		p.fault(n, field+".name", "it is missing; names match [a-z0-9-]{1,40}")
+	case len(kinds) == 0:
+		p.fault(n, field, "agent %s needs one of exec, http and builtin", s.Name)
+	case len(kinds) > 1:
+		p.fault(n, field, "agent %s has %s; it must have one of exec, http and builtin", s.Name, strings.Join(kinds, " and "))
+	default:
+		d := s.Definition.WithDefaults()
+		if d.Retry.MaxBackoff < d.Retry.Backoff && s.Retry.MaxBackoff == 0 {
+			s.Retry.MaxBackoff, d.Retry.MaxBackoff = d.Retry.Backoff, d.Retry.Backoff
+		}
+		if err := d.Validate(); err != nil {
+			p.fault(n, field, "%v", err)
+		}
+	}
+	return s
+}
+
+func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
+	c := &exec.Config{Dir: p.dir}
+	p.mapping(n, field, fields{
+		"command": func(n *yaml.Node, f string) {
+			if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+				p.fault(n, f, "it must be a list: the program, then its arguments, such as [python3, agent.py]")
+				return
+			}
+			c.Command = make([]string, len(n.Content))
+			for i, arg := range n.Content {
+				p.text(arg, fmt.Sprintf("%s[%d]", f, i), &c.Command[i])
+			}
+		},
+		"dir": func(n *yaml.Node, f string) {
+			dir := ""
+			if p.text(n, f, &dir); !filepath.IsAbs(dir) {
+				dir = filepath.Join(p.dir, dir)
+			}
+			c.Dir = dir
+		},
+		"env": func(n *yaml.Node, f string) { c.Env = p.strings(n, f) },
+	})
+	if len(c.Command) == 0 || c.Command[0] == "" {
+		p.fault(n, field+".command", "it is missing: the program, then its arguments, such as [python3, agent.py]")
+	}
+	return c
+}
+
+func (p *parser) http(n *yaml.Node, field string) *http.Config {
+	c := &http.Config{}
+	at := n
+	p.mapping(n, field, fields{
+		"url":     func(n *yaml.Node, f string) { at = n; p.text(n, f, &c.URL) },
+		"headers": func(n *yaml.Node, f string) { c.Headers = p.strings(n, f) },
+	})
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		p.fault(at, field+".url", "it must be an address such as http://127.0.0.1:9000/run")
+	}
+	return c
+}
+
+// schema keeps the JSON Schema as JSON, and compiles it to see that it is one.
+func (p *parser) schema(n *yaml.Node, field string, s *Spec) {
+	var v any
+	if err := n.Decode(&v); err != nil {
+		p.fault(n, field, "%v", err)
+		return
+	}
+	raw, err := task.Marshal(v)
+	if err != nil {
+		p.fault(n, field, "it must be a JSON Schema: keys are texts")
+		return
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err == nil {
+		c := jsonschema.NewCompiler()
+		c.UseLoader(noLoader{})
+		if err = c.AddResource("agents:input_schema", doc); err == nil {
+			_, err = c.Compile("agents:input_schema")
+		}
+	}
+	if err != nil {
+		p.fault(n, field, "it is no JSON Schema: %v", err)
+		return
+	}
+	s.InputSchema = raw
+}
+
+type noLoader struct{}
+
+func (noLoader) Load(url string) (any, error) {
+	return nil, fmt.Errorf("reference to %s: a schema may refer to itself only", url)
+}
+
+// text reads a scalar and puts the environment's values in.
+func (p *parser) text(n *yaml.Node, field string, to *string) {
+	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
+		p.fault(n, field, "it must be a text")
+		return
+	}
+	*to = p.expand(n, field)
+}
+
+// expand replaces ${VAR}. $${ is a ${ that stays.
+func (p *parser) expand(n *yaml.Node, field string) string {
+	var out strings.Builder
+	rest := n.Value
+	for {
+		before, after, found := strings.Cut(rest, "${")
+		if !found {
+			out.WriteString(rest)
+			return out.String()
+		}
+		if strings.HasSuffix(before, "$") {
+			out.WriteString(strings.TrimSuffix(before, "$") + "${")
+			rest = after
+			continue
+		}
+		out.WriteString(before)
+		name, tail, closed := strings.Cut(after, "}")
+		value, set := p.getenv(name)
+		switch {
+		case !closed:
+			p.fault(n, field, "${ is not closed; write $${ for a literal ${")
+			return ""
+		case !set:
+			p.fault(n, field, "the environment variable %s is not set", name)
+		}
+		out.WriteString(value)
+		rest = tail
+	}
+}
+
+func (p *parser) count(n *yaml.Node, field string, to *int) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(to) != nil || *to < 1 {
+		p.fault(n, field, "%q is not allowed, it must be a whole number from 1", n.Value)
+	}
+}
+
+func (p *parser) duration(n *yaml.Node, field string, to *task.Duration) {
+	d, err := time.ParseDuration(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil || d <= 0 {
+		p.fault(n, field, "%q is not allowed, it must be a duration such as 30s or 5m", n.Value)
+	}
+	*to = task.Duration(d)
+}
+
+func (p *parser) strings(n *yaml.Node, field string) map[string]string {
+	m := map[string]string{}
+	if n.Kind != yaml.MappingNode {
+		p.fault(n, field, "it must be a mapping of texts")
+		return m
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		var v string
+		p.text(n.Content[i+1], field+"."+n.Content[i].Value, &v)
+		m[n.Content[i].Value] = v
+	}
+	return m
+}

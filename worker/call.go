@@ -1,0 +1,234 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/worker/agent"
+)
+
+// caller starts tasks for a running attempt and waits for them.
+type caller struct {
+	at          *attempt
+	parent      *task.Task // as it was when the handler began
+	traceParent string
+}
+
+// Call implements agent.Caller.
+func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (json.RawMessage, error) {
+	st := c.at.w.store
+	def, err := st.Agent(ctx, name)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
+	}
+	if err != nil {
+		return nil, err
+	}
+	child, err := c.parent.Child(name, def.WithDefaults().MaxInFlight)
+	if err != nil {
+		return nil, refusedCall(err)
+	}
+	child.ID, _, err = st.Adopt(ctx, c.parent, task.CallKey(name, input))
+	if err != nil {
+		return nil, c.lost(err)
+	}
+	watch, err := st.Watch(child.Tenant, child.ID, false)
+	if err != nil {
+		return nil, err
+	}
+	defer watch.Close()
+	t, err := st.Find(ctx, child.Tenant, child.ID)
+	if errors.Is(err, task.ErrNotFound) {
+		t, err = child, c.start(ctx, child, input)
+	}
+	if err == nil && !t.Status.Terminal() {
+		t, err = c.wait(ctx, watch, t, def.WithDefaults())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.result(ctx, t)
+}
+
+func refusedCall(err error) error {
+	code := task.CodeCallTooDeep
+	if errors.Is(err, task.ErrDeadlock) {
+		code = task.CodeCallDeadlock
+	}
+	return &agent.Error{Code: code, Message: err.Error(), Permanent: true, Err: err}
+}
+
+// lost says that an heir has called already: this attempt works in vain.
+func (c *caller) lost(err error) error {
+	if errors.Is(err, task.ErrConflict) {
+		c.at.look()
+		return agent.ErrLeaseLost
+	}
+	return err
+}
+
+// start queues the child in the parent's trace.
+func (c *caller) start(ctx context.Context, child *task.Task, input json.RawMessage) error {
+	var err error
+	if input != nil {
+		if child.Input, err = c.at.w.store.PutValue(ctx, child.Tenant, child.ID, "input-"+strconv.Itoa(c.parent.Attempt), input); err != nil {
+			return err
+		}
+	}
+	child.CreatedAt, child.TraceParent = task.Stamp(time.Now()), c.traceParent
+	hdr := nats.Header{}
+	telemetry.Inject(ctx, hdr)
+	_, err = c.at.w.store.Enqueue(ctx, child, hdr)
+	return err
+}
+
+// wait waits for the child without a slot, so that the child may have it.
+func (c *caller) wait(ctx context.Context, watch *store.Watch, t *task.Task, def task.Definition) (*task.Task, error) {
+	w := c.at.w
+	w.waits(c.parent.Agent, 1)
+	c.at.seat.lend()
+	var err error
+	for !t.Status.Terminal() && err == nil {
+		if t.Status == task.Pending && w.stuck(ctx, def) {
+			err = &agent.Error{Code: task.CodeCallDeadlock, Message: fmt.Sprintf(
+				"call: all %d tasks of agent %s that may run wait for tasks that they called (max_in_flight)", def.MaxInFlight, def.Name)}
+			break
+		}
+		look, done := context.WithTimeout(ctx, w.cfg.Lease/3)
+		err = watch.Updates(look, t.Rev, func(u store.Update) bool { t = u.Task; return !t.Status.Terminal() })
+		done()
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			err = nil // time to look around
+		}
+	}
+	w.waits(c.parent.Agent, -1)
+	if back := c.at.seat.regain(ctx); err == nil {
+		err = back
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return t, err
+}
+
+// waits counts the attempts of an agent that wait for a task they called.
+func (w *Worker) waits(name string, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting[name] += n
+}
+
+// stuck reports whether every task of an agent that may run in the mesh waits
+// for another, so that none of those waited for will ever be delivered.
+func (w *Worker) stuck(ctx context.Context, def task.Definition) bool {
+	w.mu.Lock()
+	waiting := w.waiting[def.Name]
+	w.mu.Unlock()
+	if waiting >= def.MaxInFlight {
+		return true
+	}
+	if waiting == 0 {
+		return false
+	}
+	workers, err := w.store.Workers(ctx)
+	if err != nil {
+		return false
+	}
+	for _, p := range workers {
+		for _, a := range p.Agents {
+			if p.WorkerID != w.id && a.Name == def.Name {
+				waiting += a.Waiting
+			}
+		}
+	}
+	return waiting >= def.MaxInFlight
+}
+
+// result is what a finished child came to, for its parent.
+func (c *caller) result(ctx context.Context, t *task.Task) (json.RawMessage, error) {
+	if t.Status == task.Completed {
+		return c.at.w.store.Value(ctx, t.Result)
+	}
+	why := cmp.Or(t.Error, &task.Error{Code: string(t.Status), Message: "it was canceled"})
+	return nil, &agent.Error{
+		Code: task.CodeChildFailed, Permanent: true, // the same call finds the same task
+		Message: fmt.Sprintf("task %s of agent %s is %s: %s: %s", t.ID, t.Agent, t.Status, why.Code, why.Message),
+	}
+}
+
+// seat is an attempt's slot, which it may lend.
+type seat struct {
+	slots *slots
+
+	mu      sync.Mutex
+	calls   int  // that wait
+	lent    bool // somebody else may have it
+	forGood bool // until the attempt ends
+	left    bool
+}
+
+// lend gives the slot to others while a call waits.
+func (s *seat) lend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	s.giveLocked()
+}
+
+// lendForGood gives the slot to others for the rest of the attempt: its agent
+// waits where the worker cannot see it.
+func (s *seat) lendForGood() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forGood = true
+	s.giveLocked()
+}
+
+func (s *seat) giveLocked() {
+	if !s.lent && !s.left {
+		s.lent = true
+		s.slots.give()
+	}
+}
+
+// regain takes a slot again when the last of the calls is over. Without one it
+// returns the cause of ctx's end.
+func (s *seat) regain(ctx context.Context) error {
+	s.mu.Lock()
+	s.calls--
+	need := s.calls == 0 && s.lent && !s.forGood
+	s.mu.Unlock()
+	if !need {
+		return nil
+	}
+	if err := s.slots.take(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls > 0 || s.forGood || s.left || !s.lent { // not needed any more
+		s.slots.give()
+		return nil
+	}
+	s.lent = false
+	return nil
+}
+
+// leave gives the slot back at the attempt's end.
+func (s *seat) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giveLocked()
+	s.left = true
+}

@@ -1,0 +1,104 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"sync"
+)
+
+// slots are the places that an agent has in this process. An attempt holds one
+// while its handler works; one that waits for a task that it called gives it
+// back and takes another before it goes on.
+type slots struct {
+	mu     sync.Mutex
+	size   int
+	free   int             // below zero after the size has shrunk
+	queue  []chan struct{} // who waits for a slot, first come first served
+	opened chan struct{}   // rings the intake when a slot has become free
+}
+
+func newSlots(size int) *slots {
+	return &slots{size: size, free: size, opened: make(chan struct{}, 1)}
+}
+
+// open is how many slots are free and nobody waits for.
+func (s *slots) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.free, 0)
+}
+
+// busy is how many are taken.
+func (s *slots) busy() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.size - s.free
+}
+
+// tryTake takes a slot if one is free.
+func (s *slots) tryTake() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.free <= 0 {
+		return false
+	}
+	s.free--
+	return true
+}
+
+// take waits for a slot. It returns the cause of ctx's end without one.
+func (s *slots) take(ctx context.Context) error {
+	s.mu.Lock()
+	if s.free > 0 {
+		s.free--
+		s.mu.Unlock()
+		return nil
+	}
+	turn := make(chan struct{})
+	s.queue = append(s.queue, turn)
+	s.mu.Unlock()
+	select {
+	case <-turn:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	i := slices.Index(s.queue, turn)
+	if i >= 0 {
+		s.queue = slices.Delete(s.queue, i, i+1)
+	}
+	s.mu.Unlock()
+	if i < 0 { // it came in the same moment
+		s.give()
+	}
+	return context.Cause(ctx)
+}
+
+// give gives a slot back, to who waits longest.
+func (s *slots) give() { s.add(1) }
+
+// resize changes how many there are. Slots that are taken stay taken.
+func (s *slots) resize(size int) {
+	s.mu.Lock()
+	n := size - s.size
+	s.size = size
+	s.mu.Unlock()
+	s.add(n)
+}
+
+func (s *slots) add(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free += n
+	for s.free > 0 && len(s.queue) > 0 {
+		s.free--
+		close(s.queue[0])
+		s.queue = s.queue[1:]
+	}
+	if s.free > 0 {
+		select {
+		case s.opened <- struct{}{}:
+		default:
+		}
+	}
+}
