@@ -81,12 +81,18 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	}
 	w.log = log.With("worker", w.id)
 	var err error
-	w.intakes, err = w.prepare(ctx, agents)
-	return w, err
+	if w.intakes, err = w.prepare(agents); err != nil {
+		return nil, err
+	}
+	// Present first: whoever registers an older version sees that this is served.
+	if err := w.present(ctx); err != nil {
+		return nil, err
+	}
+	return w, w.register(ctx, w.intakes)
 }
 
-// prepare makes the intakes of agents: each is registered and has its consumer.
-func (w *Worker) prepare(ctx context.Context, agents []agent.Agent) ([]*intake, error) {
+// prepare makes the intakes of agents.
+func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 	if len(agents) == 0 {
 		return nil, errors.New("configure worker: no agents to serve")
 	}
@@ -104,15 +110,22 @@ func (w *Worker) prepare(ctx context.Context, agents []agent.Agent) ([]*intake, 
 	}
 	var intakes []*intake
 	for _, a := range agents {
-		if err := w.store.AgentConsumer(ctx, a.Name, a.MaxInFlight, w.cfg.Lease); err != nil {
-			return nil, err
-		}
-		if err := w.store.RegisterAgent(ctx, a.Definition, w.id); err != nil {
-			return nil, err
-		}
 		intakes = append(intakes, &intake{w: w, agent: a, slots: w.slotsOf(a)})
 	}
 	return intakes, nil
+}
+
+// register makes the consumers of agents and has the registry know them.
+func (w *Worker) register(ctx context.Context, intakes []*intake) error {
+	for _, in := range intakes {
+		if err := w.store.AgentConsumer(ctx, in.agent.Name, in.agent.MaxInFlight, w.cfg.Lease); err != nil {
+			return err
+		}
+		if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // slotsOf are the slots of an agent.
@@ -131,7 +144,10 @@ func (w *Worker) slotsOf(a agent.Agent) *slots {
 // go on with the agent they began with. On an error nothing has changed but
 // what the registry knows.
 func (w *Worker) Reload(ctx context.Context, agents []agent.Agent) error {
-	intakes, err := w.prepare(ctx, agents)
+	intakes, err := w.prepare(agents)
+	if err == nil {
+		err = w.register(ctx, intakes)
+	}
 	if err != nil {
 		return fmt.Errorf("reload agents: %w", err)
 	}
@@ -257,28 +273,35 @@ func (w *Worker) leave(at *attempt) {
 	}
 }
 
+// present writes the worker's presence.
+func (w *Worker) present(ctx context.Context) error {
+	host, _ := os.Hostname()
+	p := store.Presence{WorkerID: w.id, Host: host, StartedAt: w.started}
+	for _, in := range w.serving() {
+		w.mu.Lock()
+		waiting := w.waiting[in.agent.Name]
+		w.mu.Unlock()
+		p.Agents = append(p.Agents, store.AgentPresence{
+			Name: in.agent.Name, Version: in.agent.Version, Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
+		})
+	}
+	return w.store.Announce(ctx, p)
+}
+
 // announce keeps the worker's presence and its agents' definitions in the
 // registry.
 func (w *Worker) announce(ctx context.Context) {
-	host, _ := os.Hostname()
 	tick := time.NewTicker(topology.PresenceEvery)
 	defer tick.Stop()
 	for {
-		p := store.Presence{WorkerID: w.id, Host: host, StartedAt: w.started}
+		if err := w.present(ctx); err != nil && ctx.Err() == nil {
+			w.log.Warn("presence not written", "error", err)
+		}
 		for _, in := range w.serving() {
-			w.mu.Lock()
-			waiting := w.waiting[in.agent.Name]
-			w.mu.Unlock()
-			p.Agents = append(p.Agents, store.AgentPresence{
-				Name: in.agent.Name, Version: in.agent.Version, Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
-			})
 			// One that gave way to a newer version comes back when that is gone.
 			if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil && ctx.Err() == nil {
 				w.log.Debug("agent not registered again", "agent", in.agent.Name, "error", err)
 			}
-		}
-		if err := w.store.Announce(ctx, p); err != nil && ctx.Err() == nil {
-			w.log.Warn("presence not written", "error", err)
 		}
 		select {
 		case <-tick.C:

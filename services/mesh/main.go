@@ -91,7 +91,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), taskCommand(), demoCommand(), healthcheckCommand(), versionCommand())
+	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), taskCommand(), agentsCommand(), demoCommand(), healthcheckCommand(), versionCommand())
 	return root
 }
 

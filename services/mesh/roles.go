@@ -14,6 +14,7 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker"
+	"agentmesh/worker/agents"
 )
 
 // roleConfig is what every role has that runs against a NATS server.
@@ -28,14 +29,14 @@ func defaultRole() roleConfig {
 	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.Options{Replicas: 3}}
 }
 
-// newRole makes one role on an open store.
-type newRole func(ctx context.Context, st *store.Store, log *slog.Logger) (run func(context.Context) error, err error)
+// newRole makes the parts of one role on an open store.
+type newRole func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error)
 
 // roleCommand makes the command of one role; own is its settings.
-func roleCommand(name, short string, own any, role newRole) *cobra.Command {
+func roleCommand(name, short string, role newRole, own ...any) *cobra.Command {
 	cfg := defaultRole()
 	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
-	set := config.Bind(cmd.Flags(), own, &cfg.nats, &cfg.store, &cfg.admin, &cfg.log)
+	set := config.Bind(cmd.Flags(), append(own, &cfg.nats, &cfg.store, &cfg.admin, &cfg.log)...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return &exitError{exitUsage, err}
@@ -67,11 +68,10 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 	if err != nil {
 		return err
 	}
-	run, err := role(ctx, st, log.With("role", name))
+	parts, err := role(ctx, st, log.With("role", name))
 	if err != nil {
 		return err
 	}
-	parts := []proc.Part{{Name: name, Run: run}}
 	_, admin, err := cfg.admin.part(log)
 	if err != nil {
 		return err
@@ -85,24 +85,28 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 func gatewayCommand() *cobra.Command {
 	cfg := gateway.Default()
 	cfg.Version = version()
-	return roleCommand("gateway", "Run a gateway against a NATS server", &cfg, func(_ context.Context, st *store.Store, log *slog.Logger) (func(context.Context) error, error) {
+	return roleCommand("gateway", "Run a gateway against a NATS server", func(_ context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
 		g, err := gateway.New(cfg, st, log)
 		if err != nil {
 			return nil, err
 		}
 		log.Info("gateway listens", "url", "http://"+g.Addr().String())
-		return g.Run, nil
-	})
+		return []proc.Part{{Name: "gateway", Run: g.Run}}, nil
+	}, &cfg)
 }
 
 func workerCommand() *cobra.Command {
-	cfg := worker.Default()
-	return roleCommand("worker", "Run a worker with the sample agents against a NATS server", &cfg, func(ctx context.Context, st *store.Store, log *slog.Logger) (func(context.Context) error, error) {
-		w, err := worker.New(ctx, cfg, st, sampleAgents(), log)
+	cfg, served := worker.Default(), agentsConfig{}
+	return roleCommand("worker", "Run a worker against a NATS server", func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+		all, err := agents.Load(served.Agents, served.options(log))
 		if err != nil {
 			return nil, err
 		}
-		log.Info("worker pulls", "worker", w.ID())
-		return w.Run, nil
-	})
+		w, err := worker.New(ctx, cfg, st, all, log)
+		if err != nil {
+			return nil, err
+		}
+		log.Info("worker pulls", "worker", w.ID(), "agents", len(all))
+		return []proc.Part{{Name: "worker", Run: w.Run}, served.reloading(w, log)}, nil
+	}, &cfg, &served)
 }

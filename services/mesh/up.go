@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,8 +20,7 @@ import (
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
-	"agentmesh/worker/agents/echo"
-	"agentmesh/worker/agents/summarize"
+	"agentmesh/worker/agents"
 )
 
 // upConfig is all of `mesh up`.
@@ -29,6 +29,7 @@ type upConfig struct {
 	server  serverConfig
 	gateway gateway.Config
 	worker  worker.Config
+	agents  agentsConfig
 	admin   adminConfig
 	store   store.Options
 }
@@ -43,11 +44,8 @@ func defaultUp() upConfig {
 }
 
 func (c *upConfig) settings() []any {
-	return []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.log}
+	return []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.agents, &c.log}
 }
-
-// sampleAgents are served where no others are given.
-func sampleAgents() []agent.Agent { return []agent.Agent{echo.Agent(), summarize.Agent()} }
 
 func upCommand() *cobra.Command {
 	cfg := defaultUp()
@@ -106,11 +104,20 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(ctx, cfg.worker, st, sampleAgents(), log.With("role", "worker"))
+	defer g.Close()
+	if cfg.agents.Gateway == "" {
+		cfg.agents.Gateway = "http://" + g.Addr().String()
+	}
+	workerLog := log.With("role", "worker")
+	served, err := agents.Load(cfg.agents.Agents, cfg.agents.options(workerLog))
 	if err != nil {
 		return err
 	}
-	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}}
+	w, err := worker.New(ctx, cfg.worker, st, served, workerLog)
+	if err != nil {
+		return err
+	}
+	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, cfg.agents.reloading(w, workerLog)}
 	adminAddr, admin, err := cfg.admin.part(log)
 	if err != nil {
 		return err
@@ -118,7 +125,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if admin != nil {
 		parts = append(parts, *admin)
 	}
-	welcome(out, g.Addr(), adminAddr, srv, cfg.server)
+	welcome(out, g.Addr(), adminAddr, srv, cfg.server, served)
 	return proc.Run(ctx, parts...)
 }
 
@@ -132,7 +139,11 @@ func flushTraces(flush func(context.Context) error, log *slog.Logger) {
 }
 
 // welcome prints what runs where, and something to try.
-func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConfig) {
+func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConfig, served []agent.Agent) {
+	var names []string
+	for _, a := range served {
+		names = append(names, a.Name)
+	}
 	nats, adminURL := "in this process only", "off"
 	if c.NATS != "off" {
 		nats = srv.ClientURL()
@@ -147,7 +158,7 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConf
     NATS      %[2]s
     admin     %[3]s
     data      %[4]s, %[5]s
-    agents    echo, summarize
+    agents    %[6]s
 
   Try it:
 
@@ -155,5 +166,5 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConf
     curl -s http://%[1]s/tasks/$ID
     curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}'
 
-`, gateway, nats, adminURL, c.Data, c.durability())
+`, gateway, nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "))
 }

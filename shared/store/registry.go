@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/semver"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
 )
 
 // Definition is an agent's registered definition and the revision it has.
@@ -71,7 +72,7 @@ func newer(a, b string) bool { return semver.Compare("v"+a, "v"+b) > 0 && semver
 func (s *Store) served(ctx context.Context, d task.Definition, but string) bool {
 	workers, err := s.Workers(ctx)
 	if err != nil {
-		return false
+		return true // not known: leave what is there
 	}
 	for _, p := range workers {
 		for _, a := range p.Agents {
@@ -164,29 +165,29 @@ func (s *Store) Leave(ctx context.Context, workerID string) error {
 	return classify(s.workers.Delete(ctx, workerID))
 }
 
-// Workers lists the worker processes that are alive, oldest first.
+// Workers lists the worker processes that are alive, oldest first. It reads key
+// by key: a watch misses what is written in the moment that it begins.
 func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
-	w, err := s.workers.WatchAll(ctx, jetstream.IgnoreDeletes())
+	info, err := s.presence.Info(ctx, jetstream.WithSubjectFilter(topology.Presences))
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", classify(err))
 	}
-	defer func() { _ = w.Stop() }()
 	var all []Presence
-	for {
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("list workers: %w", classify(ctx.Err()))
-		case e := <-w.Updates():
-			if e == nil {
-				slices.SortFunc(all, func(a, b Presence) int {
-					return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.WorkerID, b.WorkerID))
-				})
-				return all, nil
-			}
-			var p Presence
-			if json.Unmarshal(e.Value(), &p) == nil {
-				all = append(all, p)
-			}
+	for subject := range info.State.Subjects {
+		msg, err := s.presence.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // it has expired
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list workers: %w", classify(err))
+		}
+		var p Presence
+		if json.Unmarshal(msg.Data, &p) == nil { // one that has left has no data
+			all = append(all, p)
 		}
 	}
+	slices.SortFunc(all, func(a, b Presence) int {
+		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.WorkerID, b.WorkerID))
+	})
+	return all, nil
 }

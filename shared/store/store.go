@@ -43,6 +43,7 @@ type Store struct {
 	keys      jetstream.KeyValue
 	agents    jetstream.KeyValue
 	workers   jetstream.KeyValue
+	presence  jetstream.Stream // behind the workers bucket
 	artifacts jetstream.ObjectStore
 }
 
@@ -70,12 +71,13 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [6]error
+	var errs [7]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.keys, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
 	s.agents, errs[3] = js.KeyValue(ctx, topology.AgentsBucket)
 	s.workers, errs[4] = js.KeyValue(ctx, topology.WorkersBucket)
+	s.presence, errs[6] = js.Stream(ctx, topology.BucketStream(topology.WorkersBucket))
 	s.artifacts, errs[5] = js.ObjectStore(ctx, topology.Artifacts)
 	return s, open(errors.Join(errs[:]...), "store")
 }

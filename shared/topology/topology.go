@@ -121,6 +121,9 @@ const CancelAny = "mesh.control.cancel.*"
 // SubjectID is the task id at the end of a subject.
 func SubjectID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
+// Presences matches what the live workers have written.
+const Presences = "$KV." + WorkersBucket + ".>"
+
 // IdempotencyKey is the bucket key of a request's hash.
 func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }
 

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/shared/proc"
+	"agentmesh/worker"
+	"agentmesh/worker/agents"
+)
+
+// agentsConfig says which agents a worker serves.
+type agentsConfig struct {
+	Agents  string `flag:"agents" env:"MESH_AGENTS" help:"agents.yaml; the sample agents when left out. SIGHUP reads it again"`
+	Watch   bool   `flag:"watch" env:"MESH_WATCH" help:"read agents.yaml again when it changes"`
+	Gateway string `flag:"gateway-url" env:"MESH_GATEWAY_URL" help:"gateway for programs that call the mesh (their MESH_GATEWAY_URL)"`
+}
+
+func (c agentsConfig) options(log *slog.Logger) agents.Options {
+	return agents.Options{GatewayURL: c.Gateway, Log: log}
+}
+
+const watchEvery = time.Second
+
+// reloading reads the file again on SIGHUP, and with --watch when its text has
+// changed. A file with a mistake is reported, and nothing changes.
+func (c agentsConfig) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
+	return proc.Part{Name: "agents", Run: func(ctx context.Context) error {
+		hup := make(chan os.Signal, 1)
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		if c.Agents == "" {
+			<-ctx.Done()
+			return nil
+		}
+		var tick <-chan time.Time
+		if c.Watch {
+			t := time.NewTicker(watchEvery)
+			defer t.Stop()
+			tick = t.C
+		}
+		seen, _ := os.ReadFile(c.Agents)
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-hup:
+			case <-tick:
+				now, err := os.ReadFile(c.Agents)
+				if err != nil || bytes.Equal(now, seen) {
+					continue // a file that is being replaced may be away for a moment
+				}
+				seen = now
+			}
+			all, err := agents.Load(c.Agents, c.options(log))
+			if err == nil {
+				err = w.Reload(ctx, all)
+			}
+			if err != nil && ctx.Err() == nil {
+				log.Error("agents not reloaded, those before go on", "error", err)
+			}
+		}
+	}}
+}
+
+func agentsCommand() *cobra.Command {
+	f := &clientFlags{}
+	cmd := &cobra.Command{
+		Use: "agents", Short: "List agents, and check agents.yaml",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no command %q; mesh agents --help lists what there is", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f.bind(cmd)
+	cmd.AddCommand(agentsListCommand(f), agentsCheckCommand(), &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of agents.yaml, for editors", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(agents.Schema)
+			return err
+		},
+	})
+	return cmd
+}
+
+func agentsListCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the agents that the mesh knows", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.client()
+			if err != nil {
+				return err
+			}
+			if f.curl {
+				return f.printCurl(cmd.OutOrStdout(), "GET", "/agents", nil)
+			}
+			all, err := c.Agents(cmd.Context())
+			if err != nil {
+				return f.explain("list agents", err)
+			}
+			if f.output == "json" {
+				return writeJSON(cmd.OutOrStdout(), all)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "NAME\tVERSION\tWORKERS\tDEFAULT\tDESCRIPTION")
+			for _, a := range all {
+				mark := ""
+				if a.Default {
+					mark = "yes"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.Name, a.Version, a.LiveWorkers, mark, a.Description)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func agentsCheckCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check FILE", Short: "Check an agents.yaml without serving it",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usage("%s takes one file, got %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			all, err := agents.Load(args[0], agents.Options{Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				return err
+			}
+			for _, a := range all {
+				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", a.Name)
+			}
+			return nil
+		},
+	}
+}
