@@ -252,6 +252,9 @@ type AgentList struct {
 
 // listAgents is GET /agents.
 func (g *Gateway) listAgents(w http.ResponseWriter, r *http.Request) error {
+	if err := g.agents.refresh(r.Context()); err != nil {
+		return err
+	}
 	workers, err := g.store.Workers(r.Context())
 	if err != nil {
 		return err

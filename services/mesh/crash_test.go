@@ -33,13 +33,31 @@ type process struct {
 	gateway string
 	nats    string
 	done    chan struct{}
-	output  *strings.Builder
+	output  *transcript
+}
+
+// transcript is what a process has written so far.
+type transcript struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (o *transcript) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *transcript) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
 }
 
 // spawn starts the test binary as another program. It dies with the test.
 func spawn(t *testing.T, env []string, args ...string) (*process, *bufio.Reader) {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], args...), done: make(chan struct{}), output: &strings.Builder{}}
+	p := &process{cmd: exec.Command(os.Args[0], args...), done: make(chan struct{}), output: &transcript{}}
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	read, write, err := os.Pipe() // for both streams
@@ -116,8 +134,19 @@ func testWorker(role string) int {
 		return 1
 	}
 	a := named(role, func(ctx context.Context, job *agent.Job) (any, error) {
-		if role == "poison" {
+		switch role {
+		case "poison":
 			os.Exit(3)
+		case "caller":
+			for i := range 2 {
+				if _, err := job.Call(ctx, "step", i); err != nil {
+					return nil, err
+				}
+				if job.Attempt == 1 {
+					os.Exit(3)
+				}
+			}
+			return "done", nil
 		}
 		fmt.Fprintln(os.Stderr, "started")
 		select {
@@ -138,6 +167,16 @@ func testWorker(role string) int {
 		return 1
 	}
 	return 0
+}
+
+// spawnWorker starts a worker of the tests beside a mesh, and waits until it is
+// ready.
+func spawnWorker(t *testing.T, mesh *process, role string) *process {
+	t.Helper()
+	w, output := spawn(t, []string{"MESH_TEST_WORKER=" + role, "NATS_URL=" + mesh.nats})
+	waitLine(t, w, output, "ready")
+	go w.drain(output)
+	return w
 }
 
 // waitLine reads a process's output until a line starts with prefix.

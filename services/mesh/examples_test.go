@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"agentmesh/gateway/client"
+	"agentmesh/worker/agents"
+)
+
+const examples = "../../worker/agents/examples/agents.yaml"
+
+// The example agents run as their file says, in the mesh.
+func TestExamples(t *testing.T) {
+	m := newMesh(t)
+	srv, c := m.serve()
+	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.work(all...)
+	for _, tt := range []struct {
+		needs, request, result string
+		more                   func(t *testing.T, v *client.Task)
+	}{
+		{"sh", `{"instruction":"say it"}`, "\nSAY IT\n", nil},
+		{"python3", `{"agent":"wordcount","input":{"text":"the mesh\nthe work, the mesh"}}`, `{"words":6,"top":[["the",3],["mesh",2],["work",1]]}`, func(t *testing.T, v *client.Task) {
+			if *v.Percent != 100 || v.Message != "line 2 of 2" || len(v.Milestones) != 1 || string(v.Milestones[0].Data) != `{"distinct":3}` {
+				t.Errorf("%+v", v)
+			}
+		}},
+		{"node", `{"agent":"outline","input":{"chapters":["One is here. One is there.","Two is here."]}}`, `{"outline":["One is here.","Two is here."]}`, func(t *testing.T, v *client.Task) {
+			if len(v.Children) != 2 {
+				t.Errorf("%+v", v)
+			}
+		}},
+	} {
+		t.Run(tt.needs, func(t *testing.T) {
+			if _, err := osexec.LookPath(tt.needs); err != nil {
+				t.Skip(tt.needs + " is not there")
+			}
+			var r client.Request
+			if err := json.Unmarshal([]byte(tt.request), &r); err != nil {
+				t.Fatal(err)
+			}
+			v, err := c.Create(t.Context(), r, client.CreateOptions{})
+			if err == nil {
+				v, err = c.Wait(t.Context(), v.TaskID)
+			}
+			if err != nil || v.Status != "completed" || v.Attempt != 1 {
+				t.Fatalf("%+v %+v, %v", v, v.Error, err)
+			}
+			result := string(v.Result)
+			var free struct{ Text string }
+			if json.Unmarshal(v.Result, &free) == nil && free.Text != "" {
+				result = free.Text
+			}
+			if !strings.Contains(result, tt.result) {
+				t.Errorf("result %s, want %s", result, tt.result)
+			}
+			if tt.more != nil {
+				tt.more(t, v)
+			}
+		})
+	}
+}
+
+// A parent whose worker is killed between two calls finds what it has called:
+// each call ran once.
+func TestW11_ParentKilledBetweenCalls(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "agents.yaml")
+	counts := filepath.Join(dir, "runs")
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("agents.yaml", `
+agents:
+  - {name: step, exec: {command: [sh, -c, 'read -r x; echo run >> runs; echo "{\"type\":\"result\",\"result\":1}"']}}
+`)
+	mesh := startUp(t, dir, "--agents", file)
+	parent := spawnWorker(t, mesh, "caller")
+	c, err := client.New(mesh.gateway)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the parent is served", func() bool {
+		all, err := c.Agents(t.Context())
+		return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == "caller" })
+	})
+	v, err := c.Create(t.Context(), client.Request{Agent: "caller", Instruction: "x", MaxAttempts: 3}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-parent.done: // it kills itself after its first call
+	case <-time.After(20 * time.Second):
+		t.Fatalf("the parent lives: %s", parent.output)
+	}
+	spawnWorker(t, mesh, "caller")
+	if v, err = c.Wait(t.Context(), v.TaskID); err != nil || v.Status != "completed" || v.Attempt != 2 || len(v.Children) != 2 {
+		t.Errorf("%+v %+v, %v", v, v.Error, err)
+	}
+	if runs, err := os.ReadFile(counts); err != nil || strings.Count(string(runs), "run") != 2 {
+		t.Errorf("the children ran %q, %v", runs, err)
+	}
+}
+
+// The file is read again on SIGHUP, and by itself with --watch. A mistake in it
+// changes nothing.
+func TestAgentsFileIsReloaded(t *testing.T) {
+	for _, watch := range []bool{false, true} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "agents.yaml")
+		write := func(text string) {
+			t.Helper()
+			if err := os.WriteFile(file, []byte("agents:\n"+text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("  - {name: one, builtin: echo}\n")
+		args := []string{"--agents", file}
+		if watch {
+			args = append(args, "--watch")
+		}
+		mesh := startUp(t, dir, args...)
+		reload := func() {
+			if !watch {
+				mesh.signal(syscall.SIGHUP)
+			}
+		}
+		c, err := client.New(mesh.gateway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		live := func(name string) func() bool {
+			return func() bool {
+				all, err := c.Agents(t.Context())
+				return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == name })
+			}
+		}
+		if !live("one")() || live("two")() {
+			t.Fatal("not what the file says")
+		}
+		write("  - {name: two, builtin: poetry}\n")
+		reload()
+		eventually(t, 10*time.Second, "the mistake is reported", func() bool {
+			return strings.Contains(mesh.output.String(), "there is no \\\"poetry\\\"") || strings.Contains(mesh.output.String(), `there is no "poetry"`)
+		})
+		write("  - {name: two, builtin: echo}\n")
+		reload()
+		eventually(t, 10*time.Second, "the new agent is served", live("two"))
+		v, err := c.Create(t.Context(), client.Request{Agent: "two", Instruction: "x"}, client.CreateOptions{Wait: 10 * time.Second})
+		if err != nil || v.Status != "completed" {
+			t.Errorf("%+v, %v", v, err)
+		}
+		mesh.kill()
+	}
+}
+
+func TestAgentsCommands(t *testing.T) {
+	m := newMesh(t)
+	srv, _ := m.serve()
+	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.work(all...)
+	bad := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(bad, []byte("agents:\n  - name: a\n    timeout: soon\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"check", examples}, 0, "shout: ok\nwordcount: ok\noutline: ok\nsummarize: ok\n"},
+		{[]string{"check", bad}, 1, `bad.yaml:3: agents[0].timeout: "soon" is not allowed, it must be a duration such as 30s or 5m`},
+		{[]string{"check"}, 2, "one file"},
+		{[]string{"list", "--gateway", srv.URL}, 0, "wordcount  1.0.0    1"},
+		{[]string{"list", "--gateway", srv.URL, "-o", "json"}, 0, `"name":"outline"`},
+		{[]string{"schema"}, 0, `"title": "agents.yaml"`},
+		{[]string{"nope"}, 2, "mesh agents --help"},
+	} {
+		code, out, errs := cli(t, append([]string{"agents"}, tt.args...)...)
+		if code != tt.code || !strings.Contains(out+errs, tt.want) {
+			t.Errorf("mesh agents %s: exit %d\n%s%s\nwant %d and %s", strings.Join(tt.args, " "), code, out, errs, tt.code, tt.want)
+		}
+	}
+}
