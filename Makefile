@@ -39,7 +39,7 @@ race: ## the tests under the race detector
 	go test -race ./...
 
 bench: ## benchmarks; benchstat prints the mesh beside its floor, with the ratio
-	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/summarize | tee bench.out
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/... | tee bench.out
 	go run $(BENCHSTAT) -col /impl bench.out
 
 bench-once: ## each benchmark one iteration, to see that it runs

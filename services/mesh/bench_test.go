@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/client"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
@@ -247,4 +250,63 @@ func BenchmarkIdleMemory(b *testing.B) {
 		}
 		b.ReportMetric(float64(kb)/1024, "MB-resident")
 	}
+}
+
+// BenchmarkOutput is a line of an agent's live output to a reader of the task's
+// stream.
+func BenchmarkOutput(b *testing.B) {
+	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: true})
+	log := slog.New(slog.DiscardHandler)
+	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{Replicas: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	next := make(chan struct{})
+	w, err := worker.New(b.Context(), worker.Default(), st, []agent.Agent{named("talks", func(ctx context.Context, job *agent.Job) (any, error) {
+		for range next {
+			job.Output(strconv.FormatInt(time.Now().UnixNano(), 10))
+		}
+		return nil, nil
+	})}, log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { _ = w.Run(ctx) })
+	cfg := gateway.Default()
+	cfg.HTTP = "127.0.0.1:0"
+	g, err := gateway.New(cfg, st, log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	front := httptest.NewServer(g.Handler())
+	defer func() { front.Close(); g.Close(); cancel(); done.Wait() }()
+	c, err := client.New(front.URL)
+	if err != nil {
+		b.Fatal(err)
+	}
+	t, err := c.Create(b.Context(), client.Request{Agent: "talks", Instruction: "x"}, client.CreateOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	events, stop := iter.Pull2(c.Events(b.Context(), t.TaskID))
+	defer stop()
+	var took []time.Duration
+	for b.Loop() {
+		next <- struct{}{}
+		for {
+			e, err, _ := events()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if at, err := strconv.ParseInt(e.Output, 10, 64); err == nil {
+				took = append(took, time.Since(time.Unix(0, at)))
+				break
+			}
+		}
+	}
+	close(next)
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/median")
 }

@@ -384,3 +384,28 @@ func TestTwoVersions(t *testing.T) {
 		accepts("old")
 	})
 }
+
+// Output lines cost no write each, and who comes late gets the text so far.
+func TestOutputCostsFewWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(named("talks", func(ctx context.Context, job *agent.Job) (any, error) {
+			for i := range 1000 {
+				job.Output(strconv.Itoa(i) + "\n")
+				time.Sleep(time.Millisecond)
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		id := m.create(`{"agent":"talks","instruction":"x"}`)
+		time.Sleep(2 * time.Second)
+		rec := m.record(id)
+		if rec.Rev > 10 { // of this bucket, in which there is nothing else
+			t.Errorf("%d writes for 1,000 lines in a second", rec.Rev)
+		}
+		if lines := strings.Count(rec.Output, "\n"); lines != 1000 || !strings.HasSuffix(rec.Output, "\n999\n") || rec.OutputBytes != int64(len(rec.Output)) {
+			t.Errorf("%d lines are kept, %d bytes of %d", lines, len(rec.Output), rec.OutputBytes)
+		}
+		m.do("POST", "/tasks/"+id+"/cancel", "")
+	})
+}

@@ -72,6 +72,44 @@ func TestExamples(t *testing.T) {
 	}
 }
 
+// What a program does wrong ends its task with a code that says so.
+func TestProgramsThatFail(t *testing.T) {
+	m := newMesh(t)
+	_, c := m.serve()
+	file := filepath.Join(t.TempDir(), "agents.yaml")
+	retry := "retry: {max_attempts: 2, backoff: 1ms, max_backoff: 1ms}"
+	if err := os.WriteFile(file, []byte(`
+agents:
+  - {name: crashes, `+retry+`, exec: {command: [sh, -c, "echo the model is away >&2; exit 7"]}}
+  - {name: hangs, timeout: 50ms, `+retry+`, exec: {command: [sleep, "300"]}}
+  - {name: missing, `+retry+`, exec: {command: [no-such-program]}}
+  - {name: garbles, `+retry+`, exec: {command: [echo, "{\"type\":\"result\"}"]}}
+  - {name: nobody, `+retry+`, http: {url: "http://127.0.0.1:1/"}}
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, err := agents.Load(file, agents.Options{Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.work(all...)
+	for name, want := range map[string]struct {
+		code, message string
+		attempts      int
+	}{
+		"crashes": {"agent_crashed", "status 7: the model is away", 2},
+		"hangs":   {"agent_timeout", "50ms", 2},
+		"missing": {"agent_unreachable", "no-such-program", 2},
+		"garbles": {"agent_bad_output", `has no "result"`, 1},
+		"nobody":  {"agent_unreachable", "refused", 2},
+	} {
+		v, err := c.Create(t.Context(), client.Request{Agent: name, Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
+		if err != nil || v.Status != "failed" || v.Error.Code != want.code || v.Attempt != want.attempts || !strings.Contains(v.Error.Message, want.message) {
+			t.Errorf("%s: %+v, %v", name, v.Error, err)
+		}
+	}
+}
+
 // A parent whose worker is killed between two calls finds what it has called:
 // each call ran once.
 func TestW11_ParentKilledBetweenCalls(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	osexec "os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -212,17 +213,24 @@ func alive(pid int) bool {
 	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
-func gone(t *testing.T, pids []int) {
+// eventually polls what only real processes tell.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(5 * time.Second)
-	for _, pid := range pids {
-		for alive(pid) {
-			if time.Now().After(deadline) {
-				t.Fatalf("process %d still runs", pid)
-			}
-			time.Sleep(5 * time.Millisecond)
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within 10s: %s", what)
 		}
 	}
+}
+
+func gone(t *testing.T, pids []int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the processes %v are gone", pids), func() bool { return !slices.ContainsFunc(pids, alive) })
 }
 
 // family is a program that has a child and a grandchild and tells their ids.
@@ -261,17 +269,13 @@ func TestCancel(t *testing.T) {
 			r := &reports{}
 			began := make(chan time.Time, 1)
 			go func() {
-				for {
+				eventually(t, "the family tells its ids", func() bool {
 					r.mu.Lock()
-					n := strings.Count(r.text.String(), "\n")
-					r.mu.Unlock()
-					if n == 3 {
-						began <- time.Now()
-						cancel(why)
-						return
-					}
-					time.Sleep(5 * time.Millisecond)
-				}
+					defer r.mu.Unlock()
+					return strings.Count(r.text.String(), "\n") == 3
+				})
+				began <- time.Now()
+				cancel(why)
 			}()
 			_, err := exec.New(exec.Config{Command: []string{"sh", "-c", tt.script}}, exec.Options{Log: slog.New(slog.DiscardHandler)})(ctx, job(r))
 			took := time.Since(<-began)
@@ -295,13 +299,10 @@ func TestNoOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text []byte
-	for deadline := time.Now().Add(10 * time.Second); strings.Count(string(text), "\n") < 3; {
-		if time.Now().After(deadline) {
-			t.Fatalf("the program wrote %q", text)
-		}
-		time.Sleep(5 * time.Millisecond)
+	eventually(t, "the family tells its ids", func() bool {
 		text, _ = os.ReadFile(out)
-	}
+		return strings.Count(string(text), "\n") == 3
+	})
 	family := pids(t, string(text), 3)
 	for _, pid := range family {
 		if !alive(pid) {
