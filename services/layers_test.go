@@ -54,6 +54,8 @@ func TestLayersSeesFaults(t *testing.T) {
 		"notifier/signer/a.go":  `package signer; import _ "agentmesh/gateway"`,
 		"shared/topology/a.go":  `package topology; import _ "agentmesh/shared/store"`,
 		"worker/agents/x/a.go":  `package x; import _ "agentmesh/shared/store"`,
+		"worker/agents/x/b.go":  `package x; import _ "agentmesh/worker/agents/y"`,
+		"worker/agents/a.go":    `package agents; import _ "agentmesh/shared/store"`,
 		"shared/telemetry/a.go": `package telemetry; import _ "agentmesh/shared/store"`,
 	} {
 		dir := t.TempDir()
@@ -132,8 +134,12 @@ func forbidden(from, to string, test bool) string {
 		return "nobody imports a program"
 	case from == "gateway/client":
 		return "the client stands alone"
-	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "shared/task"):
-		return "an agent needs the SDK only"
+	case from == "worker/agents":
+		if !under(inner, "worker/agent", "worker/agents", "shared/task") {
+			return "the file of agents makes agents and runs none"
+		}
+	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task"):
+		return "an agent needs the SDK and the protocol only"
 	}
 	for _, role := range roles {
 		if under(from, role) && under(inner, roles...) && !under(inner, role) {

@@ -42,7 +42,7 @@ func Parse(name string, text []byte, getenv func(string) (string, bool)) ([]Spec
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if len(doc.Content) == 0 {
-		return nil, fmt.Errorf("%s: the file is empty; it needs agents:", name)
+		return nil, fmt.Errorf("%s: the file is empty; it needs a list of agents", name)
 	}
 	specs := p.file(doc.Content[0])
 	if len(p.errs) > 0 {
