@@ -308,6 +308,10 @@ func TestPreferOnCreate(t *testing.T) {
 }
 
 func TestListPagesAndFilters(t *testing.T) {
+	synctest.Test(t, testListPagesAndFilters)
+}
+
+func testListPagesAndFilters(t *testing.T) {
 	m := newMesh(t)
 	stop := m.work(echo.Agent())
 	var ids []string
@@ -318,11 +322,13 @@ func TestListPagesAndFilters(t *testing.T) {
 		}
 		id := m.create(body)
 		m.end(id)
+		time.Sleep(time.Millisecond) // what changed in the same one has no order
 		ids = append(ids, id)
 	}
 	stop()
 	for range 5 {
 		ids = append(ids, m.create(`{"agent":"echo","input":0}`))
+		time.Sleep(time.Millisecond)
 	}
 	ids = append(ids, m.create(`{"agent":"echo","input":0,"delay":"1h"}`))
 	list := func(query string, limit int) (all []client.Task) {
