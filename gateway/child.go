@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -12,6 +13,9 @@ import (
 // parentHeader names the task that a new one is a child of, for agents that are
 // not written in Go.
 const parentHeader = "Mesh-Parent-Task"
+
+// claimWithin is how long the claim of a quick attempt may take.
+const claimWithin = time.Second
 
 // parentOf reads the parent that a request names; nil when it names none.
 func (g *Gateway) parentOf(r *http.Request) (*task.Task, error) {
@@ -25,6 +29,10 @@ func (g *Gateway) parentOf(r *http.Request) (*task.Task, error) {
 	parent, err := g.store.Find(r.Context(), tenant, id)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, refuse("parent_not_found", "%s is %s, and there is no such task.", parentHeader, id)
+	}
+	if err == nil && parent.Status == task.Pending {
+		// It runs, since it calls, and its claim is on its way.
+		parent, err = g.awaitChange(r.Context(), parent, true, claimWithin)
 	}
 	if err == nil && parent.Status.Terminal() {
 		return nil, refuse("parent_finished", "%s is %s, which is %s. Leave the header out to start a task of its own.", parentHeader, id, parent.Status)

@@ -143,6 +143,35 @@ func TestCallsAreFoundAgain(t *testing.T) {
 	})
 }
 
+// An attempt that is handed back at shutdown is begun again under its number,
+// and finds what it has called.
+func TestHandedBackCallsAreFoundAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(named("child", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
+		called := make(chan struct{}, 2)
+		parent := named("parent", func(ctx context.Context, job *agent.Job) (any, error) {
+			if _, err := job.Call(ctx, "child", nil); err != nil {
+				return nil, err
+			}
+			called <- struct{}{}
+			if len(called) == 1 {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
+			return "done", nil
+		})
+		stop := m.work(parent)
+		id := m.create(`{"agent":"parent","instruction":"x"}`)
+		time.Sleep(time.Second)
+		stop()
+		m.work(parent)
+		if v := m.end(id); v.Status != "completed" || v.Attempt != 1 || len(v.Children) != 1 {
+			t.Errorf("%+v %+v", v, v.Error)
+		}
+	})
+}
+
 // The error of a child is the parent's, and no retry of the parent mends it.
 func TestCallFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,9 +14,20 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// link is what a parent knows of a child: which attempt called it last.
+// link is what a parent knows of a child: which attempt called it last, and on
+// which worker, since an attempt that a draining worker hands back is begun
+// again under the same number.
 type link struct {
-	Attempt int `json:"attempt"`
+	Attempt int    `json:"attempt"`
+	Worker  string `json:"worker,omitempty"`
+}
+
+func linkOf(parent *task.Task) link {
+	l := link{Attempt: parent.Attempt}
+	if parent.Lease != nil {
+		l.Worker = parent.Lease.Worker
+	}
+	return l
 }
 
 // maxEqualCalls bounds the children of one parent that are called with the same
@@ -28,19 +39,20 @@ const maxEqualCalls = 1000
 // call of the attempt before got; known reports that there was one. It returns
 // task.ErrConflict when a later attempt has called already.
 func (s *Store) Adopt(ctx context.Context, parent *task.Task, key string) (id string, known bool, err error) {
+	mine := linkOf(parent)
 	for n := 0; n < maxEqualCalls; {
 		id := task.ChildID(parent.ID, key, n)
 		last, rev, err := s.link(ctx, parent.Tenant, parent.ID, id)
 		switch {
 		case err != nil:
 			return "", false, fmt.Errorf("adopt a child of %s: %w", parent.ID, err)
-		case rev > 0 && last.Attempt > parent.Attempt:
+		case rev > 0 && last.Attempt > mine.Attempt:
 			return "", false, fmt.Errorf("adopt a child of %s: attempt %d has called: %w", parent.ID, last.Attempt, task.ErrConflict)
-		case rev > 0 && last.Attempt == parent.Attempt:
+		case rev > 0 && last == mine:
 			n++ // another call of this attempt
 			continue
 		}
-		err = s.putLink(ctx, parent.Tenant, parent.ID, id, link{parent.Attempt}, rev)
+		err = s.putLink(ctx, parent.Tenant, parent.ID, id, mine, rev)
 		if errors.Is(err, task.ErrConflict) {
 			continue // look again
 		}
@@ -53,7 +65,7 @@ func (s *Store) Adopt(ctx context.Context, parent *task.Task, key string) (id st
 func (s *Store) Link(ctx context.Context, parent *task.Task, child string) error {
 	_, rev, err := s.link(ctx, parent.Tenant, parent.ID, child)
 	if err == nil && rev == 0 {
-		err = s.putLink(ctx, parent.Tenant, parent.ID, child, link{parent.Attempt}, 0)
+		err = s.putLink(ctx, parent.Tenant, parent.ID, child, linkOf(parent), 0)
 	}
 	if errors.Is(err, task.ErrConflict) {
 		err = nil // somebody else did
