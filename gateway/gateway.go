@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/singleflight"
 
 	"agentmesh/shared/store"
 )
@@ -73,6 +74,7 @@ type Gateway struct {
 	listener net.Listener
 	agents   *agents
 	ready    *readiness
+	children singleflight.Group // readers of one task's children share a read
 	handler  http.Handler
 	closing  context.Context // done when open waits and streams should end
 	close    context.CancelFunc

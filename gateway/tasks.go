@@ -47,15 +47,18 @@ func (g *Gateway) getTask(w http.ResponseWriter, r *http.Request) error {
 	return g.writeTask(w, r, t)
 }
 
-// writeTask answers with a task and the tasks that it has started. One that no
-// worker has begun has none.
+// writeTask answers with a task and the tasks that it has started.
 func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task) error {
 	v := viewOf(t)
-	if t.Rev > 0 {
-		var err error
-		if v.Children, err = g.store.Children(r.Context(), t.Tenant, t.ID); err != nil {
+	if t.HasChildren {
+		// Thousands may have waited for the same task.
+		children, err, _ := g.children.Do(t.ID, func() (any, error) {
+			return g.store.Children(context.WithoutCancel(r.Context()), t.Tenant, t.ID)
+		})
+		if err != nil {
 			return err
 		}
+		v.Children, _ = children.([]string)
 	}
 	return writeJSON(w, http.StatusOK, v)
 }

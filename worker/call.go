@@ -43,6 +43,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	if err != nil {
 		return nil, c.lost(err)
 	}
+	c.at.reports.children()
 	watch, err := st.Watch(child.Tenant, child.ID, false)
 	if err != nil {
 		return nil, err

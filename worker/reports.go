@@ -25,6 +25,7 @@ type reports struct {
 	message    string
 	tail       string // the newest output, at most outputTail bytes
 	written    int64  // output bytes so far
+	parent     bool   // the job has started other tasks
 	changed    bool   // since the last take
 	last       time.Time
 	timer      *time.Timer
@@ -99,6 +100,16 @@ func (r *reports) Milestone(ctx context.Context, name, message string, data json
 	}
 }
 
+// children notes that the job has started other tasks.
+func (r *reports) children() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.parent {
+		r.parent = true
+		r.touch()
+	}
+}
+
 // touch notes a change and rings for it in due time. r.mu is held.
 func (r *reports) touch() {
 	r.changed = true
@@ -143,6 +154,7 @@ func (r *reports) takeLocked(t *task.Task) {
 		t.Percent, t.Message = &p, r.message
 	}
 	t.Output, t.OutputBytes = r.tail, r.written
+	t.HasChildren = t.HasChildren || r.parent
 }
 
 // takeMilestone appends the oldest waiting milestone to t, if any, and says

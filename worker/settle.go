@@ -33,6 +33,7 @@ func (at *attempt) settle(ctx context.Context, o outcome) error {
 	}
 	next := at.t.Clone()
 	at.reports.takeAll(next)
+	at.countChildren(ctx, next)
 	failure, after := at.judge(ctx, next, o, cause)
 	if failure == nil {
 		full := 100
@@ -49,6 +50,16 @@ func (at *attempt) settle(ctx context.Context, o outcome) error {
 		failure.Message += " (no further attempt fits before the deadline)"
 	}
 	return at.finish(ctx, next, task.Failed)
+}
+
+// countChildren asks whether an attempt that nobody heard of children of has any:
+// the gateway's signal is sent at most once.
+func (at *attempt) countChildren(ctx context.Context, t *task.Task) {
+	if t.HasChildren || time.Since(at.began) < quickEnd {
+		return
+	}
+	children, err := at.w.store.Children(ctx, t.Tenant, t.ID)
+	t.HasChildren = err == nil && len(children) > 0
 }
 
 // judge sets the result of a good outcome, or returns the error of a bad one
@@ -184,6 +195,7 @@ func (at *attempt) stopped(ctx context.Context, o outcome) error {
 			break
 		}
 		rec.StoppedAt = task.Stamp(time.Now())
+		at.countChildren(ctx, rec)
 		err = at.w.store.Save(ctx, rec)
 		if errors.Is(err, task.ErrConflict) {
 			continue

@@ -250,6 +250,7 @@ func (w *Worker) called(id string) {
 	w.mu.Unlock()
 	if at != nil {
 		at.seat.lendForGood()
+		at.reports.children()
 	}
 }
 

@@ -310,3 +310,30 @@ func BenchmarkOutput(b *testing.B) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "ms/median")
 }
+
+// BenchmarkGet is one poll of a finished task among 2,000.
+func BenchmarkGet(b *testing.B) {
+	front := benchMesh(b, false, true)
+	var last struct {
+		ID string `json:"task_id"`
+	}
+	for range 2000 {
+		resp, err := http.Post(front.URL+"/tasks?wait=10s", "application/json", strings.NewReader(benchBody))
+		if err != nil {
+			b.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&last)
+		_ = resp.Body.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		resp, err := http.Get(front.URL + "/tasks/" + last.ID)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+}

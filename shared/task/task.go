@@ -79,6 +79,10 @@ type Task struct {
 	RetriedFrom string `json:"retried_from,omitempty"`
 	ParentID    string `json:"parent_id,omitempty"`
 
+	// HasChildren says that this task has started others. While it runs, that may
+	// be known a moment later.
+	HasChildren bool `json:"has_children,omitempty"`
+
 	// Callers are the agents of the tasks above this one, the first caller
 	// first.
 	Callers []string `json:"callers,omitempty"`
