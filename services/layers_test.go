@@ -132,8 +132,8 @@ func forbidden(from, to string, test bool) string {
 		return "topology imports the domain only"
 	case under(inner, "services"):
 		return "nobody imports a program"
-	case from == "gateway/client":
-		return "the client stands alone"
+	case from == "gateway/client", from == "notifier/signature":
+		return "it is for programs of others and stands alone"
 	case from == "worker/agents":
 		if !under(inner, "worker/agent", "worker/agents", "shared/task") {
 			return "the file of agents makes agents and runs none"
