@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -61,7 +62,9 @@ type filter struct {
 	agent     string
 	parent    string
 	labels    map[string]string
-	canonical string // what a cursor is bound to
+	after     time.Time // created later than this
+	before    time.Time // created earlier than this; zero: no limit
+	canonical string    // what a cursor is bound to
 }
 
 func filterOf(q map[string][]string) (filter, error) {
@@ -84,6 +87,16 @@ func filterOf(q map[string][]string) (filter, error) {
 			f.agent = v
 		case name == "parent_id":
 			f.parent = v
+		case name == "created_after", name == "created_before":
+			at, err := time.Parse(time.RFC3339, v)
+			if err != nil {
+				return f, refuse("bad_query", "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, clip(v, 64))
+			}
+			if name == "created_after" {
+				f.after = at
+			} else {
+				f.before = at
+			}
 		case strings.HasPrefix(name, "label."):
 			f.labels[strings.TrimPrefix(name, "label.")] = v
 		default:
@@ -98,6 +111,9 @@ func filterOf(q map[string][]string) (filter, error) {
 
 func (f filter) match(t *task.Task) bool {
 	if len(f.statuses) > 0 && !slices.Contains(f.statuses, t.Status) || f.agent != "" && t.Agent != f.agent || f.parent != "" && t.ParentID != f.parent {
+		return false
+	}
+	if !t.CreatedAt.After(f.after) || !f.before.IsZero() && !t.CreatedAt.Before(f.before) {
 		return false
 	}
 	for k, v := range f.labels {

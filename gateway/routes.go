@@ -60,6 +60,8 @@ func (g *Gateway) operations() []route {
 				{"status", "One or more statuses, separated by commas."},
 				{"agent", "Tasks of this agent."},
 				{"parent_id", "Children of this task."},
+				{"created_after", "Tasks created later than this time (RFC 3339)."},
+				{"created_before", "Tasks created earlier than this time (RFC 3339)."},
 				{"label.{key}", "Tasks with this value of the label, such as label.team=search."},
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},

@@ -262,7 +262,9 @@ type Filter struct {
 	Agent    string
 	ParentID string
 	Labels   map[string]string
-	Limit    int // of a page, 1..200; 0: 50
+	After    time.Time // created later than this
+	Before   time.Time // created earlier than this
+	Limit    int       // of a page, 1..200; 0: 50
 }
 
 // List reads a page of tasks, newest change first. next is empty after the last
@@ -290,6 +292,12 @@ func (f Filter) query(cursor string) url.Values {
 	set("agent", f.Agent)
 	set("parent_id", f.ParentID)
 	set("cursor", cursor)
+	if !f.After.IsZero() {
+		q.Set("created_after", f.After.Format(time.RFC3339Nano))
+	}
+	if !f.Before.IsZero() {
+		q.Set("created_before", f.Before.Format(time.RFC3339Nano))
+	}
 	for k, v := range f.Labels {
 		q.Set("label."+k, v)
 	}

@@ -105,6 +105,7 @@ func TestBadInput(t *testing.T) {
 		{"GET", "/tasks?limit=0", 400, "bad_query"},
 		{"GET", "/tasks?limit=201", 400, "bad_query"},
 		{"GET", "/tasks?status=done", 400, "bad_query"},
+		{"GET", "/tasks?created_after=yesterday", 400, "bad_query"},
 		{"GET", "/tasks?cursor=xyz", 400, "bad_cursor"},
 		{"GET", "/tasks?cursor=eyJyIjowLCJxIjowfQ", 400, "bad_cursor"},
 		{"GET", "/agents/nobody", 404, "agent_not_found"},
@@ -359,9 +360,11 @@ func testListPagesAndFilters(t *testing.T) {
 			}
 		}
 	}
+	tenth := m.get(ids[10]).CreatedAt.Format(time.RFC3339Nano)
 	for query, want := range map[string]int{
 		"status=failed": 10, "status=failed,completed": 30, "status=pending": 6, "label.parity=1": 15, "label.parity=1&status=failed": 5,
 		"agent=echo": 36, "agent=other": 0, "status=canceled": 0,
+		"created_after=" + tenth: 25, "created_before=" + tenth: 10, "created_after=" + tenth + "&status=failed": 6,
 	} {
 		if got := list(query, 4); len(got) != want {
 			t.Errorf("%s: %d tasks, want %d", query, len(got), want)

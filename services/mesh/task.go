@@ -140,12 +140,14 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 	var filter client.Filter
 	var labels []string
 	var all bool
+	var since time.Duration
 	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest change first", Args: noArgs}
 	p := cmd.Flags()
 	p.StringSliceVar(&filter.Statuses, "status", nil, "only these statuses, separated by commas")
 	p.StringVar(&filter.Agent, "agent", "", "only this agent's tasks")
 	p.StringVar(&filter.ParentID, "parent", "", "only the children of this task")
 	p.StringArrayVar(&labels, "label", nil, "only tasks with this label, k=v; may be repeated")
+	p.DurationVar(&since, "since", 0, "only tasks created within this time, such as 1h")
 	p.IntVar(&filter.Limit, "limit", 20, "how many, 1 to 200")
 	p.BoolVar(&all, "all", false, "every page")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -155,6 +157,9 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 		}
 		if filter.Labels, err = keyValues(labels); err != nil {
 			return err
+		}
+		if since > 0 {
+			filter.After = time.Now().Add(-since)
 		}
 		if f.curl {
 			return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks?"+filter.Query().Encode(), nil)

@@ -46,6 +46,7 @@ func TestTaskCommands(t *testing.T) {
 		{"not within the wait", []string{"run", "--input", `{"echo_delay":"1s"}`, "--wait", "--wait-timeout", "20ms"}, 3, "", "it goes on: mesh task watch tsk_"},
 		{"labels listed", []string{"run", "x", "--label", "team=search", "--wait"}, 0, "team=search", ""},
 		{"list by label", []string{"list", "--label", "team=search"}, 0, "completed  echo", ""},
+		{"list of an hour", []string{"list", "--since", "1h", "--label", "team=search"}, 0, "completed  echo", ""},
 		{"nothing listed", []string{"list", "--status", "input_required", "-o", "json"}, 0, "[]", ""},
 		{"unknown agent", []string{"run", "x", "--agent", "nobody"}, 1, "", "known are: echo. (agent_not_found)"},
 		{"unknown task", []string{"get", "tsk_01a20cd9e03b7276be6a181888e33e52"}, 1, "", "task_not_found"},
