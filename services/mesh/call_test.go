@@ -16,6 +16,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
 )
@@ -386,9 +387,9 @@ func TestTwoVersions(t *testing.T) {
 			a.Version, a.InputSchema = v, json.RawMessage(`{"required":["`+required+`"]}`)
 			return a
 		}
-		accepts := func(field string) {
+		accepts := func(field string, after time.Duration) {
 			t.Helper()
-			time.Sleep(time.Minute) // presence, registration
+			time.Sleep(after)
 			g := m.newGateway(m.st) // knows what is registered now
 			for _, f := range []string{"old", "new"} {
 				want := http.StatusUnprocessableEntity
@@ -401,16 +402,16 @@ func TestTwoVersions(t *testing.T) {
 			}
 		}
 		m.work(version("1.9.0", "old"))
-		accepts("old")
+		accepts("old", time.Second)
 		stop := m.work(version("1.10.0", "new"))
 		m.work(version("1.9.0", "old")) // an old worker restarts
-		accepts("new")
+		accepts("new", time.Second)
 		v := decode[client.Agent](t, call(m.newGateway(m.st).Handler(), "GET", "/agents/a", "").Body)
 		if v.Version != "1.10.0" || v.LiveWorkers != 3 {
 			t.Errorf("%+v", v)
 		}
 		stop()
-		accepts("old")
+		accepts("old", topology.PresenceEvery+time.Second) // registered again
 	})
 }
 

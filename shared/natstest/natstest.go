@@ -15,7 +15,9 @@ import (
 )
 
 // The server's access-time ticker selects on a package-level channel. Inside a
-// bubble that would keep the fake clock from advancing, so it starts here.
+// bubble that would keep the fake clock from advancing, so it starts here, on
+// the real clock. The server expires messages by that clock: in a bubble a
+// stream with an age limit loses all that it has when the limit first comes up.
 func init() { ats.Register() }
 
 // Server is an embedded server and the folder of its data.

@@ -165,8 +165,7 @@ func (s *Store) Leave(ctx context.Context, workerID string) error {
 	return classify(s.workers.Delete(ctx, workerID))
 }
 
-// Workers lists the worker processes that are alive, oldest first. It reads key
-// by key: a watch misses what is written in the moment that it begins.
+// Workers lists the worker processes that are alive, oldest first.
 func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
 	info, err := s.presence.Info(ctx, jetstream.WithSubjectFilter(topology.Presences))
 	if err != nil {
