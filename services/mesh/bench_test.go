@@ -37,7 +37,15 @@ const benchSlots = 64
 
 // benchMesh runs the whole mesh on a server with the given durability, and
 // returns a gateway on a socket.
-func benchMesh(b *testing.B, always bool, work bool) *httptest.Server {
+func benchMesh(b *testing.B, always bool) *httptest.Server {
+	b.Helper()
+	a := echo.Agent()
+	a.Concurrency = benchSlots
+	return benchAgent(b, always, a)
+}
+
+// benchAgent runs the whole mesh with an agent.
+func benchAgent(b *testing.B, always bool, a agent.Agent) *httptest.Server {
 	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
 	log := slog.New(slog.DiscardHandler)
@@ -45,19 +53,13 @@ func benchMesh(b *testing.B, always bool, work bool) *httptest.Server {
 	if err != nil {
 		b.Fatal(err)
 	}
-	a := echo.Agent()
-	a.Concurrency = benchSlots
 	ctx, cancel := context.WithCancel(context.Background())
-	// The worker has a connection of its own, as the floor's has not: as in
-	// production the two roles share none.
 	w, err := worker.New(ctx, worker.Default(), st, []agent.Agent{a}, log)
 	if err != nil {
 		b.Fatal(err)
 	}
 	var done sync.WaitGroup
-	if work {
-		done.Go(func() { _ = w.Run(ctx) })
-	}
+	done.Go(func() { _ = w.Run(ctx) })
 	cfg := gateway.Default()
 	cfg.HTTP = "127.0.0.1:0"
 	g, err := gateway.New(cfg, st, log)
@@ -156,12 +158,12 @@ func benchFloorOrMesh(b *testing.B, impl string, always bool) *httptest.Server {
 	if impl == "floor" {
 		return benchFloor(b, always)
 	}
-	return benchMesh(b, always, true)
+	return benchMesh(b, always)
 }
 
 // BenchmarkList is a page of 50 out of 2,000 tasks.
 func BenchmarkList(b *testing.B) {
-	front := benchMesh(b, false, true)
+	front := benchMesh(b, false)
 	for range 2000 {
 		resp, err := http.Post(front.URL+"/tasks?wait=10s", "application/json", strings.NewReader(benchBody))
 		if err != nil {
@@ -187,7 +189,7 @@ func BenchmarkList(b *testing.B) {
 // BenchmarkStreamFanOut is one task's outcome to 500 readers of its stream.
 func BenchmarkStreamFanOut(b *testing.B) {
 	const readers = 500
-	front := benchMesh(b, false, true)
+	front := benchMesh(b, false)
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: readers}}
 	defer c.CloseIdleConnections()
 	for b.Loop() {
@@ -255,33 +257,13 @@ func BenchmarkIdleMemory(b *testing.B) {
 // BenchmarkOutput is a line of an agent's live output to a reader of the task's
 // stream.
 func BenchmarkOutput(b *testing.B) {
-	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: true})
-	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{Replicas: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
 	next := make(chan struct{})
-	w, err := worker.New(b.Context(), worker.Default(), st, []agent.Agent{named("talks", func(ctx context.Context, job *agent.Job) (any, error) {
+	front := benchAgent(b, true, named("talks", func(_ context.Context, job *agent.Job) (any, error) {
 		for range next {
 			job.Output(strconv.FormatInt(time.Now().UnixNano(), 10))
 		}
 		return nil, nil
-	})}, log)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	done.Go(func() { _ = w.Run(ctx) })
-	cfg := gateway.Default()
-	cfg.HTTP = "127.0.0.1:0"
-	g, err := gateway.New(cfg, st, log)
-	if err != nil {
-		b.Fatal(err)
-	}
-	front := httptest.NewServer(g.Handler())
-	defer func() { front.Close(); g.Close(); cancel(); done.Wait() }()
+	}))
 	c, err := client.New(front.URL)
 	if err != nil {
 		b.Fatal(err)
@@ -313,7 +295,7 @@ func BenchmarkOutput(b *testing.B) {
 
 // BenchmarkGet is one poll of a finished task among 2,000.
 func BenchmarkGet(b *testing.B) {
-	front := benchMesh(b, false, true)
+	front := benchMesh(b, false)
 	var last struct {
 		ID string `json:"task_id"`
 	}
