@@ -30,6 +30,16 @@ type CreateTask struct {
 	Timeout     string            `json:"timeout,omitempty" example:"5m" doc:"Of one attempt, up to 24h; the agent's when left out."`
 	Deadline    string            `json:"deadline,omitempty" format:"date-time" doc:"Past it the task fails."`
 	MaxAttempts int               `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"The agent's when left out."`
+
+	CallbackURL       string   `json:"callback_url,omitempty" format:"uri" doc:"Where the outcome is POSTed, signed."`
+	CallbackEvents    []string `json:"callback_events,omitempty" doc:"The events to send; milestones and the outcome when left out. With or without the kind before the dot."`
+	CallbackSecretRef string   `json:"callback_secret_ref,omitempty" doc:"The webhook whose keys sign the callback; the mesh's own when left out."`
+}
+
+// CreateAction is the body of POST /actions: that of a task whose callback_url
+// is required.
+type CreateAction struct {
+	CreateTask
 }
 
 // Accepted is the body of a 202.
@@ -56,6 +66,10 @@ var labelKey = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._/-]{0,62}$`)
 
 // createTask is POST /tasks.
 func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) error {
+	return g.create(w, r, task.KindTask)
+}
+
+func (g *Gateway) create(w http.ResponseWriter, r *http.Request, kind task.Kind) error {
 	body, err := g.readJSON(w, r)
 	if err != nil {
 		return err
@@ -71,7 +85,7 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) error {
 	if key != nil && parent != nil {
 		key.under(parent.ID)
 	}
-	t, input, err := g.taskOf(r.Context(), body, parent)
+	t, input, err := g.taskOf(r.Context(), kind, body, parent)
 	if err != nil {
 		// A repeat gets its first answer even if the agent has changed since.
 		if stored, ok, _ := g.recall(r.Context(), key); ok {
@@ -89,20 +103,28 @@ func (g *Gateway) createTask(w http.ResponseWriter, r *http.Request) error {
 
 // taskOf reads a task from a request body. All faults of its fields are
 // reported together.
-func (g *Gateway) taskOf(ctx context.Context, body []byte, parent *task.Task) (t *task.Task, input json.RawMessage, err error) {
+func (g *Gateway) taskOf(ctx context.Context, kind task.Kind, body []byte, parent *task.Task) (t *task.Task, input json.RawMessage, err error) {
 	var req CreateTask
 	if err := decodeObject(body, &req); err != nil {
 		return nil, nil, err
 	}
 	now := time.Now()
 	t = &task.Task{
-		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: tenant, Kind: task.KindTask, Status: task.Pending,
+		ID: newID(kind), Tenant: tenant, Kind: kind, Status: task.Pending,
 		Instruction: req.Instruction, Labels: req.Labels, Metadata: null(req.Metadata), MaxAttempts: req.MaxAttempts,
 		CreatedAt: task.Stamp(now),
 	}
-	if faults := req.check(t, now); len(faults) > 0 {
+	faults := req.check(t, now)
+	callback, blocked, err := g.callbackOf(ctx, &req, kind, &faults)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(faults) > 0:
 		return nil, nil, invalid(faults...)
+	case blocked != nil:
+		return nil, nil, blocked
 	}
+	t.Callback = callback
 	a, err := g.agents.resolve(ctx, req.Agent)
 	if err != nil {
 		return nil, nil, err
@@ -123,6 +145,14 @@ func (g *Gateway) taskOf(ctx context.Context, body []byte, parent *task.Task) (t
 		}
 	}
 	return t, input, nil
+}
+
+func newID(kind task.Kind) string {
+	prefix := task.PrefixTask
+	if kind == task.KindAction {
+		prefix = task.PrefixAction
+	}
+	return task.NewID(prefix, uuid.Must(uuid.NewV7()))
 }
 
 // null treats an explicit null as left out.
@@ -289,5 +319,5 @@ func (g *Gateway) answerAccepted(w http.ResponseWriter, r *http.Request, a Accep
 		}
 	}
 	h.Set("Retry-After", "1")
-	return writeJSON(w, http.StatusAccepted, a)
+	return writeJSON(w, http.StatusAccepted, a.wire())
 }

@@ -106,7 +106,7 @@ func accepted(t *task.Task) Task {
 		v.At = v.CreatedAt
 		return v
 	}
-	return Task{TaskID: t.ID, Status: task.Pending, Agent: t.Agent, CreatedAt: at(t.CreatedAt), At: at(t.CreatedAt), StatusURL: statusURL(t.ID)}
+	return Task{TaskID: t.ID, Status: shown(t.Kind, task.Pending), Agent: t.Agent, CreatedAt: at(t.CreatedAt), At: at(t.CreatedAt), StatusURL: statusURL(t.ID)}
 }
 
 // history lists what happened after revision seen.
@@ -133,7 +133,7 @@ func eventData(t *task.Task, e task.Event) any {
 	}
 	tr := e.Transition
 	return Task{
-		TaskID: t.ID, Status: tr.Status, Done: tr.Status.Terminal(), Agent: t.Agent, Attempt: tr.Attempt, Error: tr.Error, At: at(tr.At),
+		TaskID: t.ID, Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Agent: t.Agent, Attempt: tr.Attempt, Error: tr.Error, At: at(tr.At),
 		StatusURL: statusURL(t.ID),
 	}
 }

@@ -36,6 +36,9 @@ type Config struct {
 	Health func() error
 	// Version is shown in the OpenAPI document.
 	Version string
+	// Receivers decides on the addresses of callbacks and keeps the keys of
+	// webhooks; nil: this gateway takes neither.
+	Receivers Receivers
 }
 
 // Default is the configuration of the design.

@@ -13,6 +13,7 @@ import (
 
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
+	"agentmesh/shared/webhook"
 )
 
 // Problem is a refusal on the wire (RFC 9457). Clients switch on Code.
@@ -62,6 +63,15 @@ var problems = map[string]problemCode{
 	"parent_not_found":       {404, "There is no such parent task.", 0},
 	"result_not_ready":       {404, "The task has no result.", 0},
 	"result_expired":         {410, "The result is past its retention.", 0},
+	"action_not_found":       {404, "There is no such action.", 0},
+	"webhook_not_found":      {404, "There is no such webhook.", 0},
+	"delivery_not_found":     {404, "There is no such delivery.", 0},
+	"webhook_disabled":       {409, "The webhook is disabled.", 0},
+	"nothing_to_redeliver":   {409, "There is nothing to deliver again.", 0},
+	"conflict":               {409, "Somebody else changed it at the same time.", 1},
+	"callback_blocked":       {422, "The address of the callback is blocked.", 0},
+	"too_many_webhooks":      {422, "There are too many webhooks.", 0},
+	"callbacks_off":          {503, "This gateway takes no callbacks.", 30},
 	"method_not_allowed":     {405, "This path does not take this method.", 0},
 	"task_finished":          {409, "The task has finished.", 0},
 	"parent_finished":        {409, "The parent task has finished.", 0},
@@ -105,6 +115,10 @@ func problemOf(err error) *Problem {
 		return refuse("call_too_deep", "%s.", err)
 	case errors.Is(err, task.ErrDeadlock):
 		return refuse("call_deadlock", "%s.", err)
+	case errors.Is(err, webhook.ErrNotFound):
+		return refuse("webhook_not_found", "No webhook with this id is known. GET /webhooks lists them.")
+	case errors.Is(err, webhook.ErrDeliveryNotFound):
+		return refuse("delivery_not_found", "No delivery with this id is known, or it is past its retention of 30 days.")
 	case errors.Is(err, task.ErrNotFound):
 		return refuse("task_not_found", "No task with this id is known, or it is past its retention of 7 days.")
 	case errors.Is(err, task.ErrFinished):

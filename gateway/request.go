@@ -45,6 +45,23 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	return body, nil
 }
 
+// readInto reads a JSON object into v.
+func (g *Gateway) readInto(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := g.readJSON(w, r)
+	if err != nil {
+		return err
+	}
+	return decodeObject(body, v)
+}
+
+// readOptional is readInto where the body may be left out.
+func (g *Gateway) readOptional(w http.ResponseWriter, r *http.Request, v any) error {
+	if r.ContentLength == 0 {
+		return nil
+	}
+	return g.readInto(w, r, v)
+}
+
 // checkJSON refuses what is no single JSON text, or has a key twice in one
 // object, or is not UTF-8. Errors give the place.
 func checkJSON(body []byte) error {

@@ -51,7 +51,7 @@ func (g *Gateway) operations() []route {
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
 				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full",
-				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock",
+				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock", "callback_blocked", "callbacks_off",
 			},
 		},
 		{
@@ -93,6 +93,111 @@ func (g *Gateway) operations() []route {
 			method: "POST", path: "/tasks/{id}/retry", id: "retryTask", summary: "Run a failed or canceled task again, as a new one", handler: g.retryTask,
 			headers: []param{keyHeader, waitHeader}, answers: map[int]any{202: Accepted{}, 200: Task{}},
 			problems: []string{"task_not_found", "task_not_retryable", "bad_idempotency_key", "idempotency_key_reused", "store_full"},
+		},
+		{
+			method: "POST", path: "/actions", id: "createAction", summary: "Accept an action: a task whose outcome is POSTed to callback_url", handler: g.createAction,
+			headers: []param{keyHeader, waitHeader, parentDoc}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
+			problems: []string{
+				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
+				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full",
+				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock", "callback_blocked", "callbacks_off",
+			},
+		},
+		{
+			method: "GET", path: "/actions/{id}", id: "getAction", summary: "Read an action", handler: g.ofAction(g.getTask),
+			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"action_not_found"},
+		},
+		{
+			method: "GET", path: "/actions/{id}/result", id: "getActionResult", summary: "Read the result itself", handler: g.ofAction(g.getResult),
+			answers: map[int]any{200: anyJSON{}}, problems: []string{"action_not_found", "result_not_ready", "result_expired"},
+		},
+		{
+			method: "GET", path: "/actions/{id}/events", id: "actionEvents", summary: "Follow an action", handler: g.ofAction(g.taskEvents),
+			answers: map[int]any{200: EventList{}, 204: nil}, problems: []string{"action_not_found"},
+		},
+		{
+			method: "POST", path: "/actions/{id}/cancel", id: "cancelAction", summary: "Cancel an action", handler: g.ofAction(g.cancelTask),
+			answers: map[int]any{200: Task{}}, problems: []string{"action_not_found", "task_finished"},
+		},
+		{
+			method: "POST", path: "/actions/{id}/retry", id: "retryAction", summary: "Run a failed or canceled action again, as a new one", handler: g.ofAction(g.retryTask),
+			headers: []param{keyHeader, waitHeader}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
+			problems: []string{"action_not_found", "task_not_retryable", "bad_idempotency_key", "idempotency_key_reused", "store_full"},
+		},
+		{
+			method: "GET", path: "/actions/{id}/deliveries", id: "actionDeliveries", summary: "List what was sent of an action, and every attempt", handler: g.ofAction(g.actionDeliveries),
+			answers: map[int]any{200: DeliveryList{}}, problems: []string{"action_not_found"},
+		},
+		{
+			method: "POST", path: "/actions/{id}/redeliver", id: "redeliverAction", summary: "Send an action's callbacks again", handler: g.ofAction(g.redeliverAction),
+			answers: map[int]any{202: Redelivered{}}, problems: []string{"action_not_found", "nothing_to_redeliver"},
+		},
+		{
+			method: "POST", path: "/webhooks", id: "createWebhook", summary: "Subscribe to events; the secret is shown this once", handler: g.createWebhook,
+			body: WebhookRequest{}, answers: map[int]any{201: Webhook{}},
+			problems: []string{"malformed_json", "unsupported_media_type", "validation_failed", "callback_blocked", "too_many_webhooks", "callbacks_off"},
+		},
+		{
+			method: "GET", path: "/webhooks", id: "listWebhooks", summary: "List webhooks", handler: g.listWebhooks,
+			answers: map[int]any{200: WebhookList{}},
+		},
+		{
+			method: "GET", path: "/webhooks/{id}", id: "getWebhook", summary: "Read a webhook", handler: g.getWebhook,
+			answers: map[int]any{200: Webhook{}}, problems: []string{"webhook_not_found"},
+		},
+		{
+			method: "PATCH", path: "/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook, enable or disable it", handler: g.updateWebhook,
+			body: WebhookRequest{}, answers: map[int]any{200: Webhook{}},
+			problems: []string{"webhook_not_found", "malformed_json", "unsupported_media_type", "validation_failed", "callback_blocked", "conflict", "callbacks_off"},
+		},
+		{
+			method: "DELETE", path: "/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook; what is on its way to it is canceled", handler: g.deleteWebhook,
+			answers: map[int]any{204: nil}, problems: []string{"webhook_not_found", "conflict"},
+		},
+		{
+			method: "POST", path: "/webhooks/{id}/rotate-secret", id: "rotateSecret", summary: "Give a webhook a new key; the old ones sign beside it for a while", handler: g.rotateSecret,
+			body: RotateRequest{}, answers: map[int]any{200: Webhook{}}, problems: []string{"webhook_not_found", "validation_failed", "conflict", "callbacks_off"},
+		},
+		{
+			method: "POST", path: "/webhooks/{id}/test", id: "testWebhook", summary: "Send a test event, once, and answer with what became of it", handler: g.testWebhook,
+			answers: map[int]any{200: Delivery{}, 202: Delivery{}}, problems: []string{"webhook_not_found"},
+		},
+		{
+			method: "POST", path: "/webhooks/{id}/redeliver", id: "redeliverWebhook", summary: "Send a webhook again what it missed", handler: g.redeliverWebhook,
+			body: RedeliverRequest{}, answers: map[int]any{202: Redelivered{}}, problems: []string{"webhook_not_found", "webhook_disabled", "validation_failed", "conflict"},
+		},
+		{
+			method: "GET", path: "/deliveries", id: "listDeliveries", summary: "List deliveries, newest change first; ?status=dead are those that were given up", handler: g.listDeliveries,
+			query: []param{
+				{"status", "pending, retrying, delivered, dead, parked or canceled."},
+				{"webhook_id", "Deliveries to this webhook."},
+				{"type", "Deliveries of this type of event."},
+				{"limit", "1 to 200, default 50."},
+				{"cursor", "next_cursor of the page before."},
+			},
+			answers: map[int]any{200: DeliveryList{}}, problems: []string{"bad_query", "bad_cursor"},
+		},
+		{
+			method: "GET", path: "/deliveries/{id}", id: "getDelivery", summary: "Read a delivery, its payload and every attempt", handler: g.getDelivery,
+			answers: map[int]any{200: Delivery{}}, problems: []string{"delivery_not_found"},
+		},
+		{
+			method: "POST", path: "/deliveries/{id}/redeliver", id: "redeliver", summary: "Deliver again, from now and with the whole schedule", handler: g.redeliverOne,
+			answers: map[int]any{202: Delivery{}}, problems: []string{"delivery_not_found", "webhook_not_found", "webhook_disabled", "conflict"},
+		},
+		{
+			method: "GET", path: "/events", id: "allEvents", summary: "Follow the events of all tasks", handler: g.allEvents,
+			headers: []param{{"Last-Event-ID", "Go on after this event."}},
+			query: []param{
+				{"type", "One or more types of events, separated by commas, such as task.completed."},
+				{"agent", "One or more agents, separated by commas."},
+				{"after", "As Last-Event-ID, where headers cannot be set."},
+			},
+			answers: map[int]any{200: anyJSON{}}, problems: []string{"bad_query"},
+		},
+		{
+			method: "GET", path: "/.well-known/webhooks/jwks.json", id: "webhookKeys", summary: "Read the public keys that sign deliveries (v1a)", handler: g.keySet,
+			answers: map[int]any{200: KeySet{}},
 		},
 		{
 			method: "GET", path: "/agents", id: "listAgents", summary: "List agents and their live workers", handler: g.listAgents,

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -256,7 +254,7 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 		return refuse("task_not_retryable", "The task is %s.", old.Status)
 	}
 	t := &task.Task{
-		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: tenant, Kind: task.KindTask, Agent: old.Agent, Status: task.Pending,
+		ID: newID(old.Kind), Tenant: tenant, Kind: old.Kind, Agent: old.Agent, Status: task.Pending, Callback: old.Callback,
 		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
 		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID,
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"agentmesh/shared/task"
@@ -12,7 +13,8 @@ import (
 // Task is a task as clients see it.
 type Task struct {
 	TaskID      string            `json:"task_id"`
-	Status      task.State        `json:"status" enum:"pending,processing,input_required,completed,failed,canceled"`
+	ActionID    string            `json:"action_id,omitempty" doc:"Of an action: the same as task_id."`
+	Status      task.State        `json:"status" enum:"pending,initiated,processing,input_required,completed,failed,canceled" doc:"A pending action is initiated."`
 	Done        bool              `json:"done" doc:"The status is final."`
 	Kind        task.Kind         `json:"kind,omitempty"`
 	Agent       string            `json:"agent,omitempty"`
@@ -40,6 +42,9 @@ type Task struct {
 	Children    []string          `json:"children,omitempty" doc:"The tasks that this one has started; GET /tasks?parent_id= lists them whole."`
 	StatusURL   string            `json:"status_url,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
+
+	CallbackURL    string   `json:"callback_url,omitempty"`
+	CallbackEvents []string `json:"callback_events,omitempty"`
 }
 
 // Milestone is a named step of a task as clients see it.
@@ -55,12 +60,18 @@ type Milestone struct {
 
 func viewOf(t *task.Task) Task {
 	v := Task{
-		TaskID: t.ID, Status: t.Status, Done: t.Status.Terminal(), Kind: t.Kind, Agent: t.Agent,
+		TaskID: t.ID, Status: shown(t.Kind, t.Status), Done: t.Status.Terminal(), Kind: t.Kind, Agent: t.Agent,
 		Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Percent: t.Percent, Message: t.Message,
 		Result: t.Result.Inline, Error: t.Error, Labels: t.Labels, Metadata: t.Metadata,
 		CreatedAt: at(t.CreatedAt), UpdatedAt: at(t.UpdatedAt), StartedAt: at(t.StartedAt), FinishedAt: at(t.FinishedAt),
 		StoppedAt: at(t.StoppedAt), NotBefore: at(t.NotBefore), Deadline: at(t.Deadline),
 		RetriedFrom: t.RetriedFrom, ParentID: t.ParentID, StatusURL: statusURL(t.ID), TraceID: telemetry.TraceIDOf(t.TraceParent),
+	}
+	if t.Kind == task.KindAction {
+		v.ActionID = t.ID
+	}
+	if t.Callback != nil {
+		v.CallbackURL, v.CallbackEvents = t.Callback.URL, t.Callback.Events
 	}
 	if v.UpdatedAt == nil {
 		v.UpdatedAt = v.CreatedAt
@@ -88,7 +99,22 @@ func at(t time.Time) *time.Time {
 	return &t
 }
 
-func statusURL(id string) string { return "/tasks/" + id }
+// initiated is how an action shows that it is pending.
+const initiated task.State = "initiated"
+
+func shown(k task.Kind, s task.State) task.State {
+	if k == task.KindAction && s == task.Pending {
+		return initiated
+	}
+	return s
+}
+
+func statusURL(id string) string {
+	if strings.HasPrefix(id, task.PrefixAction) {
+		return "/actions/" + id
+	}
+	return "/tasks/" + id
+}
 
 // etag is the strong validator of a record's version; "0" while there is none.
 func etag(t *task.Task) string { return `"` + strconv.FormatUint(t.Rev, 10) + `"` }

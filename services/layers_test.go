@@ -16,10 +16,10 @@ import (
 const module = "agentmesh/"
 
 // noun packages import the standard library and each other only.
-var nouns = []string{"shared/task", "shared/session", "shared/event"}
+var nouns = []string{"shared/task", "shared/session", "shared/event", "shared/webhook"}
 
 // plain packages of shared know neither the domain nor the store.
-var plain = []string{"shared/auth", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+var plain = []string{"shared/auth", "shared/secret", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
 
 var roles = []string{"gateway", "worker", "notifier"}
 

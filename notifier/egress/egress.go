@@ -24,13 +24,18 @@ import (
 
 	"code.dny.dev/ssrf"
 	"golang.org/x/net/idna"
+
+	"agentmesh/shared/webhook"
 )
 
-// ErrBlocked is an address that the policy forbids: a permanent error.
-var ErrBlocked = errors.New("the address is blocked")
-
-// ErrURL is a URL that is refused for its form, wrapped with what is wrong.
-var ErrURL = errors.New("the URL is not allowed")
+// Why an address is refused: the errors of package webhook under the names that
+// they have here.
+var (
+	// ErrBlocked is an address that the policy forbids: a permanent error.
+	ErrBlocked = webhook.ErrBlocked
+	// ErrURL is a URL that is refused for its form, wrapped with what is wrong.
+	ErrURL = webhook.ErrURL
+)
 
 // Policy says which addresses are allowed beyond the public internet on the
 // ports 80 and 443 with https.
@@ -46,6 +51,9 @@ type Policy struct {
 	Own []string
 	// PlainHTTP allows http to the public internet.
 	PlainHTTP bool
+	// Proxy is the operator's way out; nil: requests go straight. Proxies in the
+	// environment are never used.
+	Proxy *url.URL
 }
 
 // Resolver finds the addresses of a name; net.DefaultResolver is one.
@@ -59,6 +67,7 @@ type Guard struct {
 	public   *ssrf.Guardian
 	resolver Resolver
 	dialer   net.Dialer
+	dial     func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // azure answers for the metadata of its machines at a public address.
@@ -83,7 +92,16 @@ func New(p Policy, r Resolver) *Guard {
 		ssrf.WithPorts(append([]uint16{80, 443}, p.Ports...)...), ssrf.WithDeniedV4Prefixes(deny4...), ssrf.WithDeniedV6Prefixes(deny6...),
 	)}
 	g.dialer = net.Dialer{Timeout: dialTimeout, Control: g.Control}
+	g.dial = g.dialer.DialContext
 	return g
+}
+
+// WithDial is a guard of the same policy that makes its connections through
+// dial, once it has checked the address: a tunnel, or a test without sockets.
+func (g *Guard) WithDial(dial func(ctx context.Context, network, address string) (net.Conn, error)) *Guard {
+	c := *g
+	c.dial = dial
+	return &c
 }
 
 // maxURL is the longest URL in bytes.
@@ -211,6 +229,24 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
+	addrs, err := g.checked(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	var conn net.Conn
+	for _, a := range addrs {
+		if conn, err = g.dial(ctx, network, net.JoinHostPort(a.String(), port)); err == nil {
+			return conn, nil
+		}
+		if errors.Is(err, ErrBlocked) {
+			return nil, ErrBlocked
+		}
+	}
+	return nil, fmt.Errorf("dial %s: %w", host, err)
+}
+
+// checked resolves a host to addresses that are all allowed.
+func (g *Guard) checked(ctx context.Context, host string) ([]netip.Addr, error) {
 	if _, err := g.checkHost(host); err != nil {
 		return nil, ErrBlocked
 	}
@@ -223,16 +259,7 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 			return nil, ErrBlocked
 		}
 	}
-	var conn net.Conn
-	for _, a := range addrs {
-		if conn, err = g.dialer.DialContext(ctx, network, net.JoinHostPort(a.String(), port)); err == nil {
-			return conn, nil
-		}
-		if errors.Is(err, ErrBlocked) {
-			return nil, ErrBlocked
-		}
-	}
-	return nil, fmt.Errorf("dial %s: %w", host, err)
+	return addrs, nil
 }
 
 func (g *Guard) resolve(ctx context.Context, host string) ([]netip.Addr, error) {

@@ -19,8 +19,11 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
+	"agentmesh/notifier"
+	"agentmesh/notifier/egress"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/proc"
+	"agentmesh/shared/secret"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -57,6 +60,10 @@ type mesh struct {
 	nc  *nats.Conn
 	st  *store.Store
 	g   *gateway.Gateway
+
+	guard  *egress.Guard // allows loopback
+	keeper *secret.Keeper
+	hosts  *hosts // receivers without sockets
 }
 
 // quiet drops the logs, unless the tests are verbose.
@@ -75,7 +82,12 @@ func newMesh(t *testing.T) *mesh {
 func newMeshIn(t *testing.T, dir string) *mesh {
 	t.Helper()
 	srv := natstest.StartIn(t, dir)
-	m := &mesh{t: t, srv: srv}
+	m := &mesh{t: t, srv: srv, hosts: newHosts()}
+	m.guard = egress.New(egress.Policy{Allow: egress.Loopback()}, m.hosts).WithDial(m.hosts.dial)
+	var err error
+	if m.keeper, err = secret.New(testKey); err != nil {
+		t.Fatal(err)
+	}
 	m.st, m.nc = m.openStore()
 	m.g = m.newGateway(m.st)
 	return m
@@ -96,6 +108,7 @@ func (m *mesh) newGateway(st *store.Store) *gateway.Gateway {
 	m.t.Helper()
 	cfg := gateway.Default()
 	cfg.HTTP = "127.0.0.1:0"
+	cfg.Receivers = notifier.NewReceivers(m.guard, m.keeper)
 	g, err := gateway.New(cfg, st, quiet())
 	if err != nil {
 		m.t.Fatal(err)

@@ -1,6 +1,7 @@
 // Command mesh is the agentmesh: `mesh up` runs the whole mesh in one process
-// with NATS embedded, `mesh gateway` and `mesh worker` run one role against a
-// NATS server or cluster, and `mesh task` is a client of the gateway.
+// with NATS embedded, `mesh gateway`, `mesh worker` and `mesh notifier` run one
+// role against a NATS server or cluster, and `mesh task` and its like are
+// clients of the gateway.
 //
 // This package wires and does nothing else: one file for each command.
 package main
@@ -91,7 +92,7 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), taskCommand(), agentsCommand(), demoCommand(), healthcheckCommand(), versionCommand())
+	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), notifierCommand(), taskCommand(), agentsCommand(), demoCommand(), healthcheckCommand(), keyCommand(), versionCommand())
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
+	"agentmesh/notifier"
 	"agentmesh/shared/config"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
@@ -83,16 +84,25 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 }
 
 func gatewayCommand() *cobra.Command {
-	cfg := gateway.Default()
+	cfg, callbacks := gateway.Default(), callbackConfig{}
 	cfg.Version = version()
-	return roleCommand("gateway", "Run a gateway against a NATS server", func(_ context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+	return roleCommand("gateway", "Run a gateway against a NATS server", func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+		guard, err := callbacks.guard()
+		if err != nil {
+			return nil, err
+		}
+		keeper, err := callbacks.fleetKeeper(ctx, st, log)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Receivers = notifier.NewReceivers(guard, keeper)
 		g, err := gateway.New(cfg, st, log)
 		if err != nil {
 			return nil, err
 		}
 		log.Info("gateway listens", "url", "http://"+g.Addr().String())
 		return []proc.Part{{Name: "gateway", Run: g.Run}}, nil
-	}, &cfg)
+	}, append([]any{&cfg}, callbacks.settings()...)...)
 }
 
 func workerCommand() *cobra.Command {

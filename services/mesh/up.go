@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
+	"agentmesh/notifier"
+	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
@@ -32,19 +34,23 @@ type upConfig struct {
 	agents  agentsConfig
 	admin   adminConfig
 	store   store.Options
+
+	notifier  notifier.Config
+	callbacks callbackConfig
 }
 
 func defaultUp() upConfig {
 	c := upConfig{
 		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
-		admin: defaultAdmin(), store: store.Options{Replicas: 1},
+		admin: defaultAdmin(), store: store.Options{Replicas: 1}, notifier: notifier.Default(),
 	}
 	c.gateway.Version = version()
 	return c
 }
 
 func (c *upConfig) settings() []any {
-	return []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.agents, &c.log}
+	all := []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.notifier}
+	return append(append(all, c.callbacks.settings()...), &c.agents, &c.log)
 }
 
 func upCommand() *cobra.Command {
@@ -99,6 +105,18 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
+		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
+	}
+	guard, err := cfg.callbacks.guard()
+	if err != nil {
+		return err
+	}
+	keeper, err := cfg.callbacks.embeddedKeeper(cfg.server.Data)
+	if err != nil {
+		return err
+	}
+	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
 	g, err := gateway.New(cfg.gateway, st, log.With("role", "gateway"))
 	if err != nil {
@@ -117,7 +135,11 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, cfg.agents.reloading(w, workerLog)}
+	n, err := notifier.New(ctx, cfg.notifier, st, guard, keeper, log.With("role", "notifier"))
+	if err != nil {
+		return err
+	}
+	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, cfg.agents.reloading(w, workerLog)}
 	adminAddr, admin, err := cfg.admin.part(log)
 	if err != nil {
 		return err
@@ -125,7 +147,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if admin != nil {
 		parts = append(parts, *admin)
 	}
-	welcome(out, g.Addr(), adminAddr, srv, cfg.server, served)
+	welcome(out, g.Addr(), adminAddr, srv, cfg, served)
 	return proc.Run(ctx, parts...)
 }
 
@@ -139,7 +161,12 @@ func flushTraces(flush func(context.Context) error, log *slog.Logger) {
 }
 
 // welcome prints what runs where, and something to try.
-func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConfig, served []agent.Agent) {
+func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, cfg upConfig, served []agent.Agent) {
+	c := cfg.server
+	callbacks := "to the public internet, https"
+	if private := cfg.callbacks.egress.AllowPrivate; len(private) > 0 {
+		callbacks += ", and to " + private.String() + " (--allow-private-callbacks)"
+	}
 	var names []string
 	for _, a := range served {
 		names = append(names, a.Name)
@@ -159,6 +186,7 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConf
     admin     %[3]s
     data      %[4]s, %[5]s
     agents    %[6]s
+    callbacks %[7]s
 
   Try it:
 
@@ -166,5 +194,5 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, c serverConf
     curl -s http://%[1]s/tasks/$ID
     curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}'
 
-`, gateway, nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "))
+`, gateway, nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks)
 }

@@ -119,34 +119,39 @@ func (s *Store) scanRecords(ctx context.Context, tenant string, at *uint64, limi
 
 // window reads a tenant's records with revisions low to high, in order, through
 // a consumer in memory that lives as long.
-func (s *Store) window(ctx context.Context, tenant string, low, high uint64) ([]*task.Task, error) {
-	c, err := s.records.CreateConsumer(ctx, jetstream.ConsumerConfig{
+func (s *Store) window(ctx context.Context, tenant string, low, high uint64) (tasks []*task.Task, err error) {
+	err = window(ctx, s.records, topology.TaskRecordsOf(tenant), low, high, func(data []byte, rev uint64) {
+		if t, err := decodeRecord(data, rev); err == nil {
+			tasks = append(tasks, t)
+		}
+	})
+	return tasks, err
+}
+
+// window calls f with the messages of a stream with sequences low to high.
+func window(ctx context.Context, stream jetstream.Stream, subject string, low, high uint64, f func(data []byte, seq uint64)) error {
+	c, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: low,
-		FilterSubject: topology.TaskRecordsOf(tenant), MemoryStorage: true, Replicas: 1, InactiveThreshold: 10 * time.Second,
+		FilterSubject: subject, MemoryStorage: true, Replicas: 1, InactiveThreshold: 10 * time.Second,
 	})
 	if err != nil {
-		return nil, classify(err)
+		return classify(err)
 	}
-	defer func() { _ = s.records.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }()
+	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }()
 	n := int(min(c.CachedInfo().NumPending, high-low+1))
 	if n == 0 {
-		return nil, nil
+		return nil
 	}
 	batch, err := c.Fetch(n, jetstream.FetchMaxWait(requestTimeout))
 	if err != nil {
-		return nil, classify(err)
+		return classify(err)
 	}
-	var tasks []*task.Task
 	for msg := range batch.Messages() {
-		meta, err := msg.Metadata()
-		if err != nil || meta.Sequence.Stream > high {
-			continue
-		}
-		if t, err := decodeRecord(msg.Data(), meta.Sequence.Stream); err == nil {
-			tasks = append(tasks, t)
+		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream <= high {
+			f(msg.Data(), meta.Sequence.Stream)
 		}
 	}
-	return tasks, classify(batch.Error())
+	return classify(batch.Error())
 }
 
 // scanQueue lists the queued tasks that have no record yet, newest first.

@@ -45,6 +45,11 @@ type Store struct {
 	workers   jetstream.KeyValue
 	presence  jetstream.Stream // behind the workers bucket
 	artifacts jetstream.ObjectStore
+
+	deliveries jetstream.Stream // behind the deliveries bucket
+	due        jetstream.Stream // the queue of deliveries
+	webhooks   jetstream.Stream // behind the webhooks bucket
+	apiKeys    jetstream.KeyValue
 }
 
 // requestTimeout bounds one request to JetStream. A publish that takes longer
@@ -71,7 +76,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [7]error
+	var errs [11]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.keys, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -79,6 +84,10 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.workers, errs[4] = js.KeyValue(ctx, topology.WorkersBucket)
 	s.presence, errs[6] = js.Stream(ctx, topology.BucketStream(topology.WorkersBucket))
 	s.artifacts, errs[5] = js.ObjectStore(ctx, topology.Artifacts)
+	s.deliveries, errs[7] = js.Stream(ctx, topology.BucketStream(topology.DeliveriesBucket))
+	s.due, errs[8] = js.Stream(ctx, topology.Deliveries)
+	s.webhooks, errs[9] = js.Stream(ctx, topology.BucketStream(topology.WebhooksBucket))
+	s.apiKeys, errs[10] = js.KeyValue(ctx, topology.KeysBucket)
 	return s, open(errors.Join(errs[:]...), "store")
 }
 

@@ -87,6 +87,9 @@ type Task struct {
 	// first.
 	Callers []string `json:"callers,omitempty"`
 
+	// Callback is where the outcome is sent, if anywhere.
+	Callback *Callback `json:"callback,omitempty"`
+
 	// Rev is the bucket revision this copy was read or written at, 0 when
 	// there is no record. QueueSeq is the stream sequence of the queue message
 	// this copy was read from, 0 otherwise. Neither is stored.
@@ -124,6 +127,16 @@ type Error struct {
 	Message   string `json:"message"`
 	Attempt   int    `json:"attempt"`
 	Retryable bool   `json:"retryable"`
+}
+
+// Callback is who wants to be told what becomes of a task.
+type Callback struct {
+	URL string `json:"url"`
+	// Events are the types to tell, such as "action.completed"; none: the
+	// milestones and the outcome.
+	Events []string `json:"events,omitempty"`
+	// SecretRef is the id of the webhook whose keys sign; empty: the mesh's own.
+	SecretRef string `json:"secret_ref,omitempty"`
 }
 
 // Lease names who works on a task, and under which queue message.

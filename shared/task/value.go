@@ -60,6 +60,16 @@ func ValidID(id string) bool {
 	return isHex32(id[i:])
 }
 
+// ValidWebhookID reports whether id is one of a webhook.
+func ValidWebhookID(id string) bool { return validID(id, PrefixWebhook) }
+
+// ValidDeliveryID reports whether id is one of a delivery.
+func ValidDeliveryID(id string) bool { return validID(id, PrefixDelivery) }
+
+func validID(id, prefix string) bool {
+	return strings.HasPrefix(id, prefix) && isHex32(id[len(prefix):])
+}
+
 func isHex32(s string) bool {
 	if len(s) != 32 {
 		return false

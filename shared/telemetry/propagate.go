@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"net/http"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -78,4 +79,10 @@ func TraceIDOf(traceparent string) string {
 		return ""
 	}
 	return traceparent[3:35]
+}
+
+// InjectHTTP writes ctx's trace context into the headers of a request. Baggage
+// stays with us: the request goes to strangers.
+func InjectHTTP(ctx context.Context, hdr http.Header) {
+	propagation.TraceContext{}.Inject(ctx, propagation.HeaderCarrier(hdr))
 }

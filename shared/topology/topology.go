@@ -130,6 +130,68 @@ func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 
+// RecordTokens matches the records of all tasks of all tenants, and not the
+// links of children.
+const RecordTokens = "$KV." + TasksBucket + ".*.*"
+
+// DeliveryDue is where a delivery waits for a notifier.
+func DeliveryDue(tenant, id string) string { return "mesh.deliveries.due." + tenant + "." + id }
+
+// DeliveryLater is where a schedule holds a delivery until it is due. It is one
+// subject for each delivery, so that publishing again replaces the schedule.
+func DeliveryLater(id string) string { return "mesh.deliveries.later." + id }
+
+// DueTemplate names the due subjects in spans: low cardinality.
+const DueTemplate = "mesh.deliveries.due"
+
+// DeliveryRecord is the subject of a delivery's record. The source is the task,
+// or of a test the webhook.
+func DeliveryRecord(tenant, source, id string) string {
+	return "$KV." + DeliveriesBucket + "." + tenant + "." + source + "." + id
+}
+
+// DeliveryRecordsOf matches the deliveries of one source.
+func DeliveryRecordsOf(tenant, source string) string { return DeliveryRecord(tenant, source, "*") }
+
+// DeliveryRecordOf matches the record of a delivery whose source is not known.
+func DeliveryRecordOf(tenant, id string) string { return DeliveryRecord(tenant, "*", id) }
+
+// DeliveriesOf matches the deliveries of a tenant.
+func DeliveriesOf(tenant string) string { return DeliveryRecord(tenant, "*", "*") }
+
+// Webhook is the subject of a webhook's record.
+func Webhook(tenant, id string) string { return "$KV." + WebhooksBucket + "." + tenant + "." + id }
+
+// WebhooksAll matches the webhooks of all tenants.
+const WebhooksAll = "$KV." + WebhooksBucket + ".>"
+
+// SecretKey is the key, in the bucket of keys, of the secret key that a mesh
+// without one of its operator's makes for itself.
+const SecretKey = "_secret"
+
+// Durable consumers of the notifiers, shared by all of them.
+const (
+	FanoutDurable  = "notifier-fanout"
+	DeliverDurable = "notifier-deliver"
+)
+
+// FanoutConsumer is the consumer config of the fan-out: every change of every
+// task's record, from the first.
+func FanoutConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: FanoutDurable, FilterSubject: RecordTokens, DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 8192, MaxWaiting: 512, MaxDeliver: -1,
+	}
+}
+
+// DeliverConsumer is the consumer config of the deliveries that are due.
+func DeliverConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: DeliverDurable, FilterSubject: "mesh.deliveries.due.>",
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 16384, MaxWaiting: 512, MaxDeliver: -1,
+	}
+}
+
 // PullSubject is where a worker asks for messages of an agent's consumer.
 func PullSubject(stream, durable string) string {
 	return jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + stream + "." + durable

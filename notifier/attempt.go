@@ -1,0 +1,202 @@
+package notifier
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"agentmesh/notifier/egress"
+	"agentmesh/notifier/signature"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/webhook"
+)
+
+// Limits of one attempt.
+const (
+	attemptTimeout = 15 * time.Second // for all of it, the answer's body included
+	maxAnswer      = 64 << 10         // read of the answer
+	keepAnswer     = 4 << 10          // kept of it
+	userAgent      = "agentmesh-webhooks/1"
+)
+
+// target is where and how a delivery is attempted now: an edited endpoint
+// counts from the next attempt on.
+type target struct {
+	url      string
+	keys     []signature.SigningKey
+	headers  map[string]string
+	identity egress.Identity
+}
+
+// verdict is what an attempt means: the class for the record, what is to become
+// of the delivery, and what it says of the endpoint.
+type verdict struct {
+	attempt webhook.Attempt
+	after   next
+	disable bool          // the endpoint wants nothing any more
+	asked   time.Duration // Retry-After
+	health  result
+	alert   bool // a person must look, now
+}
+
+// next is what becomes of a delivery after an attempt.
+type next int
+
+const (
+	retry     next = iota // by the schedule
+	finished              // delivered
+	giveUp                // dead: no other attempt would help
+	notOurDay             // again soon, and not counted: it was our own doing
+)
+
+// attempt sends the delivery once.
+func (n *Notifier) attempt(ctx context.Context, d *webhook.Delivery, to target) verdict {
+	began := time.Now()
+	v := n.exchange(ctx, d, to)
+	v.attempt.At, v.attempt.URL = began.UTC().Truncate(time.Millisecond), to.url
+	v.attempt.Duration = time.Since(began)
+	return v
+}
+
+func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target) verdict {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	// The same check as when the URL was accepted: the policy may have changed.
+	if err := n.receivers.CheckURL(to.url); err != nil {
+		return failed(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(d.Body))
+	if err != nil {
+		return failed(fmt.Errorf("%w: it is malformed", webhook.ErrURL))
+	}
+	for name, value := range to.headers {
+		req.Header.Set(name, value)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", userAgent)
+	telemetry.InjectHTTP(ctx, req.Header)
+	// The timestamps of one delivery never go back, whatever the clock does.
+	d.Signed = max(time.Now().Unix(), d.Signed)
+	if err := signature.Sign(req.Header, d.ID, time.Unix(d.Signed, 0), d.Body, to.keys...); err != nil {
+		return verdict{attempt: webhook.Attempt{Class: webhook.ClassKey, Error: err.Error()}, alert: true}
+	}
+	resp, err := n.outbound.Do(req, d.Tenant, to.identity)
+	if err != nil {
+		if certificateExpired(to.identity, time.Now()) {
+			err = fmt.Errorf("%w: the client certificate has expired", egress.ErrTLS)
+		}
+		return failed(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	return answered(resp, time.Now())
+}
+
+// answered reads an answer. The status line decides: what goes wrong after it
+// only shortens what is kept of the body.
+func answered(resp *http.Response, now time.Time) verdict {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text := strings.ToValidUTF8(string(body[:min(len(body), keepAnswer)]), "\uFFFD")
+	v := verdict{attempt: webhook.Attempt{StatusCode: resp.StatusCode, Answer: text}, health: success}
+	says := strings.ToLower(strings.TrimSpace(resp.Header.Get("Webhook-Delivery")))
+	v.disable = says == "disable" || resp.StatusCode == http.StatusGone
+	code := resp.StatusCode
+	switch {
+	case code >= 200 && code < 300:
+		v.attempt.Class, v.after = webhook.ClassDelivered, finished
+		return v
+	case v.disable:
+		v.attempt.Class, v.after = webhook.ClassGone, giveUp
+	case says == "abort-message":
+		v.attempt.Class, v.after = webhook.ClassAborted, giveUp
+	case code >= 300 && code < 400:
+		v.attempt.Class, v.attempt.Location = webhook.ClassRedirect, clip(resp.Header.Get("Location"), 2048)
+	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
+		v.attempt.Class, v.health = webhook.ClassThrottled, failure
+	case code >= 500:
+		v.attempt.Class, v.health = webhook.ClassServer, failure
+	default:
+		v.attempt.Class, v.alert = webhook.ClassConfig, true
+	}
+	v.asked = retryAfter(resp.Header, now)
+	v.attempt.Error = fmt.Sprintf("the receiver answered %d %s", code, http.StatusText(code))
+	return v
+}
+
+// failed reads the error of a request without an answer. What it says of the
+// network stays general: a client may point a webhook anywhere, and must not
+// learn from it what is there.
+func failed(err error) verdict {
+	fault := func(class webhook.Class, text string) verdict {
+		return verdict{attempt: webhook.Attempt{Class: class, Error: text}, health: failure}
+	}
+	var netErr net.Error
+	var dns *net.DNSError
+	var op *net.OpError
+	switch {
+	case errors.Is(err, webhook.ErrBlocked):
+		return verdict{attempt: webhook.Attempt{Class: webhook.ClassBlocked, Error: webhook.ErrBlocked.Error()}, after: giveUp, alert: true}
+	case errors.Is(err, webhook.ErrURL):
+		return verdict{attempt: webhook.Attempt{Class: webhook.ClassBlocked, Error: err.Error()}, after: giveUp, alert: true}
+	case errors.Is(err, egress.ErrProxy):
+		return verdict{attempt: webhook.Attempt{Class: webhook.ClassEgressProxy, Error: egress.ErrProxy.Error()}, after: notOurDay, alert: true}
+	case isTLS(err):
+		return verdict{attempt: webhook.Attempt{Class: webhook.ClassTLS, Error: tlsText(err)}, alert: true}
+	case errors.As(err, &dns) && !dns.IsTimeout:
+		return fault(webhook.ClassConnection, "the name of the receiver does not resolve")
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return fault(webhook.ClassTimeout, fmt.Sprintf("no answer within %v", attemptTimeout))
+	case errors.As(err, &op) && op.Op == "dial":
+		return fault(webhook.ClassConnection, "no connection to the receiver")
+	}
+	return fault(webhook.ClassConnection, "the connection broke before an answer")
+}
+
+func isTLS(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	var op *net.OpError
+	return errors.Is(err, egress.ErrTLS) || errors.As(err, &verify) || errors.As(err, &unknown) || errors.As(err, &host) ||
+		errors.As(err, &invalid) || errors.As(err, &record) || errors.As(err, &alert) || errors.As(err, &op) && op.Op == "remote error"
+}
+
+// tlsText is what the owner of an endpoint must know of a TLS error.
+func tlsText(err error) string {
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	var op *net.OpError
+	switch {
+	case errors.Is(err, egress.ErrTLS):
+		return err.Error()
+	case errors.As(err, &unknown):
+		return "the receiver's certificate is not signed by a trusted authority"
+	case errors.As(err, &host):
+		return "the receiver's certificate is for another name"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the receiver's certificate has expired"
+	case errors.As(err, &invalid):
+		return "the receiver's certificate is not valid"
+	case errors.As(err, &op) && op.Op == "remote error":
+		return "the receiver refused the TLS handshake: " + op.Err.Error()
+	}
+	return "the TLS handshake failed"
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

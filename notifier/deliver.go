@@ -1,0 +1,315 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/notifier/egress"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+)
+
+// handle works on one delivery that is due. The message is acknowledged last,
+// when the record and the schedule say what comes next: after a crash at any
+// point it comes again.
+func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
+	defer n.lanes.arrive()()
+	d, recorded, err := store.DueDelivery(msg.Data())
+	if err != nil {
+		n.log.Error("a delivery is left out, it is not readable", "subject", msg.Subject(), "error", err)
+		_ = msg.TermWithReason("not readable")
+		return
+	}
+	meta, err := msg.Metadata()
+	if err == nil {
+		err = n.deliver(ctx, d, recorded, meta.NumDelivered > 1, msg)
+	}
+	switch {
+	case err == nil:
+		_ = msg.Ack()
+	case ctx.Err() != nil:
+		_ = msg.Nak() // for another notifier, at once
+	default:
+		n.log.Warn("delivery not settled, trying again", "delivery", d.ID, "error", err)
+		_ = msg.NakWithDelay(time.Second)
+	}
+}
+
+// errGone is an endpoint that was deleted.
+var errGone = errors.New("the webhook was deleted")
+
+func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, repeated bool, msg jetstream.Msg) error {
+	if recorded || repeated {
+		rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		switch {
+		case err == nil:
+			d = rec
+		case recorded && errors.Is(err, webhook.ErrDeliveryNotFound):
+			n.log.Info("delivery is past its retention", "delivery", d.ID)
+			return nil
+		case !errors.Is(err, webhook.ErrDeliveryNotFound):
+			return err
+		}
+	}
+	if d.Status.Final() {
+		return nil // a repeat
+	}
+	if time.Until(d.NextAt) > time.Second { // a schedule that was replaced by a later one
+		return n.store.ScheduleDelivery(ctx, d)
+	}
+	to, endpoint, err := n.targetOf(ctx, d)
+	switch {
+	case errors.Is(err, errGone):
+		n.log.Info("delivery canceled, its webhook was deleted", "delivery", d.ID, "event", d.EventID, "webhook", d.Webhook)
+		return n.record(ctx, d, msg, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Canceled, time.Time{} })
+	case err != nil && !errors.Is(err, errNoKey):
+		return err
+	case endpoint != nil && endpoint.Disabled != nil && !d.Test:
+		return n.record(ctx, d, msg, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Parked, time.Time{} })
+	}
+	if err != nil { // there is nothing to sign with, and nothing is sent unsigned
+		v := verdict{attempt: webhook.Attempt{At: task.Stamp(time.Now()), URL: to.url, Class: webhook.ClassKey, Error: err.Error()}, alert: true}
+		return n.settle(ctx, d, endpoint, v, msg)
+	}
+	done, come, err := n.lanes.enter(ctx, laneOf(d), d.Test, func() { _ = msg.InProgress() })
+	if err != nil {
+		return err
+	}
+	if !come.IsZero() {
+		return n.postpone(ctx, d, come)
+	}
+	_ = msg.InProgress() // the lease counts from here
+	v := n.attemptTraced(ctx, d, to, msg.Headers())
+	if ctx.Err() != nil && v.attempt.Class != webhook.ClassDelivered { // cut by our own end
+		done(neutral)
+		return ctx.Err()
+	}
+	if done(v.health) {
+		n.log.Warn("endpoint is down, its deliveries wait", "endpoint", laneOf(d), "class", v.attempt.Class)
+	}
+	return n.settle(ctx, d, endpoint, v, msg)
+}
+
+func (n *Notifier) attemptTraced(ctx context.Context, d *webhook.Delivery, to target, hdr nats.Header) verdict {
+	traced := telemetry.WithTraceParent(ctx, d.TraceParent, d.TraceState)
+	traced, span := telemetry.StartProcess(traced, topology.DueTemplate, hdr, telemetry.TaskID(d.Source), telemetry.Tenant(d.Tenant), telemetry.Attempt(d.Failures+1))
+	v := n.attempt(traced, d, to)
+	var err error
+	if v.after != finished {
+		err = errors.New(string(v.attempt.Class))
+	}
+	telemetry.End(span, err)
+	return v
+}
+
+var errNoKey = errors.New("there is no key to sign with")
+
+// targetOf finds where a delivery goes now, and its webhook, if it has one. It
+// returns errGone when that was deleted, and errNoKey when nothing can be signed.
+func (n *Notifier) targetOf(ctx context.Context, d *webhook.Delivery) (to target, e *webhook.Endpoint, err error) {
+	if d.Webhook != "" {
+		if e, err = n.store.Webhook(ctx, d.Tenant, d.Webhook); errors.Is(err, webhook.ErrNotFound) {
+			return to, nil, errGone
+		}
+		if err != nil {
+			return to, nil, err
+		}
+		to.url = e.URL
+		secrets, err := n.receivers.Open(e)
+		if err == nil {
+			to.headers = secrets.Headers
+			to.identity = egress.Identity{Certificate: e.Certificate, Key: secrets.ClientKey, CA: e.CA}
+			to.keys, err = signingKeys(e, secrets, time.Now())
+		}
+		return to, e, noKey(err)
+	}
+	to.url = d.URL
+	if d.SecretRef == "" {
+		to.keys, err = n.receivers.callbackKeys(d.Tenant)
+		return to, nil, noKey(err)
+	}
+	by, err := n.store.Webhook(ctx, d.Tenant, d.SecretRef)
+	if errors.Is(err, webhook.ErrNotFound) {
+		return to, nil, fmt.Errorf("%w: webhook %s was deleted", errNoKey, d.SecretRef)
+	}
+	if err != nil {
+		return to, nil, err
+	}
+	secrets, err := n.receivers.Open(by)
+	if err == nil {
+		to.keys, err = signingKeys(by, secrets, time.Now())
+	}
+	return to, nil, noKey(err)
+}
+
+func noKey(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errNoKey, err)
+}
+
+// proxyPause is the wait after a fault of our own proxy.
+const proxyPause = 10 * time.Second
+
+// settle writes down what an attempt came to, disables an endpoint that asked
+// for it, and schedules the next attempt.
+func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.Endpoint, v verdict, msg jetstream.Msg) error {
+	signed := d.Signed
+	var was webhook.Status
+	err := n.record(ctx, d, msg, func(d *webhook.Delivery) {
+		was = d.Status
+		d.Signed = max(d.Signed, signed)
+		n.judge(d, v)
+	})
+	if err != nil {
+		return err
+	}
+	if v.disable && e != nil {
+		if err := n.disable(ctx, e, v.attempt); err != nil {
+			return err
+		}
+	}
+	n.report(d, v)
+	if !d.Status.Final() && !was.Final() {
+		return n.store.ScheduleDelivery(ctx, d)
+	}
+	return nil
+}
+
+// judge puts the outcome of an attempt into the record.
+func (n *Notifier) judge(d *webhook.Delivery, v verdict) {
+	now, a := time.Now(), v.attempt
+	if d.Status.Final() { // settled by another notifier in the meantime
+		if v.after == finished {
+			d.Status, d.NextAt = webhook.Delivered, time.Time{}
+		}
+		d.Note(a)
+		return
+	}
+	switch v.after {
+	case finished:
+		d.Status, d.NextAt = webhook.Delivered, time.Time{}
+	case giveUp:
+		d.Status, d.NextAt = webhook.Dead, time.Time{}
+		d.Failures++
+	case notOurDay:
+		d.NextAt = task.Stamp(now.Add(proxyPause))
+	case retry:
+		d.Failures++
+		wait, again := retryIn(d.Failures, v.asked)
+		if d.Status, d.NextAt = webhook.Dead, (time.Time{}); again && !d.Test {
+			d.Status, d.NextAt = webhook.Retrying, task.Stamp(now.Add(wait))
+		}
+	}
+	a.NextAt = d.NextAt
+	d.Note(a)
+}
+
+// report is the one line of an attempt.
+func (n *Notifier) report(d *webhook.Delivery, v verdict) {
+	attrs := []any{
+		"delivery", d.ID, "event", d.EventID, "type", d.Type, "task", d.Source, "endpoint", laneOf(d), "status", d.Status,
+		"class", v.attempt.Class, "status_code", v.attempt.StatusCode, "took", v.attempt.Duration, "failures", d.Failures,
+		"trace_id", telemetry.TraceIDOf(d.TraceParent),
+	}
+	switch {
+	case d.Status == webhook.Dead && !d.Test:
+		n.log.Error("delivery dead", attrs...)
+	case v.alert:
+		n.log.Error("delivery failed, a person must look", attrs...)
+	case v.after == finished:
+		n.log.Debug("delivered", attrs...)
+	default:
+		n.log.Info("delivery failed", append(attrs, "next", d.NextAt)...)
+	}
+}
+
+// record changes a delivery's record by compare-and-set. d is what was last
+// read of it, and then what was written.
+func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, msg jetstream.Msg, change func(*webhook.Delivery)) error {
+	// What was sent was sent: its outcome is worth writing also while we end.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
+	defer cancel()
+	began := *d
+	wait := 50 * time.Millisecond
+	for {
+		change(d)
+		d.UpdatedAt = task.Stamp(time.Now())
+		err := n.store.SaveDelivery(ctx, d)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, task.ErrConflict) {
+			_ = msg.InProgress()
+			if !pause(ctx, wait) {
+				return err
+			}
+			wait = min(2*wait, 2*time.Second)
+		}
+		rec, readErr := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		switch {
+		case readErr == nil && sameAttempts(rec, d):
+			*d = *rec // our own write, whose answer was lost
+			return nil
+		case readErr == nil:
+			*d = *rec
+		case errors.Is(readErr, webhook.ErrDeliveryNotFound):
+			*d = began
+		default:
+			return errors.Join(err, readErr)
+		}
+	}
+}
+
+// recordWithin bounds the tries to write a record.
+const recordWithin = 20 * time.Second
+
+// sameAttempts reports whether a record says what we wanted it to say.
+func sameAttempts(rec, mine *webhook.Delivery) bool {
+	a, b := rec.Attempts, mine.Attempts
+	if rec.Status != mine.Status || len(a) != len(b) || !rec.UpdatedAt.Equal(mine.UpdatedAt) {
+		return false
+	}
+	return len(a) == 0 || a[len(a)-1].At.Equal(b[len(b)-1].At) && a[len(a)-1].Duration == b[len(b)-1].Duration
+}
+
+// disable turns an endpoint off that asked for it: what happens from now on is
+// parked for it.
+func (n *Notifier) disable(ctx context.Context, e *webhook.Endpoint, a webhook.Attempt) error {
+	for {
+		if e.Disabled != nil {
+			return nil
+		}
+		reason := fmt.Sprintf("the receiver answered %d and wants no more events", a.StatusCode)
+		e.Disabled = &webhook.Disabled{Reason: reason, At: task.Stamp(time.Now())}
+		e.UpdatedAt = e.Disabled.At
+		err := n.store.SaveWebhook(ctx, e)
+		if err == nil {
+			n.log.Error("webhook disabled by its receiver: events are parked until it is enabled again", "webhook", e.ID, "tenant", e.Tenant, "url", e.URL, "status_code", a.StatusCode)
+			return nil
+		}
+		if !errors.Is(err, task.ErrConflict) {
+			return err
+		}
+		fresh, err := n.store.Webhook(ctx, e.Tenant, e.ID)
+		if errors.Is(err, webhook.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if fresh.URL != e.URL { // it was somebody else who asked
+			return nil
+		}
+		e = fresh
+	}
+}

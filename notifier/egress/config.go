@@ -1,0 +1,69 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Config is the operator's part of the policy.
+type Config struct {
+	AllowPrivate Prefixes `flag:"allow-private-callbacks" env:"MESH_ALLOW_PRIVATE_CALLBACKS" help:"private networks (CIDR list) that callbacks may go to, with plain http and any port; mesh up on loopback allows 127.0.0.0/8,::1/128"`
+	Deny         Prefixes `flag:"deny-callbacks" env:"MESH_DENY_CALLBACKS" help:"public networks (CIDR list) that callbacks must not go to"`
+	Proxy        string   `flag:"egress-proxy" env:"MESH_EGRESS_PROXY" help:"http proxy that callbacks go through, such as http://proxy:3128"`
+}
+
+// Policy reads the config. The error names the flag.
+func (c Config) Policy() (Policy, error) {
+	p := Policy{Allow: c.AllowPrivate, Deny: c.Deny}
+	if c.Proxy == "" {
+		return p, nil
+	}
+	u, err := url.Parse(c.Proxy)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return p, errors.New("egress-proxy must be a URL such as http://proxy:3128")
+	}
+	p.Proxy = u
+	return p, nil
+}
+
+// Prefixes is a list of networks, separated by commas in text form.
+type Prefixes []netip.Prefix
+
+// Loopback is this machine.
+func Loopback() Prefixes {
+	return Prefixes{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+// String is the text form.
+func (p Prefixes) String() string {
+	parts := make([]string, len(p))
+	for i, one := range p {
+		parts[i] = one.String()
+	}
+	return strings.Join(parts, ",")
+}
+
+// UnmarshalText reads the text form; an address means itself alone, none no
+// network.
+func (p *Prefixes) UnmarshalText(text []byte) error {
+	*p = Prefixes{}
+	for one := range strings.SplitSeq(string(text), ",") {
+		one = strings.TrimSpace(one)
+		if one == "" || one == "none" {
+			continue
+		}
+		prefix, err := netip.ParsePrefix(one)
+		if err != nil {
+			addr, bad := netip.ParseAddr(one)
+			if bad != nil {
+				return fmt.Errorf("%q is no network such as 10.0.0.0/8", one)
+			}
+			prefix = netip.PrefixFrom(addr, addr.BitLen())
+		}
+		*p = append(*p, prefix.Masked())
+	}
+	return nil
+}

@@ -1,0 +1,235 @@
+package notifier
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/event"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+)
+
+// clockSkew is how much older than a webhook an event may look and still be sent
+// to it: their times come from different machines.
+const clockSkew = 5 * time.Second
+
+// callbackMark is in every record with a callback. Where no webhook wants to
+// know either, a change is not worth decoding.
+var callbackMark = []byte(`"callback":`)
+
+// fan turns one change of a task's record into deliveries. A delivery's id is
+// that of the event and the receiver, and the store takes it once, so a change
+// may come any number of times.
+func (n *Notifier) fan(ctx context.Context, msg jetstream.Msg) {
+	err := n.fanChange(ctx, msg)
+	switch {
+	case err == nil:
+		_ = msg.Ack()
+	case errors.Is(err, task.ErrBadRecord), errors.Is(err, errMalformed):
+		n.log.Error("a change of a record is left out, it is not readable", "subject", msg.Subject(), "error", err)
+		_ = msg.TermWithReason("not readable")
+	default:
+		n.log.Warn("events not fanned out, trying again", "subject", msg.Subject(), "error", err)
+		_ = msg.NakWithDelay(time.Second)
+	}
+}
+
+var errMalformed = errors.New("malformed")
+
+func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
+	subscribed, err := n.webhooks.all(ctx)
+	if err != nil {
+		return err
+	}
+	if len(subscribed) == 0 && !bytes.Contains(msg.Data(), callbackMark) {
+		return nil
+	}
+	meta, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	t, err := store.RecordOf(msg.Data(), meta.Sequence.Stream)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
+	if t == nil {
+		return nil
+	}
+	audience := audienceOf(t, subscribed)
+	events, err := event.Of(t, audience.wants)
+	if err != nil {
+		return err
+	}
+	// What this process has fanned out before needs no second look. Other than
+	// that every event that the record still tells is looked at: revisions that
+	// nobody saw may have fallen out of the bucket's history.
+	known := n.seen.upTo(t)
+	for _, e := range events {
+		fresh := e.After >= t.Replaces && meta.NumDelivered == 1
+		if e.After < known {
+			continue
+		}
+		for _, r := range audience {
+			if r.wants(e.Type) && (r.since.IsZero() || e.At.Add(clockSkew).After(r.since)) {
+				if err := n.send(ctx, t, e, r, fresh); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	n.seen.note(t)
+	return nil
+}
+
+// receiver is who is told of a task's events: its callback or a webhook.
+type receiver struct {
+	callback *task.Callback
+	webhook  *webhook.Endpoint
+	filter   event.Filter
+	agent    string
+	since    time.Time
+}
+
+func (r receiver) wants(t event.Type) bool { return r.filter.Match(t, r.agent) }
+
+type audience []receiver
+
+func (a audience) wants(t event.Type) bool {
+	for _, r := range a {
+		if r.wants(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// audienceOf are the receivers that may want events of t.
+func audienceOf(t *task.Task, subscribed []*webhook.Endpoint) (all audience) {
+	if c := t.Callback; c != nil {
+		f := event.Filter{}
+		for _, name := range c.Events {
+			f.Types = append(f.Types, event.Type(name))
+		}
+		all = append(all, receiver{callback: c, filter: f, agent: t.Agent})
+	}
+	for _, e := range subscribed {
+		if e.Tenant == t.Tenant {
+			all = append(all, receiver{webhook: e, filter: e.Filter(), agent: t.Agent, since: e.CreatedAt})
+		}
+	}
+	return all
+}
+
+// send hands the delivery of an event to a receiver over to the queue, parks it
+// where the receiver is disabled, and schedules it where the receiver is known
+// to be down. Unless the event is fresh, it may have been sent before.
+func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r receiver, fresh bool) error {
+	now := task.Stamp(time.Now())
+	d := &webhook.Delivery{
+		Tenant: t.Tenant, Source: t.ID, EventID: e.ID, Type: e.Type, Agent: t.Agent,
+		Body: e.Body, Status: webhook.Pending, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
+	}
+	if r.webhook != nil {
+		d.Webhook = r.webhook.ID
+	} else {
+		d.URL, d.SecretRef = r.callback.URL, r.callback.SecretRef
+	}
+	d.ID = webhook.DeliveryID(e.ID, d.Receiver())
+	if !fresh {
+		_, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		if err == nil {
+			return n.ensureScheduled(ctx, d)
+		}
+		if !errors.Is(err, webhook.ErrDeliveryNotFound) {
+			return err
+		}
+	}
+	if r.webhook != nil && r.webhook.Disabled != nil {
+		d.Status, d.UpdatedAt = webhook.Parked, now
+		return once(n.store.SaveDelivery(ctx, d))
+	}
+	if until := n.lanes.downUntil(laneOf(d)); !until.IsZero() {
+		return n.postpone(ctx, d, until)
+	}
+	ctx, span := telemetry.StartPublish(telemetry.WithTraceParent(ctx, t.TraceParent, t.TraceState), topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant))
+	hdr := nats.Header{}
+	telemetry.Inject(ctx, hdr)
+	err := n.store.EnqueueDelivery(ctx, d, hdr)
+	telemetry.End(span, err)
+	return err
+}
+
+// once treats a record that exists already as written.
+func once(err error) error {
+	if errors.Is(err, task.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// postpone records a delivery that was not attempted yet and schedules it.
+func (n *Notifier) postpone(ctx context.Context, d *webhook.Delivery, until time.Time) error {
+	d.NextAt = task.Stamp(until)
+	if d.Rev == 0 {
+		d.UpdatedAt = task.Stamp(time.Now())
+		if err := n.store.SaveDelivery(ctx, d); err != nil {
+			if errors.Is(err, task.ErrConflict) {
+				return n.ensureScheduled(ctx, d)
+			}
+			return err
+		}
+	}
+	return n.store.ScheduleDelivery(ctx, d)
+}
+
+// ensureScheduled puts a recorded delivery into its schedule again, unless it is
+// settled: whoever recorded it may have died before it did.
+func (n *Notifier) ensureScheduled(ctx context.Context, d *webhook.Delivery) error {
+	rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+	switch {
+	case err != nil || rec.Status.Final():
+		return err
+	case time.Until(rec.NextAt) > 0:
+		return n.store.ScheduleDelivery(ctx, rec)
+	}
+	return n.store.DeliverNow(ctx, rec)
+}
+
+// seen remembers up to which revision the events of a task were fanned out here.
+// It only spares work, so it forgets at will.
+type seen struct {
+	mu       sync.Mutex
+	now, old map[string]uint64
+}
+
+const maxSeen = 8192
+
+func newSeen() *seen { return &seen{now: map[string]uint64{}} }
+
+func (s *seen) upTo(t *task.Task) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.now[t.ID], s.old[t.ID])
+}
+
+// note remembers t until it has finished.
+func (s *seen) note(t *task.Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.Rev > s.now[t.ID] {
+		s.now[t.ID] = t.Rev
+	}
+	if len(s.now) > maxSeen {
+		s.now, s.old = map[string]uint64{}, s.now
+	}
+}

@@ -1,0 +1,50 @@
+package notifier
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// schedule is the wait before each attempt, the first at once. Each wait is
+// within a fifth of its step, so that what failed together does not come back
+// together.
+var schedule = []time.Duration{
+	0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour,
+	5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+// maxRetryAfter bounds what a receiver may ask for.
+const maxRetryAfter = 24 * time.Hour
+
+// retryIn is the wait after so many failures, and false when they are too many.
+// A receiver may ask for more time than the schedule has, not for less.
+func retryIn(failures int, asked time.Duration) (time.Duration, bool) {
+	if failures < 1 || failures >= len(schedule) {
+		return 0, false
+	}
+	step := schedule[failures]
+	jittered := step - step/5 + rand.N(2*step/5+1)
+	return max(jittered, asked), true
+}
+
+// retryAfter reads the header of an answer: seconds or an HTTP date, at most 24
+// hours. What is no such thing, or lies in the past, is ignored.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	text := strings.TrimSpace(h.Get("Retry-After"))
+	if text == "" {
+		return 0
+	}
+	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil && at.After(now) {
+		return min(at.Sub(now), maxRetryAfter)
+	}
+	if len(text) > 18 && strings.Trim(text, "0123456789") == "" { // more seconds than a number holds
+		return maxRetryAfter
+	}
+	return 0
+}

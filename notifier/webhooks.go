@@ -1,0 +1,80 @@
+package notifier
+
+import (
+	"context"
+	"sync"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/webhook"
+)
+
+// webhooks is the list of all webhooks, read again when any has changed. Whoever
+// asks gets a list that is not older than the question: a webhook that was
+// created before a task finished hears of it. Those who ask at a time share one
+// look.
+type webhooks struct {
+	store *store.Store
+
+	mu      sync.Mutex
+	next    *look
+	looking bool
+
+	rev  uint64 // of list; both belong to the goroutine that looks
+	list []*webhook.Endpoint
+}
+
+// look is one look at the list, begun after everybody who waits for it asked.
+type look struct {
+	done chan struct{}
+	list []*webhook.Endpoint
+	err  error
+}
+
+// all lists the webhooks of all tenants.
+func (w *webhooks) all(ctx context.Context) ([]*webhook.Endpoint, error) {
+	w.mu.Lock()
+	if w.next == nil {
+		w.next = &look{done: make(chan struct{})}
+	}
+	mine := w.next
+	if !w.looking {
+		w.looking = true
+		go w.run(context.WithoutCancel(ctx))
+	}
+	w.mu.Unlock()
+	select {
+	case <-mine.done:
+		return mine.list, mine.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// run looks until nobody asks any more.
+func (w *webhooks) run(ctx context.Context) {
+	for {
+		w.mu.Lock()
+		now := w.next
+		w.next = nil
+		w.looking = now != nil
+		w.mu.Unlock()
+		if now == nil {
+			return
+		}
+		now.err = w.refresh(ctx)
+		now.list = w.list
+		close(now.done)
+	}
+}
+
+func (w *webhooks) refresh(ctx context.Context) error {
+	rev, err := w.store.WebhooksRevision(ctx)
+	if err != nil || rev == w.rev {
+		return err
+	}
+	list, err := w.store.Webhooks(ctx, "")
+	if err == nil {
+		w.list, w.rev = list, rev
+	}
+	return err
+}

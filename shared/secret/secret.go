@@ -1,0 +1,122 @@
+// Package secret keeps secrets sealed while they are stored. A [Keeper] has the
+// mesh's own keys: the first seals, every one opens, so that a key is replaced
+// by putting a new one in front.
+//
+// It promises that what is sealed for one purpose opens for no other, and that
+// a changed text does not open. It does not know what the secrets are for, and
+// stores nothing.
+package secret
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// ErrOpen is a text that none of the keys opens.
+var ErrOpen = errors.New("secret does not open: it was sealed with another key")
+
+const keySize = 32
+
+type key struct {
+	id   [idSize]byte
+	raw  []byte
+	aead cipher.AEAD
+}
+
+const idSize = 4
+
+// Keeper seals and opens. It is safe for concurrent use.
+type Keeper struct{ keys []key }
+
+// NewKey makes a random key in its text form.
+func NewKey() string {
+	raw := make([]byte, keySize)
+	_, _ = rand.Read(raw) // never fails
+	return base64.StdEncoding.EncodeToString(raw)
+}
+
+// New makes a keeper of keys in text form, separated by commas.
+func New(keys string) (*Keeper, error) {
+	k := &Keeper{}
+	for text := range strings.SplitSeq(keys, ",") {
+		raw, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+		if err != nil || len(raw) != keySize {
+			return nil, errors.New("secret key: it must be 32 bytes in base64; make one with: mesh key")
+		}
+		block, err := aes.NewCipher(raw)
+		if err != nil {
+			return nil, fmt.Errorf("secret key: %w", err)
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, fmt.Errorf("secret key: %w", err)
+		}
+		sum := sha256.Sum256(append([]byte("id"), raw...))
+		k.keys = append(k.keys, key{[idSize]byte(sum[:]), raw, aead})
+	}
+	return k, nil
+}
+
+// File makes a keeper of the key in a file. A missing file is made, readable by
+// its owner only.
+func File(name string) (*Keeper, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = f.WriteString(NewKey() + "\n")
+		err = errors.Join(err, f.Sync(), f.Close())
+		if err != nil {
+			return nil, fmt.Errorf("make secret key: %w", err)
+		}
+	} else if !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("make secret key: %w", err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("read secret key: %w", err)
+	}
+	k, err := New(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return k, nil
+}
+
+// Seal encrypts data for a purpose: AES-256-GCM, bound to the purpose.
+func (k *Keeper) Seal(purpose string, data []byte) []byte {
+	first := k.keys[0]
+	return first.aead.Seal(first.id[:], nil, data, []byte(purpose))
+}
+
+// Open decrypts what Seal made for the same purpose, or returns ErrOpen.
+func (k *Keeper) Open(purpose string, sealed []byte) ([]byte, error) {
+	if len(sealed) < idSize {
+		return nil, ErrOpen
+	}
+	for _, key := range k.keys {
+		if key.id != [idSize]byte(sealed) {
+			continue
+		}
+		if data, err := key.aead.Open(nil, nil, sealed[idSize:], []byte(purpose)); err == nil {
+			return data, nil
+		}
+	}
+	return nil, ErrOpen
+}
+
+// Derive makes a key of 32 bytes for a purpose from the first key: the same
+// wherever the mesh has that key.
+func (k *Keeper) Derive(purpose string) []byte {
+	raw, err := hkdf.Key(sha256.New, k.keys[0].raw, nil, purpose, keySize)
+	if err != nil {
+		panic(err) // 32 bytes are never too many
+	}
+	return raw
+}

@@ -1,0 +1,244 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+)
+
+// EnqueueDelivery publishes a whole delivery that nobody has recorded yet: this
+// one write accepts it. A repeat while it is queued changes nothing; once it is
+// recorded, a repeat must not come (see Delivery).
+func (s *Store) EnqueueDelivery(ctx context.Context, d *webhook.Delivery, hdr nats.Header) error {
+	data, err := task.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
+	}
+	msg := &nats.Msg{Subject: topology.DeliveryDue(d.Tenant, d.ID), Data: data, Header: hdr}
+	_, err = s.publish(ctx, msg, jetstream.WithMsgID(d.ID), jetstream.WithExpectLastSequencePerSubject(0))
+	if err != nil && !errors.Is(err, task.ErrConflict) { // a conflict: it is queued already
+		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// dueRef is the queue message of a delivery that has a record: the record is
+// the truth.
+type dueRef struct {
+	ID     string `json:"delivery_id"`
+	Tenant string `json:"tenant"`
+	Source string `json:"source"`
+	Ref    bool   `json:"ref"`
+}
+
+// ScheduleDelivery has a recorded delivery come due at d.NextAt, in place of any
+// time before.
+func (s *Store) ScheduleDelivery(ctx context.Context, d *webhook.Delivery) error {
+	at := d.NextAt
+	if at.IsZero() {
+		at = time.Now()
+	}
+	msg, err := refMessage(topology.DeliveryLater(d.ID), d)
+	if err != nil {
+		return err
+	}
+	msg.Header.Set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set(headerScheduleTarget, topology.DeliveryDue(d.Tenant, d.ID))
+	if _, err := s.publish(ctx, msg); err != nil {
+		return fmt.Errorf("schedule delivery %s: %w", d.ID, err)
+	}
+	return nil
+}
+
+// DeliverNow has a recorded delivery come due at once. Where it is due already,
+// or a notifier works on it, nothing changes.
+func (s *Store) DeliverNow(ctx context.Context, d *webhook.Delivery) error {
+	msg, err := refMessage(topology.DeliveryDue(d.Tenant, d.ID), d)
+	if err != nil {
+		return err
+	}
+	_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
+	if err != nil && !errors.Is(err, task.ErrConflict) {
+		return fmt.Errorf("deliver %s now: %w", d.ID, err)
+	}
+	return nil
+}
+
+func refMessage(subject string, d *webhook.Delivery) (*nats.Msg, error) {
+	data, err := json.Marshal(dueRef{d.ID, d.Tenant, d.Source, true})
+	if err != nil {
+		return nil, fmt.Errorf("queue delivery %s: %w", d.ID, err)
+	}
+	return &nats.Msg{Subject: subject, Data: data, Header: nats.Header{}}, nil
+}
+
+// DueDelivery decodes a message of the queue. When recorded, the delivery names
+// only its record, which is the truth; see Delivery.
+func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
+	var both struct {
+		webhook.Delivery
+		Ref bool `json:"ref"`
+	}
+	if err := json.Unmarshal(data, &both); err != nil {
+		return nil, false, fmt.Errorf("decode due delivery: %w", err)
+	}
+	d = &both.Delivery
+	if both.Ref {
+		if !task.ValidDeliveryID(d.ID) || !task.ValidTenant(d.Tenant) || !task.ValidID(d.Source) && !task.ValidWebhookID(d.Source) {
+			return nil, true, fmt.Errorf("decode due delivery: %w", task.ErrBadRecord)
+		}
+		return d, true, nil
+	}
+	if err := d.Validate(); err != nil {
+		return nil, false, fmt.Errorf("decode due delivery: %w", err)
+	}
+	return d, false, nil
+}
+
+// SaveDelivery writes d's record if its revision is still d.Rev (0: if there is
+// none) and sets d.Rev. It returns task.ErrConflict when another writer came
+// first.
+func (s *Store) SaveDelivery(ctx context.Context, d *webhook.Delivery) error {
+	data, err := task.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("record delivery %s: %w", d.ID, err)
+	}
+	msg := &nats.Msg{Subject: topology.DeliveryRecord(d.Tenant, d.Source, d.ID), Data: data}
+	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(d.Rev))
+	if err != nil {
+		return fmt.Errorf("record delivery %s: %w", d.ID, err)
+	}
+	d.Rev = ack.Sequence
+	return nil
+}
+
+// Delivery reads the record of a delivery. It returns
+// webhook.ErrDeliveryNotFound when there is none. The source may be "*" when it
+// is not known.
+func (s *Store) Delivery(ctx context.Context, tenant, source, id string) (*webhook.Delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.deliveries.GetLastMsgForSubject(ctx, topology.DeliveryRecord(tenant, source, id))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("read delivery %s: %w", id, webhook.ErrDeliveryNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read delivery %s: %w", id, classify(err))
+	}
+	return decodeDelivery(msg.Data, msg.Sequence)
+}
+
+// QueuedDelivery reads a delivery that waits for its first attempt and has no
+// record yet, from the queue.
+func (s *Store) QueuedDelivery(ctx context.Context, tenant, id string) (*webhook.Delivery, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryDue(tenant, id))
+	if err == nil {
+		d, recorded, err := DueDelivery(msg.Data)
+		if err == nil && recorded {
+			return s.Delivery(ctx, tenant, d.Source, id)
+		}
+		return d, err
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, fmt.Errorf("look delivery %s up in the queue: %w", id, webhook.ErrDeliveryNotFound)
+	}
+	return nil, fmt.Errorf("look delivery %s up in the queue: %w", id, classify(err))
+}
+
+func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
+	var d webhook.Delivery
+	if err := json.Unmarshal(data, &d); err != nil {
+		return nil, fmt.Errorf("decode delivery at revision %d: %w", rev, err)
+	}
+	if err := d.Validate(); err != nil {
+		return nil, fmt.Errorf("decode delivery at revision %d: %w", rev, err)
+	}
+	d.Rev = rev
+	return &d, nil
+}
+
+// DeliveriesOf lists the recorded deliveries of a task, oldest change first.
+func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []*webhook.Delivery, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err = window(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), 1, ^uint64(0)-1, func(data []byte, rev uint64) {
+		if d, bad := decodeDelivery(data, rev); bad == nil {
+			all = append(all, d)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list deliveries of %s: %w", source, err)
+	}
+	return all, nil
+}
+
+// ListDeliveries returns up to limit recorded deliveries of a tenant that match,
+// newest change first, from revision at downwards, and the revision that the
+// next page starts at, 0 when there is none. A short page is not the end.
+func (s *Store) ListDeliveries(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (page []*webhook.Delivery, next uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 4*requestTimeout)
+	defer cancel()
+	info, err := s.deliveries.Info(ctx)
+	if err != nil {
+		return nil, at, fmt.Errorf("list deliveries: %w", classify(err))
+	}
+	first := info.State.FirstSeq
+	at = min(at, info.State.LastSeq)
+	for looked := 0; at >= first && at > 0 && looked < listBudget; {
+		low := max(first, at-min(at-1, listWindow-1))
+		var found []*webhook.Delivery
+		err := window(ctx, s.deliveries, topology.DeliveriesOf(tenant), low, at, func(data []byte, rev uint64) {
+			if d, bad := decodeDelivery(data, rev); bad == nil && match(d) {
+				found = append(found, d)
+			}
+		})
+		if err != nil {
+			return nil, at, fmt.Errorf("list deliveries: %w", err)
+		}
+		for i := len(found) - 1; i >= 0; i-- {
+			if len(page) == limit {
+				return page, found[i].Rev, nil
+			}
+			page = append(page, found[i])
+		}
+		looked += int(at - low + 1)
+		at = low - 1
+	}
+	if at < first {
+		at = 0
+	}
+	return page, at, nil
+}
+
+// Consumer returns one of the notifiers' durable consumers, made where it is
+// missing.
+func (s *Store) Consumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	c, err := s.js.Consumer(ctx, stream, want.Durable)
+	if err == nil {
+		return c, nil // an equal config is left alone: updates race with other notifiers
+	}
+	if c, err = s.js.CreateOrUpdateConsumer(ctx, stream, want); err != nil {
+		return nil, fmt.Errorf("create consumer %s: %w", want.Durable, classify(err))
+	}
+	return c, nil
+}
+
+// RecordOf decodes a change of a task's record, as a consumer of the records'
+// stream gets it; nil when it is no value.
+func RecordOf(data []byte, rev uint64) (*task.Task, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	return decodeRecord(data, rev)
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+)
+
+// SaveWebhook writes e's record if its revision is still e.Rev (0: if there is
+// none) and sets e.Rev. It returns task.ErrConflict when another writer came
+// first.
+func (s *Store) SaveWebhook(ctx context.Context, e *webhook.Endpoint) error {
+	data, err := task.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("record webhook %s: %w", e.ID, err)
+	}
+	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequencePerSubject(e.Rev))
+	if err != nil {
+		return fmt.Errorf("record webhook %s: %w", e.ID, err)
+	}
+	e.Rev = ack.Sequence
+	return nil
+}
+
+// Webhook reads a webhook. It returns webhook.ErrNotFound when there is none,
+// also when it was deleted or is another tenant's.
+func (s *Store) Webhook(ctx context.Context, tenant, id string) (*webhook.Endpoint, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.Webhook(tenant, id))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && len(msg.Data) == 0 {
+		return nil, fmt.Errorf("read webhook %s: %w", id, webhook.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read webhook %s: %w", id, classify(err))
+	}
+	return decodeWebhook(msg.Data, msg.Sequence)
+}
+
+func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
+	var e webhook.Endpoint
+	if err := json.Unmarshal(data, &e); err != nil {
+		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, err)
+	}
+	e.Rev = rev
+	return &e, nil
+}
+
+// DeleteWebhook leaves a mark in the place of a webhook's record: it must not
+// take a later change back.
+func (s *Store) DeleteWebhook(ctx context.Context, e *webhook.Endpoint) error {
+	msg := &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Header: nats.Header{kvOperation: {"DEL"}}}
+	if _, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(e.Rev)); err != nil {
+		return fmt.Errorf("delete webhook %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+// kvOperation marks a message of a bucket that is no value.
+const kvOperation = "KV-Operation"
+
+// Webhooks lists the webhooks of a tenant in the order of their ids, which is
+// that of their creation; an empty tenant means all.
+func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.Endpoint, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	subject := topology.WebhooksAll
+	if tenant != "" {
+		subject = topology.Webhook(tenant, "*")
+	}
+	info, err := s.webhooks.Info(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list webhooks: %w", classify(err))
+	}
+	err = window(ctx, s.webhooks, subject, 1, info.State.LastSeq, func(data []byte, rev uint64) {
+		if e, bad := decodeWebhook(data, rev); bad == nil && e.ID != "" {
+			all = append(all, e)
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list webhooks: %w", err)
+	}
+	slices.SortFunc(all, func(a, b *webhook.Endpoint) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// WebhooksRevision changes with every change of any webhook.
+func (s *Store) WebhooksRevision(ctx context.Context) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	info, err := s.webhooks.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look for changed webhooks: %w", classify(err))
+	}
+	return info.State.LastSeq, nil
+}
+
+// SharedSecretKey returns the secret key that the mesh keeps in its own store,
+// or stores the one that fresh makes. It protects nothing from who reads the
+// store.
+func (s *Store) SharedSecretKey(ctx context.Context, fresh func() string) (string, error) {
+	if _, err := s.apiKeys.Create(ctx, topology.SecretKey, []byte(fresh())); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
+		return "", fmt.Errorf("store secret key: %w", classify(err))
+	}
+	e, err := s.apiKeys.Get(ctx, topology.SecretKey)
+	if err != nil {
+		return "", fmt.Errorf("read secret key: %w", classify(err))
+	}
+	return string(e.Value()), nil
+}

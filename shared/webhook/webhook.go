@@ -1,0 +1,222 @@
+// Package webhook holds who is told of events and what became of telling them:
+// an [Endpoint] is a subscription, a [Delivery] one event on its way to one
+// receiver, with every attempt on record.
+//
+// It knows neither HTTP nor JetStream, and no secret in the clear: those are
+// sealed by whoever has the key.
+package webhook
+
+import (
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"time"
+
+	"agentmesh/shared/event"
+	"agentmesh/shared/task"
+)
+
+// What can be wrong; ask with errors.Is.
+var (
+	ErrNotFound = errors.New("webhook not found")
+	// ErrDeliveryNotFound is a delivery that is not known, or past its retention.
+	ErrDeliveryNotFound = errors.New("delivery not found")
+	// ErrBlocked is an address that the egress policy forbids.
+	ErrBlocked = errors.New("the address is blocked")
+	// ErrURL is a URL that is refused for its form, wrapped with what is wrong.
+	ErrURL = errors.New("the URL is not allowed")
+	// ErrKey is a signing key that is refused, wrapped with what is wrong.
+	ErrKey = errors.New("the key is not allowed")
+)
+
+// Scheme is how an endpoint's deliveries are signed, by Standard Webhooks.
+type Scheme string
+
+// The schemes.
+const (
+	V1  Scheme = "v1"  // HMAC-SHA256 with a shared secret
+	V1a Scheme = "v1a" // ed25519; receivers need the public key only
+)
+
+// Endpoint is a receiver that subscribes to events of a tenant.
+type Endpoint struct {
+	ID          string       `json:"webhook_id"`
+	Tenant      string       `json:"tenant"`
+	URL         string       `json:"url"`
+	Description string       `json:"description,omitempty"`
+	Events      []event.Type `json:"events,omitempty"` // none: milestones and outcomes
+	Agents      []string     `json:"agents,omitempty"` // none: all
+	Disabled    *Disabled    `json:"disabled,omitempty"`
+	Keys        []Key        `json:"keys"`                  // the current one first
+	Headers     []string     `json:"headers,omitempty"`     // names; the values are sealed
+	Certificate string       `json:"certificate,omitempty"` // PEM, of the client; its key is sealed
+	CA          string       `json:"ca,omitempty"`          // PEM; trusted instead of the system's
+	Sealed      []byte       `json:"sealed"`                // Secrets
+	CreatedAt   time.Time    `json:"created_at"`
+	UpdatedAt   time.Time    `json:"updated_at"`
+
+	Rev uint64 `json:"-"` // bucket revision this copy was read or written at
+}
+
+// Disabled says why and since when an endpoint gets nothing. What happens in
+// the meantime is parked.
+type Disabled struct {
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// Key is what may be shown of a signing key.
+type Key struct {
+	ID        string    `json:"key_id"`
+	Scheme    Scheme    `json:"scheme"`
+	Public    string    `json:"public_key,omitempty"` // of v1a: whpk_...
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // zero: never
+}
+
+// Expired reports whether the key signs no more.
+func (k Key) Expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
+
+// Secrets is what of an endpoint is stored sealed.
+type Secrets struct {
+	Keys      map[string]string `json:"keys"` // by key id: whsec_... or whsk_...
+	Headers   map[string]string `json:"headers,omitempty"`
+	ClientKey string            `json:"client_key,omitempty"` // PEM
+}
+
+// Purpose is what the endpoint's secrets are sealed for.
+func (e *Endpoint) Purpose() string { return "webhook " + e.Tenant + " " + e.ID }
+
+// Filter is what the endpoint wants.
+func (e *Endpoint) Filter() event.Filter { return event.Filter{Types: e.Events, Agents: e.Agents} }
+
+// Status is where a delivery is.
+type Status string
+
+// The statuses of a delivery.
+const (
+	Pending   Status = "pending"   // not attempted yet
+	Retrying  Status = "retrying"  // failed, and will be attempted again
+	Delivered Status = "delivered" // answered with 2xx
+	Dead      Status = "dead"      // given up: see the attempts
+	Parked    Status = "parked"    // its endpoint is disabled
+	Canceled  Status = "canceled"  // its endpoint was deleted
+)
+
+// Statuses lists them.
+var Statuses = []Status{Pending, Retrying, Delivered, Dead, Parked, Canceled}
+
+// Valid reports whether s is one of Statuses.
+func (s Status) Valid() bool { return slices.Contains(Statuses, s) }
+
+// Final reports whether nothing happens any more unless somebody asks for it.
+func (s Status) Final() bool { return s != Pending && s != Retrying }
+
+// Delivery is one event on its way to one receiver. The same JSON is the queue
+// message, as long as nothing was attempted, and from then on the record.
+type Delivery struct {
+	ID      string     `json:"delivery_id"` // also the webhook-id
+	Tenant  string     `json:"tenant"`
+	Source  string     `json:"source"` // the task, or of a test the webhook
+	EventID string     `json:"event_id"`
+	Type    event.Type `json:"type"`
+	Agent   string     `json:"agent,omitempty"`
+
+	// Webhook is the subscription, empty for a callback.
+	Webhook   string `json:"webhook_id,omitempty"`
+	URL       string `json:"url,omitempty"`        // of a callback
+	SecretRef string `json:"secret_ref,omitempty"` // of a callback: the webhook whose keys sign
+
+	Body      []byte    `json:"body"` // frozen when the event was read
+	Status    Status    `json:"status"`
+	CreatedAt time.Time `json:"created_at"`
+	UpdatedAt time.Time `json:"updated_at,omitzero"`
+
+	// NextAt is when it is attempted next, zero: at once.
+	NextAt time.Time `json:"next_attempt_at,omitzero"`
+	// Failures counts the failed attempts of the present round of the schedule:
+	// asking for another delivery starts it over.
+	Failures int       `json:"failures,omitempty"`
+	Attempts []Attempt `json:"attempts,omitempty"` // the newest MaxAttempts
+	Signed   int64     `json:"signed,omitempty"`   // highest timestamp sent, Unix seconds
+	Test     bool      `json:"test,omitempty"`     // attempted once, also while disabled
+
+	TraceParent string `json:"traceparent,omitempty"` // W3C, of the task
+	TraceState  string `json:"tracestate,omitempty"`
+
+	Rev uint64 `json:"-"` // bucket revision, 0: there is no record yet
+}
+
+// MaxAttempts bounds the attempts kept of a delivery.
+const MaxAttempts = 50
+
+// Attempt is one request to a receiver.
+type Attempt struct {
+	At         time.Time     `json:"at"`
+	URL        string        `json:"url"`
+	StatusCode int           `json:"status_code,omitempty"` // 0: no answer
+	Duration   time.Duration `json:"duration_ns"`
+	Class      Class         `json:"class"`
+	Error      string        `json:"error,omitempty"`
+	Answer     string        `json:"answer,omitempty"`   // its first 4 KiB
+	Location   string        `json:"location,omitempty"` // of a redirect, which is not followed
+	// NextAt is when the next attempt was set for.
+	NextAt time.Time `json:"next_attempt_at,omitzero"`
+}
+
+// Class is what an attempt came to.
+type Class string
+
+// The classes of attempts.
+const (
+	ClassDelivered   Class = "delivered"
+	ClassConfig      Class = "config_error"      // the receiver's or the endpoint's settings are wrong
+	ClassThrottled   Class = "throttled"         // 408, 425, 429
+	ClassServer      Class = "server_error"      // 5xx
+	ClassRedirect    Class = "redirect"          // 3xx: never followed
+	ClassTimeout     Class = "timeout"           // no whole answer in time
+	ClassConnection  Class = "connection_failed" // refused, reset, no such name
+	ClassTLS         Class = "tls_error"         // certificates, of either side
+	ClassBlocked     Class = "callback_blocked"  // the egress policy forbids the address
+	ClassAborted     Class = "aborted"           // the receiver wants this event no more
+	ClassGone        Class = "gone"              // the receiver wants no event any more
+	ClassEgressProxy Class = "egress_proxy"      // our own proxy: not the receiver's doing
+	ClassKey         Class = "no_signing_key"    // nothing to sign with
+)
+
+// DeliveryID is the id of an event's delivery to a receiver: a webhook's id, or
+// for a callback Callback. It is the same after any crash.
+func DeliveryID(eventID, receiver string) string {
+	sum := sha256.Sum256([]byte(eventID + "\n" + receiver))
+	return task.NewID(task.PrefixDelivery, [16]byte(sum[:16]))
+}
+
+// Callback is the receiver in the id of a callback's delivery.
+const Callback = "callback"
+
+// Receiver is the receiver in the delivery's id.
+func (d *Delivery) Receiver() string {
+	if d.Webhook == "" {
+		return Callback
+	}
+	return d.Webhook
+}
+
+// Note appends an attempt.
+func (d *Delivery) Note(a Attempt) {
+	d.Attempts = append(d.Attempts, a)
+	if over := len(d.Attempts) - MaxAttempts; over > 0 {
+		d.Attempts = d.Attempts[over:]
+	}
+}
+
+// Validate refuses what cannot be delivered, so that whoever reads one need not
+// check.
+func (d *Delivery) Validate() error {
+	switch {
+	case !task.ValidDeliveryID(d.ID), !task.ValidTenant(d.Tenant), !d.Status.Valid(), (d.Webhook == "") == (d.URL == ""),
+		!task.ValidID(d.Source) && !task.ValidWebhookID(d.Source), d.Webhook != "" && !task.ValidWebhookID(d.Webhook):
+		return task.ErrBadRecord
+	}
+	return nil
+}
