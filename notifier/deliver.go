@@ -30,7 +30,7 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 	}
 	meta, err := msg.Metadata()
 	if err == nil {
-		err = n.deliver(ctx, d, recorded, meta.NumDelivered > 1, msg)
+		err = n.deliver(ctx, d, recorded, meta.NumDelivered > 1, msg.Headers())
 	}
 	switch {
 	case err == nil:
@@ -46,7 +46,7 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 // errGone is an endpoint that was deleted.
 var errGone = errors.New("the webhook was deleted")
 
-func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, repeated bool, msg jetstream.Msg) error {
+func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, repeated bool, hdr nats.Header) error {
 	if recorded || repeated {
 		rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
 		switch {
@@ -69,25 +69,24 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, r
 	switch {
 	case errors.Is(err, errGone):
 		n.log.Info("delivery canceled, its webhook was deleted", "delivery", d.ID, "event", d.EventID, "webhook", d.Webhook)
-		return n.record(ctx, d, msg, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Canceled, time.Time{} })
+		return n.record(ctx, d, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Canceled, time.Time{} })
 	case err != nil && !errors.Is(err, errNoKey):
 		return err
 	case endpoint != nil && endpoint.Disabled != nil && !d.Test:
-		return n.record(ctx, d, msg, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Parked, time.Time{} })
+		return n.record(ctx, d, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Parked, time.Time{} })
 	}
 	if err != nil { // there is nothing to sign with, and nothing is sent unsigned
 		v := verdict{attempt: webhook.Attempt{At: task.Stamp(time.Now()), URL: to.url, Class: webhook.ClassKey, Error: err.Error()}, alert: true}
-		return n.settle(ctx, d, endpoint, v, msg)
+		return n.settle(ctx, d, endpoint, v)
 	}
-	done, come, err := n.lanes.enter(ctx, laneOf(d), d.Test, func() { _ = msg.InProgress() })
+	done, come, err := n.lanes.enter(ctx, laneOf(d), d.Test)
 	if err != nil {
 		return err
 	}
 	if !come.IsZero() {
 		return n.postpone(ctx, d, come)
 	}
-	_ = msg.InProgress() // the lease counts from here
-	v := n.attemptTraced(ctx, d, to, msg.Headers())
+	v := n.attemptTraced(ctx, d, to, hdr)
 	if ctx.Err() != nil && v.attempt.Class != webhook.ClassDelivered { // cut by our own end
 		done(neutral)
 		return ctx.Err()
@@ -95,7 +94,7 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, r
 	if done(v.health) {
 		n.log.Warn("endpoint is down, its deliveries wait", "endpoint", laneOf(d), "class", v.attempt.Class)
 	}
-	return n.settle(ctx, d, endpoint, v, msg)
+	return n.settle(ctx, d, endpoint, v)
 }
 
 func (n *Notifier) attemptTraced(ctx context.Context, d *webhook.Delivery, to target, hdr nats.Header) verdict {
@@ -162,10 +161,10 @@ const proxyPause = 10 * time.Second
 
 // settle writes down what an attempt came to, disables an endpoint that asked
 // for it, and schedules the next attempt.
-func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.Endpoint, v verdict, msg jetstream.Msg) error {
+func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.Endpoint, v verdict) error {
 	signed := d.Signed
 	var was webhook.Status
-	err := n.record(ctx, d, msg, func(d *webhook.Delivery) {
+	err := n.record(ctx, d, func(d *webhook.Delivery) {
 		was = d.Status
 		d.Signed = max(d.Signed, signed)
 		n.judge(d, v)
@@ -235,7 +234,7 @@ func (n *Notifier) report(d *webhook.Delivery, v verdict) {
 
 // record changes a delivery's record by compare-and-set. d is what was last
 // read of it, and then what was written.
-func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, msg jetstream.Msg, change func(*webhook.Delivery)) error {
+func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(*webhook.Delivery)) error {
 	// What was sent was sent: its outcome is worth writing also while we end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancel()
@@ -249,7 +248,6 @@ func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, msg jetstrea
 			return nil
 		}
 		if !errors.Is(err, task.ErrConflict) {
-			_ = msg.InProgress()
 			if !pause(ctx, wait) {
 				return err
 			}

@@ -96,9 +96,9 @@ func spread(until time.Time) time.Time {
 }
 
 // enter waits for a turn in a lane. Then done must be called with how it went.
-// Otherwise come says when to try again. Beat is called while it waits. A forced
-// attempt waits for its turn and for nothing else.
-func (l *lanes) enter(ctx context.Context, name string, force bool, beat func()) (done func(result) (opened bool), come time.Time, err error) {
+// Otherwise come says when to try again. A forced attempt waits for its turn and
+// for nothing else.
+func (l *lanes) enter(ctx context.Context, name string, force bool) (done func(result) (opened bool), come time.Time, err error) {
 	l.mu.Lock()
 	in, now := l.of(name), time.Now()
 	if until := in.breaker.open(now); !until.IsZero() && !force {
@@ -116,24 +116,18 @@ func (l *lanes) enter(ctx context.Context, name string, force bool, beat func())
 	turn := make(chan time.Time, 1)
 	in.waiting = append(in.waiting, turn)
 	l.mu.Unlock()
-	tick := time.NewTicker(ackProgress)
-	defer tick.Stop()
-	for {
-		select {
-		case come := <-turn:
-			if !come.IsZero() {
-				return nil, come, nil
-			}
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			in.running-- // it was kept for this turn
-			return l.start(in), time.Time{}, nil
-		case <-tick.C:
-			beat()
-		case <-ctx.Done():
-			l.abandon(in, turn)
-			return nil, time.Time{}, ctx.Err()
+	select {
+	case come := <-turn:
+		if !come.IsZero() {
+			return nil, come, nil
 		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		in.running-- // it was kept for this turn
+		return l.start(in), time.Time{}, nil
+	case <-ctx.Done():
+		l.abandon(in, turn)
+		return nil, time.Time{}, ctx.Err()
 	}
 }
 

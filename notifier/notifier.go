@@ -43,10 +43,9 @@ func (c Config) validate() error {
 
 // Times of the consumers.
 const (
-	ackWait      = 30 * time.Second // longer than an attempt takes
-	ackProgress  = ackWait / 3
-	pullExpires  = 15 * time.Second
-	pullBeat     = 5 * time.Second
+	ackWait      = 10 * time.Second // after which a dead notifier's messages go to another one
+	pullExpires  = 30 * time.Second
+	pullBeat     = 15 * time.Second
 	consumeAgain = time.Second // after a pull that the server refused
 )
 
@@ -120,7 +119,7 @@ func (n *Notifier) consume(ctx, work context.Context, c jetstream.Consumer, limi
 			pause(ctx, consumeAgain)
 			continue
 		}
-		stop := context.AfterFunc(ctx, msgs.Stop)
+		stop := context.AfterFunc(ctx, msgs.Drain) // what has come already is handed back
 		for {
 			msg, err := msgs.Next()
 			if errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -138,6 +137,7 @@ func (n *Notifier) consume(ctx, work context.Context, c jetstream.Consumer, limi
 			slots <- struct{}{}
 			works.Go(func() {
 				defer func() { <-slots }()
+				defer keep(msg)()
 				handle(work, msg)
 			})
 		}
@@ -146,6 +146,30 @@ func (n *Notifier) consume(ctx, work context.Context, c jetstream.Consumer, limi
 		if ctx.Err() == nil {
 			pause(ctx, consumeAgain)
 		}
+	}
+}
+
+// keep tells the server now and then that a message is being worked on, so that
+// nobody else gets it while this process lives, and somebody soon after it died.
+func keep(msg jetstream.Msg) (release func()) {
+	var mu sync.Mutex
+	var renew *time.Timer
+	released := false
+	mu.Lock()
+	defer mu.Unlock()
+	renew = time.AfterFunc(ackWait/3, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !released {
+			_ = msg.InProgress() // a publish, it does not wait
+			renew.Reset(ackWait / 3)
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		released = true
+		renew.Stop()
 	}
 }
 

@@ -64,6 +64,8 @@ type mesh struct {
 	guard  *egress.Guard // allows loopback
 	keeper *secret.Keeper
 	hosts  *hosts // receivers without sockets
+
+	stopWorker func() // of started: hours of fake time are quicker without it
 }
 
 // quiet drops the logs, unless the tests are verbose.

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"agentmesh/notifier"
 	"agentmesh/notifier/signature"
 	"agentmesh/shared/store"
@@ -211,4 +213,19 @@ func verify(t *testing.T, r received, keys ...signature.VerifyingKey) {
 	if _, err := (signature.Verifier{Keys: keys}).Verify(r.header, r.body, r.at); err != nil {
 		t.Errorf("%s: %v", r.id(), err)
 	}
+}
+
+// storeThrough opens a store on a connection through a gate.
+func (m *mesh) storeThrough(g *gate) *store.Store {
+	m.t.Helper()
+	nc, err := nats.Connect("", nats.InProcessServer(g), nats.MaxReconnects(-1), nats.PingInterval(time.Hour))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(nc.Close)
+	st, err := store.Open(m.t.Context(), nc, store.Options{Replicas: 1})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return st
 }
