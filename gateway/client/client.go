@@ -23,7 +23,8 @@ import (
 // Task is a task as the gateway shows it.
 type Task struct {
 	TaskID      string            `json:"task_id"`
-	Status      string            `json:"status"` // pending, processing, completed, failed or canceled
+	ActionID    string            `json:"action_id,omitempty"` // of an action: the same as TaskID
+	Status      string            `json:"status"`              // pending (of an action: initiated), processing, completed, failed or canceled
 	Done        bool              `json:"done"`
 	Kind        string            `json:"kind,omitempty"`
 	Agent       string            `json:"agent,omitempty"`
@@ -50,6 +51,9 @@ type Task struct {
 	Children    []string          `json:"children,omitempty"`
 	StatusURL   string            `json:"status_url,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
+
+	CallbackURL    string   `json:"callback_url,omitempty"`
+	CallbackEvents []string `json:"callback_events,omitempty"`
 
 	ETag string `json:"-"` // of the version read, empty in lists and events
 }
@@ -84,6 +88,10 @@ type Request struct {
 	Timeout     string            `json:"timeout,omitempty"`
 	Deadline    string            `json:"deadline,omitempty"` // RFC 3339
 	MaxAttempts int               `json:"max_attempts,omitempty"`
+
+	CallbackURL       string   `json:"callback_url,omitempty"`        // where the outcome is POSTed
+	CallbackEvents    []string `json:"callback_events,omitempty"`     // none: milestones and the outcome
+	CallbackSecretRef string   `json:"callback_secret_ref,omitempty"` // the webhook whose keys sign
 }
 
 // Problem is a refusal of the gateway (RFC 9457). Switch on Code.
@@ -172,6 +180,16 @@ func (c *Client) Create(ctx context.Context, r Request, o CreateOptions) (*Task,
 	return c.submit(ctx, "/tasks", body, o)
 }
 
+// CreateAction has an action accepted: a task whose outcome is POSTed to
+// r.CallbackURL. Its id serves wherever that of a task does.
+func (c *Client) CreateAction(ctx context.Context, r Request, o CreateOptions) (*Task, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("create action: %w", err)
+	}
+	return c.submit(ctx, "/actions", body, o)
+}
+
 // Retry runs a failed or canceled task again, as a new task.
 func (c *Client) Retry(ctx context.Context, id string, o CreateOptions) (*Task, error) {
 	return c.submit(ctx, "/tasks/"+url.PathEscape(id)+"/retry", nil, o)
@@ -193,6 +211,9 @@ func (c *Client) submit(ctx context.Context, path string, body []byte, o CreateO
 		var t Task
 		err := c.call(ctx, http.MethodPost, path, h, body, &t)
 		if err == nil {
+			if t.TaskID == "" {
+				t.TaskID = t.ActionID
+			}
 			return &t, nil
 		}
 		pause, again := repeatable(err)
@@ -363,6 +384,9 @@ func (c *Client) call(ctx context.Context, method, path string, h http.Header, b
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if out == nil {
+		return nil
+	}
 	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
 		return fmt.Errorf("%s %s: read the answer: %w", method, path, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -133,7 +134,7 @@ func (m *mesh) receiveTLS(f http.HandlerFunc, config *tls.Config) *receiver {
 	m.t.Helper()
 	l := m.hosts.listen()
 	r := &receiver{url: "http://" + l.addr.String() + "/hook", addr: l.addr, f: f}
-	srv := &http.Server{Handler: r, ReadHeaderTimeout: time.Minute, ErrorLog: nil}
+	srv := &http.Server{Handler: r, ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	var ln net.Listener = l
 	if config != nil {
 		r.url = "https://" + l.addr.String() + "/hook"

@@ -29,7 +29,10 @@ func (r *runFlags) bind(cmd *cobra.Command) {
 	p.BoolVar(&r.follow, "follow", false, "show progress, milestones and output as they come, until it has finished")
 }
 
-func taskRunCommand(f *clientFlags) *cobra.Command {
+func taskRunCommand(f *clientFlags) *cobra.Command { return runCommand(f, false) }
+
+// runCommand starts a task, or an action: a task with a callback.
+func runCommand(f *clientFlags, action bool) *cobra.Command {
 	r := &runFlags{}
 	var req client.Request
 	var input, metadata string
@@ -44,8 +47,16 @@ func taskRunCommand(f *clientFlags) *cobra.Command {
 			return nil
 		},
 	}
+	path, needs := "/tasks", ""
+	if action {
+		cmd.Short, path, needs = "Start an action: a task whose outcome is POSTed to --callback-url", "/actions", " (required)"
+		cmd.Example = "  mesh action run 'Book a flight' --callback-url https://example.com/hook"
+	}
 	r.bind(cmd)
 	p := cmd.Flags()
+	p.StringVar(&req.CallbackURL, "callback-url", "", "where the outcome is POSTed, signed"+needs)
+	p.StringSliceVar(&req.CallbackEvents, "callback-events", nil, "events to send; milestones and the outcome when left out")
+	p.StringVar(&req.CallbackSecretRef, "callback-secret-ref", "", "the webhook whose keys sign")
 	p.StringVar(&r.key, "key", "", "Idempotency-Key; one is made when left out")
 	p.StringVar(&req.Agent, "agent", "", "which agent; the mesh's default when left out")
 	p.StringVar(&input, "input", "", "input as JSON, @file to read it from a file, - from standard input")
@@ -76,14 +87,21 @@ func taskRunCommand(f *clientFlags) *cobra.Command {
 		if req.Input == nil && req.Instruction == "" {
 			return usage("a task needs an instruction or --input")
 		}
+		if action && req.CallbackURL == "" {
+			return usage("an action needs --callback-url; without one it is a task: mesh task run")
+		}
 		if f.curl {
 			body, err := json.Marshal(req)
 			if err != nil {
 				return err
 			}
-			return f.printCurl(cmd.OutOrStdout(), "POST", "/tasks", body)
+			return f.printCurl(cmd.OutOrStdout(), "POST", path, body)
 		}
-		t, err := c.Create(cmd.Context(), req, client.CreateOptions{IdempotencyKey: r.key})
+		create := c.Create
+		if action {
+			create = c.CreateAction
+		}
+		t, err := create(cmd.Context(), req, client.CreateOptions{IdempotencyKey: r.key})
 		if err != nil {
 			return f.explain("run task", err)
 		}

@@ -1,0 +1,316 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tmaxmax/go-sse"
+)
+
+// Webhook is a subscription to events as the gateway shows it.
+type Webhook struct {
+	WebhookID      string       `json:"webhook_id"`
+	URL            string       `json:"url"`
+	Description    string       `json:"description,omitempty"`
+	Events         []string     `json:"events"` // none: milestones and outcomes
+	Agents         []string     `json:"agents"` // none: all
+	Enabled        bool         `json:"enabled"`
+	DisabledReason string       `json:"disabled_reason,omitempty"`
+	DisabledAt     time.Time    `json:"disabled_at,omitzero"`
+	Headers        []string     `json:"headers,omitempty"` // names only
+	Keys           []WebhookKey `json:"keys"`              // the current one first
+	Secret         string       `json:"secret,omitempty"`  // of v1, when it is made and never again
+	CreatedAt      time.Time    `json:"created_at"`
+	UpdatedAt      time.Time    `json:"updated_at"`
+}
+
+// WebhookKey is what is shown of a signing key.
+type WebhookKey struct {
+	ID        string    `json:"key_id"`
+	Scheme    string    `json:"scheme"`               // v1 or v1a
+	Public    string    `json:"public_key,omitempty"` // of v1a
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// WebhookRequest creates or changes a webhook. What a change leaves nil stays as
+// it is.
+type WebhookRequest struct {
+	URL               *string            `json:"url,omitempty"`
+	Description       *string            `json:"description,omitempty"`
+	Events            *[]string          `json:"events,omitempty"`
+	Agents            *[]string          `json:"agents,omitempty"`
+	Headers           *map[string]string `json:"headers,omitempty"`
+	ClientCertificate *string            `json:"client_certificate,omitempty"` // PEM
+	ClientKey         *string            `json:"client_key,omitempty"`         // PEM
+	CA                *string            `json:"ca,omitempty"`                 // PEM
+	Enabled           *bool              `json:"enabled,omitempty"`
+	Scheme            string             `json:"scheme,omitempty"` // when it is created: v1 or v1a
+	Secret            string             `json:"secret,omitempty"` // when it is created: a key of one's own
+}
+
+// Delivery is one event on its way to one receiver.
+type Delivery struct {
+	DeliveryID string            `json:"delivery_id"` // also the webhook-id of its requests
+	EventID    string            `json:"event_id"`
+	Type       string            `json:"type"`
+	TaskID     string            `json:"task_id,omitempty"`
+	Agent      string            `json:"agent,omitempty"`
+	WebhookID  string            `json:"webhook_id,omitempty"` // none for a callback
+	URL        string            `json:"url,omitempty"`
+	Status     string            `json:"status"` // pending, retrying, delivered, dead, parked or canceled
+	CreatedAt  time.Time         `json:"created_at"`
+	NextAt     time.Time         `json:"next_attempt_at,omitzero"`
+	Attempts   []DeliveryAttempt `json:"attempts"`
+	Payload    json.RawMessage   `json:"payload,omitempty"`
+	TraceID    string            `json:"trace_id,omitempty"`
+}
+
+// DeliveryAttempt is one request to a receiver.
+type DeliveryAttempt struct {
+	At         time.Time `json:"at"`
+	URL        string    `json:"url"`
+	StatusCode int       `json:"status_code,omitempty"`
+	DurationMS float64   `json:"duration_ms"`
+	Class      string    `json:"class"`
+	Error      string    `json:"error,omitempty"`
+	Answer     string    `json:"answer,omitempty"`
+	NextAt     time.Time `json:"next_attempt_at,omitzero"`
+}
+
+var jsonBody = http.Header{"Content-Type": {"application/json"}}
+
+// CreateWebhook subscribes to events. The secret is in the answer, this once.
+func (c *Client) CreateWebhook(ctx context.Context, r WebhookRequest) (*Webhook, error) {
+	return c.sendWebhook(ctx, http.MethodPost, "/webhooks", r)
+}
+
+// UpdateWebhook changes what r names.
+func (c *Client) UpdateWebhook(ctx context.Context, id string, r WebhookRequest) (*Webhook, error) {
+	return c.sendWebhook(ctx, http.MethodPatch, "/webhooks/"+url.PathEscape(id), r)
+}
+
+// RotateSecret gives a webhook a new key, of the scheme (empty: as before). The
+// old ones sign beside it for overlap.
+func (c *Client) RotateSecret(ctx context.Context, id, scheme string, overlap time.Duration) (*Webhook, error) {
+	return c.sendWebhook(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/rotate-secret", struct {
+		Scheme  string `json:"scheme,omitempty"`
+		Overlap string `json:"overlap"`
+	}{scheme, overlap.String()})
+}
+
+func (c *Client) sendWebhook(ctx context.Context, method, path string, r any) (*Webhook, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	var w Webhook
+	err = c.call(ctx, method, path, jsonBody, body, &w)
+	return &w, err
+}
+
+// Webhook reads a webhook.
+func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
+	var w Webhook
+	err := c.call(ctx, http.MethodGet, "/webhooks/"+url.PathEscape(id), nil, nil, &w)
+	return &w, err
+}
+
+// Webhooks lists the webhooks.
+func (c *Client) Webhooks(ctx context.Context) ([]Webhook, error) {
+	var out struct{ Webhooks []Webhook }
+	err := c.call(ctx, http.MethodGet, "/webhooks", nil, nil, &out)
+	return out.Webhooks, err
+}
+
+// DeleteWebhook deletes a webhook.
+func (c *Client) DeleteWebhook(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/webhooks/"+url.PathEscape(id), nil, nil, nil)
+}
+
+// TestWebhook sends a test event and returns what became of it.
+func (c *Client) TestWebhook(ctx context.Context, id string) (*Delivery, error) {
+	var d Delivery
+	err := c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/test", nil, nil, &d)
+	return &d, err
+}
+
+// RedeliverWebhook sends a webhook again what died or was parked since a time,
+// and returns how much that is.
+func (c *Client) RedeliverWebhook(ctx context.Context, id string, since time.Time) (int, error) {
+	var in struct {
+		Since string `json:"since,omitempty"`
+	}
+	if !since.IsZero() {
+		in.Since = since.Format(time.RFC3339)
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return 0, err
+	}
+	var out struct{ Redelivered int }
+	err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/redeliver", jsonBody, body, &out)
+	return out.Redelivered, err
+}
+
+// DeliveryFilter chooses deliveries. Empty fields choose all.
+type DeliveryFilter struct {
+	Status    string
+	WebhookID string
+	Type      string
+	Limit     int // of a page, 1..200; 0: 50
+}
+
+// Query is the filter as the gateway takes it.
+func (f DeliveryFilter) Query() url.Values {
+	q := url.Values{}
+	for k, v := range map[string]string{"status": f.Status, "webhook_id": f.WebhookID, "type": f.Type} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	return q
+}
+
+// Deliveries reads a page of deliveries, newest change first. next is empty
+// after the last page.
+func (c *Client) Deliveries(ctx context.Context, f DeliveryFilter, cursor string) (page []Delivery, next string, err error) {
+	q := f.Query()
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	var out struct {
+		Deliveries []Delivery
+		Next       string `json:"next_cursor"`
+	}
+	err = c.call(ctx, http.MethodGet, "/deliveries?"+q.Encode(), nil, nil, &out)
+	return out.Deliveries, out.Next, err
+}
+
+// ActionDeliveries lists what was sent of an action, and every attempt.
+func (c *Client) ActionDeliveries(ctx context.Context, id string) ([]Delivery, error) {
+	var out struct{ Deliveries []Delivery }
+	err := c.call(ctx, http.MethodGet, "/actions/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
+	return out.Deliveries, err
+}
+
+// RedeliverAction sends the callbacks of an action again.
+func (c *Client) RedeliverAction(ctx context.Context, id string) ([]Delivery, error) {
+	var out struct{ Deliveries []Delivery }
+	err := c.call(ctx, http.MethodPost, "/actions/"+url.PathEscape(id)+"/redeliver", nil, nil, &out)
+	return out.Deliveries, err
+}
+
+// Delivery reads a delivery with its payload.
+func (c *Client) Delivery(ctx context.Context, id string) (*Delivery, error) {
+	var d Delivery
+	err := c.call(ctx, http.MethodGet, "/deliveries/"+url.PathEscape(id), nil, nil, &d)
+	return &d, err
+}
+
+// Redeliver starts a delivery's schedule over.
+func (c *Client) Redeliver(ctx context.Context, id string) (*Delivery, error) {
+	var d Delivery
+	err := c.call(ctx, http.MethodPost, "/deliveries/"+url.PathEscape(id)+"/redeliver", nil, nil, &d)
+	return &d, err
+}
+
+// Key is a public key that signs deliveries (RFC 8037).
+type Key struct {
+	ID  string `json:"kid"`
+	Crv string `json:"crv"`
+	X   string `json:"x"` // base64url
+}
+
+// KeySet reads the public keys of the mesh.
+func (c *Client) KeySet(ctx context.Context) ([]Key, error) {
+	var out struct{ Keys []Key }
+	err := c.call(ctx, http.MethodGet, "/.well-known/webhooks/jwks.json", nil, nil, &out)
+	return out.Keys, err
+}
+
+// MeshEvent is an event of any task, with the JSON that webhooks get.
+type MeshEvent struct {
+	ID   string // resumes after it; empty within the events of one change
+	Type string // such as "task.completed"
+	Data json.RawMessage
+}
+
+// MeshFilter chooses events. Empty fields choose all.
+type MeshFilter struct {
+	Types  []string
+	Agents []string
+	After  string // id of an event to go on after; empty: what is new
+}
+
+// MeshEvents follows the events of all tasks until ctx ends. A broken
+// connection is taken up again where it was: an event may come twice, none is
+// missed. After some time without success the error is yielded and the sequence
+// ends.
+func (c *Client) MeshEvents(ctx context.Context, f MeshFilter) iter.Seq2[MeshEvent, error] {
+	return func(yield func(MeshEvent, error) bool) {
+		q := url.Values{}
+		if len(f.Types) > 0 {
+			q.Set("type", strings.Join(f.Types, ","))
+		}
+		if len(f.Agents) > 0 {
+			q.Set("agent", strings.Join(f.Agents, ","))
+		}
+		last, fails, stopped := f.After, 0, false
+		stream := func() error {
+			h := http.Header{"Accept": {"text/event-stream"}}
+			if last != "" {
+				h.Set("Last-Event-ID", last)
+			}
+			resp, err := c.do(ctx, http.MethodGet, "/events?"+q.Encode(), h, nil)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = resp.Body.Close() }()
+			for raw, err := range sse.Read(resp.Body, &sse.ReadConfig{MaxEventSize: maxEvent}) {
+				if err != nil {
+					if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+						break
+					}
+					return err
+				}
+				fails = 0
+				e := MeshEvent{Type: raw.Type, Data: json.RawMessage(raw.Data)}
+				if raw.LastEventID != last {
+					e.ID, last = raw.LastEventID, raw.LastEventID
+				}
+				if len(raw.Data) > 0 && !yield(e, nil) {
+					stopped = true
+					return nil
+				}
+			}
+			return errStreamEnded
+		}
+		for {
+			err := stream()
+			if stopped {
+				return
+			}
+			pause, again := repeatable(err)
+			fails++
+			if !again && !errors.Is(err, errStreamEnded) || fails > 20 || !sleep(ctx, max(pause, min(time.Duration(fails)*100*time.Millisecond, 2*time.Second))) {
+				if ctx.Err() != nil {
+					err = ctx.Err()
+				}
+				yield(MeshEvent{}, err)
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,534 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway/client"
+	"agentmesh/notifier"
+	"agentmesh/shared/secret"
+)
+
+// group is a command that only has others below it.
+func group(use, short string, f *clientFlags, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usage("there is no command %q; %s --help lists what there is", args[0], cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f.bind(cmd)
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
+// request is one call of the gateway by a command: how it looks as curl, and how
+// its answer is shown.
+type request struct {
+	method, path string
+	body         any
+	call         func(context.Context, *client.Client) (answer any, err error)
+	show         func(io.Writer, any)
+}
+
+func (f *clientFlags) run(cmd *cobra.Command, doing string, r request) error {
+	if f.curl {
+		var body []byte
+		if r.body != nil {
+			body, _ = json.Marshal(r.body)
+		}
+		return f.printCurl(cmd.OutOrStdout(), r.method, r.path, body)
+	}
+	c, err := f.client()
+	if err != nil {
+		return err
+	}
+	answer, err := r.call(cmd.Context(), c)
+	if err != nil {
+		return f.explain(doing, err)
+	}
+	if f.output == "json" && answer != nil {
+		return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
+	}
+	r.show(cmd.OutOrStdout(), answer)
+	return nil
+}
+
+func anID(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return usage("%s takes one %s, got %d arguments", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
+func webhookCommand() *cobra.Command {
+	f := &clientFlags{}
+	return group("webhook", "Subscribe to events", f,
+		webhookCreateCommand(f), webhookUpdateCommand(f), webhookListCommand(f), webhookGetCommand(f), webhookDeleteCommand(f),
+		webhookRotateCommand(f), webhookTestCommand(f), webhookRedeliverCommand(f), callbackSecretCommand())
+}
+
+// webhookFlags are the fields of a webhook.
+type webhookFlags struct {
+	url, description, scheme, certificate, key, ca string
+	events, agents, headers                        []string
+	enable, disable                                bool
+}
+
+func (w *webhookFlags) bind(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringVar(&w.description, "description", "", "what it is for")
+	p.StringSliceVar(&w.events, "events", nil, "types of events, such as task.completed; milestones and outcomes when empty")
+	p.StringSliceVar(&w.agents, "agents", nil, "only events of these agents; all when empty")
+	p.StringArrayVar(&w.headers, "header", nil, `header to send, as "Name: value"; repeat it for more`)
+	p.StringVar(&w.certificate, "cert", "", "file of the client certificate (PEM)")
+	p.StringVar(&w.key, "key", "", "file of the client certificate's key (PEM)")
+	p.StringVar(&w.ca, "ca", "", "file of the receiver's certificate authority (PEM)")
+}
+
+// request reads the flags that were set.
+func (w *webhookFlags) request(cmd *cobra.Command) (r client.WebhookRequest, err error) {
+	set := cmd.Flags().Changed
+	if w.url != "" {
+		r.URL = &w.url
+	}
+	if set("description") {
+		r.Description = &w.description
+	}
+	if set("events") {
+		r.Events = &w.events
+	}
+	if set("agents") {
+		r.Agents = &w.agents
+	}
+	if set("header") {
+		headers := map[string]string{}
+		for _, h := range w.headers {
+			name, value, ok := strings.Cut(h, ":")
+			if !ok {
+				return r, usage(`header is %q, it must look like "Name: value"`, h)
+			}
+			headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		}
+		r.Headers = &headers
+	}
+	for _, file := range []struct {
+		name string
+		to   **string
+	}{{w.certificate, &r.ClientCertificate}, {w.key, &r.ClientKey}, {w.ca, &r.CA}} {
+		if file.name == "" {
+			continue
+		}
+		text, err := os.ReadFile(file.name)
+		if err != nil {
+			return r, fmt.Errorf("read PEM: %w", err)
+		}
+		pem := string(text)
+		*file.to = &pem
+	}
+	yes, no := true, false
+	switch {
+	case w.enable && w.disable:
+		return r, usage("choose one of --enable and --disable")
+	case w.enable:
+		r.Enabled = &yes
+	case w.disable:
+		r.Enabled = &no
+	}
+	r.Scheme = w.scheme
+	return r, nil
+}
+
+func webhookCreateCommand(f *clientFlags) *cobra.Command {
+	w := &webhookFlags{}
+	cmd := &cobra.Command{
+		Use: "create URL", Short: "Subscribe a URL to events; the secret is shown this once", Args: anID("URL"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			w.url = args[0]
+			r, err := w.request(cmd)
+			if err != nil {
+				return err
+			}
+			return f.run(cmd, "create webhook", request{
+				method: http.MethodPost, path: "/webhooks", body: r, show: showWebhook,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.CreateWebhook(ctx, r) },
+			})
+		},
+	}
+	w.bind(cmd)
+	cmd.Flags().StringVar(&w.scheme, "scheme", "v1", "how deliveries are signed: v1 (shared secret) or v1a (ed25519)")
+	return cmd
+}
+
+func webhookUpdateCommand(f *clientFlags) *cobra.Command {
+	w := &webhookFlags{}
+	cmd := &cobra.Command{
+		Use: "update ID", Short: "Change a webhook, enable or disable it", Args: anID("webhook id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			r, err := w.request(cmd)
+			if err != nil {
+				return err
+			}
+			return f.run(cmd, "update webhook", request{
+				method: http.MethodPatch, path: "/webhooks/" + url.PathEscape(args[0]), body: r, show: showWebhook,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.UpdateWebhook(ctx, args[0], r) },
+			})
+		},
+	}
+	w.bind(cmd)
+	cmd.Flags().StringVar(&w.url, "url", "", "where events are sent")
+	cmd.Flags().BoolVar(&w.enable, "enable", false, "send events again; what was parked stays so until it is redelivered")
+	cmd.Flags().BoolVar(&w.disable, "disable", false, "park events")
+	return cmd
+}
+
+func webhookListCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List webhooks", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, "list webhooks", request{
+				method: http.MethodGet, path: "/webhooks",
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Webhooks(ctx) },
+				show: func(out io.Writer, v any) {
+					all, _ := v.([]client.Webhook)
+					t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+					fmt.Fprintln(t, "WEBHOOK\tSTATE\tEVENTS\tURL")
+					for _, w := range all {
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", w.WebhookID, webhookState(&w), eventsOf(&w), w.URL)
+					}
+					_ = t.Flush()
+				},
+			})
+		},
+	}
+}
+
+func webhookState(w *client.Webhook) string {
+	if w.Enabled {
+		return "enabled"
+	}
+	return "disabled"
+}
+
+func eventsOf(w *client.Webhook) string {
+	if len(w.Events) == 0 {
+		return "milestones and outcomes"
+	}
+	return strings.Join(w.Events, ",")
+}
+
+func showWebhook(out io.Writer, v any) {
+	w, _ := v.(*client.Webhook)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "webhook\t%s\nurl\t%s\nstate\t%s %s\nevents\t%s\n", w.WebhookID, w.URL, webhookState(w), w.DisabledReason, eventsOf(w))
+	if len(w.Agents) > 0 {
+		fmt.Fprintf(t, "agents\t%s\n", strings.Join(w.Agents, ","))
+	}
+	for _, k := range w.Keys {
+		until := ""
+		if !k.ExpiresAt.IsZero() {
+			until = ", signs until " + k.ExpiresAt.Local().Format(time.DateTime)
+		}
+		fmt.Fprintf(t, "key\t%s %s %s%s\n", k.ID, k.Scheme, k.Public, until)
+	}
+	if w.Secret != "" {
+		fmt.Fprintf(t, "secret\t%s (shown this once)\n", w.Secret)
+	}
+	_ = t.Flush()
+}
+
+func webhookGetCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "get ID", Short: "Show a webhook", Args: anID("webhook id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "get webhook", request{
+				method: http.MethodGet, path: "/webhooks/" + url.PathEscape(args[0]), show: showWebhook,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Webhook(ctx, args[0]) },
+			})
+		},
+	}
+}
+
+func webhookDeleteCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID", Short: "Delete a webhook; what is on its way to it is canceled", Args: anID("webhook id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "delete webhook", request{
+				method: http.MethodDelete, path: "/webhooks/" + url.PathEscape(args[0]),
+				call: func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteWebhook(ctx, args[0]) },
+				show: func(io.Writer, any) {},
+			})
+		},
+	}
+}
+
+func webhookRotateCommand(f *clientFlags) *cobra.Command {
+	var scheme string
+	var overlap time.Duration
+	cmd := &cobra.Command{
+		Use: "rotate ID", Short: "Give a webhook a new key; the old ones sign beside it for a while", Args: anID("webhook id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body := map[string]string{"overlap": overlap.String()}
+			if scheme != "" {
+				body["scheme"] = scheme
+			}
+			return f.run(cmd, "rotate key", request{
+				method: http.MethodPost, path: "/webhooks/" + url.PathEscape(args[0]) + "/rotate-secret", body: body, show: showWebhook,
+				call: func(ctx context.Context, c *client.Client) (any, error) {
+					return c.RotateSecret(ctx, args[0], scheme, overlap)
+				},
+			})
+		},
+	}
+	cmd.Flags().StringVar(&scheme, "scheme", "", "of the new key: v1 or v1a; as before when left out")
+	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old keys go on signing")
+	return cmd
+}
+
+func webhookTestCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "test ID", Short: "Send a test event and show what became of it", Args: anID("webhook id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var d *client.Delivery
+			err := f.run(cmd, "test webhook", request{
+				method: http.MethodPost, path: "/webhooks/" + url.PathEscape(args[0]) + "/test", show: showDelivery,
+				call: func(ctx context.Context, c *client.Client) (_ any, err error) {
+					d, err = c.TestWebhook(ctx, args[0])
+					return d, err
+				},
+			})
+			if err == nil && d != nil && d.Status != "delivered" {
+				return &exitError{code: exitFailed}
+			}
+			return err
+		},
+	}
+}
+
+func webhookRedeliverCommand(f *clientFlags) *cobra.Command {
+	var since time.Duration
+	cmd := &cobra.Command{
+		Use: "redeliver ID", Short: "Send a webhook again what died or was parked", Args: anID("webhook id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var from time.Time
+			body := map[string]string{}
+			if since > 0 {
+				from = time.Now().Add(-since)
+				body["since"] = from.Format(time.RFC3339)
+			}
+			return f.run(cmd, "redeliver", request{
+				method: http.MethodPost, path: "/webhooks/" + url.PathEscape(args[0]) + "/redeliver", body: body,
+				call: func(ctx context.Context, c *client.Client) (any, error) {
+					return c.RedeliverWebhook(ctx, args[0], from)
+				},
+				show: func(out io.Writer, v any) { fmt.Fprintf(out, "%v deliveries come again\n", v) },
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&since, "since", 0, "only events of this last while, such as 24h; all when left out")
+	return cmd
+}
+
+// callbackSecretCommand shows the secret of callbacks that name no webhook: it
+// needs the mesh's secret key, not a gateway.
+func callbackSecretCommand() *cobra.Command {
+	var data, tenant string
+	cmd := &cobra.Command{
+		Use: "secret", Short: "Show the secret that signs callbacks which name no webhook (needs the mesh's secret key)", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text := os.Getenv("MESH_SECRET_KEY")
+			if text == "" {
+				raw, err := os.ReadFile(filepath.Join(data, keyFile))
+				if err != nil {
+					return fmt.Errorf("read secret key: %w; set MESH_SECRET_KEY, or name the data folder of mesh up with --data", err)
+				}
+				text = strings.TrimSpace(string(raw))
+			}
+			keeper, err := secret.New(text)
+			if err != nil {
+				return err
+			}
+			s, err := notifier.NewReceivers(nil, keeper).CallbackSecret(tenant)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), s.Reveal())
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&data, "data", "./data", "data folder of mesh up (env MESH_DATA)")
+	cmd.Flags().StringVar(&tenant, "tenant", "default", "whose callbacks")
+	if d := os.Getenv("MESH_DATA"); d != "" {
+		data = d
+	}
+	return cmd
+}
+
+func actionCommand() *cobra.Command {
+	f := &clientFlags{}
+	deliveries := &cobra.Command{
+		Use: "deliveries ID", Short: "List what was sent of an action", Args: anID("action id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "list deliveries", request{
+				method: http.MethodGet, path: "/actions/" + url.PathEscape(args[0]) + "/deliveries", show: showDeliveries,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.ActionDeliveries(ctx, args[0]) },
+			})
+		},
+	}
+	redeliver := &cobra.Command{
+		Use: "redeliver ID", Short: "Send an action's callbacks again", Args: anID("action id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "redeliver", request{
+				method: http.MethodPost, path: "/actions/" + url.PathEscape(args[0]) + "/redeliver", show: showDeliveries,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.RedeliverAction(ctx, args[0]) },
+			})
+		},
+	}
+	return group("action", "Start tasks that call back", f,
+		runCommand(f, true), taskGetCommand(f), taskCancelCommand(f), taskRetryCommand(f), taskWatchCommand(f), deliveries, redeliver)
+}
+
+func deliveryCommand() *cobra.Command {
+	f := &clientFlags{}
+	return group("delivery", "Look at what was sent, and send it again", f, deliveryListCommand(f), deliveryGetCommand(f), deliveryRedeliverCommand(f))
+}
+
+func deliveryListCommand(f *clientFlags) *cobra.Command {
+	var filter client.DeliveryFilter
+	cmd := &cobra.Command{
+		Use: "list", Short: "List deliveries, newest change first", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, "list deliveries", request{
+				method: http.MethodGet, path: "/deliveries?" + filter.Query().Encode(), show: showDeliveries,
+				call: func(ctx context.Context, c *client.Client) (any, error) {
+					all := []client.Delivery{}
+					for cursor := ""; ; {
+						page, next, err := c.Deliveries(ctx, filter, cursor)
+						all = append(all, page...)
+						if cursor = next; err != nil || next == "" || len(all) >= filter.Limit {
+							return all[:min(len(all), filter.Limit)], err
+						}
+					}
+				},
+			})
+		},
+	}
+	p := cmd.Flags()
+	p.StringVar(&filter.Status, "status", "", "pending, retrying, delivered, dead, parked or canceled")
+	p.StringVar(&filter.WebhookID, "webhook", "", "deliveries to this webhook")
+	p.StringVar(&filter.Type, "type", "", "deliveries of this type of event")
+	p.IntVar(&filter.Limit, "limit", 50, "at most so many")
+	return cmd
+}
+
+func showDeliveries(out io.Writer, v any) {
+	all, _ := v.([]client.Delivery)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "DELIVERY\tSTATUS\tTYPE\tTASK\tATTEMPTS\tURL")
+	for _, d := range all {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", d.DeliveryID, d.Status, d.Type, d.TaskID, len(d.Attempts), d.URL)
+	}
+	_ = t.Flush()
+}
+
+func showDelivery(out io.Writer, v any) {
+	d, _ := v.(*client.Delivery)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "delivery\t%s\nevent\t%s\ntype\t%s\nstatus\t%s\nurl\t%s\n", d.DeliveryID, d.EventID, d.Type, d.Status, d.URL)
+	for i, a := range d.Attempts {
+		fmt.Fprintf(t, "attempt %d\t%s  %s  %d  %.1f ms  %s\n", i+1, a.At.Local().Format(time.DateTime), a.Class, a.StatusCode, a.DurationMS, a.Error)
+	}
+	if !d.NextAt.IsZero() {
+		fmt.Fprintf(t, "next\t%s\n", d.NextAt.Local().Format(time.DateTime))
+	}
+	if len(d.Payload) > 0 {
+		fmt.Fprintf(t, "payload\t%s\n", d.Payload)
+	}
+	_ = t.Flush()
+}
+
+func deliveryGetCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "get ID", Short: "Show a delivery, its payload and every attempt", Args: anID("delivery id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "get delivery", request{
+				method: http.MethodGet, path: "/deliveries/" + url.PathEscape(args[0]), show: showDelivery,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Delivery(ctx, args[0]) },
+			})
+		},
+	}
+}
+
+func deliveryRedeliverCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "redeliver ID", Short: "Send a delivery again, with the whole schedule", Args: anID("delivery id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "redeliver", request{
+				method: http.MethodPost, path: "/deliveries/" + url.PathEscape(args[0]) + "/redeliver", show: showDelivery,
+				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Redeliver(ctx, args[0]) },
+			})
+		},
+	}
+}
+
+// eventsCommand follows the events of all tasks.
+func eventsCommand() *cobra.Command {
+	f := &clientFlags{}
+	var filter client.MeshFilter
+	cmd := &cobra.Command{
+		Use: "events", Short: "Follow the events of all tasks", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.curl {
+				q := url.Values{}
+				if len(filter.Types) > 0 {
+					q.Set("type", strings.Join(filter.Types, ","))
+				}
+				if len(filter.Agents) > 0 {
+					q.Set("agent", strings.Join(filter.Agents, ","))
+				}
+				return f.printCurl(cmd.OutOrStdout(), http.MethodGet, "/events?"+q.Encode(), nil)
+			}
+			c, err := f.client()
+			if err != nil {
+				return err
+			}
+			for e, err := range c.MeshEvents(cmd.Context(), filter) {
+				if cmd.Context().Err() != nil {
+					return nil // Ctrl-C is how it ends
+				}
+				if err != nil {
+					return f.explain("follow events", err)
+				}
+				if f.output == "json" {
+					fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Data)
+				} else {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-18s %s\n", e.ID, e.Type, e.Data)
+				}
+			}
+			return nil
+		},
+	}
+	f.bind(cmd)
+	p := cmd.Flags()
+	p.StringSliceVar(&filter.Types, "type", nil, "types of events, such as task.completed; all when left out")
+	p.StringSliceVar(&filter.Agents, "agent", nil, "only events of these agents")
+	p.StringVar(&filter.After, "after", "", "go on after this event; 0: from the oldest that is kept")
+	return cmd
+}
