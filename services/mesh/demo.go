@@ -82,7 +82,7 @@ func (t *tour) run(ctx context.Context) error {
 	if err := t.ready(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{t.poll, t.followed, t.summary, t.retried, t.once, t.canceled, t.refused} {
+	for _, step := range []func(context.Context) error{t.poll, t.followed, t.calledBack, t.summary, t.retried, t.once, t.canceled, t.refused} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -136,6 +136,55 @@ func (t *tour) followed(ctx context.Context) error {
 		}
 	}
 	return expect(task, "completed")
+}
+
+func (t *tour) calledBack(ctx context.Context) error {
+	t.step("Initiate and call back: POST /actions, and the signed outcome comes to callback_url (what follows is mesh listen)")
+	listening, stop := context.WithCancel(ctx)
+	defer stop()
+	ready, ended := make(chan string, 1), make(chan error, 1)
+	f := &listenFlags{clientFlags: clientFlags{gateway: t.base, output: "text"}, address: "127.0.0.1:0", callbacks: true}
+	go func() {
+		ended <- receiveWebhooks(listening, f, indented{t.out}, func(callback string) { ready <- callback })
+	}()
+	var callback string
+	select {
+	case callback = <-ready:
+	case err := <-ended:
+		return err
+	}
+	action, err := t.c.CreateAction(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"book":"a flight"}`), CallbackURL: callback}, client.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	t.say("202 %s %s", action.TaskID, action.Status)
+	for {
+		all, err := t.c.ActionDeliveries(ctx, action.TaskID)
+		if err != nil {
+			return err
+		}
+		if len(all) == 1 && all[0].Status == "delivered" {
+			break
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	t.say("delivered and on record: GET /actions/{id}/deliveries")
+	stop()
+	return <-ended
+}
+
+// indented writes the lines of another program in ours.
+type indented struct{ out io.Writer }
+
+func (w indented) Write(b []byte) (int, error) {
+	if _, err := w.out.Write(append([]byte("   "), b...)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 func (t *tour) summary(ctx context.Context) error {

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"agentmesh/gateway/client"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
@@ -74,23 +72,6 @@ func TestFirehose(t *testing.T) {
 		}
 	}
 	srv.CloseClientConnections()
-}
-
-// Whoever is on NATS subscribes to a task, or to all of a tenant: each message
-// is the record.
-func Example_subscribe() {
-	subscribe := func(nc *nats.Conn) (*nats.Subscription, error) {
-		return nc.Subscribe("mesh.events.default.*", func(msg *nats.Msg) {
-			var record struct {
-				TaskID string `json:"task_id"`
-				Status string `json:"status"`
-			}
-			if json.Unmarshal(msg.Data, &record) == nil {
-				fmt.Println(record.TaskID, record.Status)
-			}
-		})
-	}
-	_ = subscribe
 }
 
 // The documented subject carries each change of a record.

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/gateway/client"
+)
+
+// exampleMesh runs a mesh on free ports until stop.
+func exampleMesh() (gatewayURL, natsURL string, stop func()) {
+	dir, err := os.MkdirTemp("", "mesh-example-")
+	if err != nil {
+		panic(err)
+	}
+	cfg := defaultUp()
+	cfg.server.Data, cfg.admin.Admin, cfg.log.Level = dir, "off", 8
+	if cfg.gateway.HTTP, err = freeAddress(); err != nil {
+		panic(err)
+	}
+	if cfg.server.NATS, err = freeAddress(); err != nil {
+		panic(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- up(ctx, cfg, io.Discard) }()
+	gatewayURL = "http://" + cfg.gateway.HTTP
+	for healthcheck(ctx, gatewayURL+"/readyz") != nil {
+		select {
+		case err := <-ended:
+			panic(err)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return gatewayURL, "nats://" + cfg.server.NATS, func() {
+		cancel()
+		<-ended
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// start has the sample agent echo do something.
+func start(ctx context.Context, gatewayURL string) {
+	c, err := client.New(gatewayURL)
+	if err == nil {
+		_, err = c.Create(ctx, client.Request{Agent: "echo", Instruction: "hello"}, client.CreateOptions{})
+	}
+	if err != nil {
+		panic(err)
+	}
+}
+
+// Over HTTP the events of all tasks are one stream, here of those that have
+// completed.
+func Example_eventStream() {
+	gatewayURL, _, stop := exampleMesh()
+	defer stop()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	start(ctx, gatewayURL)
+
+	c, err := client.New(gatewayURL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	// After: the id of the last event that was seen; "0" is the oldest kept.
+	for e, err := range c.MeshEvents(ctx, client.MeshFilter{Types: []string{"task.completed"}, After: "0"}) {
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		var event struct {
+			Agent  string          `json:"agent"`
+			Result json.RawMessage `json:"result"`
+		}
+		if err := json.Unmarshal(e.Data, &event); err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Printf("%s by %s: %s\n", e.Type, event.Agent, event.Result)
+		break
+	}
+	// Output: task.completed by echo: {"instruction":"hello"}
+}
+
+// On NATS each change of a task's record is a message on
+// mesh.events.<tenant>.<task>, sent at most once: for dashboards, not for books.
+func Example_natsSubject() {
+	gatewayURL, natsURL, stop := exampleMesh()
+	defer stop()
+	nc, err := nats.Connect(natsURL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer nc.Close()
+	changes, err := nc.SubscribeSync("mesh.events.default.*")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := nc.Flush(); err != nil { // the server knows of the subscription now
+		fmt.Println(err)
+		return
+	}
+	start(context.Background(), gatewayURL)
+
+	for {
+		msg, err := changes.NextMsg(10 * time.Second)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		var record struct {
+			Agent  string `json:"agent"`
+			Status string `json:"status"`
+		}
+		if err := json.Unmarshal(msg.Data, &record); err == nil && record.Status == "completed" {
+			fmt.Println(record.Agent, record.Status)
+			return
+		}
+	}
+	// Output: echo completed
+}

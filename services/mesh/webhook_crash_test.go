@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"agentmesh/gateway/client"
+)
+
+// TestH1_CrashLosesNoCallback kills a real `mesh up` while callbacks go out, some
+// of them refused at first: every accepted action's outcome arrives (I4), each
+// time with the same id and the same bytes.
+func TestH1_CrashLosesNoCallback(t *testing.T) {
+	t.Parallel() // it waits for leases and retries most of the time
+	kills := 4
+	if *chaos {
+		kills = 60
+	}
+	var mu sync.Mutex
+	bodies := map[string][]byte{} // by webhook-id
+	outcomes := map[string]int{}  // by action
+	r := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // killed in the middle
+		}
+		id := r.Header.Get("Webhook-Id")
+		mu.Lock()
+		defer mu.Unlock()
+		if first, ok := bodies[id]; !ok {
+			bodies[id] = body
+			if rand.IntN(4) == 0 {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+		} else if !bytes.Equal(first, body) {
+			t.Errorf("%s came with other bytes:\n%s\n%s", id, first, body)
+		}
+		outcomes[received{body: body}.json()["action_id"].(string)]++
+	}))
+	defer r.Close()
+	dir := filepath.Join(t.TempDir(), "data")
+	accepted := map[string]bool{}
+	for n := range kills {
+		p := startUp(t, dir)
+		c, err := client.New(p.gateway)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var load sync.WaitGroup
+		for k := range 3 {
+			load.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					a, err := c.CreateAction(ctx, client.Request{Agent: "echo", Instruction: fmt.Sprintf("%d-%d-%d", n, k, i), MaxAttempts: 100, CallbackURL: r.URL}, client.CreateOptions{})
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					accepted[a.ActionID] = true
+					mu.Unlock()
+					time.Sleep(5 * time.Millisecond)
+				}
+			})
+		}
+		<-time.After(time.Duration(50+rand.IntN(250)) * time.Millisecond)
+		p.kill()
+		cancel()
+		load.Wait()
+	}
+	startUp(t, dir)
+	missing := func() (n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		for id := range accepted {
+			if outcomes[id] == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, time.Minute, "all outcomes arrive", func() bool { return missing() == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	again := 0
+	for id, n := range outcomes {
+		if n > 1 {
+			again++
+		}
+		if !accepted[id] {
+			accepted[id] = true // its answer was lost by a kill
+		}
+	}
+	t.Logf("%d kills, %d actions, %d told more than once", kills, len(accepted), again)
+}
