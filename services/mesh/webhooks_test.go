@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -432,6 +433,75 @@ func TestWebhookGolden(t *testing.T) {
 		want, err := os.ReadFile(file)
 		if err != nil || string(want) != all {
 			t.Errorf("the wire forms have changed; make golden writes them:\n%s", all)
+		}
+	})
+}
+
+// What the receiver's status means, by the table of the README.
+func TestAnswers(t *testing.T) {
+	for code, want := range map[int]struct {
+		class  webhook.Class
+		status webhook.Status
+	}{
+		200: {webhook.ClassDelivered, webhook.Delivered}, 202: {webhook.ClassDelivered, webhook.Delivered}, 204: {webhook.ClassDelivered, webhook.Delivered},
+		301: {webhook.ClassRedirect, webhook.Retrying}, 302: {webhook.ClassRedirect, webhook.Retrying}, 304: {webhook.ClassRedirect, webhook.Retrying},
+		307: {webhook.ClassRedirect, webhook.Retrying}, 308: {webhook.ClassRedirect, webhook.Retrying},
+		400: {webhook.ClassConfig, webhook.Retrying}, 401: {webhook.ClassConfig, webhook.Retrying}, 404: {webhook.ClassConfig, webhook.Retrying}, 422: {webhook.ClassConfig, webhook.Retrying},
+		408: {webhook.ClassThrottled, webhook.Retrying}, 425: {webhook.ClassThrottled, webhook.Retrying}, 429: {webhook.ClassThrottled, webhook.Retrying},
+		410: {webhook.ClassGone, webhook.Dead},
+		500: {webhook.ClassServer, webhook.Retrying}, 502: {webhook.ClassServer, webhook.Retrying}, 504: {webhook.ClassServer, webhook.Retrying},
+	} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := started(t)
+				elsewhere := m.receive(nil)
+				r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Location", elsewhere.url)
+					w.WriteHeader(code)
+				})
+				id := m.action(`{"agent":"echo","instruction":"x","callback_url":"` + r.url + `"}`)
+				time.Sleep(time.Second)
+				ds := m.deliveries(id)
+				if len(ds) != 1 || ds[0].Status != want.status || ds[0].Attempts[0].Class != want.class || ds[0].Attempts[0].StatusCode != code {
+					t.Fatalf("deliveries = %+v, want %+v", ds, want)
+				}
+				if len(elsewhere.all()) != 0 {
+					t.Error("the redirect was followed")
+				}
+				if where := ds[0].Attempts[0].Location; (want.class == webhook.ClassRedirect) != (where == elsewhere.url) {
+					t.Errorf("location %q", where)
+				}
+			})
+		})
+	}
+}
+
+// A webhook that is disabled between two attempts gets no second one: the
+// delivery is parked, and comes when it is asked for.
+func TestDisabledInMidRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := started(t)
+		r := m.receive(status(500))
+		hook := m.subscribe(`{"url":"` + r.url + `"}`)
+		m.create(`{"agent":"echo","instruction":"x"}`)
+		time.Sleep(time.Second)
+		m.patch(hook.WebhookID, `{"enabled":false}`)
+		time.Sleep(time.Hour)
+		parked := m.list("status=parked")
+		if len(parked) != 1 || len(r.all()) != 1 {
+			t.Fatalf("%d requests, parked %+v", len(r.all()), parked)
+		}
+		if w := m.do("POST", "/deliveries/"+parked[0].DeliveryID+"/redeliver", ""); w.Code != 409 || problem(t, w).Code != "webhook_disabled" {
+			t.Errorf("redeliver = %d %s", w.Code, w.Body)
+		}
+		r.answer(nil)
+		m.patch(hook.WebhookID, `{"enabled":true}`)
+		if w := m.do("POST", "/deliveries/"+parked[0].DeliveryID+"/redeliver", ""); w.Code != 202 {
+			t.Errorf("redeliver = %d %s", w.Code, w.Body)
+		}
+		time.Sleep(time.Second)
+		if ds := m.list("status=delivered"); len(ds) != 1 || len(r.all()) != 2 {
+			t.Errorf("%d requests, delivered %+v", len(r.all()), ds)
 		}
 	})
 }
