@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"agentmesh/notifier/egress"
@@ -19,10 +20,13 @@ import (
 type Receivers struct {
 	guard  *egress.Guard
 	keeper *secret.Keeper
+	own    sync.Map // tenant -> []signature.SigningKey, since deriving them costs as much as a request
 }
 
 // NewReceivers makes the receivers of a policy and the mesh's secret keys.
-func NewReceivers(g *egress.Guard, k *secret.Keeper) *Receivers { return &Receivers{g, k} }
+func NewReceivers(g *egress.Guard, k *secret.Keeper) *Receivers {
+	return &Receivers{guard: g, keeper: k}
+}
 
 // CheckURL decides whether a URL may be called. The error is webhook.ErrURL or
 // webhook.ErrBlocked.
@@ -116,12 +120,20 @@ func (r *Receivers) CallbackPublicKey(tenant string) (string, error) {
 
 // callbackKeys sign what no webhook's keys do.
 func (r *Receivers) callbackKeys(tenant string) ([]signature.SigningKey, error) {
+	if keys, ok := r.own.Load(tenant); ok {
+		return keys.([]signature.SigningKey), nil
+	}
 	s, err := r.CallbackSecret(tenant)
 	if err != nil {
 		return nil, err
 	}
 	k, err := r.CallbackKey(tenant)
-	return []signature.SigningKey{s, k}, err
+	if err != nil {
+		return nil, err
+	}
+	keys := []signature.SigningKey{s, k}
+	r.own.Store(tenant, keys)
+	return keys, nil
 }
 
 // signingKeys are the keys of an endpoint that have not expired, the current one

@@ -23,6 +23,7 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
+	"agentmesh/notifier"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
@@ -60,8 +61,14 @@ func benchAgent(b *testing.B, always bool, a agent.Agent) *httptest.Server {
 	}
 	var done sync.WaitGroup
 	done.Go(func() { _ = w.Run(ctx) })
+	guard, keeper := benchReceivers(b)
+	n, err := notifier.New(ctx, notifier.Default(), st, guard, keeper, log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	done.Go(func() { _ = n.Run(ctx) })
 	cfg := gateway.Default()
-	cfg.HTTP = "127.0.0.1:0"
+	cfg.HTTP, cfg.Receivers = "127.0.0.1:0", notifier.NewReceivers(guard, keeper)
 	g, err := gateway.New(cfg, st, log)
 	if err != nil {
 		b.Fatal(err)

@@ -98,11 +98,14 @@ func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.End
 func (s *Store) WebhooksRevision(ctx context.Context) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	info, err := s.webhooks.Info(ctx)
+	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.WebhooksAll)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, fmt.Errorf("look for changed webhooks: %w", classify(err))
 	}
-	return info.State.LastSeq, nil
+	return msg.Sequence, nil
 }
 
 // SharedSecretKey returns the secret key that the mesh keeps in its own store,
