@@ -202,6 +202,9 @@ func (n *Notifier) judge(d *webhook.Delivery, v verdict) {
 		d.Failures++
 	case notOurDay:
 		d.NextAt = task.Stamp(now.Add(proxyPause))
+		if last := len(d.Attempts) - 1; last >= 0 && d.Attempts[last].Class == a.Class {
+			d.Attempts = d.Attempts[:last] // one line for the whole time that it lasts
+		}
 	case retry:
 		d.Failures++
 		wait, again := retryIn(d.Failures, v.asked)
@@ -292,7 +295,7 @@ func (n *Notifier) disable(ctx context.Context, e *webhook.Endpoint, a webhook.A
 		e.UpdatedAt = e.Disabled.At
 		err := n.store.SaveWebhook(ctx, e)
 		if err == nil {
-			n.log.Error("webhook disabled by its receiver: events are parked until it is enabled again", "webhook", e.ID, "tenant", e.Tenant, "url", e.URL, "status_code", a.StatusCode)
+			n.log.Error("webhook disabled by its receiver: events are parked until it is enabled again", "webhook", e.ID, "tenant", e.Tenant, "status_code", a.StatusCode)
 			return nil
 		}
 		if !errors.Is(err, task.ErrConflict) {

@@ -137,16 +137,22 @@ func (r *localReceiver) learn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.keys = append(r.keys, publicKeys(set)...)
+	return nil
+}
+
+// publicKeys are those of a key set that we can verify with.
+func publicKeys(set []client.Key) (keys []signature.VerifyingKey) {
 	for _, k := range set {
 		raw, err := base64.RawURLEncoding.DecodeString(k.X)
 		if err != nil {
 			continue
 		}
 		if public, err := signature.ParsePublicKey("whpk_" + base64.StdEncoding.EncodeToString(raw)); err == nil {
-			r.keys = append(r.keys, public)
+			keys = append(keys, public)
 		}
 	}
-	return nil
+	return keys
 }
 
 const maxReceived = 1 << 20

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"agentmesh/gateway/client"
+	"agentmesh/notifier/signature"
+)
+
+// A fleet of one process for each role, against a server of its own: the outcome
+// of a task reaches the callback and the webhook, signed with keys that the
+// roles share through the store.
+func TestFleetCallsBack(t *testing.T) {
+	cfg := defaultServer()
+	cfg.Data, cfg.NATS, cfg.Sync = t.TempDir(), "127.0.0.1:0", "2m"
+	srv, err := startServer(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.stop)
+	address, err := freeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"MESH_TEST_MAIN=1", "NATS_URL=" + srv.ClientURL()}
+	common := []string{"--replicas", "1", "--admin", "off", "--log-format", "json"}
+	for role, args := range map[string][]string{
+		"gateway":  {"--http", address, "--allow-private-callbacks", "127.0.0.0/8"},
+		"worker":   nil,
+		"notifier": {"--allow-private-callbacks", "127.0.0.0/8"},
+	} {
+		p, output := spawn(t, env, append(append([]string{role}, args...), common...)...)
+		go p.drain(output)
+	}
+	got := make(chan received, 10)
+	r := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var body json.RawMessage
+		if json.NewDecoder(r.Body).Decode(&body) == nil {
+			got <- received{at: time.Now(), header: r.Header, path: r.URL.Path, body: body}
+		}
+	}))
+	defer r.Close()
+	c, err := client.New("http://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	eventually(t, 20*time.Second, "the gateway is ready and an agent served", func() bool {
+		agents, err := c.Agents(ctx)
+		return err == nil && len(agents) > 0
+	})
+	hookURL, events := r.URL+"/webhook", []string{"action.completed"}
+	hook, err := c.CreateWebhook(ctx, client.WebhookRequest{URL: &hookURL, Events: &events})
+	if err != nil {
+		t.Fatal(err)
+	}
+	action, err := c.CreateAction(ctx, client.Request{Agent: "echo", Instruction: "x", CallbackURL: r.URL + "/callback"}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := c.KeySet(ctx)
+	if err != nil || len(set) != 1 {
+		t.Fatalf("key set %+v, %v", set, err)
+	}
+	seen := map[string]bool{}
+	for range 2 {
+		select {
+		case one := <-got:
+			seen[one.path] = true
+			if one.json()["action_id"] != action.ActionID {
+				t.Errorf("body = %s", one.body)
+			}
+			keys := []signature.VerifyingKey{secretOf(t, hook.Secret)}
+			if one.path == "/callback" {
+				keys = publicKeys(set)
+			}
+			verify(t, one, keys...)
+		case <-ctx.Done():
+			t.Fatalf("only %v was told", seen)
+		}
+	}
+	if !seen["/webhook"] || !seen["/callback"] {
+		t.Errorf("told: %v", seen)
+	}
+}

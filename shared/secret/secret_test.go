@@ -1,0 +1,92 @@
+package secret_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"agentmesh/shared/secret"
+)
+
+func keeper(t *testing.T, keys string) *secret.Keeper {
+	t.Helper()
+	k, err := secret.New(keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestSealAndOpen(t *testing.T) {
+	a, b := secret.NewKey(), secret.NewKey()
+	old, fresh, both := keeper(t, a), keeper(t, b), keeper(t, b+", "+a)
+	text := []byte("whsec_x")
+	sealed := old.Seal("webhook 1", text)
+	if bytes.Contains(sealed, text) {
+		t.Error("the text is in the clear")
+	}
+	if bytes.Equal(sealed, old.Seal("webhook 1", text)) {
+		t.Error("sealing twice gives the same bytes")
+	}
+	for name, k := range map[string]*secret.Keeper{"the same key": old, "a ring with the key": both} {
+		if got, err := k.Open("webhook 1", sealed); err != nil || !bytes.Equal(got, text) {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if got, err := fresh.Open("webhook 1", both.Seal("webhook 1", text)); err != nil || !bytes.Equal(got, text) {
+		t.Errorf("the first key of a ring does not seal: %q, %v", got, err)
+	}
+	changed := bytes.Clone(sealed)
+	changed[len(changed)-1] ^= 1
+	for name, open := range map[string]func() ([]byte, error){
+		"another key":     func() ([]byte, error) { return fresh.Open("webhook 1", sealed) },
+		"another purpose": func() ([]byte, error) { return old.Open("webhook 2", sealed) },
+		"changed":         func() ([]byte, error) { return old.Open("webhook 1", changed) },
+		"cut":             func() ([]byte, error) { return old.Open("webhook 1", sealed[:10]) },
+		"nothing":         func() ([]byte, error) { return old.Open("webhook 1", nil) },
+	} {
+		if got, err := open(); !errors.Is(err, secret.ErrOpen) {
+			t.Errorf("%s opens: %q, %v", name, got, err)
+		}
+	}
+	if bytes.Equal(old.Derive("a"), old.Derive("b")) || !bytes.Equal(old.Derive("a"), old.Derive("a")) || bytes.Equal(old.Derive("a"), fresh.Derive("a")) {
+		t.Error("derived keys do not follow key and purpose")
+	}
+}
+
+func TestBadKeys(t *testing.T) {
+	for _, text := range []string{"", "x", "c2hvcnQ=", secret.NewKey() + ",", strings.Repeat("A", 100)} {
+		if _, err := secret.New(text); err == nil || !strings.Contains(err.Error(), "mesh key") || text != "" && strings.Contains(err.Error(), text) {
+			t.Errorf("New(%q): %v", text, err)
+		}
+	}
+}
+
+// The key file is made once, for its owner only, and read after that.
+func TestFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "secret.key")
+	first, err := secret.File(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := secret.File(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := again.Open("p", first.Seal("p", []byte("x"))); err != nil || string(got) != "x" {
+		t.Errorf("the second start has another key: %v", err)
+	}
+	info, err := os.Stat(name)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(name, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secret.File(name); err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("a broken file: %v", err)
+	}
+}
