@@ -158,8 +158,8 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 		d.Status, d.UpdatedAt = webhook.Parked, now
 		return once(n.store.SaveDelivery(ctx, d))
 	}
-	if until := n.lanes.downUntil(laneOf(d)); !until.IsZero() {
-		return n.postpone(ctx, d, until)
+	if come := n.lanes.full(laneOf(d)); !come.IsZero() { // it would stand in the way of others
+		return n.postpone(ctx, d, come)
 	}
 	ctx, span := telemetry.StartPublish(telemetry.WithTraceParent(ctx, t.TraceParent, t.TraceState), topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant))
 	hdr := nats.Header{}

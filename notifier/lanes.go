@@ -20,9 +20,10 @@ type lanes struct {
 	room int // deliveries in this process
 	each int // attempts at one endpoint
 
-	mu   sync.Mutex
-	held int
-	by   map[string]*lane
+	mu    sync.Mutex
+	held  int
+	by    map[string]*lane
+	swept time.Time
 }
 
 type lane struct {
@@ -30,11 +31,16 @@ type lane struct {
 	running int
 	waiting []chan time.Time // each gets the zero time for "run", or when to come again
 	took    time.Duration    // how long an attempt takes, about
+	ended   time.Time        // when one ended last, or the first began
 	booked  time.Time        // up to when those who found no room were told to come
 }
 
-// maxBooked is how far ahead one who found no room is told to come.
-const maxBooked = time.Minute
+// How far ahead one who found no room is told to come, and how long an attempt
+// is taken for while nobody knows better.
+const (
+	maxBooked   = time.Minute
+	tookAtLeast = 20 * time.Millisecond
+)
 
 func newLanes(room, each int) *lanes {
 	return &lanes{room: room, each: each, by: map[string]*lane{}}
@@ -74,17 +80,26 @@ func (l *lanes) arrive() (leave func()) {
 	}
 }
 
-// downUntil reports until when the endpoint of a lane is known to be down, with
-// a spread, so that those who wait for it do not come all at once; zero: it is
-// not known to be.
-func (l *lanes) downUntil(name string) time.Time {
+// full says when to come again to a lane that would not let a delivery in now:
+// its endpoint is down, or too many wait for it. Zero: there is room.
+func (l *lanes) full(name string) (come time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found := l.by[name]; found != nil {
-		return spread(found.breaker.open(time.Now()))
+	in := l.by[name]
+	if in == nil {
+		return time.Time{}
+	}
+	now := time.Now()
+	if until := in.breaker.open(now); !until.IsZero() {
+		return spread(until)
+	}
+	if in.running >= l.each && l.crowded(in) {
+		return in.book(now, l.each)
 	}
 	return time.Time{}
 }
+
+func (l *lanes) crowded(in *lane) bool { return len(in.waiting)+in.running >= l.room-l.held }
 
 // spread adds up to a fifth of the time that is left, and a moment.
 func spread(until time.Time) time.Time {
@@ -109,7 +124,7 @@ func (l *lanes) enter(ctx context.Context, name string, force bool) (done func(r
 		defer l.mu.Unlock()
 		return l.start(in), time.Time{}, nil
 	}
-	if len(in.waiting)+in.running >= l.room-l.held && !force {
+	if l.crowded(in) && !force {
 		defer l.mu.Unlock()
 		return nil, in.book(now, l.each), nil
 	}
@@ -150,6 +165,9 @@ func (l *lanes) abandon(in *lane, turn chan time.Time) {
 // start begins an attempt. The lock is held.
 func (l *lanes) start(in *lane) func(result) bool {
 	began := time.Now()
+	if in.ended.IsZero() {
+		in.ended = began
+	}
 	in.running++
 	in.breaker.begin()
 	return func(r result) bool {
@@ -157,7 +175,7 @@ func (l *lanes) start(in *lane) func(result) bool {
 		defer l.mu.Unlock()
 		now := time.Now()
 		in.running--
-		in.took = (3*in.took + now.Sub(began)) / 4
+		in.took, in.ended = (3*in.took+now.Sub(began))/4, now
 		opened := in.breaker.end(now, r)
 		if until := in.breaker.open(now); !until.IsZero() {
 			for _, w := range in.waiting {
@@ -187,7 +205,8 @@ func (in *lane) book(now time.Time, each int) time.Time {
 	if in.booked.Before(first) {
 		in.booked = first
 	}
-	in.booked = in.booked.Add(in.took / time.Duration(each))
+	took := max(in.took, tookAtLeast, now.Sub(in.ended)) // nothing may have ended for long
+	in.booked = in.booked.Add(took / time.Duration(each))
 	if last := now.Add(maxBooked); in.booked.After(last) {
 		in.booked = last
 		return now.Add(maxBooked/2 + rand.N(maxBooked/2))
@@ -195,13 +214,17 @@ func (in *lane) book(now time.Time, each int) time.Time {
 	return in.booked
 }
 
-// maxLanes is how many lanes are kept before those that say nothing go.
-const maxLanes = 4096
+// When lanes that say nothing any more are looked for.
+const (
+	maxLanes   = 4096
+	sweepEvery = time.Minute
+)
 
 func (l *lanes) sweep(now time.Time) {
-	if len(l.by) <= maxLanes {
+	if len(l.by) <= maxLanes || now.Sub(l.swept) < sweepEvery {
 		return
 	}
+	l.swept = now
 	for name, in := range l.by {
 		if in.running == 0 && len(in.waiting) == 0 && in.breaker.idle(now) {
 			delete(l.by, name)

@@ -430,7 +430,7 @@ func TestH7(t *testing.T) {
 // is fake, so what is measured is who waits for whom.
 func TestH8(t *testing.T) {
 	const dead = 10
-	events := 300
+	events := 500
 	if *chaos {
 		events = 10_000
 	}
@@ -445,31 +445,33 @@ func TestH8(t *testing.T) {
 			for range dead {
 				urls = append(urls, m.receive(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).url)
 			}
-			send := func(n int, url string) time.Time {
-				id := fmt.Sprintf("%s-%d", url, n)
-				d := &webhook.Delivery{
-					ID: webhook.DeliveryID(id, webhook.Callback), Tenant: "default", Source: fmt.Sprintf("act_%032x", n), EventID: id,
-					Type: "action.completed", URL: url, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: task.Stamp(time.Now()),
-				}
-				if err := m.st.EnqueueDelivery(t.Context(), d, nil); err != nil {
+			each := func(url string) time.Time {
+				if err := m.st.Save(t.Context(), completed(url)); err != nil {
 					t.Fatal(err)
 				}
 				return time.Now()
 			}
-			for n := range load {
-				for _, url := range urls {
-					send(n, url)
-				}
-			}
 			m.notify()
 			const healthy = 500
+			more := load / healthy / 2 // come while the healthy one is at work, to each
+			for range load - more*healthy {
+				for _, url := range urls {
+					each(url)
+				}
+			}
+			time.Sleep(time.Second) // all are fanned out, and hang or wait
 			var late []time.Duration
 			for n := range healthy {
-				sent := send(n, well.url)
+				for range more {
+					for _, url := range urls {
+						each(url)
+					}
+				}
+				sent := each(well.url)
 				time.Sleep(50 * time.Millisecond)
 				all := well.all()
 				if len(all) <= n {
-					late = append(late, time.Second)
+					late = append(late, time.Second) // not even begun
 					continue
 				}
 				late = append(late, all[n].at.Sub(sent)+10*time.Millisecond)
