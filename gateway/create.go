@@ -36,10 +36,10 @@ type CreateTask struct {
 	CallbackSecretRef string   `json:"callback_secret_ref,omitempty" doc:"The webhook whose keys sign the callback; the mesh's own when left out."`
 }
 
-// CreateAction is the body of POST /actions: that of a task whose callback_url
-// is required.
+// CreateAction is the body of POST /actions: that of a task with a callback_url.
 type CreateAction struct {
 	CreateTask
+	CallbackURL string `json:"callback_url" format:"uri" doc:"Where the outcome is POSTed, signed."`
 }
 
 // Accepted is the body of a 202.
@@ -77,6 +77,9 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, kind task.Kind)
 	key, err := newKey(r, body)
 	if err != nil {
 		return err
+	}
+	if kind == task.KindAction && r.Header.Get(parentHeader) != "" {
+		return refuse("validation_failed", "An action has no parent: leave %s out, or start the child with POST /tasks, which takes a callback_url too.", parentHeader)
 	}
 	parent, err := g.parentOf(r)
 	if err != nil {

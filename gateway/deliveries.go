@@ -65,6 +65,7 @@ type RedeliverRequest struct {
 // Redelivered says what comes again.
 type Redelivered struct {
 	Redelivered int        `json:"redelivered"`
+	More        bool       `json:"more,omitempty" doc:"There are more than one request sends again: repeat it."`
 	Deliveries  []Delivery `json:"deliveries,omitempty"`
 }
 
@@ -325,6 +326,7 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 			}
 			again.Redelivered++
 		}
+		again.More = next > 0
 	}
 	return writeJSON(w, http.StatusAccepted, again)
 }

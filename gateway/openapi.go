@@ -66,7 +66,7 @@ func requestBody(registry huma.Registry, op route) *huma.RequestBody {
 	if op.body == nil {
 		return nil
 	}
-	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: schemaOf(registry, op.body)}}}
+	return &huma.RequestBody{Required: !op.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: schemaOf(registry, op.body)}}}
 }
 
 func responses(registry huma.Registry, op route, problem *huma.Schema) map[string]*huma.Response {

@@ -27,6 +27,7 @@ type route struct {
 	headers      []param
 	query        []param
 	body         any         // request body, by example of its type
+	optional     bool        // the body may be left out
 	answers      map[int]any // success answers by status; nil: no body
 	problems     []string    // codes besides those of every operation
 	probe        bool        // not traced
@@ -96,11 +97,10 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/actions", id: "createAction", summary: "Accept an action: a task whose outcome is POSTed to callback_url", handler: g.createAction,
-			headers: []param{keyHeader, waitHeader, parentDoc}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full",
-				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock", "callback_blocked", "callbacks_off",
+				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full", "callback_blocked", "callbacks_off",
 			},
 		},
 		{
@@ -156,7 +156,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/rotate-secret", id: "rotateSecret", summary: "Give a webhook a new key; the old ones sign beside it for a while", handler: g.rotateSecret,
-			body: RotateRequest{}, answers: map[int]any{200: Webhook{}}, problems: []string{"webhook_not_found", "validation_failed", "conflict", "callbacks_off"},
+			body: RotateRequest{}, optional: true, answers: map[int]any{200: Webhook{}}, problems: []string{"webhook_not_found", "validation_failed", "conflict", "callbacks_off"},
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/test", id: "testWebhook", summary: "Send a test event, once, and answer with what became of it", handler: g.testWebhook,
@@ -164,7 +164,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/redeliver", id: "redeliverWebhook", summary: "Send a webhook again what it missed", handler: g.redeliverWebhook,
-			body: RedeliverRequest{}, answers: map[int]any{202: Redelivered{}}, problems: []string{"webhook_not_found", "webhook_disabled", "validation_failed", "conflict"},
+			body: RedeliverRequest{}, optional: true, answers: map[int]any{202: Redelivered{}}, problems: []string{"webhook_not_found", "webhook_disabled", "validation_failed", "conflict"},
 		},
 		{
 			method: "GET", path: "/deliveries", id: "listDeliveries", summary: "List deliveries, newest change first; ?status=dead are those that were given up", handler: g.listDeliveries,

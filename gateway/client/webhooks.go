@@ -156,9 +156,16 @@ func (c *Client) RedeliverWebhook(ctx context.Context, id string, since time.Tim
 	if err != nil {
 		return 0, err
 	}
-	var out struct{ Redelivered int }
-	err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/redeliver", jsonBody, body, &out)
-	return out.Redelivered, err
+	for n := 0; ; {
+		var out struct {
+			Redelivered int
+			More        bool
+		}
+		err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/redeliver", jsonBody, body, &out)
+		if n += out.Redelivered; err != nil || !out.More {
+			return n, err
+		}
+	}
 }
 
 // DeliveryFilter chooses deliveries. Empty fields choose all.

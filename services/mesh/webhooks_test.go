@@ -219,6 +219,9 @@ func TestBadCallbacks(t *testing.T) {
 			t.Errorf("%s: %+v, want %s with %q", tt.name, p, tt.code, tt.detail)
 		}
 	}
+	if w := m.do("POST", "/actions", action(`"callback_url":"https://example.com/x"`), "Mesh-Parent-Task", "tsk_00000000000000000000000000000000"); w.Code != 422 {
+		t.Errorf("an action with a parent: %d %s", w.Code, w.Body)
+	}
 	if n := m.queued(); n != 0 {
 		t.Errorf("%d tasks were accepted", n)
 	}
