@@ -11,10 +11,12 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/natstest"
 )
 
 // exampleMesh runs a mesh on free ports until stop.
 func exampleMesh() (gatewayURL, natsURL string, stop func()) {
+	natstest.ForgetBubbles() // of the tests before
 	dir, err := os.MkdirTemp("", "mesh-example-")
 	if err != nil {
 		panic(err)

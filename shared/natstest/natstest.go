@@ -42,10 +42,7 @@ func StartIn(tb testing.TB, dir string) *Server {
 // StartWith runs a server with opts and what a test needs besides.
 func StartWith(tb testing.TB, opts server.Options) *Server {
 	tb.Helper()
-	// The client keeps timers in a pool of the whole process. Two collections
-	// empty it, so that none of an earlier test's bubble comes up in this one.
-	runtime.GC()
-	runtime.GC()
+	ForgetBubbles()
 	opts.JetStream, opts.DontListen, opts.NoLog, opts.NoSigs = true, true, true, true
 	srv, err := server.NewServer(&opts)
 	if err != nil {
@@ -58,6 +55,14 @@ func StartWith(tb testing.TB, opts server.Options) *Server {
 		tb.Fatal("nats server not ready")
 	}
 	return s
+}
+
+// ForgetBubbles lets what connects without Start run after a bubble: the client
+// keeps timers in a pool of the whole process, and one of a bubble must not come
+// up outside of it. Two collections empty the pool.
+func ForgetBubbles() {
+	runtime.GC()
+	runtime.GC()
 }
 
 // Stop ends the server and waits until its data folder is free.

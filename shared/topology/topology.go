@@ -130,9 +130,9 @@ func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 
-// RecordTokens matches the records of all tasks of all tenants, and not the
-// links of children.
-const RecordTokens = "$KV." + TasksBucket + ".*.*"
+// recordsAll matches the records of all tasks of all tenants, and not the links
+// of children.
+const recordsAll = "$KV." + TasksBucket + ".*.*"
 
 // DeliveryDue is where a delivery waits for a notifier.
 func DeliveryDue(tenant, id string) string { return "mesh.deliveries.due." + tenant + "." + id }
@@ -152,9 +152,6 @@ func DeliveryRecord(tenant, source, id string) string {
 
 // DeliveryRecordsOf matches the deliveries of one source.
 func DeliveryRecordsOf(tenant, source string) string { return DeliveryRecord(tenant, source, "*") }
-
-// DeliveryRecordOf matches the record of a delivery whose source is not known.
-func DeliveryRecordOf(tenant, id string) string { return DeliveryRecord(tenant, "*", id) }
 
 // DeliveriesOf matches the deliveries of a tenant.
 func DeliveriesOf(tenant string) string { return DeliveryRecord(tenant, "*", "*") }
@@ -179,7 +176,7 @@ const (
 // task's record, from the first.
 func FanoutConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: FanoutDurable, FilterSubject: RecordTokens, DeliverPolicy: jetstream.DeliverAllPolicy,
+		Durable: FanoutDurable, FilterSubject: recordsAll, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 8192, MaxWaiting: 512, MaxDeliver: -1,
 	}
 }
