@@ -65,26 +65,19 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, r
 	if time.Until(d.NextAt) > time.Second { // a schedule that was replaced by a later one
 		return n.store.ScheduleDelivery(ctx, d)
 	}
-	to, endpoint, err := n.targetOf(ctx, d)
-	switch {
-	case errors.Is(err, errGone):
-		n.log.Info("delivery canceled, its webhook was deleted", "delivery", d.ID, "event", d.EventID, "webhook", d.Webhook)
-		return n.record(ctx, d, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Canceled, time.Time{} })
-	case err != nil && !errors.Is(err, errNoKey):
-		return err
-	case endpoint != nil && endpoint.Disabled != nil && !d.Test:
-		return n.record(ctx, d, func(d *webhook.Delivery) { d.Status, d.NextAt = webhook.Parked, time.Time{} })
-	}
-	if err != nil { // there is nothing to sign with, and nothing is sent unsigned
-		v := verdict{attempt: webhook.Attempt{At: task.Stamp(time.Now()), URL: to.url, Class: webhook.ClassKey, Error: err.Error()}, alert: true}
-		return n.settle(ctx, d, endpoint, v)
-	}
 	done, come, err := n.lanes.enter(ctx, laneOf(d), d.Test)
 	if err != nil {
 		return err
 	}
 	if !come.IsZero() {
 		return n.postpone(ctx, d, come)
+	}
+	// Only now, since it may have waited long: what holds for the endpoint is what
+	// holds when the request is sent.
+	to, endpoint, err := n.targetOf(ctx, d)
+	if err != nil || endpoint != nil && endpoint.Disabled != nil && !d.Test {
+		done(neutral)
+		return n.withhold(ctx, d, endpoint, to.url, err)
 	}
 	v := n.attemptTraced(ctx, d, to, hdr)
 	if ctx.Err() != nil && v.attempt.Class != webhook.ClassDelivered { // cut by our own end
@@ -95,6 +88,31 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, r
 		n.log.Warn("endpoint is down, its deliveries wait", "endpoint", laneOf(d), "class", v.attempt.Class)
 	}
 	return n.settle(ctx, d, endpoint, v)
+}
+
+// withhold settles a delivery that cannot be sent: its webhook was deleted or is
+// disabled, or there is nothing to sign it with. Nothing is sent unsigned.
+func (n *Notifier) withhold(ctx context.Context, d *webhook.Delivery, e *webhook.Endpoint, url string, err error) error {
+	switch {
+	case errors.Is(err, errGone):
+		n.log.Info("delivery canceled, its webhook was deleted", "delivery", d.ID, "event", d.EventID, "webhook", d.Webhook)
+		return n.end(ctx, d, webhook.Canceled)
+	case errors.Is(err, errNoKey):
+		v := verdict{attempt: webhook.Attempt{At: task.Stamp(time.Now()), URL: url, Class: webhook.ClassKey, Error: err.Error()}, alert: true}
+		return n.settle(ctx, d, e, v)
+	case err != nil:
+		return err
+	}
+	return n.end(ctx, d, webhook.Parked)
+}
+
+// end gives a delivery its last status, unless another notifier has.
+func (n *Notifier) end(ctx context.Context, d *webhook.Delivery, s webhook.Status) error {
+	return n.record(ctx, d, func(d *webhook.Delivery) {
+		if !d.Status.Final() {
+			d.Status, d.NextAt = s, time.Time{}
+		}
+	})
 }
 
 func (n *Notifier) attemptTraced(ctx context.Context, d *webhook.Delivery, to target, hdr nats.Header) verdict {

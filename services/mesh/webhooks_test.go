@@ -333,6 +333,23 @@ func TestCallbackChoices(t *testing.T) {
 	})
 }
 
+// A callback whose keys are gone is not sent unsigned; with another webhook's it
+// could be again, so it is retried.
+func TestNothingIsSentUnsigned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := started(t)
+		r := m.receive(nil)
+		hook := m.subscribe(`{"url":"` + r.url + `","events":["action.canceled"]}`)
+		id := m.action(`{"agent":"echo","instruction":"x","delay":"1m","callback_url":"` + r.url + `","callback_secret_ref":"` + hook.WebhookID + `"}`)
+		m.do("DELETE", "/webhooks/"+hook.WebhookID, "")
+		time.Sleep(2 * time.Minute)
+		ds := m.deliveries(id)
+		if len(ds) != 1 || ds[0].Status != "retrying" || ds[0].Attempts[0].Class != webhook.ClassKey || len(r.all()) != 0 {
+			t.Errorf("%d requests, deliveries = %+v", len(r.all()), ds)
+		}
+	})
+}
+
 // Milestones and outcomes reach the callback although the notifier was away for
 // longer than the bucket remembers revisions.
 func TestNothingIsLostWhileTheNotifierIsAway(t *testing.T) {
