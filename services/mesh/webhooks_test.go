@@ -19,6 +19,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -541,6 +542,48 @@ func TestDisabledInMidRetry(t *testing.T) {
 		time.Sleep(time.Second)
 		if ds := m.list("status=delivered"); len(ds) != 1 || len(r.all()) != 2 {
 			t.Errorf("%d requests, delivered %+v", len(r.all()), ds)
+		}
+	})
+}
+
+// Two notifiers share the changes of one task; each event is told once, also
+// while earlier ones are still on their way.
+func TestTwoNotifiersTellOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(named("steps", func(ctx context.Context, job *agent.Job) (any, error) {
+			for n := range 60 {
+				if err := job.Milestone(ctx, fmt.Sprintf("step-%d", n), "", nil); err != nil {
+					return nil, err
+				}
+				time.Sleep(3 * time.Second)
+			}
+			return "done", nil
+		}))
+		m.notify()
+		st, _ := m.openStore()
+		m.notifyWith(st)
+		var n atomic.Int32
+		r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(7 * time.Second)
+			if n.Add(1)%10 == 0 {
+				w.WriteHeader(404) // comes again by the schedule, and only by it
+			}
+		})
+		hook := m.receive(nil)
+		m.subscribe(`{"url":"` + hook.url + `"}`)
+		m.action(`{"agent":"steps","instruction":"x","callback_url":"` + r.url + `"}`)
+		time.Sleep(time.Hour)
+		ids, requests := map[string]int{}, len(r.all())
+		for _, got := range r.all() {
+			ids[got.id()]++
+		}
+		refused := int(n.Load()) / 10
+		if len(ids) != 61 || requests != 61+refused {
+			t.Errorf("%d requests with %d ids, %d refused; want 61 ids, each once more than it was refused", requests, len(ids), refused)
+		}
+		if len(hook.all()) != 61 {
+			t.Errorf("%d requests at the webhook, want 61", len(hook.all()))
 		}
 	})
 }
