@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,6 +25,7 @@ type Delivery struct {
 	EventID    string            `json:"event_id"`
 	Type       event.Type        `json:"type"`
 	TaskID     string            `json:"task_id,omitempty"`
+	ActionID   string            `json:"action_id,omitempty" doc:"Of an action: the same as task_id."`
 	Agent      string            `json:"agent,omitempty"`
 	WebhookID  string            `json:"webhook_id,omitempty" doc:"The subscription; none for a callback."`
 	URL        string            `json:"url,omitempty"`
@@ -75,8 +77,11 @@ func deliveryView(d *webhook.Delivery) Delivery {
 		Status: d.Status, CreatedAt: d.CreatedAt, UpdatedAt: at(d.UpdatedAt), NextAt: at(d.NextAt),
 		Attempts: []DeliveryAttempt{}, TraceID: telemetry.TraceIDOf(d.TraceParent),
 	}
-	if d.Test {
+	switch {
+	case d.Test:
 		v.TaskID = ""
+	case strings.HasPrefix(d.Source, task.PrefixAction):
+		v.ActionID = d.Source
 	}
 	for _, a := range d.Attempts {
 		v.URL = a.URL
