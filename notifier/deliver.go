@@ -30,7 +30,7 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 	}
 	meta, err := msg.Metadata()
 	if err == nil {
-		err = n.deliver(ctx, d, recorded, meta.NumDelivered > 1, msg.Headers())
+		err = n.deliver(ctx, d, recorded, n.repeated(meta), msg.Headers())
 	}
 	switch {
 	case err == nil:

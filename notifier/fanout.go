@@ -75,7 +75,7 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
 	// nobody saw may have fallen out of the bucket's history.
 	known := n.seen.upTo(t)
 	for _, e := range events {
-		fresh := e.After >= t.Replaces && meta.NumDelivered == 1
+		fresh := e.After >= t.Replaces && !n.repeated(meta)
 		if e.After < known {
 			continue
 		}

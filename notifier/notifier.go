@@ -67,6 +67,7 @@ type Notifier struct {
 	webhooks  *webhooks
 	lanes     *lanes
 	seen      *seen
+	started   time.Time
 
 	fanout, due jetstream.Consumer
 }
@@ -78,7 +79,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 	}
 	n := &Notifier{
 		cfg: cfg, store: st, log: log, receivers: NewReceivers(guard, keeper), outbound: egress.NewTransports(guard),
-		webhooks: &webhooks{store: st}, lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(),
+		webhooks: &webhooks{store: st}, lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
 	}
 	var err error
 	if n.fanout, err = st.Consumer(ctx, topology.BucketStream(topology.TasksBucket), topology.FanoutConsumer(ackWait)); err != nil {
@@ -147,6 +148,13 @@ func (n *Notifier) consume(ctx, work context.Context, c jetstream.Consumer, limi
 			pause(ctx, consumeAgain)
 		}
 	}
+}
+
+// repeated reports whether a message may have been worked on before: it was
+// delivered before, or is from the time before this process. A server that was
+// killed has forgotten the last acknowledgements.
+func (n *Notifier) repeated(meta *jetstream.MsgMetadata) bool {
+	return meta.NumDelivered > 1 || meta.Timestamp.Before(n.started.Add(time.Second))
 }
 
 // keep tells the server now and then that a message is being worked on, so that

@@ -93,10 +93,12 @@ func each(b *testing.B, n, atOnce int, f func(i int) error) {
 }
 
 // BenchmarkDeliver turns completions into deliveries that are answered with 200,
-// with one notifier and four receivers on loopback. The floor is a bare client
-// that signs and sends the same requests, as many at a time.
+// with one notifier and four receivers on loopback: as they are written (mesh,
+// which counts their writes too, and mesh-sync), and those that a notifier finds
+// when it starts, which it may have sent before (backlog). The floor is a bare
+// client that signs and sends the same requests, as many at a time.
 func BenchmarkDeliver(b *testing.B) {
-	for _, impl := range []string{"floor", "mesh", "mesh-sync"} {
+	for _, impl := range []string{"floor", "mesh", "mesh-sync", "backlog"} {
 		b.Run("impl="+impl, func(b *testing.B) {
 			var got atomic.Int64
 			all := make(chan struct{})
@@ -138,9 +140,17 @@ func BenchmarkDeliver(b *testing.B) {
 				})
 			} else {
 				st := benchStore(b, impl == "mesh-sync")
-				each(b, b.N, 64, func(i int) error { return st.Save(b.Context(), completed(urls[i%4])) })
-				b.ResetTimer()
-				benchNotifier(b, st)
+				complete := func() { each(b, b.N, 64, func(i int) error { return st.Save(b.Context(), completed(urls[i%4])) }) }
+				if impl == "backlog" {
+					complete()
+					b.ResetTimer()
+					benchNotifier(b, st)
+				} else {
+					benchNotifier(b, st)
+					time.Sleep(1100 * time.Millisecond) // what comes now is new to it
+					b.ResetTimer()
+					complete()
+				}
 				select {
 				case <-all:
 				case <-time.After(time.Minute):
