@@ -12,12 +12,13 @@ import (
 type Config struct {
 	AllowPrivate Prefixes `flag:"allow-private-callbacks" env:"MESH_ALLOW_PRIVATE_CALLBACKS" help:"private networks (CIDR list) that callbacks may go to, with plain http and any port; mesh up on loopback allows 127.0.0.0/8,::1/128"`
 	Deny         Prefixes `flag:"deny-callbacks" env:"MESH_DENY_CALLBACKS" help:"public networks (CIDR list) that callbacks must not go to"`
+	Own          Names    `flag:"public-names" env:"MESH_PUBLIC_NAMES" help:"names that this mesh is reached by, separated by commas: callbacks must not go back to it"`
 	Proxy        string   `flag:"egress-proxy" env:"MESH_EGRESS_PROXY" help:"http proxy that callbacks go through, such as http://proxy:3128"`
 }
 
 // Policy reads the config. The error names the flag.
 func (c Config) Policy() (Policy, error) {
-	p := Policy{Allow: c.AllowPrivate, Deny: c.Deny}
+	p := Policy{Allow: c.AllowPrivate, Deny: c.Deny, Own: c.Own}
 	if c.Proxy == "" {
 		return p, nil
 	}
@@ -64,6 +65,27 @@ func (p *Prefixes) UnmarshalText(text []byte) error {
 			prefix = netip.PrefixFrom(addr, addr.BitLen())
 		}
 		*p = append(*p, prefix.Masked())
+	}
+	return nil
+}
+
+// Names is a list of host names, separated by commas in text form.
+type Names []string
+
+// String is the text form.
+func (n Names) String() string { return strings.Join(n, ",") }
+
+// UnmarshalText reads the text form.
+func (n *Names) UnmarshalText(text []byte) error {
+	*n = Names{}
+	for one := range strings.SplitSeq(string(text), ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		if strings.ContainsAny(one, "/: ") {
+			return fmt.Errorf("%q is no host name such as mesh.example.com", one)
+		}
+		*n = append(*n, one)
 	}
 	return nil
 }

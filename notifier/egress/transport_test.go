@@ -176,6 +176,20 @@ func TestPrefixes(t *testing.T) {
 	if err := p.UnmarshalText([]byte("none")); err != nil || p == nil || len(p) != 0 {
 		t.Errorf("none: %v, %v", p, err)
 	}
+	var own egress.Names
+	if err := own.UnmarshalText([]byte("mesh.example.com, api.example.com")); err != nil || own.String() != "mesh.example.com,api.example.com" {
+		t.Errorf("%s, %v", own, err)
+	}
+	if err := own.UnmarshalText([]byte("https://mesh.example.com")); err == nil {
+		t.Error("a URL is taken for a name")
+	}
+	policy, err := egress.Config{Own: egress.Names{"mesh.example.com"}}.Policy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := egress.New(policy, nil).CheckURL("https://MESH.example.com./x"); !errors.Is(err, egress.ErrBlocked) {
+		t.Errorf("the mesh's own name: %v", err)
+	}
 	for _, bad := range []string{"proxy", "ftp://proxy:1", "://"} {
 		if _, err := (egress.Config{Proxy: bad}).Policy(); err == nil {
 			t.Errorf("proxy %q is taken", bad)
