@@ -166,8 +166,7 @@ func (g *Gateway) addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook
 		}
 		return "", []Invalid{{err.Error(), pointer}}
 	}
-	k := webhook.Key{ID: "key_" + uuid.Must(uuid.NewV7()).String()[:18], Scheme: scheme, Public: public, CreatedAt: now}
-	k.ID = strings.ReplaceAll(k.ID, "-", "")
+	k := webhook.Key{ID: task.NewID(task.PrefixKey, uuid.Must(uuid.NewV7())), Scheme: scheme, Public: public, CreatedAt: now}
 	e.Keys = append([]webhook.Key{k}, e.Keys...)
 	s.Keys[k.ID] = private
 	if scheme == webhook.V1 {

@@ -38,6 +38,7 @@ const (
 	PrefixDelivery = "dlv_"
 	PrefixWebhook  = "whk_"
 	PrefixWorker   = "wrk_"
+	PrefixKey      = "key_"
 )
 
 // NewID makes an id from a UUID: the prefix and its 16 bytes in hex.
