@@ -20,7 +20,22 @@ type Definition struct {
 	Retry       Retry           `json:"retry,omitzero"`
 	InputSchema json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
 	Default     bool            `json:"default,omitempty"`      // serves tasks that name no agent
+
+	// Limits of a session with the agent.
+	History       History `json:"history,omitempty"`        // default full
+	MaxTranscript int     `json:"max_transcript,omitempty"` // bytes of the transcript that the agent sees; default 512 KiB
+	MaxTurns      int     `json:"max_turns,omitempty"`      // default 1000
 }
+
+// History is what becomes of a session whose transcript has reached its limit.
+type History string
+
+// The histories: a full one takes no more messages; of a window the agent sees
+// the newest part.
+const (
+	HistoryFull   History = "full"
+	HistoryWindow History = "window"
+)
 
 // Retry is the policy of an agent's attempts. Attempt n+1 starts at a random
 // time within [0, min(MaxBackoff, Backoff * 2^(n-1))] after attempt n failed
@@ -35,6 +50,8 @@ type Retry struct {
 const (
 	MaxTimeout  = 24 * time.Hour
 	MaxAttempts = 100
+	// MaxTranscript keeps a session within one message of the store.
+	MaxTranscript = 512 << 10
 )
 
 // WithDefaults fills what the definition leaves open.
@@ -52,6 +69,11 @@ func (d Definition) WithDefaults() Definition {
 	def(&d.Concurrency, 8)
 	def(&d.MaxInFlight, 1000)
 	def(&d.Retry.MaxAttempts, 3)
+	def(&d.MaxTranscript, MaxTranscript)
+	def(&d.MaxTurns, 1000)
+	if d.History == "" {
+		d.History = HistoryFull
+	}
 	dur(&d.Timeout, 5*time.Minute)
 	dur(&d.Retry.Backoff, time.Second)
 	dur(&d.Retry.MaxBackoff, time.Minute)
@@ -71,6 +93,8 @@ func (d Definition) Validate() error {
 		{"concurrency", int64(d.Concurrency), 1, 10_000, count},
 		{"max_in_flight", int64(d.MaxInFlight), 1, 100_000, count},
 		{"retry.max_attempts", int64(d.Retry.MaxAttempts), 1, MaxAttempts, count},
+		{"max_transcript", int64(d.MaxTranscript), 1 << 10, MaxTranscript, count},
+		{"max_turns", int64(d.MaxTurns), 1, 1_000_000, count},
 		{"timeout", int64(d.Timeout), int64(time.Millisecond), int64(MaxTimeout), duration},
 		{"retry.backoff", int64(d.Retry.Backoff), 1, int64(time.Hour), duration},
 		{"retry.max_backoff", int64(d.Retry.MaxBackoff), int64(d.Retry.Backoff), int64(24 * time.Hour), duration},
@@ -78,6 +102,9 @@ func (d Definition) Validate() error {
 		if f.v < f.lo || f.v > f.hi {
 			return fmt.Errorf("agent %s: %s is %s, allowed is %s to %s", d.Name, f.name, f.show(f.v), f.show(f.lo), f.show(f.hi))
 		}
+	}
+	if d.History != HistoryFull && d.History != HistoryWindow {
+		return fmt.Errorf("agent %s: history is %q, allowed are full and window", d.Name, d.History)
 	}
 	if len(d.InputSchema) > 0 && !json.Valid(d.InputSchema) {
 		return fmt.Errorf("agent %s: input_schema is not JSON", d.Name)

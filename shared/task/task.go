@@ -78,6 +78,7 @@ type Task struct {
 	TraceState  string `json:"tracestate,omitempty"`
 	RetriedFrom string `json:"retried_from,omitempty"`
 	ParentID    string `json:"parent_id,omitempty"`
+	SessionID   string `json:"session_id,omitempty"` // of a turn
 
 	// HasChildren says that this task has started others. While it runs, that may
 	// be known a moment later.

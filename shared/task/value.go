@@ -61,6 +61,9 @@ func ValidID(id string) bool {
 	return isHex32(id[i:])
 }
 
+// ValidSessionID reports whether id is one of a session.
+func ValidSessionID(id string) bool { return validID(id, PrefixSession) }
+
 // ValidWebhookID reports whether id is one of a webhook.
 func ValidWebhookID(id string) bool { return validID(id, PrefixWebhook) }
 

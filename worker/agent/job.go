@@ -23,6 +23,10 @@ type Job struct {
 	Deadline    time.Time // zero: none
 	TraceParent string    // W3C, of the span that this attempt runs in
 
+	// Turn is the session that the job is a turn of; nil for any other task.
+	// Instruction is the user's new message then.
+	Turn *Turn
+
 	reporter Reporter
 	caller   Caller
 }

@@ -6,6 +6,7 @@
 //	{"type":"milestone","name":"..","message":"..","data":{}}
 //	{"type":"output","text":".."}
 //	{"type":"result","result":any}
+//	{"type":"reply","message":"..","state":{}}     of a turn
 //	{"type":"error","code":"..","message":"..","retryable":false}
 //
 // It promises that every stream of bytes has a defined outcome, within bounds
@@ -20,6 +21,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 
@@ -44,6 +46,14 @@ type Request struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Deadline    *time.Time        `json:"deadline,omitempty"`
 	TraceParent string            `json:"traceparent,omitempty"`
+	Session     *Session          `json:"session,omitempty"` // of a turn
+}
+
+// Session is the conversation that a turn belongs to.
+type Session struct {
+	SessionID string          `json:"session_id"`
+	Messages  []agent.Message `json:"messages"` // oldest first; the last one is the new one
+	State     json.RawMessage `json:"state"`    // an object, empty before the first reply
 }
 
 // Encode is the object of a job as one line of JSON, without a line break.
@@ -54,6 +64,12 @@ func Encode(job *agent.Job) ([]byte, error) {
 	}
 	if !job.Deadline.IsZero() {
 		r.Deadline = &job.Deadline
+	}
+	if t := job.Turn; t != nil {
+		r.Session = &Session{SessionID: t.SessionID, Messages: t.Messages, State: t.State}
+		if t.State == nil {
+			r.Session.State = json.RawMessage("{}")
+		}
 	}
 	return task.Marshal(r)
 }
@@ -67,6 +83,7 @@ type message struct {
 	Data      json.RawMessage `json:"data"`
 	Text      *string         `json:"text"`
 	Result    json.RawMessage `json:"result"`
+	State     json.RawMessage `json:"state"`
 	Code      string          `json:"code"`
 	Retryable *bool           `json:"retryable"`
 }
@@ -74,16 +91,19 @@ type message struct {
 // Outcome is what an agent's lines came to.
 type Outcome struct {
 	Result json.RawMessage // of the last result message, nil without one
+	Reply  *agent.Reply    // of the last reply message, nil without one
 	Err    *agent.Error    // of the last error message
 	Text   string          // all output text
 }
 
-// Value is the result of an agent that ended well: its error, else its result,
-// else the text it put out.
+// Value is the result of an agent that ended well: its error, else its reply or
+// result, else the text it put out.
 func (o *Outcome) Value() (any, error) {
 	switch {
 	case o.Err != nil:
 		return nil, o.Err
+	case o.Reply != nil:
+		return *o.Reply, nil
 	case o.Result != nil:
 		return o.Result, nil
 	}
@@ -155,6 +175,11 @@ func (o *Outcome) take(ctx context.Context, line []byte, job *agent.Job, text *s
 		return output(job, text, *m.Text)
 	case "result":
 		o.Result = bytes.Clone(m.Result)
+	case "reply":
+		o.Reply = &agent.Reply{Message: m.Message}
+		if m.State != nil {
+			o.Reply.State = bytes.Clone(m.State)
+		}
 	case "error":
 		o.Err = &agent.Error{Code: m.Code, Message: m.Message, Permanent: m.Retryable != nil && !*m.Retryable}
 	}
@@ -190,11 +215,14 @@ func parse(line []byte) (m message, ok bool, err error) {
 	var head struct {
 		Type string `json:"type"`
 	}
-	if json.Unmarshal(trimmed, &head) != nil {
+	if err := json.Unmarshal(trimmed, &head); err != nil {
+		if brokenReply.Match(trimmed) { // taken for text it would become the reply
+			return m, false, bad("the reply message %s: %v", clip(trimmed), err)
+		}
 		return m, false, nil
 	}
 	switch head.Type {
-	case "progress", "milestone", "output", "result", "error":
+	case "progress", "milestone", "output", "result", "reply", "error":
 	default:
 		return m, false, nil
 	}
@@ -209,6 +237,8 @@ func parse(line []byte) (m message, ok bool, err error) {
 		missing = "text"
 	case m.Type == "result" && m.Result == nil:
 		missing = "result"
+	case m.Type == "reply" && m.Message == "":
+		missing = "message"
 	case m.Type == "error" && m.Message == "" && m.Code == "":
 		missing = "message"
 	}
@@ -217,6 +247,9 @@ func parse(line []byte) (m message, ok bool, err error) {
 	}
 	return m, true, nil
 }
+
+// brokenReply matches what begins as a reply and may not be JSON.
+var brokenReply = regexp.MustCompile(`^\{\s*"type"\s*:\s*"reply"`)
 
 func bad(format string, args ...any) error {
 	return &agent.Error{Code: task.CodeAgentBadOutput, Message: "bad output: " + fmt.Sprintf(format, args...), Permanent: true}
