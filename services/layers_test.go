@@ -24,7 +24,7 @@ var plain = []string{"shared/auth", "shared/secret", "shared/config", "shared/te
 var roles = []string{"gateway", "worker", "notifier"}
 
 // spellings are what only shared/topology may write.
-var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}
+var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}
 
 func TestLayers(t *testing.T) {
 	faults, err := check("..")
@@ -138,7 +138,7 @@ func forbidden(from, to string, test bool) string {
 		if !under(inner, "worker/agent", "worker/agents", "shared/task") {
 			return "the file of agents makes agents and runs none"
 		}
-	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task"):
+	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session"):
 		return "an agent needs the SDK and the protocol only"
 	}
 	for _, role := range roles {

@@ -27,7 +27,7 @@ type roleConfig struct {
 }
 
 func defaultRole() roleConfig {
-	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.Options{Replicas: 3}}
+	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.DefaultOptions(3)}
 }
 
 // newRole makes the parts of one role on an open store.

@@ -42,7 +42,7 @@ type upConfig struct {
 func defaultUp() upConfig {
 	c := upConfig{
 		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
-		admin: defaultAdmin(), store: store.Options{Replicas: 1}, notifier: notifier.Default(),
+		admin: defaultAdmin(), store: store.DefaultOptions(1), notifier: notifier.Default(),
 	}
 	c.gateway.Version = version()
 	return c

@@ -100,25 +100,49 @@ func (s *Store) PublishOutput(tenant, id string, chunk []byte) error {
 	return s.nc.Publish(topology.TaskOutput(tenant, id), chunk)
 }
 
-// AgentConsumer creates or updates the durable consumer of an agent's tasks.
-func (s *Store) AgentConsumer(ctx context.Context, agent string, maxInFlight int, ackWait time.Duration) error {
-	want := topology.AgentConsumer(agent, maxInFlight, ackWait)
-	got, err := s.tasks.Consumer(ctx, want.Durable)
+// Queue is one of the two that an agent's work waits in.
+type Queue int
+
+// The queues. A turn differs from any other task in that its message stays in
+// the queue until the turn has ended, and so keeps its session closed.
+const (
+	TaskQueue Queue = iota
+	TurnQueue
+)
+
+// AgentConsumer creates or updates the durable consumer of an agent in a queue.
+func (s *Store) AgentConsumer(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
+	stream, want := s.tasks, topology.AgentConsumer(agent, maxInFlight, ackWait)
+	if q == TurnQueue {
+		stream, want = s.turns, topology.TurnConsumer(agent, maxInFlight, ackWait)
+	}
+	got, err := stream.Consumer(ctx, want.Durable)
 	if err == nil {
 		// An equal config is left alone: updates race with other workers.
 		if c := got.CachedInfo().Config; c.MaxAckPending == want.MaxAckPending && c.AckWait == want.AckWait {
 			return nil
 		}
 	}
-	if _, err := s.tasks.CreateOrUpdateConsumer(ctx, want); err != nil {
+	if _, err := stream.CreateOrUpdateConsumer(ctx, want); err != nil {
 		return fmt.Errorf("create consumer of agent %s: %w", agent, classify(err))
 	}
 	return nil
 }
 
-// PullSubject is where to ask for an agent's tasks.
-func PullSubject(agent string) string {
+// PullSubject is where to ask for an agent's work.
+func (q Queue) PullSubject(agent string) string {
+	if q == TurnQueue {
+		return topology.PullSubject(topology.Turns, topology.AgentDurable(agent))
+	}
 	return topology.PullSubject(topology.Tasks, topology.AgentDurable(agent))
+}
+
+// Template names the queue's subjects in spans.
+func (q Queue) Template() string {
+	if q == TurnQueue {
+		return topology.TurnsTemplate
+	}
+	return topology.ReadyTemplate
 }
 
 // QueuedTask decodes a message of an agent's consumer and says how often it was
@@ -129,8 +153,16 @@ func QueuedTask(msg *nats.Msg) (t *task.Task, deliveries int, err error) {
 		return nil, 0, fmt.Errorf("read delivery: %w", err)
 	}
 	t, err = decodeQueued(msg.Data, meta.Sequence.Stream)
-	if err == nil && msg.Subject != topology.TaskReady(t.Tenant, t.Agent, t.ID) {
+	if err == nil && msg.Subject != queueSubject(t) {
 		return nil, 0, fmt.Errorf("queue message %d on %s is for another subject: %w", meta.Sequence.Stream, msg.Subject, task.ErrBadRecord)
 	}
 	return t, int(meta.NumDelivered), err
+}
+
+// queueSubject is where a task waits when it is ready.
+func queueSubject(t *task.Task) string {
+	if t.Kind == task.KindTurn {
+		return topology.Turn(t.Tenant, t.Agent, t.SessionID)
+	}
+	return topology.TaskReady(t.Tenant, t.Agent, t.ID)
 }

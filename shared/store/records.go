@@ -70,11 +70,15 @@ func (s *Store) Find(ctx context.Context, tenant, id string) (*task.Task, error)
 	// The order is the way of a task, so that one that moves on while we look
 	// is met at its next place.
 	t, err := s.Get(ctx, tenant, id)
-	for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
-		if !errors.Is(err, task.ErrNotFound) {
-			return t, err
+	if errors.Is(err, task.ErrNotFound) && task.IsTurn(id) {
+		t, err = s.findTurn(ctx, tenant, id)
+	} else {
+		for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
+			if !errors.Is(err, task.ErrNotFound) {
+				return t, err
+			}
+			t, err = s.queued(ctx, tenant, id, subject)
 		}
-		t, err = s.queued(ctx, tenant, id, subject)
 	}
 	if errors.Is(err, task.ErrNotFound) {
 		return s.Get(ctx, tenant, id)

@@ -1,5 +1,5 @@
-// Package store keeps tasks, idempotency records, agents and artifacts in
-// JetStream. It promises that every write of a task's record is a
+// Package store keeps tasks, sessions, idempotency records, agents and artifacts
+// in JetStream. It promises that every write of a record is a
 // compare-and-set, that an unknown outcome is resolved or reported as
 // task.ErrUnavailable, and that a reader of the record's stream misses no
 // change. It does not know HTTP, and it runs no agent.
@@ -21,13 +21,22 @@ import (
 
 // Options of Open.
 type Options struct {
-	Replicas int `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream that is created: 1 embedded, 3 on a cluster"`
+	Replicas    int           `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream that is created: 1 embedded, 3 on a cluster"`
+	SessionIdle time.Duration `flag:"session-idle" env:"MESH_SESSION_IDLE" help:"how long a session lives after its last turn; set when its bucket is created"`
+}
+
+// DefaultOptions are those of the design, with a number of replicas.
+func DefaultOptions(replicas int) Options {
+	return Options{Replicas: replicas, SessionIdle: topology.SessionIdle}
 }
 
 // Validate names the field that is out of its range.
 func (o Options) Validate() error {
 	if o.Replicas != 1 && o.Replicas != 3 && o.Replicas != 5 {
 		return fmt.Errorf("replicas is %d, allowed are 1, 3 and 5", o.Replicas)
+	}
+	if o.SessionIdle != 0 && (o.SessionIdle < time.Second || o.SessionIdle > 365*24*time.Hour) {
+		return fmt.Errorf("session-idle is %v, allowed is 1s to 8760h", o.SessionIdle)
 	}
 	return nil
 }
@@ -50,6 +59,9 @@ type Store struct {
 	due        jetstream.Stream // the queue of deliveries
 	webhooks   jetstream.Stream // behind the webhooks bucket
 	apiKeys    jetstream.KeyValue
+
+	turns    jetstream.Stream // the queue of turns
+	sessions jetstream.Stream // behind the sessions bucket
 }
 
 // requestTimeout bounds one request to JetStream. A publish that takes longer
@@ -67,7 +79,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{nc: nc, js: js}
-	if err := topology.Ensure(ctx, js, o.Replicas); err != nil {
+	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	open := func(err error, what string) error {
@@ -76,7 +88,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [11]error
+	var errs [13]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.keys, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -88,6 +100,8 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.due, errs[8] = js.Stream(ctx, topology.Deliveries)
 	s.webhooks, errs[9] = js.Stream(ctx, topology.BucketStream(topology.WebhooksBucket))
 	s.apiKeys, errs[10] = js.KeyValue(ctx, topology.KeysBucket)
+	s.turns, errs[11] = js.Stream(ctx, topology.Turns)
+	s.sessions, errs[12] = js.Stream(ctx, topology.BucketStream(topology.SessionsBucket))
 	return s, open(errors.Join(errs[:]...), "store")
 }
 

@@ -171,7 +171,7 @@ func TestScheduleIsKeptToTheMillisecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := st.AgentConsumer(t.Context(), "echo", 10, 30*time.Second); err != nil {
+		if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		c, err := js.Consumer(t.Context(), topology.Tasks, topology.AgentDurable("echo"))

@@ -36,6 +36,7 @@ const (
 	CodeChildFailed      = "child_failed"
 	CodeCallTooDeep      = "call_too_deep"
 	CodeCallDeadlock     = "call_deadlock"
+	CodeSessionGone      = "session_gone"
 )
 
 // Fault is whose doing an error is.
@@ -69,5 +70,6 @@ var Codes = map[string]struct {
 	CodeInputUnavailable: {FaultMesh, "A large input could not be read."},
 	CodeChildFailed:      {FaultAgent, "A task that the agent called has failed or was canceled."},
 	CodeCallTooDeep:      {FaultAgent, "Agents call each other more than 16 levels deep."},
+	CodeSessionGone:      {FaultClient, "The session of the turn was deleted or has expired."},
 	CodeCallDeadlock:     {FaultAgent, "Every running task of an agent waits for another one of the same agent."},
 }

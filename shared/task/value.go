@@ -61,6 +61,9 @@ func ValidID(id string) bool {
 	return isHex32(id[i:])
 }
 
+// IsTurn reports whether id is one of a turn.
+func IsTurn(id string) bool { return strings.HasPrefix(id, PrefixTurn) }
+
 // ValidSessionID reports whether id is one of a session.
 func ValidSessionID(id string) bool { return validID(id, PrefixSession) }
 

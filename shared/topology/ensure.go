@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +12,15 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Streams returns the config of every stream behind the mesh, with the given
-// number of replicas.
-func Streams(replicas int) []jetstream.StreamConfig {
+// Settings are what differs between meshes. They hold for a stream when it is
+// created.
+type Settings struct {
+	Replicas    int
+	SessionIdle time.Duration // 0: the constant
+}
+
+// Streams returns the config of every stream behind the mesh.
+func Streams(set Settings) []jetstream.StreamConfig {
 	queue := func(name string, subjects ...string) jetstream.StreamConfig {
 		return jetstream.StreamConfig{
 			Name: name, Subjects: subjects, Retention: jetstream.WorkQueuePolicy,
@@ -28,11 +35,15 @@ func Streams(replicas int) []jetstream.StreamConfig {
 	// One message for each subject: the server itself refuses a second turn.
 	turns := queue(Turns, "mesh.turns.*.*.*")
 	turns.MaxMsgsPerSubject, turns.Discard, turns.DiscardNewPerSubject = 1, jetstream.DiscardNew, true
+	turns.RePublish = &jetstream.RePublish{Source: "mesh.turns.*.*.*", Destination: "mesh.sessions.{{wildcard(1)}}.{{wildcard(3)}}.turn"}
 
 	records := bucket(TasksBucket, RecordHistory, Retention)
 	records.RePublish = &jetstream.RePublish{Source: "$KV." + TasksBucket + ".>", Destination: "mesh.events.>"}
-	sessions := bucket(SessionsBucket, 1, SessionIdle)
+	// The server leaves a marker where a session has expired.
+	sessions := bucket(SessionsBucket, 1, cmp.Or(set.SessionIdle, SessionIdle))
 	sessions.Compression = jetstream.S2Compression
+	sessions.AllowMsgTTL, sessions.SubjectDeleteMarkerTTL = true, SessionTombstone
+	sessions.RePublish = &jetstream.RePublish{Source: "$KV." + SessionsBucket + ".>", Destination: "mesh.sessions.>", HeadersOnly: true}
 
 	all := []jetstream.StreamConfig{
 		tasks, turns, deliveries, records, sessions,
@@ -49,7 +60,7 @@ func Streams(replicas int) []jetstream.StreamConfig {
 		},
 	}
 	for i := range all {
-		all[i].Storage, all[i].Replicas = jetstream.FileStorage, replicas
+		all[i].Storage, all[i].Replicas = jetstream.FileStorage, set.Replicas
 	}
 	return all
 }
@@ -71,9 +82,9 @@ func bucket(name string, history int64, maxAge time.Duration) jetstream.StreamCo
 // Ensure creates the streams that do not exist yet. One that exists is left as
 // it is, so that an operator may tune its limits; it returns an error that
 // names the stream and the setting when that setting would break a promise.
-func Ensure(ctx context.Context, js jetstream.JetStream, replicas int) error {
+func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, want := range Streams(replicas) {
+	for _, want := range Streams(set) {
 		g.Go(func() error {
 			got, err := ensure(ctx, js, want)
 			if err != nil {
@@ -113,6 +124,7 @@ func mismatch(want, got jetstream.StreamConfig) string {
 		{"max_msgs_per_subject", want.MaxMsgsPerSubject <= 0 && got.MaxMsgsPerSubject <= 0 || want.MaxMsgsPerSubject == got.MaxMsgsPerSubject},
 		{"allow_direct", want.AllowDirect == got.AllowDirect},
 		{"allow_msg_schedules", want.AllowMsgSchedules == got.AllowMsgSchedules},
+		{"subject_delete_marker_ttl", (want.SubjectDeleteMarkerTTL > 0) == (got.SubjectDeleteMarkerTTL > 0)},
 		{"republish", (want.RePublish == nil) == (got.RePublish == nil)},
 		{"storage", want.Storage == got.Storage},
 	} {

@@ -36,7 +36,8 @@ const (
 // Lifetimes of what is stored.
 const (
 	Retention            = 7 * 24 * time.Hour // of a task's record after its last change
-	SessionIdle          = 24 * time.Hour
+	SessionIdle          = 24 * time.Hour     // of a session after its last turn, unless set otherwise
+	SessionTombstone     = Retention          // how long it is known that a session has expired
 	IdempotencyWindow    = 24 * time.Hour
 	PresenceTTL          = 90 * time.Second
 	PresenceEvery        = 30 * time.Second
@@ -79,6 +80,32 @@ func TaskLater(id string) string { return "mesh.tasks.later." + id }
 
 // TasksLater matches all schedules.
 const TasksLater = "mesh.tasks.later.>"
+
+// Turn is where a turn of a session waits for a worker: one subject for each
+// session, on which the server takes one message at a time.
+func Turn(tenant, agent, session string) string {
+	return "mesh.turns." + tenant + "." + agent + "." + session
+}
+
+// TurnsOf matches the open turns of a tenant.
+func TurnsOf(tenant string) string { return "mesh.turns." + tenant + ".>" }
+
+// TurnsTemplate names the turn subjects in spans: low cardinality.
+const TurnsTemplate = "mesh.turns"
+
+// Session is the subject of a session's record.
+func Session(tenant, id string) string { return "$KV." + SessionsBucket + "." + tenant + "." + id }
+
+// SessionsOf matches the sessions of a tenant.
+func SessionsOf(tenant string) string { return Session(tenant, "*") }
+
+// SessionEvents is the core subject on which the server tells, at most once, that
+// a session's record has changed.
+func SessionEvents(tenant, id string) string { return "mesh.sessions." + tenant + "." + id }
+
+// SessionTurns is the core subject on which the server republishes each turn that
+// it takes for a session, at most once.
+func SessionTurns(tenant, id string) string { return SessionEvents(tenant, id) + ".turn" }
 
 // ReadyTemplate names the ready subjects in spans: low cardinality.
 const ReadyTemplate = "mesh.tasks.ready"
@@ -199,9 +226,18 @@ func PullSubject(stream, durable string) string {
 // the worker counts attempts itself and settles a task that is out of them. It
 // has as many replicas as its stream.
 func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {
+	return agentConsumer(agent, AgentReady(agent), maxInFlight, ackWait)
+}
+
+// TurnConsumer is the consumer config of an agent on Turns.
+func TurnConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {
+	return agentConsumer(agent, "mesh.turns.*."+agent+".*", maxInFlight, ackWait)
+}
+
+func agentConsumer(agent, filter string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
 		Durable:       AgentDurable(agent),
-		FilterSubject: AgentReady(agent),
+		FilterSubject: filter,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       ackWait,
 		MaxAckPending: maxInFlight,

@@ -24,11 +24,11 @@ func open(t *testing.T) jetstream.JetStream {
 func TestEnsure(t *testing.T) {
 	js := open(t)
 	for range 2 { // a second process finds what the first made
-		if err := topology.Ensure(t.Context(), js, 1); err != nil {
+		if err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, want := range topology.Streams(1) {
+	for _, want := range topology.Streams(topology.Settings{Replicas: 1}) {
 		s, err := js.Stream(t.Context(), want.Name)
 		if err != nil {
 			t.Fatal(err)
@@ -44,6 +44,10 @@ func TestEnsure(t *testing.T) {
 			}
 		case topology.Turns:
 			if c.MaxMsgsPerSubject != 1 || c.Discard != jetstream.DiscardNew || !c.DiscardNewPerSubject {
+				t.Errorf("%s: %+v", c.Name, c)
+			}
+		case topology.BucketStream(topology.SessionsBucket):
+			if c.MaxMsgsPerSubject != 1 || c.MaxAge != 24*time.Hour || c.Compression != jetstream.S2Compression || c.SubjectDeleteMarkerTTL != 7*24*time.Hour {
 				t.Errorf("%s: %+v", c.Name, c)
 			}
 		case topology.BucketStream(topology.TasksBucket):
@@ -73,7 +77,7 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1<<30, jetstream.DiscardOld }, ""},
 	} {
 		js := open(t)
-		for _, c := range topology.Streams(1) {
+		for _, c := range topology.Streams(topology.Settings{Replicas: 1}) {
 			if c.Name != tt.stream {
 				continue
 			}
@@ -82,7 +86,7 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 				t.Fatalf("%s: %v", tt.stream, err)
 			}
 		}
-		err := topology.Ensure(t.Context(), js, 1)
+		err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
 		if tt.setting == "" {
 			if err != nil {
 				t.Errorf("%s, tuned: %v", tt.stream, err)

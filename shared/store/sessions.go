@@ -1,0 +1,190 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Headers of a bucket's markers, as the server and the client library define
+// them (ADR-8, ADR-43).
+const (
+	headerOperation = "KV-Operation"
+	headerMarker    = "Nats-Marker-Reason"
+)
+
+// Session reads a session's record from its leader. It returns
+// session.ErrNotFound when there is none and session.ErrExpired while it is
+// known that there was one.
+func (s *Store) Session(ctx context.Context, tenant, id string) (*session.Session, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.Session(tenant, id))
+	if err == nil {
+		var sess *session.Session
+		if sess, err = decodeSession(msg.Data, msg.Header, msg.Sequence); err == nil {
+			return sess, nil
+		}
+	}
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = session.ErrNotFound
+	}
+	return nil, fmt.Errorf("read session %s: %w", id, classify(err))
+}
+
+func decodeSession(data []byte, hdr nats.Header, rev uint64) (*session.Session, error) {
+	switch {
+	case hdr.Get(headerMarker) == "MaxAge":
+		return nil, session.ErrExpired
+	case hdr.Get(headerOperation) != "" || hdr.Get(headerMarker) != "":
+		return nil, session.ErrNotFound
+	}
+	var sess session.Session
+	if err := json.Unmarshal(data, &sess, codec); err != nil {
+		return nil, fmt.Errorf("decode revision %d: %w", rev, err)
+	}
+	sess.Rev = rev
+	return &sess, sess.Validate()
+}
+
+// SaveSession writes a session's record if its revision is still sess.Rev (0: if
+// there is none) and sets sess.Rev to the new one. It returns
+// session.ErrConflict when another writer came first, and task.ErrUnavailable
+// when the outcome stayed unknown.
+func (s *Store) SaveSession(ctx context.Context, sess *session.Session) error {
+	data, err := json.Marshal(sess, codec)
+	if err != nil {
+		return fmt.Errorf("record session %s: %w", sess.ID, err)
+	}
+	rev, err := s.putSession(ctx, sess, &nats.Msg{Data: data})
+	if err != nil {
+		return fmt.Errorf("record session %s: %w", sess.ID, err)
+	}
+	sess.Rev = rev
+	return nil
+}
+
+// DeleteSession deletes a session's record if its revision is still sess.Rev,
+// else it returns session.ErrConflict.
+func (s *Store) DeleteSession(ctx context.Context, sess *session.Session) error {
+	_, err := s.putSession(ctx, sess, &nats.Msg{Header: nats.Header{headerOperation: {"DEL"}}})
+	if err != nil {
+		return fmt.Errorf("delete session %s: %w", sess.ID, err)
+	}
+	return nil
+}
+
+// putSession is the compare-and-set. A conflict or a timeout may hide the write
+// itself, whose acknowledgement was lost on the way: the bytes tell.
+func (s *Store) putSession(ctx context.Context, sess *session.Session, msg *nats.Msg) (rev uint64, err error) {
+	msg.Subject = topology.Session(sess.Tenant, sess.ID)
+	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(sess.Rev))
+	switch {
+	case err == nil:
+		return ack.Sequence, nil
+	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
+		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+		last, look := s.sessions.GetLastMsgForSubject(ctx, msg.Subject)
+		if look == nil && last.Sequence > sess.Rev && bytes.Equal(last.Data, msg.Data) && last.Header.Get(headerOperation) == msg.Header.Get(headerOperation) {
+			return last.Sequence, nil
+		}
+	}
+	if errors.Is(err, task.ErrConflict) {
+		err = fmt.Errorf("%w (%w)", session.ErrConflict, err)
+	}
+	return 0, err
+}
+
+// SessionIdle is how long a session is kept after its last change.
+func (s *Store) SessionIdle() time.Duration { return s.sessions.CachedInfo().Config.MaxAge }
+
+// Sessions lists up to limit sessions of a tenant that match, newest change
+// first, from position from (0: the newest) on, and says where the next page
+// starts; 0 is the end. A short page is not the end.
+func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (page []*session.Session, next uint64, err error) {
+	info, err := s.sessions.Info(ctx)
+	if err != nil {
+		return nil, from, fmt.Errorf("list sessions: %w", classify(err))
+	}
+	at, first := info.State.LastSeq, info.State.FirstSeq
+	if from > 0 {
+		at = min(at, from)
+	}
+	for looked := 0; at >= first && at > 0 && looked < listBudget; {
+		low := max(first, at-min(at-1, sessionWindow-1))
+		var found []*session.Session
+		err := window(ctx, s.sessions, topology.SessionsOf(tenant), low, at, func(data []byte, rev uint64) {
+			if sess, err := decodeSession(data, nil, rev); err == nil && match(sess) {
+				found = append(found, sess)
+			}
+		})
+		if err != nil {
+			return nil, from, fmt.Errorf("list sessions: %w", err)
+		}
+		for i := len(found) - 1; i >= 0; i-- {
+			if len(page) == limit {
+				return page, found[i].Rev, nil
+			}
+			page = append(page, found[i])
+		}
+		looked += int(at - low + 1)
+		at = low - 1
+	}
+	if at < first {
+		at = 0
+	}
+	return page, at, nil
+}
+
+// sessionWindow is how many sessions a listing reads at a time: they may be
+// large.
+const sessionWindow = 32
+
+// Archive stores messages that leave a session's record as a page of it. name
+// must be used once.
+func (s *Store) Archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
+	data, err := json.Marshal(messages, codec)
+	if err != nil {
+		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
+	}
+	object := topology.Artifact(sess.Tenant, sess.ID, "messages-"+name)
+	if _, err := s.artifacts.PutBytes(ctx, object, data); err != nil {
+		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, classify(err))
+	}
+	return session.Page{Object: object, Messages: len(messages), Bytes: size, At: task.Stamp(time.Now())}, nil
+}
+
+// Page reads the messages of a page. It returns task.ErrNotFound when they are
+// past their retention.
+func (s *Store) Page(ctx context.Context, p session.Page) ([]session.Message, error) {
+	data, err := s.artifacts.GetBytes(ctx, p.Object)
+	if err != nil {
+		return nil, fmt.Errorf("read messages %s: %w", p.Object, missingObject(err))
+	}
+	var messages []session.Message
+	if err := json.Unmarshal(data, &messages, codec); err != nil {
+		return nil, fmt.Errorf("decode messages %s: %w", p.Object, err)
+	}
+	return messages, nil
+}
+
+// DropPages deletes the pages of a session that is deleted.
+func (s *Store) DropPages(ctx context.Context, pages []session.Page) error {
+	for _, p := range pages {
+		if err := s.artifacts.Delete(ctx, p.Object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+			return fmt.Errorf("drop messages %s: %w", p.Object, classify(err))
+		}
+	}
+	return nil
+}
