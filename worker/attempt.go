@@ -9,10 +9,10 @@ import (
 	"runtime/debug"
 	"time"
 
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
-	"agentmesh/shared/topology"
 	"agentmesh/worker/agent"
 	"github.com/nats-io/nats.go"
 )
@@ -30,6 +30,9 @@ type attempt struct {
 	t       *task.Task // the record; t.Rev 0 while it is not written
 	claimed bool       // the processing state is written
 	began   time.Time
+
+	session *session.Session // of a turn, as this attempt last read or wrote it
+	reply   reply            // of a turn
 
 	reports *reports
 	looks   chan struct{}
@@ -60,7 +63,7 @@ func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg) {
 		return
 	}
 	parent := telemetry.WithTraceParent(work, queued.TraceParent, queued.TraceState)
-	ctx, span := telemetry.StartProcess(parent, topology.ReadyTemplate, msg.Header,
+	ctx, span := telemetry.StartProcess(parent, in.queue.Template(), msg.Header,
 		telemetry.TaskID(queued.ID), telemetry.Tenant(queued.Tenant), telemetry.Agent(queued.Agent), telemetry.WorkerID(w.id))
 	at := &attempt{
 		w: w, in: in, msg: msg, id: queued.ID, began: time.Now(), looks: make(chan struct{}, 1), seat: seat,
@@ -92,6 +95,11 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 				return err
 			}
 		}
+		if queued.Kind == task.KindTurn && (d.verb == run || d.verb == end) {
+			if d, err = at.inSession(ctx, d, deliveries); err != nil {
+				return err
+			}
+		}
 		at.t = d.task
 		switch d.verb {
 		case forget:
@@ -104,7 +112,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 			}
 			at.ack(ctx)
 			return nil
-		case fail:
+		case end:
 			err = at.w.store.Save(ctx, d.task)
 			if err == nil {
 				at.log.Info("task ended without an attempt", "status", d.task.Status, "reason", d.why)
@@ -112,7 +120,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 				return nil
 			}
 		case run:
-			if !first || !at.in.streak.earned() {
+			if !first || at.session != nil || !at.in.streak.earned() {
 				err = at.claim(ctx)
 			}
 			if err == nil {
@@ -140,7 +148,7 @@ func (at *attempt) underParent(ctx context.Context, d decision) (decision, error
 	if err := d.task.To(task.Canceled, time.Now()); err != nil {
 		return d, err
 	}
-	return decision{verb: fail, task: d.task, why: "its parent is canceled"}, nil
+	return decision{verb: end, task: d.task, why: "its parent is canceled"}, nil
 }
 
 func (at *attempt) read(ctx context.Context, queued *task.Task) (*task.Task, error) {
@@ -229,6 +237,9 @@ func (at *attempt) call(ctx context.Context) (o outcome) {
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
 	job := agent.NewJob(at.t, input, telemetry.TraceParent(ctx), at.reports)
+	if at.session != nil {
+		job.Turn = at.turn()
+	}
 	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: at.t, traceParent: job.TraceParent}))
 	return o
 }

@@ -16,10 +16,10 @@ const (
 	run     verb = iota // begin an attempt
 	forget              // the task has ended, or another message carries it: ack
 	requeue             // the message is spent: queue the retry that it stands for, then ack
-	fail                // no attempt is allowed any more: record the end, then ack
+	end                 // it ends without a further attempt: record the end, then ack
 )
 
-// decision is the verb and the record for it: for run and fail the next version
+// decision is the verb and the record for it: for run and end the next version
 // of the task, for requeue the task to queue.
 type decision struct {
 	verb verb
@@ -32,7 +32,8 @@ type decision struct {
 // a task. What keeps it from being lost is that a record which is processing
 // names a message that is still in the queue, so any other may go; and that a
 // message whose attempt ended in a retry is spent: it never carries another
-// attempt, so the late ack of a worker that was frozen takes nothing away.
+// attempt, so the late ack of a worker that was frozen takes nothing away. A
+// turn has one message for all of its attempts.
 func decide(queued, record *task.Task, deliveries int, d agent.Definition, workerID string, now time.Time) decision {
 	excused := 0
 	t := queued.Clone()
@@ -45,7 +46,7 @@ func decide(queued, record *task.Task, deliveries int, d agent.Definition, worke
 			return decision{verb: forget, why: "task is " + string(t.Status)}
 		case t.Status == task.Processing && !ours:
 			return decision{verb: forget, why: "task is held under another message"}
-		case t.Status == task.Pending && ours && !t.NotBefore.IsZero():
+		case t.Status == task.Pending && ours && !t.NotBefore.IsZero() && t.Kind != task.KindTurn:
 			return decision{verb: requeue, task: t, why: "message is spent"}
 		case t.Status == task.Pending && !ours && queued.Attempt < t.Attempt:
 			return decision{verb: forget, why: "message is of an earlier attempt"}
@@ -79,7 +80,7 @@ func ended(t *task.Task, now time.Time) decision {
 	if err := t.To(task.Failed, now); err != nil { // input_required cannot be in the queue
 		return decision{verb: forget, why: err.Error()}
 	}
-	return decision{verb: fail, task: t, why: t.Error.Code}
+	return decision{verb: end, task: t, why: t.Error.Code}
 }
 
 func maxAttempts(t *task.Task, d agent.Definition) int {

@@ -56,12 +56,12 @@ func TestDecide(t *testing.T) {
 		{"held under another message", queued(5), record(task.Processing, 2, lease(8)), 2, forget, 0, ""},
 		{"of an earlier attempt", queued(5), record(task.Pending, 2, lease(8), later), 2, forget, 0, ""},
 		{"spent: its retry may not be queued yet", queued(5), record(task.Pending, 1, lease(5), later), 2, requeue, 1, ""},
-		{"waits for input", queued(5), record(task.InputRequired, 1, nil, expired), 1, fail, 1, task.CodeDeadlineExceeded},
-		{"deadline passed in the queue", queued(5, expired), nil, 1, fail, 0, task.CodeDeadlineExceeded},
-		{"deadline passed under a dead worker", queued(5, expired), record(task.Processing, 1, lease(5), expired), 2, fail, 1, task.CodeDeadlineExceeded},
-		{"every worker died", queued(5), record(task.Processing, 3, lease(5)), 4, fail, 3, task.CodeWorkerLost},
-		{"every worker died before it wrote", queued(5), nil, 4, fail, 3, task.CodeWorkerLost},
-		{"the task allows one attempt", queued(5, limit(1)), record(task.Processing, 1, lease(5), limit(1)), 2, fail, 1, task.CodeWorkerLost},
+		{"waits for input", queued(5), record(task.InputRequired, 1, nil, expired), 1, end, 1, task.CodeDeadlineExceeded},
+		{"deadline passed in the queue", queued(5, expired), nil, 1, end, 0, task.CodeDeadlineExceeded},
+		{"deadline passed under a dead worker", queued(5, expired), record(task.Processing, 1, lease(5), expired), 2, end, 1, task.CodeDeadlineExceeded},
+		{"every worker died", queued(5), record(task.Processing, 3, lease(5)), 4, end, 3, task.CodeWorkerLost},
+		{"every worker died before it wrote", queued(5), nil, 4, end, 3, task.CodeWorkerLost},
+		{"the task allows one attempt", queued(5, limit(1)), record(task.Processing, 1, lease(5), limit(1)), 2, end, 1, task.CodeWorkerLost},
 		{"the task allows more than the agent", queued(5, limit(5)), record(task.Processing, 3, lease(5), limit(5)), 4, run, 4, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -82,7 +82,7 @@ func TestDecide(t *testing.T) {
 				if l := d.task.Lease; d.task.Attempt != tt.attempt || l.Worker != "wrk_new" || l.Seq != tt.queued.QueueSeq || d.task.Error != nil {
 					t.Errorf("attempt %d under %+v, want %d", d.task.Attempt, l, tt.attempt)
 				}
-			case fail:
+			case end:
 				if d.task.Status != task.Failed || d.task.Error.Code != tt.code || d.task.Attempt != tt.attempt || d.task.Error.Attempt != tt.attempt {
 					t.Errorf("%s in attempt %d with %+v", d.task.Status, d.task.Attempt, d.task.Error)
 				}

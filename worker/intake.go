@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -13,24 +14,28 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// intake pulls the tasks of one agent. It asks the server for exactly as many
-// messages as it has free slots (the credit), so that no message ever waits in
-// this process while another worker is idle. Its state belongs to the goroutine
-// of run.
+// intake pulls the work of one agent from one queue. It asks the server for
+// exactly as many messages as the agent has free slots (the credit), so that no
+// message waits in this process while another worker is idle. An agent's two
+// intakes share its slots: when the one has filled them for a while, the other
+// takes back what it has asked for. Its state belongs to the goroutine of run.
 //
 // It speaks the pull protocol itself (ADR-13): the client library's iterators
 // either prefetch beyond the slots or pay a subscription for each pull.
 type intake struct {
 	w     *Worker
 	agent agent.Agent
+	queue store.Queue
 
 	slots  *slots
 	credit int // messages asked for and not yet arrived
 	streak quickStreak
 }
 
-// pullBackoff is the pause after the server refused a pull.
-const pullBackoff = time.Second
+const (
+	pullBackoff = time.Second            // the pause after the server refused a pull
+	fullFor     = 100 * time.Millisecond // without a free slot, until the credit is taken back
+)
 
 // pullExpires is how long a pull request stands. It ends before a lease does,
 // so that the redelivery of a frozen worker's task does not answer a pull that
@@ -43,31 +48,31 @@ func (in *intake) pullHeartbeat() time.Duration { return in.pullExpires() / 4 }
 
 // run pulls until ctx is done. Attempts run under work and outlive it.
 func (in *intake) run(ctx, work context.Context) {
-	log := in.w.log.With("agent", in.agent.Name)
+	log := in.w.log.With("agent", in.agent.Name, "queue", in.queue.Template())
 	nc := in.w.store.Conn()
 	connected := nc.StatusChanged(nats.CONNECTED)
 	defer nc.RemoveStatusListener(connected)
 
+	bell := in.slots.bell()
+	defer in.slots.hush(bell)
+
 	msgs := make(chan *nats.Msg, in.agent.Concurrency+64)
-	inbox := nats.NewInbox()
-	sub, err := nc.ChanSubscribe(inbox, msgs)
-	for err != nil { // the connection is closed or draining: the process is about to end
-		log.Warn("intake cannot subscribe", "error", err)
-		if !wait(ctx, pullBackoff) {
-			return
-		}
-		sub, err = nc.ChanSubscribe(inbox, msgs)
+	sub := in.subscribe(ctx, log, msgs)
+	if sub == nil {
+		return
 	}
-	defer in.stop(sub, msgs)
+	defer func() { in.stop(sub, msgs) }()
 
 	quiet := time.NewTimer(2 * in.pullHeartbeat())
 	defer quiet.Stop()
 	pause := time.NewTimer(0) // fires when pulling may start again
 	defer pause.Stop()
+	full := time.NewTimer(fullFor)
+	defer full.Stop()
 	paused := true
 	for {
 		if !paused {
-			if err := in.pull(nc, inbox); err != nil {
+			if err := in.pull(nc, sub.Subject); err != nil {
 				log.Debug("pull not sent", "error", err)
 				in.credit, paused = 0, true
 				pause.Reset(pullBackoff)
@@ -76,7 +81,15 @@ func (in *intake) run(ctx, work context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-in.slots.opened:
+		case <-bell:
+			full.Reset(fullFor)
+		case <-full.C:
+			if in.credit > 0 && in.slots.open() == 0 {
+				if next := in.subscribe(ctx, log, msgs); next != nil {
+					in.revoke(work, sub, msgs)
+					sub = next
+				}
+			}
 		case msg := <-msgs:
 			quiet.Reset(2 * in.pullHeartbeat())
 			if refused := in.receive(work, msg); refused != "" {
@@ -116,7 +129,46 @@ func (in *intake) pull(nc *nats.Conn, inbox string) error {
 		return err
 	}
 	in.credit += n
-	return nc.PublishRequest(store.PullSubject(in.agent.Name), inbox, req)
+	return nc.PublishRequest(in.queue.PullSubject(in.agent.Name), inbox, req)
+}
+
+// subscribe makes the inbox that pulls are answered to; nil when ctx ends first.
+func (in *intake) subscribe(ctx context.Context, log *slog.Logger, msgs chan *nats.Msg) *nats.Subscription {
+	for {
+		sub, err := in.w.store.Conn().ChanSubscribe(nats.NewInbox(), msgs)
+		if err == nil {
+			return sub
+		}
+		// The connection is closed or draining: the process is about to end.
+		log.Warn("intake cannot subscribe", "error", err)
+		if !wait(ctx, pullBackoff) {
+			return nil
+		}
+	}
+}
+
+// revoke takes back what was asked for at the inbox of sub: a server answers no
+// request whose inbox is gone. What it has sent already is started.
+func (in *intake) revoke(work context.Context, sub *nats.Subscription, msgs chan *nats.Msg) {
+	in.flush(sub)
+	for {
+		select {
+		case msg := <-msgs:
+			in.receive(work, msg)
+		default:
+			in.credit = 0
+			return
+		}
+	}
+}
+
+// flush ends a subscription; what the server had sent by then has arrived.
+func (in *intake) flush(sub *nats.Subscription) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if sub.Drain() == nil {
+		_ = in.w.store.Conn().FlushWithContext(ctx)
+	}
 }
 
 // receive starts the attempt of a message, or keeps the books when it is a
@@ -172,7 +224,7 @@ func (in *intake) await(work context.Context, msg *nats.Msg) bool {
 
 // mend creates the consumer again where somebody deleted it.
 func (in *intake) mend(ctx context.Context) {
-	if err := in.w.store.AgentConsumer(ctx, in.agent.Name, in.agent.MaxInFlight, in.w.cfg.Lease); err != nil && ctx.Err() == nil {
+	if err := in.w.store.AgentConsumer(ctx, in.queue, in.agent.Name, in.agent.MaxInFlight, in.w.cfg.Lease); err != nil && ctx.Err() == nil {
 		in.w.log.Warn("consumer not there", "agent", in.agent.Name, "error", err)
 	}
 }
@@ -180,11 +232,7 @@ func (in *intake) mend(ctx context.Context) {
 // stop ends the pulls and hands back what they still brought: after the flush
 // the server has sent all that it ever will.
 func (in *intake) stop(sub *nats.Subscription, msgs chan *nats.Msg) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if sub.Drain() == nil {
-		_ = in.w.store.Conn().FlushWithContext(ctx)
-	}
+	in.flush(sub)
 	for {
 		select {
 		case msg := <-msgs:

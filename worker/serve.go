@@ -15,10 +15,10 @@ import (
 
 // Serve is a whole worker program: it connects to NATS as the environment says
 // (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT,
-// MESH_REPLICAS, OTEL_*), serves agents until ctx is done, and drains. End ctx
+// MESH_REPLICAS, MESH_SESSION_IDLE, OTEL_*), serves agents until ctx is done, and drains. End ctx
 // by signal.NotifyContext with SIGTERM.
 func Serve(ctx context.Context, agents ...agent.Agent) error {
-	cfg, conn, opts := Default(), natsconn.Default(), store.Options{Replicas: 3}
+	cfg, conn, opts := Default(), natsconn.Default(), store.DefaultOptions(3)
 	if err := config.Env(os.Getenv, &cfg, &conn, &opts); err != nil {
 		return err
 	}

@@ -38,6 +38,9 @@ func (at *attempt) settle(ctx context.Context, o outcome) error {
 	if failure == nil {
 		full := 100
 		next.Percent, next.Error = &full, nil
+		if at.session != nil {
+			return at.commit(ctx, next)
+		}
 		return at.finish(ctx, next, task.Completed)
 	}
 	next.Error = failure
@@ -48,6 +51,9 @@ func (at *attempt) settle(ctx context.Context, o outcome) error {
 			return at.retry(ctx, next, due)
 		}
 		failure.Message += " (no further attempt fits before the deadline)"
+	}
+	if at.session != nil {
+		at.touch(ctx)
 	}
 	return at.finish(ctx, next, task.Failed)
 }
@@ -75,7 +81,8 @@ func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause err
 	case o.panicked:
 		e.Code, e.Message = task.CodeAgentPanicked, o.err.Error()
 	case errors.Is(cause, agent.ErrTimeout):
-		e.Code, e.Message = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", at.timeout())
+		// A turn that hangs is not tried again: it would keep its session closed.
+		e.Code, e.Message, e.Permanent = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", at.timeout()), at.session != nil
 	case errors.Is(cause, agent.ErrDeadline):
 		e.Code, e.Message, e.Permanent = task.CodeDeadlineExceeded, "the deadline passed while the agent ran", true
 	case errors.As(o.err, &e):
@@ -91,8 +98,19 @@ func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause err
 
 var errorCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
-// result encodes the handler's value into t and stores it when it is large.
+// result encodes the handler's value into t.
 func (at *attempt) result(ctx context.Context, t *task.Task, v any) *agent.Error {
+	if at.session != nil {
+		var fault *agent.Error
+		if v, fault = at.replied(v); fault != nil {
+			return fault
+		}
+	}
+	return at.keep(ctx, t, v)
+}
+
+// keep encodes a result into t and stores it when it is large.
+func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
 	raw, err := task.Marshal(v)
 	if err != nil {
 		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result is not JSON: " + err.Error(), Permanent: true, Err: err}
@@ -135,7 +153,7 @@ func (at *attempt) finish(ctx context.Context, t *task.Task, s task.State) error
 }
 
 // retry writes the pending record, queues the next attempt for its time, and
-// acks. Whatever a crash leaves of the three, a redelivery completes.
+// acks; a turn's message is delivered again instead. Whatever a crash leaves of the three, a redelivery completes.
 func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
 	if err := t.To(task.Pending, time.Now()); err != nil {
 		return err
@@ -145,13 +163,16 @@ func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error
 		return at.unwritten(ctx, err)
 	}
 	at.in.streak.note(0, false)
+	at.log.Info("attempt finished", "status", t.Status, "attempt", t.Attempt, "took", time.Since(at.began),
+		"code", t.Error.Code, "error", t.Error.Message, "retry_in", time.Until(due))
+	if at.session != nil { // its message stays where it is and keeps the session closed
+		return at.msg.NakWithDelay(time.Until(due))
+	}
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
 	if _, err := at.w.store.Enqueue(ctx, t, hdr); err != nil {
 		return err // the message comes again, and is spent
 	}
-	at.log.Info("attempt finished", "status", t.Status, "attempt", t.Attempt, "took", time.Since(at.began),
-		"code", t.Error.Code, "error", t.Error.Message, "retry_in", time.Until(due))
 	at.ack(ctx)
 	return nil
 }
@@ -210,13 +231,18 @@ func (at *attempt) stopped(ctx context.Context, o outcome) error {
 	return nil
 }
 
-// write saves t and does not give up while the store is away: the outcome of
-// hours of work is worth the wait. It returns task.ErrConflict when the record
-// is not this attempt's any more.
+// write saves t. It returns task.ErrConflict when the record is not this
+// attempt's any more.
 func (at *attempt) write(ctx context.Context, t *task.Task) error {
+	return at.insist(ctx, func() error { return at.w.store.Save(ctx, t) })
+}
+
+// insist writes by f and does not give up while the store is away: the outcome
+// of hours of work is worth the wait.
+func (at *attempt) insist(ctx context.Context, f func() error) error {
 	pause := 100 * time.Millisecond
 	for {
-		err := at.w.store.Save(ctx, t)
+		err := f()
 		if !errors.Is(err, task.ErrUnavailable) && !errors.Is(err, task.ErrFull) {
 			return err
 		}

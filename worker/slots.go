@@ -10,15 +10,15 @@ import (
 // while its handler works; one that waits for a task that it called gives it
 // back and takes another before it goes on.
 type slots struct {
-	mu     sync.Mutex
-	size   int
-	free   int             // below zero after the size has shrunk
-	queue  []chan struct{} // who waits for a slot, first come first served
-	opened chan struct{}   // rings the intake when a slot has become free
+	mu    sync.Mutex
+	size  int
+	free  int             // below zero after the size has shrunk
+	queue []chan struct{} // who waits for a slot, first come first served
+	bells []chan struct{} // ring the intakes when a slot becomes free, and when the last is taken
 }
 
 func newSlots(size int) *slots {
-	return &slots{size: size, free: size, opened: make(chan struct{}, 1)}
+	return &slots{size: size, free: size}
 }
 
 // open is how many slots are free and nobody waits for.
@@ -42,15 +42,46 @@ func (s *slots) tryTake() bool {
 	if s.free <= 0 {
 		return false
 	}
-	s.free--
+	s.takeLocked()
 	return true
+}
+
+func (s *slots) takeLocked() {
+	if s.free--; s.free == 0 {
+		s.ringLocked()
+	}
+}
+
+// bell is a channel that rings when a slot becomes free and when the last one is
+// taken, until it is given to hush.
+func (s *slots) bell() chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := make(chan struct{}, 1)
+	s.bells = append(s.bells, b)
+	return b
+}
+
+func (s *slots) hush(bell chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bells = slices.DeleteFunc(s.bells, func(b chan struct{}) bool { return b == bell })
+}
+
+func (s *slots) ringLocked() {
+	for _, b := range s.bells {
+		select {
+		case b <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // take waits for a slot. It returns the cause of ctx's end without one.
 func (s *slots) take(ctx context.Context) error {
 	s.mu.Lock()
 	if s.free > 0 {
-		s.free--
+		s.takeLocked()
 		s.mu.Unlock()
 		return nil
 	}
@@ -96,9 +127,6 @@ func (s *slots) add(n int) {
 		s.queue = s.queue[1:]
 	}
 	if s.free > 0 {
-		select {
-		case s.opened <- struct{}{}:
-		default:
-		}
+		s.ringLocked()
 	}
 }

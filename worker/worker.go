@@ -110,7 +110,9 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 	}
 	var intakes []*intake
 	for _, a := range agents {
-		intakes = append(intakes, &intake{w: w, agent: a, slots: w.slotsOf(a)})
+		for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
+			intakes = append(intakes, &intake{w: w, agent: a, queue: q, slots: w.slotsOf(a)})
+		}
 	}
 	return intakes, nil
 }
@@ -118,14 +120,27 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 // register makes the consumers of agents and has the registry know them.
 func (w *Worker) register(ctx context.Context, intakes []*intake) error {
 	for _, in := range intakes {
-		if err := w.store.AgentConsumer(ctx, in.agent.Name, in.agent.MaxInFlight, w.cfg.Lease); err != nil {
+		if err := w.store.AgentConsumer(ctx, in.queue, in.agent.Name, in.agent.MaxInFlight, w.cfg.Lease); err != nil {
 			return err
 		}
+	}
+	for _, in := range agentsOf(intakes) {
 		if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// agentsOf are the intakes of one queue: one for each agent.
+func agentsOf(intakes []*intake) []*intake {
+	var each []*intake
+	for _, in := range intakes {
+		if in.queue == store.TaskQueue {
+			each = append(each, in)
+		}
+	}
+	return each
 }
 
 // slotsOf are the slots of an agent.
@@ -221,7 +236,7 @@ func (w *Worker) pull(ctx, work context.Context) {
 			for _, in := range next {
 				in.slots.resize(in.agent.Concurrency)
 			}
-			w.log.Info("agents reloaded", "agents", len(next))
+			w.log.Info("agents reloaded", "agents", len(agentsOf(next)))
 		}
 	}
 }
@@ -278,7 +293,7 @@ func (w *Worker) leave(at *attempt) {
 func (w *Worker) present(ctx context.Context) error {
 	host, _ := os.Hostname()
 	p := store.Presence{WorkerID: w.id, Host: host, StartedAt: w.started}
-	for _, in := range w.serving() {
+	for _, in := range agentsOf(w.serving()) {
 		w.mu.Lock()
 		waiting := w.waiting[in.agent.Name]
 		w.mu.Unlock()
@@ -298,7 +313,7 @@ func (w *Worker) announce(ctx context.Context) {
 		if err := w.present(ctx); err != nil && ctx.Err() == nil {
 			w.log.Warn("presence not written", "error", err)
 		}
-		for _, in := range w.serving() {
+		for _, in := range agentsOf(w.serving()) {
 			// One that gave way to a newer version comes back when that is gone.
 			if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil && ctx.Err() == nil {
 				w.log.Debug("agent not registered again", "agent", in.agent.Name, "error", err)
