@@ -245,7 +245,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, i
 	ctx := context.WithoutCancel(r.Context())
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent))
 	answer := Accepted{
-		TaskID: t.ID, Status: task.Pending, StatusURL: statusURL(t.ID), Agent: t.Agent,
+		TaskID: t.ID, Status: task.Pending, StatusURL: statusURL(t), Agent: t.Agent,
 		CreatedAt: t.CreatedAt, RetriedFrom: t.RetriedFrom, TraceID: telemetry.TraceID(ctx),
 	}
 	var watch *store.Watch

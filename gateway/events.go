@@ -106,7 +106,7 @@ func accepted(t *task.Task) Task {
 		v.At = v.CreatedAt
 		return v
 	}
-	return Task{TaskID: t.ID, Status: shown(t.Kind, task.Pending), Agent: t.Agent, CreatedAt: at(t.CreatedAt), At: at(t.CreatedAt), StatusURL: statusURL(t.ID)}
+	return partly(t, Task{Status: shown(t.Kind, task.Pending), CreatedAt: at(t.CreatedAt), At: at(t.CreatedAt)})
 }
 
 // history lists what happened after revision seen.
@@ -132,10 +132,14 @@ func eventData(t *task.Task, e task.Event) any {
 		return v
 	}
 	tr := e.Transition
-	return Task{
-		TaskID: t.ID, Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Agent: t.Agent, Attempt: tr.Attempt, Error: tr.Error, At: at(tr.At),
-		StatusURL: statusURL(t.ID),
-	}
+	return partly(t, Task{Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Attempt: tr.Attempt, Error: tr.Error, At: at(tr.At)})
+}
+
+// partly says in v whose moment it is.
+func partly(t *task.Task, v Task) Task {
+	v.TaskID, v.Agent, v.StatusURL = t.ID, t.Agent, statusURL(t)
+	v.nameKind(t)
+	return v
 }
 
 // stream writes one task's events to one reader.
@@ -145,17 +149,23 @@ type stream struct {
 	id      string
 	seen    uint64 // revision of the last event sent
 	output  int64  // offset behind the last output sent
+	plain   bool   // events carry no ids: they are not where a reader resumes
+}
+
+// start sends the header of a stream.
+func (s *stream) start() {
+	h := s.w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // proxies that buffer by default
+	s.w.WriteHeader(http.StatusOK)
 }
 
 // run sends what has happened and then what happens, until the terminal event,
 // the reader's end or the gateway's. A reader that is too slow is cut: it may
 // resume, and nobody waits for it.
 func (s *stream) run(ctx, closing context.Context, watch *store.Watch, t *task.Task, resumed bool) error {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // proxies that buffer by default
-	s.w.WriteHeader(http.StatusOK)
+	s.start()
 	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnectAfter.Milliseconds())); err != nil {
 		return nil
 	}
@@ -164,37 +174,45 @@ func (s *stream) run(ctx, closing context.Context, watch *store.Watch, t *task.T
 			return nil
 		}
 	}
-	if !s.record(t) {
-		return nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(closing, cancel)()
+	s.follow(ctx, watch, t)
+	return nil
+}
+
+// follow sends what t tells and what happens after it, and reports whether it
+// came to the terminal event.
+func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (ended bool) {
+	if open, ok := s.record(t); !open || !ok {
+		return ok
+	}
 	beat := time.Now()
 	for {
 		window, done := context.WithDeadline(ctx, beat.Add(heartbeatEvery))
-		open := true
-		err := watch.Updates(window, s.seen, func(u store.Update) bool {
+		open, ok := true, true
+		_ = watch.Updates(window, s.seen, func(u store.Update) bool {
 			if u.Task != nil {
-				open = s.record(u.Task)
+				open, ok = s.record(u.Task)
 			} else {
-				open = s.chunk(u.Output)
+				ok = s.chunk(u.Output)
 			}
-			return open
+			return open && ok
 		})
 		done()
-		if err == nil || !open || ctx.Err() != nil {
-			return nil
+		if !open || !ok || ctx.Err() != nil {
+			return !open && ok
 		}
 		beat = time.Now()
 		if s.write([]byte(": heartbeat\n\n")) != nil {
-			return nil
+			return false
 		}
 	}
 }
 
-// record sends what t tells and returns whether the stream goes on.
-func (s *stream) record(t *task.Task) bool {
+// record sends what t tells. open says that more will happen, ok that the reader
+// is there.
+func (s *stream) record(t *task.Task) (open, ok bool) {
 	if t.OutputBytes > s.output {
 		tail := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
 		text := t.Output
@@ -202,16 +220,16 @@ func (s *stream) record(t *task.Task) bool {
 			text, tail = text[skip:], s.output
 		}
 		if !s.text(tail, text) {
-			return false
+			return true, false
 		}
 	}
 	for _, e := range history(t, s.seen) {
 		if s.event(e.Type, strconv.FormatUint(e.ID, 10), e.Data) != nil {
-			return false
+			return true, false
 		}
 		s.seen = e.ID
 	}
-	return !t.Status.Terminal()
+	return !t.Status.Terminal(), true
 }
 
 // chunk sends live output. A gap before it is left for the record to fill.
@@ -240,7 +258,7 @@ func (s *stream) event(name, id string, data any) error {
 	}
 	var b bytes.Buffer
 	b.WriteString("event: " + name + "\n")
-	if id != "" {
+	if id != "" && !s.plain {
 		b.WriteString("id: " + id + "\n")
 	}
 	b.WriteString("data: ")

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,13 +25,9 @@ const maxPage = 200
 // listTasks is GET /tasks.
 func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	limit := 50
-	if s := q.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxPage {
-			return refuse("bad_query", "limit is %q, allowed is 1 to %d.", clip(s, 32), maxPage)
-		}
-		limit = n
+	limit, err := pageLimit(q)
+	if err != nil {
+		return err
 	}
 	f, err := filterOf(q)
 	if err != nil {
@@ -56,11 +53,25 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
+// pageLimit reads ?limit=.
+func pageLimit(q url.Values) (int, error) {
+	s := q.Get("limit")
+	if s == "" {
+		return 50, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, refuse("bad_query", "limit is %q, allowed is 1 to %d.", clip(s, 32), maxPage)
+	}
+	return n, nil
+}
+
 // filter is what a listing asks for.
 type filter struct {
 	statuses  []task.State
 	agent     string
 	parent    string
+	session   string
 	labels    map[string]string
 	after     time.Time // created later than this
 	before    time.Time // created earlier than this; zero: no limit
@@ -87,6 +98,8 @@ func filterOf(q map[string][]string) (filter, error) {
 			f.agent = v
 		case name == "parent_id":
 			f.parent = v
+		case name == "session_id":
+			f.session = v
 		case name == "created_after", name == "created_before":
 			at, err := time.Parse(time.RFC3339, v)
 			if err != nil {
@@ -110,7 +123,7 @@ func filterOf(q map[string][]string) (filter, error) {
 }
 
 func (f filter) match(t *task.Task) bool {
-	if len(f.statuses) > 0 && !slices.Contains(f.statuses, t.Status) || f.agent != "" && t.Agent != f.agent || f.parent != "" && t.ParentID != f.parent {
+	if len(f.statuses) > 0 && !slices.Contains(f.statuses, t.Status) || f.agent != "" && t.Agent != f.agent || f.parent != "" && t.ParentID != f.parent || f.session != "" && t.SessionID != f.session {
 		return false
 	}
 	if !t.CreatedAt.After(f.after) || !f.before.IsZero() && !t.CreatedAt.Before(f.before) {

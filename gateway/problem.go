@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
@@ -72,6 +73,12 @@ var problems = map[string]problemCode{
 	"callback_blocked":       {422, "The address of the callback is blocked.", 0},
 	"too_many_webhooks":      {422, "There are too many webhooks.", 0},
 	"callbacks_off":          {503, "This gateway takes no callbacks.", 30},
+	"session_not_found":      {404, "There is no such session.", 0},
+	"session_expired":        {404, "The session has expired.", 0},
+	"turn_not_found":         {404, "There is no such turn.", 0},
+	"session_busy":           {409, "The session has an open turn.", 1},
+	"session_full":           {409, "The session takes no more messages.", 0},
+	"precondition_failed":    {412, "The session has changed.", 0},
 	"method_not_allowed":     {405, "This path does not take this method.", 0},
 	"task_finished":          {409, "The task has finished.", 0},
 	"parent_finished":        {409, "The parent task has finished.", 0},
@@ -119,6 +126,16 @@ func problemOf(err error) *Problem {
 		return refuse("webhook_not_found", "No webhook with this id is known. GET /webhooks lists them.")
 	case errors.Is(err, webhook.ErrDeliveryNotFound):
 		return refuse("delivery_not_found", "No delivery with this id is known, or it is past its retention of 30 days.")
+	case errors.Is(err, session.ErrNotFound):
+		return refuse("session_not_found", "No session with this id is known, or it was deleted. POST /sessions starts one.")
+	case errors.Is(err, session.ErrExpired):
+		return refuse("session_expired", "Nothing was said in it for too long. POST /sessions starts a new one.")
+	case errors.Is(err, session.ErrBusy):
+		return refuse("session_busy", `Another turn is open. Try again when it has ended, or send "on_busy":"wait" or "interrupt".`)
+	case errors.Is(err, session.ErrFull):
+		return refuse("session_full", "%s. Start a new session.", reason(err, session.ErrFull))
+	case errors.Is(err, session.ErrConflict):
+		return refuse("conflict", "The session was changed at the same time. Try again.")
 	case errors.Is(err, task.ErrNotFound):
 		return refuse("task_not_found", "No task with this id is known, or it is past its retention of 7 days.")
 	case errors.Is(err, task.ErrFinished):

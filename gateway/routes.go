@@ -37,10 +37,14 @@ type route struct {
 type param struct{ name, doc string }
 
 var (
-	waitHeader = param{"Prefer", "wait=N holds the answer up to N seconds (at most 60); respond-async answers at once. ?wait=10s is the same for browsers."}
-	keyHeader  = param{"Idempotency-Key", `A structured-field string, such as "8e03978e-40d5". The same request with the same key makes one task for 24 hours.`}
-	parentDoc  = param{parentHeader, "The task that this one is a child of: same trace, its deadline, canceled with it. When the parent is retried, an equal request finds the same child."}
-	etagHeader = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
+	waitHeader       = param{"Prefer", "wait=N holds the answer up to N seconds (at most 60); respond-async answers at once. ?wait=10s is the same for browsers."}
+	keyHeader        = param{"Idempotency-Key", `A structured-field string, such as "8e03978e-40d5". The same request with the same key makes one task for 24 hours.`}
+	parentDoc        = param{parentHeader, "The task that this one is a child of: same trace, its deadline, canceled with it. When the parent is retried, an equal request finds the same child."}
+	sessionKeyHeader = param{"Idempotency-Key", "The same request with the same key makes one session for 24 hours."}
+	turnKeyHeader    = param{"Idempotency-Key", "The same message with the same key is said once, and its repeat has the same answer, for 24 hours."}
+	turnWaitHeader   = param{"Prefer", "wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."}
+	ifMatchHeader    = param{"If-Match", "The ETag of the session as it was read: 412 when it has changed."}
+	etagHeader       = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
 )
 
 // operations is every route of the API.
@@ -61,6 +65,7 @@ func (g *Gateway) operations() []route {
 				{"status", "One or more statuses, separated by commas."},
 				{"agent", "Tasks of this agent."},
 				{"parent_id", "Children of this task."},
+				{"session_id", "Turns of this session that a worker has begun."},
 				{"created_after", "Tasks created later than this time (RFC 3339)."},
 				{"created_before", "Tasks created earlier than this time (RFC 3339)."},
 				{"label.{key}", "Tasks with this value of the label, such as label.team=search."},
@@ -131,6 +136,61 @@ func (g *Gateway) operations() []route {
 		{
 			method: "POST", path: "/actions/{id}/redeliver", id: "redeliverAction", summary: "Send an action's callbacks again", handler: g.ofAction(g.redeliverAction),
 			answers: map[int]any{202: Redelivered{}}, problems: []string{"action_not_found", "nothing_to_redeliver"},
+		},
+		{
+			method: "POST", path: "/sessions", id: "createSession", summary: "Begin a conversation with an agent", handler: g.createSession,
+			headers: []param{sessionKeyHeader}, body: CreateSession{}, optional: true, answers: map[int]any{201: SessionCreated{}},
+			problems: []string{
+				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
+				"validation_failed", "agent_required", "idempotency_key_reused", "store_full",
+			},
+		},
+		{
+			method: "GET", path: "/sessions", id: "listSessions", summary: "List sessions, newest change first", handler: g.listSessions,
+			query: []param{
+				{"agent", "Sessions with this agent."},
+				{"limit", "1 to 200, default 50."},
+				{"cursor", "next_cursor of the page before."},
+			},
+			answers: map[int]any{200: SessionList{}}, problems: []string{"bad_query", "bad_cursor"},
+		},
+		{
+			method: "GET", path: "/sessions/{id}", id: "getSession", summary: "Read a session", handler: g.getSession,
+			answers: map[int]any{200: Session{}}, problems: []string{"session_not_found", "session_expired"},
+		},
+		{
+			method: "DELETE", path: "/sessions/{id}", id: "deleteSession", summary: "Delete a session; an open turn is canceled", handler: g.deleteSession,
+			headers: []param{ifMatchHeader}, answers: map[int]any{204: nil}, problems: []string{"session_not_found", "session_expired", "precondition_failed"},
+		},
+		{
+			method: "POST", path: "/sessions/{id}/messages", id: "postMessage", summary: "Say something, and get the reply", handler: g.postMessage,
+			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader}, body: PostMessage{}, answers: map[int]any{200: TurnReply{}, 202: AcceptedTurn{}},
+			problems: []string{
+				"malformed_json", "bad_idempotency_key", "body_too_large", "unsupported_media_type", "validation_failed", "idempotency_key_reused",
+				"store_full", "session_not_found", "session_expired", "session_busy", "session_full", "precondition_failed",
+			},
+		},
+		{
+			method: "GET", path: "/sessions/{id}/messages", id: "getMessages", summary: "Read the transcript", handler: g.getMessages,
+			query: []param{
+				{"after", "Messages after this number; the first one is 1."},
+				{"limit", "1 to 10000, default 10000. An answer has at most 8 MiB of text."},
+			},
+			answers: map[int]any{200: Transcript{}}, problems: []string{"session_not_found", "session_expired", "bad_query"},
+		},
+		{
+			method: "GET", path: "/sessions/{id}/turns/{turn_id}", id: "getTurn", summary: "Read a turn", handler: g.getTurn,
+			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Turn{}, 304: nil}, problems: []string{"turn_not_found"},
+		},
+		{
+			method: "POST", path: "/sessions/{id}/turns/{turn_id}/cancel", id: "cancelTurn", summary: "Cancel a turn; its message stays in the transcript, marked as interrupted", handler: g.cancelTurn,
+			answers: map[int]any{200: Turn{}}, problems: []string{"turn_not_found", "task_finished"},
+		},
+		{
+			method: "GET", path: "/sessions/{id}/events", id: "sessionEvents", summary: "Follow a session: status, progress, milestone and output of its turns, and each reply", handler: g.sessionEvents,
+			headers: []param{{"Last-Event-ID", "Go on after this message of the transcript."}},
+			query:   []param{{"after", "As Last-Event-ID, where headers cannot be set."}},
+			answers: map[int]any{200: nil}, problems: []string{"session_not_found", "session_expired"},
 		},
 		{
 			method: "POST", path: "/webhooks", id: "createWebhook", summary: "Subscribe to events; the secret is shown this once", handler: g.createWebhook,

@@ -20,6 +20,10 @@ func (g *Gateway) getTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return g.getTaskID(w, r, id)
+}
+
+func (g *Gateway) getTaskID(w http.ResponseWriter, r *http.Request, id string) error {
 	prefs, known := preferred(r), r.Header.Get("If-None-Match")
 	t, err := g.store.Find(r.Context(), tenant, id)
 	if err != nil {
@@ -57,6 +61,13 @@ func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task
 			return err
 		}
 		v.Children, _ = children.([]string)
+	}
+	if r.PathValue("turn_id") != "" {
+		turn, err := g.turnView(r.Context(), t, v)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, turn)
 	}
 	return writeJSON(w, http.StatusOK, v)
 }
@@ -135,7 +146,7 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if t.Status != task.Completed {
-		return refuse("result_not_ready", "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(id))
+		return refuse("result_not_ready", "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
 	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -168,16 +179,26 @@ func (g *Gateway) cancelTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ctx := context.WithoutCancel(r.Context())
-	t, err := g.cancel(ctx, id)
+	return g.cancelTaskID(w, r, id)
+}
+
+func (g *Gateway) cancelTaskID(w http.ResponseWriter, r *http.Request, id string) error {
+	t, err := g.cancelTree(context.WithoutCancel(r.Context()), id)
 	if err != nil {
 		return err
 	}
-	if err := g.cancelChildren(ctx, id); err != nil {
-		return err // a repeat goes on with them
-	}
 	w.Header().Set("ETag", etag(t))
 	return g.writeTask(w, r, t)
+}
+
+// cancelTree cancels a task and the tasks that it has started. A repeat goes on
+// where an error stopped it.
+func (g *Gateway) cancelTree(ctx context.Context, id string) (*task.Task, error) {
+	t, err := g.cancel(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return t, g.cancelChildren(ctx, id)
 }
 
 // cancelChildren cancels the tasks that a canceled one has started, and theirs.
@@ -211,6 +232,11 @@ func (g *Gateway) cancel(ctx context.Context, id string) (*task.Task, error) {
 		if t.Status.Terminal() {
 			return nil, task.ErrFinished
 		}
+		if t.Kind == task.KindTurn { // its session decides
+			if err := g.interrupt(ctx, t); err != nil {
+				return nil, err
+			}
+		}
 		waited := t.Status == task.Pending
 		t.Error = nil
 		if err := t.To(task.Canceled, time.Now()); err != nil {
@@ -228,7 +254,11 @@ func (g *Gateway) cancel(ctx context.Context, id string) (*task.Task, error) {
 			g.log.Debug("cancel not signaled", "task", id, "error", err)
 		}
 		if waited {
-			if err := g.store.Withdraw(ctx, t); err != nil {
+			withdraw := g.store.Withdraw
+			if t.Kind == task.KindTurn {
+				withdraw = g.store.WithdrawTurn
+			}
+			if err := withdraw(ctx, t); err != nil {
 				g.log.Debug("canceled task not withdrawn", "task", id, "error", err)
 			}
 		}
@@ -249,6 +279,9 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 	old, err := g.store.Find(r.Context(), tenant, id)
 	if err != nil {
 		return err
+	}
+	if old.Kind == task.KindTurn {
+		return refuse("task_not_retryable", "It is a turn of session %s: send its message there again.", old.SessionID)
 	}
 	if old.Status != task.Failed && old.Status != task.Canceled {
 		return refuse("task_not_retryable", "The task is %s.", old.Status)

@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 
 	"agentmesh/shared/task"
@@ -14,6 +13,8 @@ import (
 type Task struct {
 	TaskID      string            `json:"task_id"`
 	ActionID    string            `json:"action_id,omitempty" doc:"Of an action: the same as task_id."`
+	TurnID      string            `json:"turn_id,omitempty" doc:"Of a turn of a session: the same as task_id."`
+	SessionID   string            `json:"session_id,omitempty" doc:"Of a turn."`
 	Status      task.State        `json:"status" enum:"pending,initiated,processing,input_required,completed,failed,canceled" doc:"A pending action is initiated."`
 	Done        bool              `json:"done" doc:"The status is final."`
 	Kind        task.Kind         `json:"kind,omitempty"`
@@ -65,11 +66,9 @@ func viewOf(t *task.Task) Task {
 		Result: t.Result.Inline, Error: t.Error, Labels: t.Labels, Metadata: t.Metadata,
 		CreatedAt: at(t.CreatedAt), UpdatedAt: at(t.UpdatedAt), StartedAt: at(t.StartedAt), FinishedAt: at(t.FinishedAt),
 		StoppedAt: at(t.StoppedAt), NotBefore: at(t.NotBefore), Deadline: at(t.Deadline),
-		RetriedFrom: t.RetriedFrom, ParentID: t.ParentID, StatusURL: statusURL(t.ID), TraceID: telemetry.TraceIDOf(t.TraceParent),
+		RetriedFrom: t.RetriedFrom, ParentID: t.ParentID, StatusURL: statusURL(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
 	}
-	if t.Kind == task.KindAction {
-		v.ActionID = t.ID
-	}
+	v.nameKind(t)
 	if t.Callback != nil {
 		v.CallbackURL, v.CallbackEvents = t.Callback.URL, t.Callback.Events
 	}
@@ -80,12 +79,22 @@ func viewOf(t *task.Task) Task {
 		v.Progress = strconv.Itoa(*t.Percent) + "%"
 	}
 	if t.Result.Object != "" {
-		v.ResultURL = statusURL(t.ID) + "/result"
+		v.ResultURL = resultURL(t)
 	}
 	for _, m := range t.Milestones {
 		v.Milestones = append(v.Milestones, milestoneOf(m))
 	}
 	return v
+}
+
+// nameKind gives the id of an action or a turn its own name.
+func (v *Task) nameKind(t *task.Task) {
+	switch t.Kind {
+	case task.KindAction:
+		v.ActionID = t.ID
+	case task.KindTurn:
+		v.TurnID, v.SessionID = t.ID, t.SessionID
+	}
 }
 
 func milestoneOf(m task.Milestone) Milestone {
@@ -109,11 +118,23 @@ func shown(k task.Kind, s task.State) task.State {
 	return s
 }
 
-func statusURL(id string) string {
-	if strings.HasPrefix(id, task.PrefixAction) {
-		return "/actions/" + id
+func statusURL(t *task.Task) string {
+	switch t.Kind {
+	case task.KindAction:
+		return "/actions/" + t.ID
+	case task.KindTurn:
+		return turnURL(t.SessionID, t.ID)
 	}
-	return "/tasks/" + id
+	return taskURL(t.ID)
+}
+
+func taskURL(id string) string { return "/tasks/" + id }
+
+func resultURL(t *task.Task) string {
+	if t.Kind == task.KindTurn {
+		return taskURL(t.ID) + "/result"
+	}
+	return statusURL(t) + "/result"
 }
 
 // etag is the strong validator of a record's version; "0" while there is none.

@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
-	"agentmesh/shared/topology"
 	"agentmesh/worker/agent"
 )
 
@@ -156,47 +154,17 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 }
 
 // extended is the session with the turn in it. What does not fit an agent's
-// window goes into a page.
-func (at *attempt) extended(ctx context.Context, t *task.Task) (*session.Session, error) {
-	next := at.session.Clone()
-	next.Commit(t, at.reply.message, at.reply.state, time.Now())
-	if at.in.agent.History != task.HistoryWindow {
-		return next, nil
-	}
-	oldest, size := next.Overflow(at.in.agent.MaxTranscript)
-	if len(oldest) == 0 {
-		return next, nil
-	}
-	name := t.ID + "-" + strconv.Itoa(t.Attempt)
-	var page session.Page
-	err := at.insist(ctx, func() (err error) {
-		page, err = at.w.store.Archive(ctx, next, name, oldest, size)
-		return err
+// window leaves the record.
+func (at *attempt) extended(ctx context.Context, t *task.Task) (next *session.Session, err error) {
+	err = at.insist(ctx, func() error {
+		next = at.session.Clone()
+		next.Commit(t, at.reply.message, at.reply.state, time.Now())
+		if at.in.agent.History != task.HistoryWindow {
+			return nil
+		}
+		return at.w.store.Shorten(ctx, next, at.in.agent.MaxTranscript, t.ID+"-"+strconv.Itoa(t.Attempt))
 	})
-	if err != nil {
-		return nil, err
-	}
-	next.Pages = append(slices.Clone(next.Pages), page)
-	at.renewPages(ctx, next, name)
-	return next, nil
-}
-
-// renewPages stores old pages again: a session may outlive its artifacts.
-func (at *attempt) renewPages(ctx context.Context, s *session.Session, name string) {
-	for i, p := range s.Pages {
-		if time.Since(p.At) < topology.Retention {
-			continue
-		}
-		messages, err := at.w.store.Page(ctx, p)
-		if err == nil {
-			p, err = at.w.store.Archive(ctx, s, name+"-"+strconv.Itoa(i), messages, p.Bytes)
-		}
-		if err != nil {
-			at.log.Warn("old messages of a session not stored again", "session", s.ID, "page", p.Object, "error", err)
-			continue
-		}
-		s.Pages[i] = p
-	}
+	return next, err
 }
 
 // interrupted ends a turn whose session would not have its reply.

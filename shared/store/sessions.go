@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -151,9 +153,8 @@ func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit 
 // large.
 const sessionWindow = 32
 
-// Archive stores messages that leave a session's record as a page of it. name
-// must be used once.
-func (s *Store) Archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
+// archive stores messages that leave a session's record as a page of it.
+func (s *Store) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
 	data, err := json.Marshal(messages, codec)
 	if err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
@@ -187,4 +188,80 @@ func (s *Store) DropPages(ctx context.Context, pages []session.Page) error {
 		}
 	}
 	return nil
+}
+
+// Shorten moves what is over limit from a session's record into a page, and
+// stores pages again that are about to outlive their retention. name must be
+// used once. The caller saves the session.
+func (s *Store) Shorten(ctx context.Context, sess *session.Session, limit int, name string) error {
+	oldest, size := sess.Overflow(limit)
+	if len(oldest) == 0 {
+		return nil
+	}
+	page, err := s.archive(ctx, sess, name, oldest, size)
+	if err != nil {
+		return err
+	}
+	pages := append(slices.Clone(sess.Pages), page)
+	for i, p := range pages {
+		if time.Since(p.At) < topology.Retention {
+			continue
+		}
+		messages, err := s.Page(ctx, p)
+		if errors.Is(err, task.ErrNotFound) {
+			continue
+		}
+		if err == nil {
+			pages[i], err = s.archive(ctx, sess, name+"-"+strconv.Itoa(i), messages, p.Bytes)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	sess.Pages = pages
+	return nil
+}
+
+// SessionWatch follows a session through core subscriptions, on which the server
+// tells of changes at most once: who follows looks around now and then.
+type SessionWatch struct {
+	changed, turns *nats.Subscription
+	msgs           chan *nats.Msg
+}
+
+// WatchSession begins to follow a session. Subscribe first, then read. Close it.
+func (s *Store) WatchSession(tenant, id string) (*SessionWatch, error) {
+	w := &SessionWatch{msgs: make(chan *nats.Msg, 64)}
+	var err error
+	if w.changed, err = s.nc.ChanSubscribe(topology.SessionEvents(tenant, id), w.msgs); err == nil {
+		if w.turns, err = s.nc.ChanSubscribe(topology.SessionTurns(tenant, id), w.msgs); err == nil {
+			return w, nil
+		}
+		_ = w.changed.Unsubscribe()
+	}
+	return nil, fmt.Errorf("watch session %s: %w", id, classify(err))
+}
+
+// Next waits for a turn that was accepted, or returns nil when the session's
+// record has changed. The error is ctx's.
+func (w *SessionWatch) Next(ctx context.Context) (*task.Task, error) {
+	select {
+	case msg := <-w.msgs:
+		if msg.Subject != w.turns.Subject {
+			return nil, nil
+		}
+		turn, err := decodeQueued(msg.Data, 0)
+		if err != nil {
+			return nil, nil // what is no turn is none to follow
+		}
+		return turn, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Close ends the watch.
+func (w *SessionWatch) Close() {
+	_ = w.changed.Unsubscribe()
+	_ = w.turns.Unsubscribe()
 }

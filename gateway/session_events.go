@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// Reply is the data of a reply event.
+type Reply struct {
+	SessionID string    `json:"session_id"`
+	Message   string    `json:"message"`
+	TurnID    string    `json:"turn_id,omitempty"`
+	At        time.Time `json:"at"`
+}
+
+// Closed is the data of the last event of a session that is gone.
+type Closed struct {
+	SessionID string `json:"session_id"`
+	Reason    string `json:"reason" enum:"deleted,expired"`
+}
+
+// sessionEvents is GET /sessions/{id}/events: what happens in a session, turn by
+// turn, as server-sent events. The events of a turn are those of its task. The
+// ids are numbers of messages in the transcript: a reader that resumes gets the
+// replies behind its last one, and what is open now.
+func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue("id")
+	if !session.ValidID(id) {
+		return refuse("session_not_found", "%q is not the id of a session.", clip(id, 64))
+	}
+	watch, err := g.store.WatchSession(tenant, id)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	sess, err := g.store.Session(r.Context(), tenant, id) // after the subscription: nothing falls between
+	if err != nil {
+		return err
+	}
+	s := &sessionStream{g: g, stream: stream{w: w, control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
+	after, err := resumeAfter(r)
+	if err != nil {
+		return err
+	}
+	if after != nil && *after < uint64(s.seen) {
+		s.seen = int(*after)
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(g.closing, cancel)()
+	s.start()
+	// The first id lets a reader that was cut before its first event resume.
+	if s.write(fmt.Appendf(nil, "retry: %d\nid: %d\n\n", reconnectAfter.Milliseconds(), s.seen)) == nil {
+		s.run(ctx)
+	}
+	return nil
+}
+
+// sessionStream writes one session's events to one reader.
+type sessionStream struct {
+	g *Gateway
+	stream
+	watch *store.SessionWatch
+	sess  *session.Session
+	seen  int    // number of the last message sent
+	last  string // the newest turn that was followed
+}
+
+// run follows turn after turn until the reader, the session or the gateway ends.
+func (s *sessionStream) run(ctx context.Context) {
+	for s.replies(ctx) {
+		turn, err := s.g.store.OpenTurn(ctx, s.sess)
+		if err != nil || turn.ID == s.last {
+			if turn, err = s.next(ctx); err != nil {
+				return
+			}
+		}
+		if turn != nil && turn.ID != s.last {
+			s.last = turn.ID
+			if !s.follow(ctx, turn) {
+				return
+			}
+		}
+		sess, err := s.g.store.Session(ctx, s.sess.Tenant, s.sess.ID)
+		switch {
+		case err == nil:
+			s.sess = sess
+		case errors.Is(err, session.ErrExpired):
+			_ = s.event("closed", "", Closed{s.sess.ID, "expired"})
+			return
+		case errors.Is(err, session.ErrNotFound):
+			_ = s.event("closed", "", Closed{s.sess.ID, "deleted"})
+			return
+		}
+	}
+}
+
+// next waits for the next turn, nil when something else has changed, and keeps
+// the connection alive meanwhile.
+func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
+	window, done := context.WithTimeout(ctx, heartbeatEvery)
+	defer done()
+	turn, err := s.watch.Next(window)
+	if err != nil && ctx.Err() == nil { // time to look around
+		return nil, s.write([]byte(": heartbeat\n\n"))
+	}
+	return turn, err
+}
+
+// follow sends the events of one turn until it has finished.
+func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
+	watch, err := s.g.store.Watch(turn.Tenant, turn.ID, true)
+	if err != nil {
+		return false
+	}
+	defer watch.Close()
+	t, err := s.g.store.Find(ctx, turn.Tenant, turn.ID)
+	if err != nil {
+		t = turn // it is being opened, or the reader resumes
+	}
+	s.stream.id, s.stream.seen, s.stream.output = turn.ID, 0, 0
+	if s.event(string(task.EventStatus), "", accepted(t)) != nil {
+		return false
+	}
+	return s.stream.follow(ctx, watch, t)
+}
+
+// replies sends what the agent has said since the last one.
+func (s *sessionStream) replies(ctx context.Context) bool {
+	t, err := s.g.transcript(ctx, s.sess, s.seen, maxMessages)
+	if err != nil {
+		return false // the reader resumes
+	}
+	for _, m := range t.Messages {
+		s.seen++
+		if m.Role != session.Agent {
+			continue
+		}
+		s.plain = false
+		err := s.event("reply", strconv.Itoa(s.seen), Reply{SessionID: s.sess.ID, Message: m.Text, TurnID: m.TurnID, At: m.At})
+		s.plain = true
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,376 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
+)
+
+// PostMessage is the body of POST /sessions/{id}/messages. Unknown fields are
+// ignored.
+type PostMessage struct {
+	Text    string `json:"text,omitempty" maxLength:"65536" doc:"What the user says."`
+	Message string `json:"message,omitempty" maxLength:"65536" doc:"The same as text."`
+	OnBusy  string `json:"on_busy,omitempty" enum:"reject,wait,interrupt" doc:"While another turn is open: refuse with 409 (default), wait for its end, or cancel it."`
+	Agent   string `json:"agent,omitempty" doc:"If sent, it must be the session's agent."`
+}
+
+// What a message asks for while another turn is open.
+const (
+	busyReject    = "reject"
+	busyWait      = "wait"
+	busyInterrupt = "interrupt"
+)
+
+// TurnReply is what a turn came to.
+type TurnReply struct {
+	SessionID string      `json:"session_id"`
+	Message   string      `json:"message" doc:"The agent's reply; empty unless the turn is completed."`
+	TurnID    string      `json:"turn_id"`
+	Status    task.State  `json:"status" enum:"completed,failed,canceled"`
+	Error     *task.Error `json:"error,omitempty"`
+	TraceID   string      `json:"trace_id,omitempty"`
+}
+
+// AcceptedTurn is the body of a 202: the turn goes on.
+type AcceptedTurn struct {
+	SessionID string     `json:"session_id"`
+	TurnID    string     `json:"turn_id"`
+	Status    task.State `json:"status" enum:"pending"`
+	StatusURL string     `json:"status_url"`
+	Agent     string     `json:"agent"`
+	CreatedAt time.Time  `json:"created_at"`
+	TraceID   string     `json:"trace_id,omitempty"`
+}
+
+// Turn is a turn as clients see it: a task, whose message is the reply once it
+// is completed.
+type Turn struct {
+	Task
+	Text    string `json:"text" doc:"What the user said."`
+	Message string `json:"message,omitempty" doc:"The agent's reply of a completed turn, else its latest progress message."`
+}
+
+// waitDefault is how long a message is answered at the latest, unless the client
+// prefers otherwise.
+const waitDefault = 30 * time.Second
+
+// postMessage is POST /sessions/{id}/messages.
+func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
+	body, err := g.readJSON(w, r)
+	if err != nil {
+		return err
+	}
+	key, err := newKey(r, body)
+	if err != nil {
+		return err
+	}
+	req, err := readMessage(body)
+	if err != nil {
+		return err
+	}
+	s, err := g.sessionOf(r)
+	if err == nil {
+		err = g.admit(r, s, req)
+	}
+	if err != nil {
+		// A repeat gets its first answer, even if the session takes no more.
+		if answered, again := g.turnAgain(w, r, key); answered {
+			return again
+		}
+		return err
+	}
+	t := &task.Task{
+		ID: task.NewID(task.PrefixTurn, uuid.Must(uuid.NewV7())), Tenant: tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: s.ID,
+		Status: task.Pending, Instruction: req.Text, CreatedAt: task.Stamp(time.Now()),
+		TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
+	}
+	return g.acceptTurn(w, r, s, t, key, req.OnBusy)
+}
+
+func readMessage(body []byte) (req PostMessage, err error) {
+	if err := decodeObject(body, &req); err != nil {
+		return req, err
+	}
+	var faults []Invalid
+	pointer := "/text"
+	if req.Text == "" && req.Message != "" {
+		req.Text, pointer = req.Message, "/message"
+	}
+	if wrong := session.CheckText(req.Text); wrong != "" {
+		faults = append(faults, Invalid{wrong, pointer})
+	}
+	switch req.OnBusy {
+	case "":
+		req.OnBusy = busyReject
+	case busyReject, busyWait, busyInterrupt:
+	default:
+		faults = append(faults, Invalid{"it must be reject, wait or interrupt", "/on_busy"})
+	}
+	if len(faults) > 0 {
+		return req, invalid(faults...)
+	}
+	return req, nil
+}
+
+// admit says whether a session takes a message.
+func (g *Gateway) admit(r *http.Request, s *session.Session, req PostMessage) error {
+	if req.Agent != "" && req.Agent != s.Agent {
+		return invalid(Invalid{"the session is with agent " + s.Agent + "; leave it out, or start another session", "/agent"})
+	}
+	if err := ifMatch(r, s); err != nil {
+		return err
+	}
+	a, err := g.agents.resolve(r.Context(), s.Agent)
+	if err != nil {
+		return err
+	}
+	return s.Room(req.Text, a.Definition.Definition)
+}
+
+// turnAgain answers the repeat of a message that was accepted.
+func (g *Gateway) turnAgain(w http.ResponseWriter, r *http.Request, key *requestKey) (answered bool, err error) {
+	stored, ok, err := g.recall(r.Context(), key)
+	if err != nil || !ok || key.matches(stored) != nil {
+		return false, nil
+	}
+	var answer Accepted
+	if json.Unmarshal(stored.Answer, &answer) != nil {
+		return false, nil
+	}
+	t, err := g.store.Find(r.Context(), tenant, answer.TaskID)
+	if err != nil {
+		return false, nil // it was never accepted
+	}
+	w.Header().Set("Idempotent-Replayed", "true")
+	return true, g.answerTurn(w, r, t, preferred(r), time.Now().Add(waitDefault), nil)
+}
+
+// acceptTurn opens the turn and answers with the reply when it comes in time.
+func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.Session, t *task.Task, key *requestKey, onBusy string) error {
+	prefs := preferred(r)
+	until := time.Now().Add(waitDefault)
+	if prefs.wait > 0 {
+		until = time.Now().Add(prefs.wait)
+	}
+	ctx, span := telemetry.StartPublish(r.Context(), topology.TurnsTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent))
+	answer := Accepted{TaskID: t.ID, Status: task.Pending, StatusURL: turnURL(s.ID, t.ID), Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
+	var watch *store.Watch
+	replayed, err := g.claim(context.WithoutCancel(ctx), key, &answer)
+	if t.ID = answer.TaskID; err == nil && !replayed {
+		// Subscribed before the turn exists, so that no outcome is missed.
+		if watch, err = g.store.Watch(tenant, t.ID, false); err == nil {
+			defer watch.Close()
+			err = g.openTurn(ctx, s, t, onBusy, until)
+		}
+	}
+	telemetry.End(span, err)
+	if err != nil {
+		return err
+	}
+	if replayed {
+		w.Header().Set("Idempotent-Replayed", "true")
+		if t, err = g.store.Find(r.Context(), tenant, t.ID); err != nil {
+			return err
+		}
+	}
+	return g.answerTurn(w, r, t, prefs, until, watch)
+}
+
+// openTurn queues the turn. While another one is open it does as the message
+// asks, until the time is over. A client that goes away while it waits has sent
+// nothing; from the queueing on, its message is accepted.
+func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task, onBusy string, until time.Time) error {
+	hdr := nats.Header{}
+	telemetry.Inject(ctx, hdr)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
+		_, err := g.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
+		if !errors.Is(err, session.ErrBusy) {
+			return err
+		}
+		open, look := g.store.OpenTurn(ctx, s)
+		switch {
+		case errors.Is(look, task.ErrNotFound): // it has just ended
+		case look != nil:
+			return look
+		case open.ID == t.ID: // a repeat of this message
+			return nil
+		case onBusy == busyReject:
+			return err
+		default:
+			if onBusy == busyInterrupt {
+				if _, cut := g.cancelTree(context.WithoutCancel(ctx), open.ID); cut != nil && !errors.Is(cut, task.ErrFinished) && !errors.Is(cut, task.ErrNotFound) {
+					return cut
+				}
+			}
+			if look := g.turnEnds(ctx, open, until); look != nil {
+				return look
+			}
+		}
+		// The record has ended; the acknowledgement that opens the session follows.
+		if !g.sleep(ctx, pause) || time.Now().After(until) {
+			return err
+		}
+	}
+}
+
+// turnEnds waits until a turn has finished, or the time is over.
+func (g *Gateway) turnEnds(ctx context.Context, turn *task.Task, until time.Time) error {
+	watch, err := g.store.Watch(turn.Tenant, turn.ID, false)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	rec, err := g.store.Get(ctx, turn.Tenant, turn.ID)
+	if err == nil && rec.Status.Terminal() {
+		return nil
+	}
+	if err != nil && !errors.Is(err, task.ErrNotFound) {
+		return err
+	}
+	_, err = g.follow(ctx, watch, rec, time.Until(until), func(t *task.Task) bool { return t.Status.Terminal() })
+	return err
+}
+
+func (g *Gateway) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-g.closing.Done():
+	}
+	return false
+}
+
+// interrupt notes in its session that a turn is canceled, which decides against
+// the worker that would commit a reply. It returns task.ErrFinished when the
+// reply came first.
+func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
+	for {
+		s, err := g.store.Session(ctx, t.Tenant, t.SessionID)
+		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch o, _ := s.Outcome(t.ID); o {
+		case session.Committed:
+			return task.ErrFinished
+		case session.Interrupted:
+			return nil
+		}
+		next := s.Clone()
+		next.Interrupt(t, time.Now())
+		if a := g.agents.find(s.Agent); a != nil {
+			if d := a.WithDefaults(); d.History == task.HistoryWindow {
+				err = g.store.Shorten(ctx, next, d.MaxTranscript, t.ID)
+			}
+		}
+		if err == nil {
+			err = g.store.SaveSession(ctx, next)
+		}
+		if !errors.Is(err, session.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// answerTurn holds the answer until the turn has ended or the time is over.
+func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, t *task.Task, prefs preferences, until time.Time, watch *store.Watch) error {
+	h := w.Header()
+	h.Set("Vary", "Prefer")
+	h.Set("Location", turnURL(t.SessionID, t.ID))
+	prefs.applied(h)
+	if wait := time.Until(until); wait > 0 && (prefs.wait > 0 || !prefs.async) && !t.Status.Terminal() {
+		if done, err := g.await(r.Context(), t.ID, wait, watch); err == nil && done != nil {
+			t = done
+		}
+	}
+	if t.Status.Terminal() {
+		reply, err := g.replyOf(r.Context(), t)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, http.StatusOK, reply)
+	}
+	h.Set("Retry-After", "1")
+	return writeJSON(w, http.StatusAccepted, AcceptedTurn{
+		SessionID: t.SessionID, TurnID: t.ID, Status: task.Pending, StatusURL: turnURL(t.SessionID, t.ID), Agent: t.Agent,
+		CreatedAt: t.CreatedAt, TraceID: telemetry.TraceIDOf(t.TraceParent),
+	})
+}
+
+// replyOf is what a finished turn came to.
+func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (TurnReply, error) {
+	v := TurnReply{SessionID: t.SessionID, TurnID: t.ID, Status: t.Status, Error: t.Error, TraceID: telemetry.TraceIDOf(t.TraceParent)}
+	if t.Status != task.Completed {
+		return v, nil
+	}
+	raw, err := g.store.Value(ctx, t.Result)
+	if err != nil {
+		return v, err
+	}
+	var result struct {
+		Message string `json:"message"`
+	}
+	err = json.Unmarshal(raw, &result)
+	v.Message = result.Message
+	return v, err
+}
+
+// turnOf reads the turn of a path.
+func (g *Gateway) turnOf(r *http.Request) (*task.Task, error) {
+	id, turn := r.PathValue("id"), r.PathValue("turn_id")
+	if !session.ValidID(id) || !task.ValidID(turn) || !task.IsTurn(turn) {
+		return nil, refuse("turn_not_found", "%q is not the id of a turn of session %q.", clip(turn, 64), clip(id, 64))
+	}
+	t, err := g.store.Find(r.Context(), tenant, turn)
+	if err == nil && t.SessionID != id || errors.Is(err, task.ErrNotFound) {
+		return nil, refuse("turn_not_found", "The session has no such turn, or it is past its retention of 7 days.")
+	}
+	return t, err
+}
+
+// getTurn is GET /sessions/{id}/turns/{turn_id}.
+func (g *Gateway) getTurn(w http.ResponseWriter, r *http.Request) error {
+	if _, err := g.turnOf(r); err != nil {
+		return err
+	}
+	return g.getTaskID(w, r, r.PathValue("turn_id"))
+}
+
+// cancelTurn is POST /sessions/{id}/turns/{turn_id}/cancel.
+func (g *Gateway) cancelTurn(w http.ResponseWriter, r *http.Request) error {
+	if _, err := g.turnOf(r); err != nil {
+		return err
+	}
+	return g.cancelTaskID(w, r, r.PathValue("turn_id"))
+}
+
+// turnView is a task as the client of a session sees it.
+func (g *Gateway) turnView(ctx context.Context, t *task.Task, v Task) (Turn, error) {
+	turn := Turn{Task: v, Text: t.Instruction, Message: t.Message}
+	if t.Status == task.Completed {
+		reply, err := g.replyOf(ctx, t)
+		if err != nil {
+			return turn, err
+		}
+		turn.Message = reply.Message
+	}
+	return turn, nil
+}
