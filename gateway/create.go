@@ -250,7 +250,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, i
 	}
 	var watch *store.Watch
 	prefs := preferred(r)
-	replayed, err := g.claim(ctx, key, &answer)
+	replayed, err := g.claim(ctx, key, &answer, place{})
 	if err == nil && !replayed {
 		t.ID, t.CreatedAt = answer.TaskID, answer.CreatedAt
 		if watch, err = g.watchFor(prefs, t.ID); err == nil {

@@ -52,8 +52,9 @@ func digest(parts ...string) string {
 // claim makes answer the answer of the key, or replaces it by the one that the
 // key has already. replayed says that the task exists: nothing is left to do.
 // Otherwise the task is to be queued under answer.TaskID; whoever repeats the
-// request does the same, and the queue stores it once.
-func (g *Gateway) claim(ctx context.Context, key *requestKey, answer *Accepted) (replayed bool, err error) {
+// request does the same, and the queue stores it once. p is that of a
+// turn.
+func (g *Gateway) claim(ctx context.Context, key *requestKey, answer *Accepted, p place) (replayed bool, err error) {
 	if key == nil {
 		return false, nil
 	}
@@ -72,7 +73,7 @@ func (g *Gateway) claim(ctx context.Context, key *requestKey, answer *Accepted) 
 	if err := json.Unmarshal(stored.Answer, answer); err != nil {
 		return false, fmt.Errorf("decode stored answer: %w", err)
 	}
-	_, err = g.store.Find(ctx, tenant, stored.TaskID)
+	_, err = g.find(ctx, stored.TaskID, p)
 	if errors.Is(err, task.ErrNotFound) {
 		// The first request is still on its way to the queue, or died there.
 		return false, nil

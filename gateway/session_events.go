@@ -77,7 +77,7 @@ type sessionStream struct {
 // run follows turn after turn until the reader, the session or the gateway ends.
 func (s *sessionStream) run(ctx context.Context) {
 	for s.replies(ctx) {
-		turn, err := s.g.store.OpenTurn(ctx, s.sess)
+		turn, err := s.g.store.OpenTurn(ctx, tenant, s.sess.Agent, s.sess.ID)
 		if err != nil || turn.ID == s.last {
 			if turn, err = s.next(ctx); err != nil {
 				return

@@ -156,7 +156,7 @@ func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (Session,
 		SessionID: s.ID, Agent: s.Agent, Turns: s.Turns, Messages: s.Count(),
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, ExpiresAt: g.expires(s),
 	}
-	open, err := g.store.OpenTurn(ctx, s)
+	open, err := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
 	switch {
 	case err == nil:
 		v.Busy, v.OpenTurn = true, open.ID
@@ -301,8 +301,8 @@ func (g *Gateway) deleteSession(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	if open, err := g.store.OpenTurn(ctx, s); err == nil {
-		if _, err := g.cancelTree(ctx, open.ID); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+	if open, err := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID); err == nil {
+		if _, err := g.cancelTree(ctx, open.ID, placeOf(open)); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			g.log.Warn("open turn of a deleted session not canceled, it ends without effect", "session", s.ID, "task", open.ID, "error", err)
 		}
 	}

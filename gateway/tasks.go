@@ -20,15 +20,35 @@ func (g *Gateway) getTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return g.getTaskID(w, r, id)
-}
-
-func (g *Gateway) getTaskID(w http.ResponseWriter, r *http.Request, id string) error {
-	prefs, known := preferred(r), r.Header.Get("If-None-Match")
 	t, err := g.store.Find(r.Context(), tenant, id)
 	if err != nil {
 		return err
 	}
+	return g.answerTask(w, r, t, g.writeTask)
+}
+
+// place is where a turn waits; zero for any other task, and where it is not
+// known.
+type place struct{ agent, session string }
+
+// find reads a task wherever it is.
+func (g *Gateway) find(ctx context.Context, id string, p place) (*task.Task, error) {
+	if p.session != "" {
+		return g.store.FindTurn(ctx, tenant, p.agent, p.session, id)
+	}
+	return g.store.Find(ctx, tenant, id)
+}
+
+func placeOf(t *task.Task) place {
+	if t.Kind != task.KindTurn {
+		return place{}
+	}
+	return place{t.Agent, t.SessionID}
+}
+
+// answerTask answers with a task by write, at once or when it has changed.
+func (g *Gateway) answerTask(w http.ResponseWriter, r *http.Request, t *task.Task, write func(http.ResponseWriter, *http.Request, *task.Task) error) (err error) {
+	prefs, known := preferred(r), r.Header.Get("If-None-Match")
 	if prefs.wait > 0 && !t.Status.Terminal() && (known == "" || matches(known, etag(t))) {
 		prefs.applied(w.Header())
 		if t, err = g.awaitChange(r.Context(), t, known != "", prefs.wait); err != nil {
@@ -46,30 +66,31 @@ func (g *Gateway) getTaskID(w http.ResponseWriter, r *http.Request, id string) e
 	if !t.Status.Terminal() {
 		h.Set("Retry-After", "1")
 	}
-	return g.writeTask(w, r, t)
+	return write(w, r, t)
 }
 
 // writeTask answers with a task and the tasks that it has started.
 func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task) error {
+	v, err := g.familyOf(r.Context(), t)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, http.StatusOK, v)
+}
+
+func (g *Gateway) familyOf(ctx context.Context, t *task.Task) (Task, error) {
 	v := viewOf(t)
 	if t.HasChildren {
 		// Thousands may have waited for the same task.
 		children, err, _ := g.children.Do(t.ID, func() (any, error) {
-			return g.store.Children(context.WithoutCancel(r.Context()), t.Tenant, t.ID)
+			return g.store.Children(context.WithoutCancel(ctx), t.Tenant, t.ID)
 		})
 		if err != nil {
-			return err
+			return v, err
 		}
 		v.Children, _ = children.([]string)
 	}
-	if r.PathValue("turn_id") != "" {
-		turn, err := g.turnView(r.Context(), t, v)
-		if err != nil {
-			return err
-		}
-		return writeJSON(w, http.StatusOK, turn)
-	}
-	return writeJSON(w, http.StatusOK, v)
+	return v, nil
 }
 
 // matches compares entity tags as If-None-Match does (RFC 9110, 13.1.2).
@@ -106,7 +127,7 @@ func (g *Gateway) awaitChange(ctx context.Context, t *task.Task, any bool, d tim
 		return nil, err
 	}
 	defer watch.Close()
-	now, err := g.store.Find(ctx, t.Tenant, t.ID) // what changed before the subscription
+	now, err := g.find(ctx, t.ID, placeOf(t)) // what changed before the subscription
 	if err != nil {
 		return nil, err
 	}
@@ -179,11 +200,7 @@ func (g *Gateway) cancelTask(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return g.cancelTaskID(w, r, id)
-}
-
-func (g *Gateway) cancelTaskID(w http.ResponseWriter, r *http.Request, id string) error {
-	t, err := g.cancelTree(context.WithoutCancel(r.Context()), id)
+	t, err := g.cancelTree(context.WithoutCancel(r.Context()), id, place{})
 	if err != nil {
 		return err
 	}
@@ -193,8 +210,8 @@ func (g *Gateway) cancelTaskID(w http.ResponseWriter, r *http.Request, id string
 
 // cancelTree cancels a task and the tasks that it has started. A repeat goes on
 // where an error stopped it.
-func (g *Gateway) cancelTree(ctx context.Context, id string) (*task.Task, error) {
-	t, err := g.cancel(ctx, id)
+func (g *Gateway) cancelTree(ctx context.Context, id string, p place) (*task.Task, error) {
+	t, err := g.cancel(ctx, id, p)
 	if err != nil {
 		return nil, err
 	}
@@ -209,7 +226,7 @@ func (g *Gateway) cancelChildren(ctx context.Context, id string) error {
 		return err
 	}
 	for _, child := range children {
-		_, err := g.cancel(ctx, child)
+		_, err := g.cancel(ctx, child, place{})
 		if err == nil || errors.Is(err, task.ErrFinished) {
 			err = g.cancelChildren(ctx, child)
 		}
@@ -220,9 +237,9 @@ func (g *Gateway) cancelChildren(ctx context.Context, id string) error {
 	return nil
 }
 
-func (g *Gateway) cancel(ctx context.Context, id string) (*task.Task, error) {
+func (g *Gateway) cancel(ctx context.Context, id string, p place) (*task.Task, error) {
 	for {
-		t, err := g.store.Find(ctx, tenant, id)
+		t, err := g.find(ctx, id, p)
 		if err != nil {
 			return nil, err
 		}

@@ -149,7 +149,7 @@ func (g *Gateway) turnAgain(w http.ResponseWriter, r *http.Request, key *request
 	if json.Unmarshal(stored.Answer, &answer) != nil {
 		return false, nil
 	}
-	t, err := g.store.Find(r.Context(), tenant, answer.TaskID)
+	t, err := g.find(r.Context(), answer.TaskID, place{answer.Agent, r.PathValue("id")})
 	if err != nil {
 		return false, nil // it was never accepted
 	}
@@ -167,7 +167,7 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.
 	ctx, span := telemetry.StartPublish(r.Context(), topology.TurnsTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent))
 	answer := Accepted{TaskID: t.ID, Status: task.Pending, StatusURL: turnURL(s.ID, t.ID), Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
 	var watch *store.Watch
-	replayed, err := g.claim(context.WithoutCancel(ctx), key, &answer)
+	replayed, err := g.claim(context.WithoutCancel(ctx), key, &answer, placeOf(t))
 	if t.ID = answer.TaskID; err == nil && !replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if watch, err = g.store.Watch(tenant, t.ID, false); err == nil {
@@ -181,7 +181,7 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.
 	}
 	if replayed {
 		w.Header().Set("Idempotent-Replayed", "true")
-		if t, err = g.store.Find(r.Context(), tenant, t.ID); err != nil {
+		if t, err = g.find(r.Context(), t.ID, placeOf(t)); err != nil {
 			return err
 		}
 	}
@@ -200,7 +200,7 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task
 		if !errors.Is(err, session.ErrBusy) {
 			return err
 		}
-		open, look := g.store.OpenTurn(ctx, s)
+		open, look := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended
 		case look != nil:
@@ -211,7 +211,7 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task
 			return err
 		default:
 			if onBusy == busyInterrupt {
-				if _, cut := g.cancelTree(context.WithoutCancel(ctx), open.ID); cut != nil && !errors.Is(cut, task.ErrFinished) && !errors.Is(cut, task.ErrNotFound) {
+				if _, cut := g.cancelTree(context.WithoutCancel(ctx), open.ID, placeOf(open)); cut != nil && !errors.Is(cut, task.ErrFinished) && !errors.Is(cut, task.ErrNotFound) {
 					return cut
 				}
 			}
@@ -297,7 +297,13 @@ func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, t *task.Tas
 	h.Set("Location", turnURL(t.SessionID, t.ID))
 	prefs.applied(h)
 	if wait := time.Until(until); wait > 0 && (prefs.wait > 0 || !prefs.async) && !t.Status.Terminal() {
-		if done, err := g.await(r.Context(), t.ID, wait, watch); err == nil && done != nil {
+		done, err := t, error(nil)
+		if watch != nil {
+			done, err = g.await(r.Context(), t.ID, wait, watch)
+		} else {
+			done, err = g.awaitChange(r.Context(), t, false, wait)
+		}
+		if err == nil && done != nil {
 			t = done
 		}
 	}
@@ -339,7 +345,12 @@ func (g *Gateway) turnOf(r *http.Request) (*task.Task, error) {
 	if !session.ValidID(id) || !task.ValidID(turn) || !task.IsTurn(turn) {
 		return nil, refuse("turn_not_found", "%q is not the id of a turn of session %q.", clip(turn, 64), clip(id, 64))
 	}
-	t, err := g.store.Find(r.Context(), tenant, turn)
+	t, err := g.store.Get(r.Context(), tenant, turn)
+	if errors.Is(err, task.ErrNotFound) {
+		if s, gone := g.store.Session(r.Context(), tenant, id); gone == nil {
+			t, err = g.store.FindTurn(r.Context(), tenant, s.Agent, id, turn)
+		}
+	}
 	if err == nil && t.SessionID != id || errors.Is(err, task.ErrNotFound) {
 		return nil, refuse("turn_not_found", "The session has no such turn, or it is past its retention of 7 days.")
 	}
@@ -348,29 +359,39 @@ func (g *Gateway) turnOf(r *http.Request) (*task.Task, error) {
 
 // getTurn is GET /sessions/{id}/turns/{turn_id}.
 func (g *Gateway) getTurn(w http.ResponseWriter, r *http.Request) error {
-	if _, err := g.turnOf(r); err != nil {
+	t, err := g.turnOf(r)
+	if err != nil {
 		return err
 	}
-	return g.getTaskID(w, r, r.PathValue("turn_id"))
+	return g.answerTask(w, r, t, g.writeTurn)
 }
 
 // cancelTurn is POST /sessions/{id}/turns/{turn_id}/cancel.
 func (g *Gateway) cancelTurn(w http.ResponseWriter, r *http.Request) error {
-	if _, err := g.turnOf(r); err != nil {
+	t, err := g.turnOf(r)
+	if err == nil {
+		t, err = g.cancelTree(context.WithoutCancel(r.Context()), t.ID, placeOf(t))
+	}
+	if err != nil {
 		return err
 	}
-	return g.cancelTaskID(w, r, r.PathValue("turn_id"))
+	w.Header().Set("ETag", etag(t))
+	return g.writeTurn(w, r, t)
 }
 
-// turnView is a task as the client of a session sees it.
-func (g *Gateway) turnView(ctx context.Context, t *task.Task, v Task) (Turn, error) {
+// writeTurn answers with a turn as the client of its session sees it.
+func (g *Gateway) writeTurn(w http.ResponseWriter, r *http.Request, t *task.Task) error {
+	v, err := g.familyOf(r.Context(), t)
+	if err != nil {
+		return err
+	}
 	turn := Turn{Task: v, Text: t.Instruction, Message: t.Message}
 	if t.Status == task.Completed {
-		reply, err := g.replyOf(ctx, t)
+		reply, err := g.replyOf(r.Context(), t)
 		if err != nil {
-			return turn, err
+			return err
 		}
 		turn.Message = reply.Message
 	}
-	return turn, nil
+	return writeJSON(w, http.StatusOK, turn)
 }

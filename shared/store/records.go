@@ -71,7 +71,7 @@ func (s *Store) Find(ctx context.Context, tenant, id string) (*task.Task, error)
 	// is met at its next place.
 	t, err := s.Get(ctx, tenant, id)
 	if errors.Is(err, task.ErrNotFound) && task.IsTurn(id) {
-		t, err = s.findTurn(ctx, tenant, id)
+		t, err = s.scanTurns(ctx, tenant, id)
 	} else {
 		for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
 			if !errors.Is(err, task.ErrNotFound) {

@@ -36,36 +36,42 @@ func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header) 
 
 // OpenTurn reads the open turn of a session from the queue. It returns
 // task.ErrNotFound when there is none.
-func (s *Store) OpenTurn(ctx context.Context, sess *session.Session) (*task.Task, error) {
+func (s *Store) OpenTurn(ctx context.Context, tenant, agent, sessionID string) (*task.Task, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	msg, err := s.turns.GetLastMsgForSubject(ctx, topology.Turn(sess.Tenant, sess.Agent, sess.ID))
+	msg, err := s.turns.GetLastMsgForSubject(ctx, topology.Turn(tenant, agent, sessionID))
 	if err != nil {
-		return nil, fmt.Errorf("look for the open turn of session %s: %w", sess.ID, missing(err))
+		return nil, fmt.Errorf("look for the open turn of session %s: %w", sessionID, missing(err))
 	}
 	return decodeQueued(msg.Data, msg.Sequence)
 }
 
-// findTurn looks a turn whose session is not known up in the queue: among those
-// that are open now, which no index lists by their own id.
-func (s *Store) findTurn(ctx context.Context, tenant, id string) (t *task.Task, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	info, err := s.turns.Info(ctx)
-	if err == nil && info.State.Msgs > 0 {
-		err = window(ctx, s.turns, topology.TurnsOf(tenant), info.State.FirstSeq, info.State.LastSeq, func(data []byte, seq uint64) {
-			if turn, err := decodeQueued(data, seq); err == nil && turn.ID == id {
-				t = turn
-			}
-		})
+// FindTurn is Find for a turn whose agent and session are known.
+func (s *Store) FindTurn(ctx context.Context, tenant, agent, sessionID, id string) (*task.Task, error) {
+	t, err := s.Get(ctx, tenant, id)
+	if !errors.Is(err, task.ErrNotFound) {
+		return t, err
 	}
-	if err == nil && t == nil {
-		err = task.ErrNotFound
+	t, err = s.OpenTurn(ctx, tenant, agent, sessionID)
+	if err == nil && t.ID != id || errors.Is(err, task.ErrNotFound) {
+		return s.Get(ctx, tenant, id)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("look turn %s up in the queue: %w", id, classify(err))
+	return t, err
+}
+
+// scanTurns looks a turn whose session is not known up in the queue. No index
+// lists the open turns by their own id, so it reads one after the other.
+func (s *Store) scanTurns(ctx context.Context, tenant, id string) (*task.Task, error) {
+	for seq := uint64(1); ; {
+		msg, err := s.turns.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(topology.TurnsOf(tenant)))
+		if err != nil {
+			return nil, fmt.Errorf("look turn %s up in the queue: %w", id, missing(err))
+		}
+		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil && t.ID == id {
+			return t, nil
+		}
+		seq = msg.Sequence + 1
 	}
-	return t, nil
 }
 
 // WithdrawTurn takes the message of a turn that was canceled before an attempt
