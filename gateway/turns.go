@@ -194,6 +194,7 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.
 func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task, onBusy string, until time.Time) error {
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
+	closing := "" // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
 		_, err := g.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
@@ -203,27 +204,45 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task
 		open, look := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended
+			look = nil
 		case look != nil:
-			return look
 		case open.ID == t.ID: // a repeat of this message
 			return nil
+		case g.over(ctx, open) && closing != open.ID: // the acknowledgement is on its way
+			closing = open.ID
+		case closing == open.ID: // or its worker died before it
+			look = g.store.WithdrawTurn(context.WithoutCancel(ctx), open)
 		case onBusy == busyReject:
 			return err
 		default:
-			if onBusy == busyInterrupt {
-				if _, cut := g.cancelTree(context.WithoutCancel(ctx), open.ID, placeOf(open)); cut != nil && !errors.Is(cut, task.ErrFinished) && !errors.Is(cut, task.ErrNotFound) {
-					return cut
-				}
-			}
-			if look := g.turnEnds(ctx, open, until); look != nil {
-				return look
-			}
+			look = g.makeWay(ctx, open, onBusy, until)
 		}
-		// The record has ended; the acknowledgement that opens the session follows.
+		if look != nil {
+			return look
+		}
 		if !g.sleep(ctx, pause) || time.Now().After(until) {
 			return err
 		}
 	}
+}
+
+// over reports whether a turn has ended and its agent too: its message keeps the
+// session closed for nothing.
+func (g *Gateway) over(ctx context.Context, turn *task.Task) bool {
+	rec, err := g.store.Get(ctx, tenant, turn.ID)
+	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())
+}
+
+// makeWay waits for the end of an open turn, and cancels it first when the
+// message interrupts.
+func (g *Gateway) makeWay(ctx context.Context, open *task.Task, onBusy string, until time.Time) error {
+	if onBusy == busyInterrupt {
+		_, err := g.cancelTree(context.WithoutCancel(ctx), open.ID, placeOf(open))
+		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+			return err
+		}
+	}
+	return g.turnEnds(ctx, open, until)
 }
 
 // turnEnds waits until a turn has finished, or the time is over.

@@ -133,6 +133,9 @@ func testWorker(role string) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if role == "counter" {
+		return serveTests(ctx, cfg, st, counter(), log)
+	}
 	a := named(role, func(ctx context.Context, job *agent.Job) (any, error) {
 		switch role {
 		case "poison":
@@ -157,6 +160,10 @@ func testWorker(role string) int {
 		}
 		return map[string]any{"pid": os.Getpid(), "attempt": job.Attempt}, nil
 	})
+	return serveTests(ctx, cfg, st, a, log)
+}
+
+func serveTests(ctx context.Context, cfg worker.Config, st *store.Store, a agent.Agent, log *slog.Logger) int {
 	w, err := worker.New(ctx, cfg, st, []agent.Agent{a}, log)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -108,9 +108,19 @@ func (m *mesh) openStore(opts ...nats.Option) (*store.Store, *nats.Conn) {
 // newGateway makes a gateway whose handler the test calls itself.
 func (m *mesh) newGateway(st *store.Store) *gateway.Gateway {
 	m.t.Helper()
+	return m.gateway(st, notifier.NewReceivers(m.guard, m.keeper))
+}
+
+// bareGateway makes one that takes no callbacks.
+func (m *mesh) bareGateway(st *store.Store) *gateway.Gateway {
+	m.t.Helper()
+	return m.gateway(st, nil)
+}
+
+func (m *mesh) gateway(st *store.Store, receivers gateway.Receivers) *gateway.Gateway {
+	m.t.Helper()
 	cfg := gateway.Default()
-	cfg.HTTP = "127.0.0.1:0"
-	cfg.Receivers = notifier.NewReceivers(m.guard, m.keeper)
+	cfg.HTTP, cfg.Receivers = "127.0.0.1:0", receivers
 	g, err := gateway.New(cfg, st, quiet())
 	if err != nil {
 		m.t.Fatal(err)
