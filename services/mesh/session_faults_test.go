@@ -131,8 +131,8 @@ func TestSessionFencesAFrozenWorker(t *testing.T) {
 				}})
 				<-running
 				synctest.Wait()
-				close(finish) // the frozen one has its reply, and will try to commit
-				synctest.Wait()
+				close(finish)
+				time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
 				frozen.thaw()
 				synctest.Wait()
 				close(thawed)
@@ -237,6 +237,39 @@ func TestSessionWorkersDie(t *testing.T) {
 		}
 		if got := m.post(http.StatusOK, id, `{"text":"next","on_busy":"wait"}`); got.Message != "fine" {
 			t.Errorf("next = %+v", got)
+		}
+	})
+}
+
+// A worker whose slots are taken by tasks takes no turn from an idle one, nor the
+// other way round.
+func TestSessionGoesToAnIdleWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		busy := func(wait bool) agent.Agent {
+			return agent.Agent{Definition: agent.Definition{Name: "a", Concurrency: 1, Timeout: task.Duration(time.Hour)}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
+				if wait && job.Attempt == 1 && strings.HasPrefix(job.Instruction, "long") {
+					time.Sleep(10 * time.Minute)
+				}
+				return "done", nil
+			}}
+		}
+		m.work(busy(true))
+		time.Sleep(time.Second)
+		long := m.create(`{"agent":"a","instruction":"long"}`)
+		time.Sleep(time.Second)
+		m.work(busy(false))
+		began := time.Now()
+		for range 3 {
+			if got := m.say(http.StatusOK, m.session("a"), "short"); got.Message != "done" {
+				t.Errorf("turn = %+v", got)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("three turns took %v beside an idle worker", took)
+		}
+		if got := m.end(long); got.Status != "completed" {
+			t.Errorf("task = %+v", got)
 		}
 	})
 }
