@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,11 +19,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
 )
@@ -101,55 +104,88 @@ func TestSessionOrder(t *testing.T) {
 	})
 }
 
-// A worker that is frozen past its lease cannot commit (I15): not after the heir
-// has, and not while the heir runs.
-func TestSessionFencesAFrozenWorker(t *testing.T) {
-	for name, heirFirst := range map[string]bool{"after the heir": true, "before the heir": false} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := newMesh(t)
-				frozen := &gate{srv: m.srv.Server}
-				stA, _ := m.openStore(nats.InProcessServer(frozen))
-				started, finish, thawed := make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
-				m.workWith(worker.Default(), stA, agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(context.Context, *agent.Job) (any, error) {
-					started <- struct{}{}
-					<-finish
-					return agent.Reply{Message: "zombie", State: map[string]int{"zombie": 1}}, nil
-				}})
-				id := m.session("a")
-				turn := m.say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
-				<-started
-				synctest.Wait()
-				frozen.freeze()
-				running := make(chan struct{}, 1)
-				m.work(agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
-					running <- struct{}{}
-					if !heirFirst {
-						<-thawed
-					}
-					return fmt.Sprintf("heir in attempt %d", job.Attempt), nil
-				}})
-				<-running
-				synctest.Wait()
-				close(finish)
-				time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
-				frozen.thaw()
-				synctest.Wait()
-				close(thawed)
-				if got := m.turn(id, turn.TurnID, "Prefer", "wait=60"); got.Message != "heir in attempt 2" {
-					t.Errorf("turn = %+v", got)
-				}
-				time.Sleep(time.Minute)
-				rec, err := m.st.Session(t.Context(), "default", id)
-				if err != nil || rec.State != nil || talk(rec.Messages) != "user: hi\nagent: heir in attempt 2" {
-					t.Errorf("session = %+v, %v", rec, err)
-				}
-				if got := m.say(http.StatusOK, id, "again"); got.Message == "" {
-					t.Errorf("the next turn = %+v", got)
-				}
-			})
-		})
-	}
+// A worker that is frozen past its lease cannot commit after its heir has (I15).
+func TestSessionFrozenWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		frozen := &gate{srv: m.srv.Server}
+		stA, _ := m.openStore(nats.InProcessServer(frozen))
+		started, finish := make(chan struct{}, 1), make(chan struct{})
+		m.workWith(worker.Default(), stA, agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(context.Context, *agent.Job) (any, error) {
+			started <- struct{}{}
+			<-finish
+			return agent.Reply{Message: "zombie", State: map[string]int{"zombie": 1}}, nil
+		}})
+		id := m.session("a")
+		turn := m.say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+		<-started
+		synctest.Wait()
+		frozen.freeze()
+		m.work(agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
+			return fmt.Sprintf("heir in attempt %d", job.Attempt), nil
+		}})
+		if got := m.turn(id, turn.TurnID, "Prefer", "wait=60"); got.Message != "heir in attempt 2" {
+			t.Errorf("turn = %+v", got)
+		}
+		close(finish)
+		time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
+		frozen.thaw()
+		time.Sleep(time.Minute)
+		rec, err := m.st.Session(t.Context(), "default", id)
+		if err != nil || rec.State != nil || talk(rec.Messages) != "user: hi\nagent: heir in attempt 2" {
+			t.Errorf("session = %+v, %v", rec, err)
+		}
+		if got := m.say(http.StatusOK, id, "again"); got.Message == "" {
+			t.Errorf("the next turn = %+v", got)
+		}
+	})
+}
+
+// An heir fences off the attempt before it: what that one read of the session is
+// out of date as soon as the heir begins, and before it has committed anything.
+func TestSessionFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		running, finish := make(chan struct{}, 1), make(chan struct{})
+		a := agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
+			running <- struct{}{}
+			<-finish
+			return fmt.Sprintf("heir in attempt %d", job.Attempt), nil
+		}}
+		m.work(a)()
+		id := m.session("a")
+		turn := m.say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+		// A worker takes the message, reads the session, and is seen no more.
+		js, err := jetstream.New(m.nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := js.Consumer(t.Context(), topology.Turns, topology.AgentDurable("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Next(); err != nil {
+			t.Fatal(err)
+		}
+		queued, err := m.st.Find(t.Context(), "default", turn.TurnID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zombie, err := m.st.Session(t.Context(), "default", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.work(a)
+		<-running
+		zombie.Commit(queued, "zombie", json.RawMessage(`{"zombie":1}`), time.Now())
+		if err := m.st.SaveSession(t.Context(), zombie); !errors.Is(err, session.ErrConflict) {
+			t.Errorf("the first attempt commits while the second one runs: %v", err)
+		}
+		close(finish)
+		if got := m.turn(id, turn.TurnID, "Prefer", "wait=60"); got.Message != "heir in attempt 2" {
+			t.Errorf("turn = %+v", got)
+		}
+	})
 }
 
 // The whole process dies between the session's write and the acknowledgement:
