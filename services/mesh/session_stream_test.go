@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"agentmesh/shared/task"
+	"agentmesh/worker/agent"
+)
+
+// sessionEvent is one event of a session's stream as it comes over the wire.
+type sessionEvent struct {
+	id, event string
+	data      struct {
+		SessionID string `json:"session_id"`
+		TurnID    string `json:"turn_id"`
+		Status    string
+		Message   string
+		Text      string
+		Reason    string
+		Error     *task.Error
+	}
+}
+
+// follow reads a session's stream; the channel closes with it.
+func follow(t *testing.T, base, id, after string) (<-chan sessionEvent, func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, "GET", base+"/sessions/"+id+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after != "" {
+		req.Header.Set("Last-Event-ID", after)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil || resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("GET events = %v, %v", resp, err)
+	}
+	events := make(chan sessionEvent, 1000)
+	go func() {
+		defer close(events)
+		defer func() { _ = resp.Body.Close() }()
+		var e sessionEvent
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			name, value, _ := strings.Cut(lines.Text(), ": ")
+			switch name {
+			case "id":
+				e.id = value
+			case "event":
+				e.event = value
+			case "data":
+				_ = json.Unmarshal([]byte(value), &e.data)
+			case "":
+				if e.event != "" {
+					events <- e
+				}
+				e = sessionEvent{}
+			}
+		}
+	}()
+	return events, cancel
+}
+
+// until reads events up to one of a kind, and returns them as a line.
+func until(t *testing.T, events <-chan sessionEvent, last string) (line string, e sessionEvent) {
+	t.Helper()
+	var kinds []string
+	for e := range events {
+		kind := e.event
+		switch e.event {
+		case "status":
+			kind = e.data.Status
+		case "output":
+			kind = "output " + e.data.Text
+		}
+		if len(kinds) == 0 || kinds[len(kinds)-1] != kind {
+			kinds = append(kinds, kind)
+		}
+		if e.event == last || kind == last {
+			return strings.Join(kinds, ", "), e
+		}
+	}
+	t.Fatalf("the stream ends after %v without %s", kinds, last)
+	return "", sessionEvent{}
+}
+
+// The stream of a session tells the turns' status, output as it is produced and
+// each reply; whoever resumes gets the replies behind the last one, and a session
+// that is deleted ends it.
+func TestSessionEvents(t *testing.T) {
+	m := newMesh(t)
+	said := make(chan struct{})
+	m.work(agent.Agent{
+		Definition: agent.Definition{Name: "a", Greeting: "Hi", Retry: agent.Retry{MaxAttempts: 1}},
+		Handler: func(ctx context.Context, job *agent.Job) (any, error) {
+			switch job.Turn.Text() {
+			case "fail":
+				return nil, agent.Permanent(context.Canceled)
+			case "slow":
+				job.Output("first ")
+				<-said
+				job.Output("second")
+			}
+			return "re " + job.Turn.Text(), nil
+		},
+	})
+	srv, _ := m.serve()
+	id := m.session("a")
+	events, stop := follow(t, srv.URL, id, "")
+	defer stop()
+
+	turn := m.say(http.StatusAccepted, id, "slow", "Prefer", "respond-async")
+	line, e := until(t, events, "output first ")
+	if !strings.HasPrefix(line, "pending") || e.data.TurnID != "" && e.data.TurnID != turn.TurnID {
+		t.Errorf("%s: %+v", line, e)
+	}
+	close(said)
+	line, e = until(t, events, "reply")
+	if !strings.Contains(line, "output second") || !strings.HasSuffix(line, "completed, reply") ||
+		e.data.Message != "re slow" || e.data.TurnID != turn.TurnID || e.data.SessionID != id || e.id != "3" {
+		t.Errorf("%s: %+v", line, e)
+	}
+	failed := m.say(http.StatusOK, id, "fail")
+	line, e = until(t, events, "failed")
+	if !strings.HasPrefix(line, "pending") || e.data.TurnID != failed.TurnID || e.data.Error == nil {
+		t.Errorf("%s: %+v", line, e)
+	}
+	for range 3 { // turns that are quicker than the reader
+		m.post(http.StatusOK, id, `{"text":"quick","on_busy":"wait"}`)
+	}
+	for n, want := range []string{"5", "7", "9"} {
+		if _, e = until(t, events, "reply"); e.id != want || e.data.Message != "re quick" {
+			t.Errorf("quick turn %d: %+v", n, e)
+		}
+	}
+
+	resumed, stop := follow(t, srv.URL, id, "3")
+	defer stop()
+	for _, want := range []string{"5", "7", "9"} {
+		if _, e := until(t, resumed, "reply"); e.id != want {
+			t.Errorf("resumed with %+v, want %s", e, want)
+		}
+	}
+	future, stop := follow(t, srv.URL, id, "99999999999999999999")
+	defer stop()
+	if w := m.do("DELETE", "/sessions/"+id, ""); w.Code != http.StatusNoContent {
+		t.Fatalf("DELETE = %d", w.Code)
+	}
+	for name, stream := range map[string]<-chan sessionEvent{"first": events, "resumed": resumed, "future": future} {
+		if _, e := until(t, stream, "closed"); e.data.Reason != "deleted" {
+			t.Errorf("%s: %+v", name, e)
+		}
+		if e, open := <-stream; open {
+			t.Errorf("%s: %+v after the end", name, e)
+		}
+	}
+}
