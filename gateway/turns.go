@@ -62,6 +62,9 @@ type Turn struct {
 	Message string `json:"message,omitempty" doc:"The agent's reply of a completed turn, else its latest progress message."`
 }
 
+// ackWithin is how long the acknowledgement of a turn may take after its record.
+const ackWithin = 100 * time.Millisecond
+
 // waitDefault is how long a message is answered at the latest, unless the client
 // prefers otherwise.
 const waitDefault = 30 * time.Second
@@ -194,7 +197,7 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.
 func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task, onBusy string, until time.Time) error {
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
-	closing := "" // a turn that has ended, and whose message is still there
+	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
 		_, err := g.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
@@ -209,7 +212,8 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task
 		case open.ID == t.ID: // a repeat of this message
 			return nil
 		case g.over(ctx, open) && closing != open.ID: // the acknowledgement is on its way
-			closing = open.ID
+			closing, since = open.ID, time.Now()
+		case closing == open.ID && time.Since(since) < ackWithin:
 		case closing == open.ID: // or its worker died before it
 			look = g.store.WithdrawTurn(context.WithoutCancel(ctx), open)
 		case onBusy == busyReject:

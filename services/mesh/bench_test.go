@@ -48,6 +48,12 @@ func benchMesh(b *testing.B, always bool) *httptest.Server {
 // benchAgent runs the whole mesh with an agent.
 func benchAgent(b *testing.B, always bool, a agent.Agent) *httptest.Server {
 	b.Helper()
+	front, _ := benchParts(b, always, a)
+	return front
+}
+
+func benchParts(b *testing.B, always bool, a agent.Agent) (*httptest.Server, *store.Store) {
+	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
 	log := slog.New(slog.DiscardHandler)
 	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{Replicas: 1})
@@ -80,7 +86,7 @@ func benchAgent(b *testing.B, always bool, a agent.Agent) *httptest.Server {
 		cancel()
 		done.Wait()
 	})
-	return front
+	return front, st
 }
 
 func benchFloor(b *testing.B, always bool) *httptest.Server {

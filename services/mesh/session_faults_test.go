@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -420,6 +421,7 @@ func TestSessionsAreFairAndApart(t *testing.T) {
 	})
 	a.Definition = agent.Definition{Name: "a", Concurrency: 8}
 	m.work(a)
+	before := runtime.NumGoroutine()
 	ids := make([]string, sessions)
 	for i := range ids {
 		ids[i] = m.session("a")
@@ -444,6 +446,7 @@ func TestSessionsAreFairAndApart(t *testing.T) {
 	if n := leaks.Load(); n > 0 {
 		t.Errorf("%d turns saw another session", n)
 	}
+	eventually(t, 20*time.Second, "what the turns needed is given back (I13)", func() bool { return runtime.NumGoroutine() < before+50 })
 	// Each first turn was in the queue before any second one: few may overtake.
 	firsts := slices.SortedFunc(slices.Values(ends[0]), time.Time.Compare)
 	seconds := slices.SortedFunc(slices.Values(ends[1]), time.Time.Compare)

@@ -167,6 +167,7 @@ func classify(err error) error {
 const (
 	codeAccountResources      jetstream.ErrorCode = 10002
 	codeInsufficientResources jetstream.ErrorCode = 10023 // the server's max_file_store
+	codeNoMessage             jetstream.ErrorCode = 10057
 	codeStorageResources      jetstream.ErrorCode = 10047
 	codeStoreFailed           jetstream.ErrorCode = 10077
 	codeDuplicateInFlight     jetstream.ErrorCode = 10158

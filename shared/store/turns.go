@@ -90,7 +90,12 @@ func (s *Store) WithdrawTurn(ctx context.Context, turn *task.Task) error {
 	if err != nil || open.ID != turn.ID {
 		return err
 	}
-	if err := s.turns.DeleteMsg(ctx, msg.Sequence); err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	err = s.turns.DeleteMsg(ctx, msg.Sequence)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeNoMessage { // acked meanwhile
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("withdraw turn %s: %w", turn.ID, classify(err))
 	}
 	return nil
