@@ -83,9 +83,10 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	m := message{req, r.Header.Get("If-Match")}
 	s, err := g.sessionOf(r)
 	if err == nil {
-		err = g.admit(r, s, req)
+		err = g.admit(r.Context(), s, m)
 	}
 	if err != nil {
 		// A repeat gets its first answer, even if the session takes no more.
@@ -99,7 +100,7 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 		Status: task.Pending, Instruction: req.Text, CreatedAt: task.Stamp(time.Now()),
 		TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
 	}
-	return g.acceptTurn(w, r, s, t, key, req.OnBusy)
+	return g.acceptTurn(w, r, m, t, key)
 }
 
 func readMessage(body []byte) (req PostMessage, err error) {
@@ -127,19 +128,25 @@ func readMessage(body []byte) (req PostMessage, err error) {
 	return req, nil
 }
 
+// message is what a client sends, and the version of the session that it knows.
+type message struct {
+	req     PostMessage
+	ifMatch string
+}
+
 // admit says whether a session takes a message.
-func (g *Gateway) admit(r *http.Request, s *session.Session, req PostMessage) error {
-	if req.Agent != "" && req.Agent != s.Agent {
+func (g *Gateway) admit(ctx context.Context, s *session.Session, m message) error {
+	if m.req.Agent != "" && m.req.Agent != s.Agent {
 		return invalid(Invalid{"the session is with agent " + s.Agent + "; leave it out, or start another session", "/agent"})
 	}
-	if err := ifMatch(r, s); err != nil {
+	if err := ifMatch(m.ifMatch, s); err != nil {
 		return err
 	}
-	a, err := g.agents.resolve(r.Context(), s.Agent)
+	a, err := g.agents.resolve(ctx, s.Agent)
 	if err != nil {
 		return err
 	}
-	return s.Room(req.Text, a.Definition.Definition)
+	return s.Room(m.req.Text, a.Definition.Definition)
 }
 
 // turnAgain answers the repeat of a message that was accepted.
@@ -161,21 +168,21 @@ func (g *Gateway) turnAgain(w http.ResponseWriter, r *http.Request, key *request
 }
 
 // acceptTurn opens the turn and answers with the reply when it comes in time.
-func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.Session, t *task.Task, key *requestKey, onBusy string) error {
+func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, m message, t *task.Task, key *requestKey) error {
 	prefs := preferred(r)
 	until := time.Now().Add(waitDefault)
 	if prefs.wait > 0 {
 		until = time.Now().Add(prefs.wait)
 	}
 	ctx, span := telemetry.StartPublish(r.Context(), topology.TurnsTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent))
-	answer := Accepted{TaskID: t.ID, Status: task.Pending, StatusURL: turnURL(s.ID, t.ID), Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
+	answer := Accepted{TaskID: t.ID, Status: task.Pending, StatusURL: turnURL(t.SessionID, t.ID), Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
 	var watch *store.Watch
 	replayed, err := g.claim(context.WithoutCancel(ctx), key, &answer, placeOf(t))
 	if t.ID = answer.TaskID; err == nil && !replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if watch, err = g.store.Watch(tenant, t.ID, false); err == nil {
 			defer watch.Close()
-			err = g.openTurn(ctx, s, t, onBusy, until)
+			err = g.openTurn(ctx, m, t, until)
 		}
 	}
 	telemetry.End(span, err)
@@ -194,7 +201,7 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.
 // openTurn queues the turn. While another one is open it does as the message
 // asks, until the time is over. A client that goes away while it waits has sent
 // nothing; from the queueing on, its message is accepted.
-func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task, onBusy string, until time.Time) error {
+func (g *Gateway) openTurn(ctx context.Context, m message, t *task.Task, until time.Time) error {
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
 	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
@@ -204,7 +211,7 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task
 		if !errors.Is(err, session.ErrBusy) {
 			return err
 		}
-		open, look := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
+		open, look := g.store.OpenTurn(ctx, tenant, t.Agent, t.SessionID)
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended
 			look = nil
@@ -216,16 +223,23 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, t *task.Task
 		case closing == open.ID && time.Since(since) < ackWithin:
 		case closing == open.ID: // or its worker died before it
 			look = g.store.WithdrawTurn(context.WithoutCancel(ctx), open)
-		case onBusy == busyReject:
+		case m.req.OnBusy == busyReject:
 			return err
 		default:
-			look = g.makeWay(ctx, open, onBusy, until)
+			look = g.makeWay(ctx, open, m.req.OnBusy, until)
 		}
 		if look != nil {
 			return look
 		}
 		if !g.sleep(ctx, pause) || time.Now().After(until) {
 			return err
+		}
+		s, gone := g.store.Session(ctx, tenant, t.SessionID) // it has changed meanwhile
+		if gone == nil {
+			gone = g.admit(ctx, s, m)
+		}
+		if gone != nil {
+			return gone
 		}
 	}
 }
@@ -296,6 +310,10 @@ func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
 			return task.ErrFinished
 		case session.Interrupted:
 			return nil
+		}
+		// Read after the session: a turn that has ended by now is not noted.
+		if rec, err := g.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
+			return task.ErrFinished
 		}
 		next := s.Clone()
 		next.Interrupt(t, time.Now())

@@ -126,6 +126,7 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 			at.session = next
 			return at.finish(ctx, t, task.Completed)
 		}
+		conflict := err
 		if !errors.Is(err, session.ErrConflict) {
 			return err
 		}
@@ -149,6 +150,11 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 		case s.Fence != nil && s.Fence.TurnID == t.ID && s.Fence.Attempt > t.Attempt:
 			at.log.Warn("lease lost, outcome dropped", "attempt", t.Attempt)
 			return nil
+		}
+		// A session in which others have spoken since tells nothing of a turn that
+		// failed, or whose messages have left the record.
+		if at.verify(ctx) != nil {
+			return at.unwritten(ctx, conflict)
 		}
 	}
 }

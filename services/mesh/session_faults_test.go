@@ -129,11 +129,12 @@ func TestSessionFrozenWorker(t *testing.T) {
 			t.Errorf("turn = %+v", got)
 		}
 		close(finish)
+		m.say(http.StatusOK, id, "next")
 		time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
 		frozen.thaw()
 		time.Sleep(time.Minute)
 		rec, err := m.st.Session(t.Context(), "default", id)
-		if err != nil || rec.State != nil || talk(rec.Messages) != "user: hi\nagent: heir in attempt 2" {
+		if err != nil || rec.State != nil || talk(rec.Messages) != "user: hi\nagent: heir in attempt 2\nuser: next\nagent: heir in attempt 1" {
 			t.Errorf("session = %+v, %v", rec, err)
 		}
 		if got := m.say(http.StatusOK, id, "again"); got.Message == "" {

@@ -612,3 +612,39 @@ func TestSessionList(t *testing.T) {
 		t.Errorf("sessions = %v, want %v", got, want)
 	}
 }
+
+// A message that has waited is admitted anew: the session may be full by then,
+// have changed, or be gone.
+func TestSessionWaiterIsAdmittedAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		var s slow
+		m.work(s.agent(agent.Definition{Name: "slow", MaxTurns: 2}))
+		for _, tt := range []struct {
+			name, code string
+			before     func(id string) (header string)
+			meanwhile  func(id string)
+		}{
+			{"full", "session_full", func(id string) string { m.say(http.StatusOK, id, "one"); return "" }, func(string) { s.release <- struct{}{} }},
+			{"changed", "precondition_failed", func(id string) string { return m.do("GET", "/sessions/"+id, "").Header().Get("ETag") }, func(string) { s.release <- struct{}{} }},
+			{"gone", "session_not_found", func(string) string { return "" }, func(id string) { m.do("DELETE", "/sessions/"+id, "") }},
+		} {
+			id := m.session("slow")
+			headers := []string{"Prefer", "wait=20"}
+			if tag := tt.before(id); tag != "" {
+				headers = append(headers, "If-Match", tag)
+			}
+			m.say(http.StatusAccepted, id, "wait", "Prefer", "respond-async")
+			synctest.Wait()
+			answer := make(chan string)
+			go func() {
+				answer <- m.do("POST", "/sessions/"+id+"/messages", `{"text":"x","on_busy":"wait"}`, headers...).Body.String()
+			}()
+			time.Sleep(time.Second)
+			tt.meanwhile(id)
+			if got := <-answer; !strings.Contains(got, `"`+tt.code+`"`) {
+				t.Errorf("%s: %s", tt.name, got)
+			}
+		}
+	})
+}

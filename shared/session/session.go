@@ -135,14 +135,18 @@ const (
 	Interrupted
 )
 
-// Outcome says what the newest turn has left, and the reply of a committed one.
-// Any other turn than the newest or the next one is taken for open.
+// Outcome says what a turn has left in the record's messages, and the reply of a
+// committed one. A turn that has left nothing there is taken for open, also when
+// it has failed or its messages are in a page.
 func (s *Session) Outcome(turnID string) (o Outcome, reply string) {
-	if n := len(s.Messages); n > 0 && s.Messages[n-1].TurnID == turnID {
-		if s.Messages[n-1].Role == Agent {
-			return Committed, s.Messages[n-1].Text
+	for i := len(s.Messages) - 1; i >= 0; i-- {
+		switch m := s.Messages[i]; {
+		case m.TurnID != turnID:
+		case m.Role == Agent:
+			return Committed, m.Text
+		default:
+			return Interrupted, ""
 		}
-		return Interrupted, ""
 	}
 	return Open, ""
 }
