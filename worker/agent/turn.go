@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
@@ -76,7 +77,7 @@ func ReplyOf(v any) (message string, state json.RawMessage, err error) {
 	case fields.Message != nil:
 		message, state = *fields.Message, fields.State
 	case fields.Text != nil:
-		message, state = *fields.Text, fields.State
+		message, state = strings.TrimRight(*fields.Text, "\r\n"), fields.State // lines of a program
 	default:
 		message = string(raw)
 	}

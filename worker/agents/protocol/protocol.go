@@ -178,7 +178,7 @@ func (o *Outcome) take(ctx context.Context, line []byte, job *agent.Job, text *s
 	case "reply":
 		o.Reply = &agent.Reply{Message: m.Message}
 		if m.State != nil {
-			o.Reply.State = bytes.Clone(m.State)
+			o.Reply.State = json.RawMessage(bytes.Clone(m.State))
 		}
 	case "error":
 		o.Err = &agent.Error{Code: m.Code, Message: m.Message, Permanent: m.Retryable != nil && !*m.Retryable}
