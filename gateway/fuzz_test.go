@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -177,6 +178,30 @@ func FuzzInputSchema(f *testing.F) {
 					t.Errorf("fault %+v", fault)
 				}
 			}
+		}
+	})
+}
+
+// Whatever body passes the checks is a message that a session can hold.
+func FuzzPostMessage(f *testing.F) {
+	for _, seed := range []string{
+		`{"text":"Find flights to Tokyo."}`, `{"message":"hi","on_busy":"wait"}`, `{"text":"","message":"x"}`, `{"text":" "}`, `{"text":7}`,
+		`{"text":"x","on_busy":"never"}`, `{"text":"\u0000\ud83d\ude00"}`, `{"text":"a","text":"b"}`, `{}`, `[]`, `null`, ``,
+		`{"text":"` + strings.Repeat("x", 70000) + `"}`, `{"text":"x","status":"completed","turn_id":"trn_1","agent":"*"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if checkJSON(body) != nil {
+			return
+		}
+		req, err := readMessage(body)
+		if err != nil {
+			refusedAs(t, err, 400, 422)
+			return
+		}
+		if strings.TrimSpace(req.Text) == "" || session.Size(req.Text) > session.MaxText || req.OnBusy == "" {
+			t.Errorf("taken: %+v", req)
 		}
 	})
 }
