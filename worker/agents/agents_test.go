@@ -159,7 +159,7 @@ func TestSchema(t *testing.T) {
 func TestLoad(t *testing.T) {
 	o := agents.Options{Log: slog.New(slog.DiscardHandler)}
 	samples, err := agents.Load("", o)
-	if err != nil || len(samples) != 2 {
+	if err != nil || len(samples) != 3 {
 		t.Errorf("%v, %v", samples, err)
 	}
 	file := filepath.Join(t.TempDir(), "agents.yaml")
@@ -174,7 +174,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	write("agents:\n  - name: a\n    builtin: poetry\n")
-	if _, err := agents.Load(file, o); err == nil || !strings.Contains(err.Error(), `there is no "poetry", there are echo, summarize`) {
+	if _, err := agents.Load(file, o); err == nil || !strings.Contains(err.Error(), `there is no "poetry", there are echo, summarize, travel`) {
 		t.Errorf("%v", err)
 	}
 	if _, err := agents.Load(file+"x", o); err == nil || !strings.Contains(err.Error(), "--agents") {

@@ -14,6 +14,7 @@ import (
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
 	"agentmesh/worker/agents/summarize"
+	"agentmesh/worker/agents/travel"
 )
 
 // Schema is the JSON Schema of agents.yaml, for editors.
@@ -22,10 +23,12 @@ import (
 var Schema []byte
 
 // builtins are the agents that a file may name, and Samples all of them.
-var builtins = map[string]func() agent.Agent{"echo": echo.Agent, "summarize": summarize.Agent}
+var builtins = map[string]func() agent.Agent{"echo": echo.Agent, "summarize": summarize.Agent, "travel": travel.Agent}
 
 // Samples are the agents that are served where no file says otherwise.
-func Samples() []agent.Agent { return []agent.Agent{echo.Agent(), summarize.Agent()} }
+func Samples() []agent.Agent {
+	return []agent.Agent{echo.Agent(), summarize.Agent(), travel.Agent()}
+}
 
 // Options are what the worker knows and a file does not.
 type Options struct {
@@ -76,6 +79,9 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 	}
 	if d.Version == "" {
 		d.Version = a.Version
+	}
+	if d.Greeting == "" {
+		d.Greeting = a.Greeting
 	}
 	if d.Concurrency == 0 {
 		d.Concurrency = a.Concurrency

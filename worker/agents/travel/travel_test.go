@@ -1,0 +1,242 @@
+package travel_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/task"
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/travel"
+)
+
+// output collects what a reader of the stream sees.
+type output struct {
+	text   strings.Builder
+	pieces int
+}
+
+func (*output) Progress(int, string)                                             {}
+func (*output) Milestone(context.Context, string, string, json.RawMessage) error { return nil }
+func (o *output) Output(text string)                                             { o.pieces++; o.text.WriteString(text) }
+
+// chat is a session that is kept as the mesh keeps it.
+type chat struct {
+	t *testing.T
+	s *session.Session
+}
+
+// The messages of the tests are of this day, a Monday.
+var today = time.Date(2026, 4, 20, 9, 30, 0, 0, time.UTC)
+
+func newChat(t *testing.T) *chat {
+	a := travel.Agent()
+	return &chat{t, session.New("ses_1", "default", a.Name, a.Greeting, today)}
+}
+
+// say is one turn: it goes through JSON, as it does between gateway and worker.
+func (c *chat) say(text string) string {
+	c.t.Helper()
+	turn := &task.Task{ID: "trn_1", Instruction: text, CreatedAt: today}
+	var o output
+	job := agent.NewJob(turn, nil, "", &o)
+	job.Turn = &agent.Turn{SessionID: c.s.ID, Messages: c.s.Transcript(turn), State: c.s.State}
+	v, err := travel.Agent().Handler(c.t.Context(), job)
+	if err != nil {
+		c.t.Fatalf("%.100q: %v", text, err)
+	}
+	reply, state, err := agent.ReplyOf(v)
+	switch {
+	case err != nil || state == nil:
+		c.t.Fatalf("%.100q left state %s, %v", text, state, err)
+	case strings.TrimSpace(reply) == "" || !utf8.ValidString(reply) || len(reply) > 4<<10:
+		c.t.Fatalf("%.100q is answered by %d bytes, %.300q", text, len(reply), reply)
+	case o.text.String() != reply:
+		c.t.Fatalf("the output %q is not the reply %q", o.text.String(), reply)
+	case strings.Contains(reply, "EUR") && (o.pieces < 2 || !strings.Contains(reply, "sample data, not real flights")):
+		c.t.Fatalf("a list in %d pieces: %s", o.pieces, reply)
+	}
+	c.s.Commit(turn, reply, state, today)
+	return reply
+}
+
+// expect says something and looks for a text in the reply.
+func (c *chat) expect(text, want string) {
+	c.t.Helper()
+	if got := c.say(text); !strings.Contains(got, want) {
+		c.t.Fatalf("%q is answered\n%s\nwithout %q; state %s", text, got, want, c.s.State)
+	}
+}
+
+// The conversation that the mesh is shown with.
+func TestConversation(t *testing.T) {
+	c := newChat(t)
+	if first := c.s.Messages[0].Text; !strings.HasPrefix(first, "Hello!") {
+		t.Errorf("it begins with %q", first)
+	}
+	c.expect("Find flights to Tokyo.", "When would you like to travel to Tokyo?")
+	c.expect("From May 15 to May 20.", "Which airline do you prefer: ANA, British Airways, Japan Airlines")
+	c.expect("ANA", "Flights to Tokyo, leaving Friday, May 15, 2026, back Wednesday, May 20, 2026, with ANA. I found 3 flights (sample data, not real flights):\n1. ANA NH 9014, Osaka 19:00 to Tokyo 20:10; back NH 9013, 08:00 to 09:10: EUR 150\n2. ANA NH 9211, London")
+	c.expect("No, from the 16th.", "leaving Saturday, May 16, 2026, back Wednesday, May 20, 2026, with ANA. I found 3 flights")
+	c.expect("asdf", "Sorry, I did not understand that. I understand cities, dates")
+	c.expect("from London please", "Flights from London to Tokyo, leaving Saturday, May 16, 2026, back Wednesday, May 20, 2026, with ANA. I found 1 flight")
+	c.expect("any airline", "I found 2 flights (sample data, not real flights):\n1. British Airways BA 9005")
+	c.expect("make it 3 passengers", "EUR 2535 for 3 passengers")
+	c.expect("Actually to Osaka", "Flights from London to Osaka, leaving Saturday, May 16, 2026, back Wednesday, May 20, 2026, 3 passengers, any airline. I found 1 flight")
+	c.expect("Thanks!", "You're welcome!")
+	c.expect("bye", "Goodbye!")
+	c.expect("start over", "Let us start over. Where would you like to go?")
+	if string(c.s.State) != "{}" {
+		t.Errorf("after starting over it knows %s", c.s.State)
+	}
+}
+
+// What a message leaves behind, after those before it (divided by |).
+func TestUnderstanding(t *testing.T) {
+	const tokyo = `Tokyo from May 10 to May 20, any airline|`
+	for _, tt := range []struct{ said, state string }{
+		// Dates.
+		{"2026-05-10 to 2026-05-16", `{"depart":"2026-05-10","return":"2026-05-16"}`},
+		{"10.5.2026 - 16.5.2026", `{"depart":"2026-05-10","return":"2026-05-16"}`},
+		{"May 10-16", `{"depart":"2026-05-10","return":"2026-05-16"}`},
+		{"from 10 to 16 May", `{"depart":"2026-05-10","return":"2026-05-16"}`},
+		{"10th of May until the 16th", `{"depart":"2026-05-10","return":"2026-05-16"}`},
+		{"MAY THE 10TH, 2026 through sept 1st", `{"depart":"2026-05-10","return":"2026-09-01"}`},
+		{"back on the 16th of May, leaving on the 10th of May", `{"depart":"2026-05-10","return":"2026-05-16"}`},
+		{"Dec 28 to Jan 3", `{"depart":"2026-12-28","return":"2027-01-03"}`},
+		{"April 19", `{"depart":"2027-04-19"}`},
+		{"the 19th", `{"depart":"2026-05-19"}`},
+		{"on the 31st", `{"depart":"2026-05-31"}`},
+		{"5/16", `{"depart":"2026-05-16"}`},
+		{"16/5/2026", `{"depart":"2026-05-16"}`},
+		{"today", `{"depart":"2026-04-20"}`},
+		{"tomorrow, back in two weeks", `{"depart":"2026-04-21","return":"2026-05-04"}`},
+		{"the day after tomorrow", `{"depart":"2026-04-22"}`},
+		{"next Friday for a week", `{"depart":"2026-04-24","return":"2026-05-01"}`},
+		{"Monday", `{"depart":"2026-04-27"}`},
+		{"sat", `{"depart":"2026-04-25"}`},
+		{"from sat to mon", `{"depart":"2026-04-25","return":"2026-04-27"}`},
+		{"Friday the 24th", `{"depart":"2026-04-24"}`},
+		{"for 5 nights|May 10", `{"depart":"2026-05-10","return":"2026-05-15"}`},
+		{"May 10, one-way", `{"depart":"2026-05-10","one_way":true}`},
+		{"one way|May 10, back May 12", `{"depart":"2026-05-10","return":"2026-05-12"}`},
+		// Dates that are none, or cannot be.
+		{"5/6", `{}`}, {"Feb 30", `{}`}, {"2026-13-01", `{}`}, {"the 32nd", `{}`}, {"2020-01-01", `{}`}, {"9999-12-31", `{}`}, {"0000-00-00", `{}`}, {"Feb 29", `{}`},
+		{"I may go", `{}`}, {"he sat in the sun with me", `{}`}, {"at 16 o'clock", `{}`},
+		// Corrections.
+		{tokyo + "no, from the 16th", `{"destination":"Tokyo","depart":"2026-05-16","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "no, not the 10th but the 12th", `{"destination":"Tokyo","depart":"2026-05-12","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "the 18th instead of the 20th", `{"destination":"Tokyo","depart":"2026-05-10","return":"2026-05-18","airline":"any"}`},
+		{tokyo + "change the return to June 2", `{"destination":"Tokyo","depart":"2026-05-10","return":"2026-06-02","airline":"any"}`},
+		{tokyo + "June 1 to 5", `{"destination":"Tokyo","depart":"2026-06-01","return":"2026-06-05","airline":"any"}`},
+		{tokyo + "from May 30", `{"destination":"Tokyo","depart":"2026-05-30","airline":"any"}`},
+		{tokyo + "until May 1", `{"destination":"Tokyo","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "actually to Osaka", `{"destination":"Osaka","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "Sorry, I mean Paris", `{"destination":"Paris","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "Osaka instead of Tokyo", `{"destination":"Osaka","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "start over, to Paris", `{"destination":"Paris"}`},
+		// Places.
+		{"London to new york city", `{"destination":"New York","origin":"London"}`},
+		{"from Berlin to the city of Paris", `{"destination":"Paris","origin":"Berlin"}`},
+		{"東京", `{"destination":"Tokyo"}`},
+		{"Tokyo|London", `{"destination":"Tokyo","origin":"London"}`},
+		{"Tokyo|from Sydney", `{"destination":"Tokyo","origin":"Sydney"}`},
+		{"Tokyo|from San Francisco to Osaka", `{"destination":"Osaka"}`},
+		{"to London from London", `{"destination":"London"}`},
+		{"flights to Atlantis", `{}`},
+		// Airlines and passengers.
+		{"Tokyo with JAL", `{"destination":"Tokyo","airline":"Japan Airlines"}`},
+		{"Tokyo, British Airways|not British Airways", `{"destination":"Tokyo"}`},
+		{"Tokyo|Air France", `{"destination":"Tokyo"}`},
+		{"Singapore Airlines to Singapore", `{"destination":"Singapore","airline":"Singapore Airlines"}`},
+		{"Tokyo, one way, tomorrow|I don't care", `{"destination":"Tokyo","depart":"2026-04-21","one_way":true,"airline":"any"}`},
+		{"Tokyo|I don't care", `{"destination":"Tokyo"}`},
+		{"in the United States", `{}`},
+		{"two adults", `{"passengers":2}`},
+		{"there are three of us", `{"passengers":3}`},
+		{"100 passengers", `{}`},
+		{"0 people", `{}`},
+	} {
+		c := newChat(t)
+		for _, text := range strings.Split(tt.said, "|") {
+			c.say(text)
+		}
+		if string(c.s.State) != tt.state {
+			t.Errorf("%q leaves %s, want %s; it said %q", tt.said, c.s.State, tt.state, c.s.Messages[len(c.s.Messages)-1].Text)
+		}
+	}
+}
+
+// Everything has an answer that leads on.
+func TestAnswers(t *testing.T) {
+	const ask = "Where would you like to go?"
+	for said, want := range map[string]string{
+		"🎉": ask, "?": ask, "   \n": ask, "No": ask, "\xff\xfe": ask, "Je voudrais un vol": ask, "'; DROP TABLE flights; --": ask,
+		strings.Repeat("lorem ipsum ", 5000): "Sorry, I did not understand that.",
+		strings.Repeat("9", 60000):           ask,
+		strings.Repeat("1-", 30000):          "You leave on May 1, so you cannot come back on May 1. Leaving",
+		strings.Repeat("to Tokyo ", 7000):    "When would you like",
+		"I need a flight":                    ask,
+		"hello":                              "Hello! " + ask,
+		"What can you do?":                   "I understand cities, dates",
+		"Where can I go?":                    "between Berlin, London",
+		"which airlines are there?":          "of Air France, ANA",
+		"fly to atlantis":                    "I have no flights to atlantis. " + ask,
+		"fly from Boston":                    "I have no flights from Boston.",
+		"to Osaka from Berlin":               "There are no flights from Berlin to Osaka in the sample data, only from London, Paris and Tokyo.",
+		"to Osaka with Qantas":               "Qantas has no flights to Osaka in the sample data.",
+		"to London from London":              "You cannot fly from London to London.",
+		"to Tokyo via Paris":                 "I know direct flights only.",
+		"5/6":                                "which number of 5/6 is the month",
+		"Feb 30":                             "There is no February 30.",
+		"2026-13-01":                         "There is no month 13.",
+		"2020-01-01":                         "January 1, 2020 has passed.",
+		"2029-01-01":                         "more than a year ahead.",
+		"10 passengers":                      "1 to 9 passengers",
+		"May 10 back May 5":                  "You leave on May 10, so you cannot come back on May 5.",
+	} {
+		newChat(t).expect(said, want)
+	}
+	for said, want := range map[string]string{
+		"book the first one": "nothing can be booked", "how much is it?": "EUR 845", "which airlines?": "of ANA and British Airways.",
+		"Qantas": "Qantas has no flights from London to Tokyo", "Lufthansa to Berlin": "with Lufthansa", "with Ryanair": "did not understand",
+		"from May 30": "no later than you leave. Flights from London to Tokyo, leaving Saturday, May 30, 2026, any airline. And when do you come back",
+	} {
+		c := newChat(t)
+		c.expect("London to Tokyo, May 10 to 16, any airline", "I found 2 flights")
+		c.expect(said, want)
+	}
+}
+
+// Outside of a session nobody remembers, and no day is today.
+func TestTaskWithoutASession(t *testing.T) {
+	for said, want := range map[string]string{
+		"": "Where would you like to go?", "Tokyo": "When would you like", "Tokyo tomorrow": "with their year", "Tokyo, 2030-05-10 to 2030-05-16": "Which airline",
+	} {
+		v, err := travel.Agent().Handler(t.Context(), agent.NewJob(&task.Task{Instruction: said}, nil, "", &output{}))
+		if r, ok := v.(agent.Reply); err != nil || !ok || !strings.Contains(r.Message, want) {
+			t.Errorf("%q: %+v, %v", said, v, err)
+		}
+	}
+}
+
+// Whatever two users say in turn, each message has an answer and leaves a state
+// that the next one can be heard with.
+func FuzzConversation(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"Find flights to Tokyo.", "no, from the 16th"}, {"from 31/31 to 99999-1-1", "the 0th 00.00. 31.2.2026"}, {"for 366 days", "Feb 29 - feb 29"},
+		{"next sun in a week for nine weeks", "not not to to - - to"}, {"\x00\xff’", "make it 9"}, {"one - way one", "back back on on the"}, {"may may 1 of may", "united airlines of us"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, first, second string) {
+		c := newChat(t)
+		c.say(first)
+		c.say(second)
+		c.say("to Tokyo, any airline")
+	})
+}
