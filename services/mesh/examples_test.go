@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	osexec "os/exec"
 	"path/filepath"
@@ -69,6 +70,31 @@ func TestExamples(t *testing.T) {
 				tt.more(t, v)
 			}
 		})
+	}
+}
+
+// A program keeps a conversation in its state.
+func TestExampleInASession(t *testing.T) {
+	if _, err := osexec.LookPath("python3"); err != nil {
+		t.Skip("python3 is not there")
+	}
+	m := newMesh(t)
+	all, err := agents.Load(examples, agents.Options{Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.work(all...)
+	id := m.session("notes")
+	for _, turn := range [][2]string{
+		{"add milk", "Noted. 1 on the list."}, {"add two <eggs>", "Noted. 2 on the list."}, {"done 1", "Done: milk."}, {"list", "1. two <eggs>"}, {"?", "I understand: add SOMETHING, done NUMBER, list."},
+	} {
+		if v := m.say(http.StatusOK, id, turn[0]); v.Message != turn[1] {
+			t.Errorf("%s: %+v, want %s", turn[0], v, turn[1])
+		}
+	}
+	v := m.end(m.create(`{"agent":"notes","instruction":"add milk"}`))
+	if v.Status != "failed" || v.Error.Code != "bad_input" || v.Attempt != 1 {
+		t.Errorf("outside of a session: %+v", v.Error)
 	}
 }
 
@@ -223,7 +249,7 @@ func TestAgentsCommands(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"check", examples}, 0, "shout: ok\nwordcount: ok\noutline: ok\nsummarize: ok\n"},
+		{[]string{"check", examples}, 0, "shout: ok\nwordcount: ok\noutline: ok\nnotes: ok\nsummarize: ok\n"},
 		{[]string{"check", bad}, 1, `bad.yaml:3: agents[0].timeout: "soon" is not allowed, it must be a duration such as 30s or 5m`},
 		{[]string{"check"}, 2, "one file"},
 		{[]string{"list", "--gateway", srv.URL}, 0, "wordcount  1.0.0    1"},

@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"agentmesh/shared/task"
 	"agentmesh/worker/agents"
 )
 
@@ -29,6 +30,9 @@ agents:
     max_in_flight: 100
     timeout: 5m
     retry: {max_attempts: 3, backoff: 1s, max_backoff: 1m}
+    history: window
+    max_transcript: 65536
+    max_turns: 50
     input_schema: {type: object, required: [topic]}
     exec: {command: [python3, agents/research.py], dir: ., env: {KEY: "${KEY}", LITERAL: "$${KEY}"}}
   - name: pricing
@@ -49,7 +53,8 @@ func TestParse(t *testing.T) {
 	}
 	r := specs[0]
 	if !r.Default || r.Version != "1.2.0" || r.Concurrency != 8 || r.MaxInFlight != 100 || time.Duration(r.Timeout) != 5*time.Minute ||
-		r.Retry.MaxAttempts != 3 || string(r.InputSchema) != `{"required":["topic"],"type":"object"}` || r.Greeting == "" {
+		r.Retry.MaxAttempts != 3 || string(r.InputSchema) != `{"required":["topic"],"type":"object"}` || r.Greeting == "" ||
+		r.History != task.HistoryWindow || r.MaxTranscript != 65536 || r.MaxTurns != 50 {
 		t.Errorf("%+v", r.Definition)
 	}
 	if !slices.Equal(r.Exec.Command, []string{"python3", "agents/research.py"}) || r.Exec.Dir != "/etc/mesh" || r.Exec.Env["KEY"] != "secret" || r.Exec.Env["LITERAL"] != "${KEY}" {
@@ -84,6 +89,11 @@ func TestMistakes(t *testing.T) {
 		{agent("    timeout: 48h\n"), "timeout is 48h0m0s, allowed is 1ms to 24h0m0s"},
 		{agent("    retry: {attempts: 3}\n"), "agents[0].retry.attempts: there is no such field; there are max_attempts, backoff, max_backoff"},
 		{agent("    retry: 3\n"), "agents[0].retry: it must be a mapping with max_attempts"},
+		{agent("    history: none\n"), `agents.yaml:4: agents[0].history: "none" is not allowed, it must be full`},
+		{agent("    history: [full]\n"), "it must be a text"},
+		{agent("    max_transcript: 512K\n"), `agents[0].max_transcript: "512K" is not allowed, it must be a whole number from 1`},
+		{agent("    max_transcript: 1000000\n"), "max_transcript is 1000000, allowed is 1024 to 524288"},
+		{agent("    max_turns: 0\n"), `agents[0].max_turns: "0" is not allowed`},
 		{agent("    input_schema: {type: objekt}\n"), "agents.yaml:4: agents[0].input_schema: it is no JSON Schema"},
 		{agent("    input_schema: {$ref: \"file:///etc/passwd\"}\n"), "may refer to itself only"},
 		{agent("    description: ${NOPE}\n"), "agents.yaml:4: agents[0].description: the environment variable NOPE is not set"},

@@ -72,7 +72,7 @@ type fields map[string]func(value *yaml.Node, field string)
 // order is that of the design, for messages.
 var order = []string{
 	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "retry",
-	"max_attempts", "backoff", "max_backoff", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "url", "headers",
+	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "url", "headers",
 }
 
 func (f fields) names() string {
@@ -164,10 +164,19 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 				"max_backoff":  func(n *yaml.Node, f string) { p.duration(n, f, &s.Retry.MaxBackoff) },
 			})
 		},
-		"input_schema": func(n *yaml.Node, f string) { p.schema(n, f, &s) },
-		"exec":         func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
-		"http":         func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
-		"builtin":      func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
+		"history": func(n *yaml.Node, f string) {
+			history := ""
+			if p.text(n, f, &history); history != "full" && history != "window" {
+				p.fault(n, f, "%q is not allowed, it must be full (a session takes no more messages) or window (the agent sees the newest)", history)
+			}
+			s.History = task.History(history)
+		},
+		"max_transcript": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTranscript) },
+		"max_turns":      func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTurns) },
+		"input_schema":   func(n *yaml.Node, f string) { p.schema(n, f, &s) },
+		"exec":           func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
+		"http":           func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
+		"builtin":        func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
 	})
 	if len(p.errs) > before {
 		return s // one fault at a time: the rest may follow from it

@@ -4,6 +4,9 @@
 //	{"echo_delay": "2s"}             progress every tenth, then the input
 //	{"echo_fail": "why"}             an error that is retried
 //	{"echo_fail_permanent": "why"}   an error that is not
+//
+// In a session it says what the user says; a text that is such an object is
+// obeyed.
 package echo
 
 import (
@@ -21,6 +24,7 @@ func Agent() agent.Agent {
 	return agent.Agent{
 		Definition: agent.Definition{
 			Name: "echo", Version: "1.0.0", Default: true, Concurrency: 16,
+			Greeting:    `Hello! I say what you say. {"echo_delay":"2s"} makes me slow.`,
 			Description: "Returns its input, or its instruction. For trying the mesh out: echo_delay, echo_fail and echo_fail_permanent in the input make it slow or fail.",
 		},
 		Handler: run,
@@ -35,8 +39,12 @@ type controls struct {
 }
 
 func run(ctx context.Context, job *agent.Job) (any, error) {
+	input := job.Input
+	if job.Turn != nil {
+		input = json.RawMessage(job.Turn.Text())
+	}
 	var c controls
-	_ = json.Unmarshal(job.Input, &c) // any other input has no controls
+	_ = json.Unmarshal(input, &c) // any other input has no controls
 	if c.Delay != "" {
 		d, err := time.ParseDuration(c.Delay)
 		if err != nil {
@@ -51,6 +59,9 @@ func run(ctx context.Context, job *agent.Job) (any, error) {
 		return nil, errors.New(c.Fail)
 	case c.FailPermanent != "":
 		return nil, agent.Permanent(errors.New(c.FailPermanent))
+	case job.Turn != nil:
+		job.Output(job.Turn.Text())
+		return agent.Reply{Message: job.Turn.Text()}, nil
 	case job.Input == nil:
 		return map[string]string{"instruction": job.Instruction}, nil
 	case job.Instruction == "":

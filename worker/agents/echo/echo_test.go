@@ -57,6 +57,27 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+func TestEchoInASession(t *testing.T) {
+	for _, tt := range []struct{ text, want, err string }{
+		{"hello", `{"message":"hello"}`, ""},
+		{`{"a":1}`, `{"message":"{\"a\":1}"}`, ""},
+		{`{"echo_delay":"1ms"}`, `{"message":"{\"echo_delay\":\"1ms\"}"}`, ""},
+		{`{"echo_fail":"away"}`, `null`, "away"},
+		{`{"echo_fail_permanent":"broken"}`, `null`, "broken"},
+	} {
+		job := agent.NewJob(&task.Task{Instruction: tt.text}, nil, "", &steps{})
+		job.Turn = &agent.Turn{Messages: []agent.Message{{Text: "before"}, {Text: tt.text}}}
+		v, err := echo.Agent().Handler(t.Context(), job)
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		if b, _ := json.Marshal(v); string(b) != tt.want || text != tt.err {
+			t.Errorf("%s: %s, %v", tt.text, b, err)
+		}
+	}
+}
+
 func TestEchoTakesItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -11,6 +11,8 @@
 // come from the text itself, each sentence a document, so that the method needs
 // no language data; a short list of English function words is left out.
 //
+// In a session the reply to a text are its sentences.
+//
 // Time and memory grow with the pairs of sentences that share a word. A text of
 // more than MaxSentences is ranked by its first MaxSentences.
 package summarize
@@ -36,6 +38,7 @@ func Agent() agent.Agent {
 	return agent.Agent{
 		Definition: agent.Definition{
 			Name: "summarize", Version: "1.0.0",
+			Greeting:    "Hello! Send me a text and I pick its three key sentences.",
 			Description: "Picks the key sentences of a text (extractive, LexRank) and returns them in order with their byte positions.",
 			InputSchema: []byte(`{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","required":["text"],"properties":{` +
 				`"text":{"type":"string","minLength":1,"description":"The text to summarize, up to 10 MB."},` +
@@ -84,7 +87,17 @@ func run(ctx context.Context, job *agent.Job) (any, error) {
 	case in.Sentences < 1 || in.Sentences > maxPicked:
 		return nil, bad(fmt.Sprintf("sentences is %d, allowed is 1 to %d", in.Sentences, maxPicked))
 	}
-	return Summarize(ctx, in.Text, in.Sentences, job.Progress)
+	s, err := Summarize(ctx, in.Text, in.Sentences, job.Progress)
+	switch {
+	case err != nil:
+		return nil, err
+	case job.Turn == nil:
+		return s, nil
+	case s.Summary == "":
+		return agent.Reply{Message: "There is no sentence in that. Send me a text and I pick its key sentences."}, nil
+	}
+	job.Output(s.Summary)
+	return agent.Reply{Message: s.Summary}, nil
 }
 
 func bad(message string) error {

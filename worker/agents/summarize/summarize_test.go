@@ -157,6 +157,17 @@ func TestAgent(t *testing.T) {
 	}
 }
 
+func TestSession(t *testing.T) {
+	for text, want := range map[string]string{"One is here. Two is here.": "One is here. Two is here.", "...": "There is no sentence in that."} {
+		job := agent.NewJob(&task.Task{Instruction: text}, nil, "", &last{})
+		job.Turn = &agent.Turn{Messages: []agent.Message{{Text: text}}}
+		v, err := summarize.Agent().Handler(t.Context(), job)
+		if r, ok := v.(agent.Reply); err != nil || !ok || !strings.HasPrefix(r.Message, want) || r.State != nil {
+			t.Errorf("%q: %+v, %v", text, v, err)
+		}
+	}
+}
+
 // BenchmarkSummarize ranks texts of many sentences about a few topics.
 func BenchmarkSummarize(b *testing.B) {
 	for _, n := range []int{100, summarize.MaxSentences} {
