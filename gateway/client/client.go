@@ -196,29 +196,41 @@ func (c *Client) Retry(ctx context.Context, id string, o CreateOptions) (*Task, 
 }
 
 func (c *Client) submit(ctx context.Context, path string, body []byte, o CreateOptions) (*Task, error) {
-	if o.IdempotencyKey == "" {
-		o.IdempotencyKey = rand.Text()
-	}
-	h := http.Header{"Idempotency-Key": {strconv.Quote(o.IdempotencyKey)}}
-	if body != nil {
-		h.Set("Content-Type", "application/json")
-	}
+	h := http.Header{}
 	if o.Parent != "" {
 		h.Set("Mesh-Parent-Task", o.Parent)
 	}
 	prefer(h, o.Wait)
+	var t Task
+	if err := c.post(ctx, path, h, body, o.IdempotencyKey, &t); err != nil {
+		return nil, err
+	}
+	if t.TaskID == "" {
+		t.TaskID = t.ActionID
+	}
+	return &t, nil
+}
+
+// post sends a request that may be repeated, since each time has the same key.
+func (c *Client) post(ctx context.Context, path string, h http.Header, body []byte, key string, out any) error {
+	if key == "" {
+		key = rand.Text()
+	}
+	if h == nil {
+		h = http.Header{}
+	}
+	h.Set("Idempotency-Key", strconv.Quote(key))
+	if body != nil {
+		h.Set("Content-Type", "application/json")
+	}
 	for try := 1; ; try++ {
-		var t Task
-		err := c.call(ctx, http.MethodPost, path, h, body, &t)
+		err := c.call(ctx, http.MethodPost, path, h, body, out)
 		if err == nil {
-			if t.TaskID == "" {
-				t.TaskID = t.ActionID
-			}
-			return &t, nil
+			return nil
 		}
 		pause, again := repeatable(err)
 		if !again || try == tries || !sleep(ctx, max(pause, time.Duration(try)*100*time.Millisecond)) {
-			return nil, err
+			return err
 		}
 	}
 }

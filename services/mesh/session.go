@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway/client"
+)
+
+func sessionCommand() *cobra.Command {
+	f := &clientFlags{}
+	return group("session", "Talk with an agent, and see what was said", f,
+		sessionChatCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionDeleteCommand(f))
+}
+
+func sessionListCommand(f *clientFlags) *cobra.Command {
+	var agent string
+	var limit int
+	cmd := &cobra.Command{Use: "list", Short: "List sessions, newest change first", Args: noArgs}
+	cmd.Flags().StringVar(&agent, "agent", "", "only sessions with this agent")
+	cmd.Flags().IntVar(&limit, "limit", 20, "how many; 0: all")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		path := "/sessions"
+		if agent != "" {
+			path += "?agent=" + url.QueryEscape(agent)
+		}
+		return f.run(cmd, "list sessions", request{
+			method: http.MethodGet, path: path,
+			call: func(ctx context.Context, c *client.Client) (any, error) {
+				all := []client.Session{}
+				for s, err := range c.Sessions(ctx, agent) {
+					if err != nil {
+						return nil, err
+					}
+					if all = append(all, s); len(all) == limit {
+						break
+					}
+				}
+				return all, nil
+			},
+			show: func(out io.Writer, v any) {
+				all, _ := v.([]client.Session)
+				t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+				fmt.Fprintln(t, "SESSION\tAGENT\tSTATE\tTURNS\tLAST TURN\tEXPIRES")
+				for _, s := range all {
+					fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s ago\tin %s\n", s.SessionID, s.Agent, sessionState(&s), s.Turns, age(time.Since(s.UpdatedAt)), age(time.Until(s.ExpiresAt)))
+				}
+				_ = t.Flush()
+			},
+		})
+	}
+	return cmd
+}
+
+func sessionState(s *client.Session) string {
+	if s.Busy {
+		return "busy"
+	}
+	return "open"
+}
+
+// sessionRecord is a session with what was said in it.
+type sessionRecord struct {
+	client.Session
+	Transcript []client.Message `json:"transcript"`
+}
+
+func sessionShowCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show a session and what was said in it", Args: anID("session id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := "/sessions/" + url.PathEscape(args[0])
+			if f.curl {
+				if err := f.printCurl(cmd.OutOrStdout(), http.MethodGet, path, nil); err != nil {
+					return err
+				}
+				path += "/messages"
+			}
+			return f.run(cmd, "show session", request{
+				method: http.MethodGet, path: path, show: showConversation,
+				call: func(ctx context.Context, c *client.Client) (any, error) {
+					s, err := c.Session(ctx, args[0])
+					if err != nil {
+						return nil, err
+					}
+					said, err := c.Messages(ctx, args[0])
+					return &sessionRecord{*s, said}, err
+				},
+			})
+		},
+	}
+}
+
+func showConversation(out io.Writer, v any) {
+	s, _ := v.(*sessionRecord)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "session\t%s\nagent\t%s\nstate\t%s %s\nturns\t%d\ncreated\t%s\nexpires\t%s\n",
+		s.SessionID, s.Agent, sessionState(&s.Session), s.OpenTurn, s.Turns, clock(s.CreatedAt), clock(s.ExpiresAt))
+	_ = t.Flush()
+	for _, m := range s.Transcript {
+		mark := ""
+		if m.Interrupted {
+			mark = " (interrupted)"
+		}
+		fmt.Fprintf(out, "\n%s  %s%s\n%s\n", clock(m.At), m.Role, mark, m.Text)
+	}
+}
+
+func sessionDeleteCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete ID", Short: "Delete a session; its open turn is canceled", Args: anID("session id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "delete session", request{
+				method: http.MethodDelete, path: "/sessions/" + url.PathEscape(args[0]),
+				call: func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSession(ctx, args[0]) },
+				show: func(io.Writer, any) {},
+			})
+		},
+	}
+}
