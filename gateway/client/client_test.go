@@ -200,6 +200,65 @@ func TestList(t *testing.T) {
 	})
 }
 
+func TestSayRepeatsUnderOneKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t, answer(503, asProblem, away), cut, answer(200, asJSON, `{"session_id":"ses_1","turn_id":"trn_1","status":"completed","message":"hi"}`))
+		turn, err := c.Say(t.Context(), "ses_1", "<hello>", client.SayOptions{OnBusy: "wait"})
+		if err != nil || turn.Message != "hi" || !turn.Done() || len(s.requests) != 3 {
+			t.Fatalf("%+v, %v after %v", turn, err, s.requests)
+		}
+		if s.requests[0] != s.requests[2] || !strings.HasPrefix(s.requests[0], `POST /sessions/ses_1/messages "`) || s.bodies[2] != `{"text":"\u003chello\u003e","on_busy":"wait"}` {
+			t.Errorf("the repeats differ: %q %q", s.requests, s.bodies)
+		}
+		c, s = scripted(t, answer(409, asProblem, `{"code":"session_busy"}`, "Retry-After", "1"))
+		var p *client.Problem
+		if _, err := c.Say(t.Context(), "ses_1", "x", client.SayOptions{}); !errors.As(err, &p) || p.Code != "session_busy" || len(s.requests) != 1 {
+			t.Errorf("busy: %v after %v", err, s.requests)
+		}
+	})
+}
+
+func TestSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, s := scripted(t,
+			answer(201, asJSON, `{"session_id":"ses_1","message":"Hello!","agent":"a"}`),
+			answer(200, asJSON, `{"sessions":[{"session_id":"ses_1","messages":3}],"next_cursor":"x"}`), answer(200, asJSON, `{"sessions":[{"session_id":"ses_2"}],"next_cursor":""}`),
+			answer(200, asJSON, `{"messages":[{"role":"agent","text":"Hello!"}],"next_after":1}`), answer(200, asJSON, `{"messages":[{"role":"user","text":"hi"}]}`),
+			answer(200, asJSON, `{"task_id":"trn_1","status":"processing","done":false}`), answer(200, asJSON, `{"task_id":"trn_1","status":"completed","done":true}`),
+			answer(200, asJSON, `{"turn_id":"trn_1","status":"completed","message":"hi","text":"hello"}`),
+			answer(204, "", ""))
+		made, err := c.CreateSession(t.Context(), "a", client.CreateOptions{IdempotencyKey: "k"})
+		if err != nil || made.Greeting != "Hello!" || made.Messages != 1 || s.bodies[0] != `{"agent":"a"}` {
+			t.Errorf("%+v, %v", made, err)
+		}
+		var ids []string
+		for v, err := range c.Sessions(t.Context(), "a") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, v.SessionID)
+		}
+		said, err := c.Messages(t.Context(), "ses_1")
+		if err != nil || len(said) != 2 || said[1].Text != "hi" || !slices.Equal(ids, []string{"ses_1", "ses_2"}) {
+			t.Errorf("%v %+v, %v", ids, said, err)
+		}
+		turn, err := c.WaitTurn(t.Context(), "ses_1", "trn_1")
+		if err != nil || turn.Message != "hi" || turn.TurnID != "trn_1" || turn.SessionID != "ses_1" {
+			t.Errorf("%+v, %v", turn, err)
+		}
+		if err := c.DeleteSession(t.Context(), "ses_1"); err != nil {
+			t.Error(err)
+		}
+		want := []string{
+			`POST /sessions "k"`, "GET /sessions ", "GET /sessions ", "GET /sessions/ses_1/messages ", "GET /sessions/ses_1/messages ",
+			"GET /tasks/trn_1 ", "GET /tasks/trn_1 ", "GET /sessions/ses_1/turns/trn_1 ", "DELETE /sessions/ses_1 ",
+		}
+		if !slices.Equal(s.requests, want) {
+			t.Errorf("requests %q, want %q", s.requests, want)
+		}
+	})
+}
+
 func TestResultStreams(t *testing.T) {
 	c, _ := scripted(t, answer(200, asJSON, `"large"`))
 	r, err := c.Result(t.Context(), "tsk_1")

@@ -241,11 +241,15 @@ func (m Message) size() int { return Size(m.Text) + messageFrame }
 // Size is how many bytes a text takes as JSON text, without the quotes.
 func Size(text string) int {
 	n := len(text)
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t', c == '\b', c == '\f':
+	for i, r := range text {
+		switch {
+		case r == '"', r == '\\', r == '\n', r == '\r', r == '\t', r == '\b', r == '\f':
 			n++
-		case c < 0x20:
+		case r < 0x20:
+			n += 5
+		case r == '\u2028', r == '\u2029': // escaped for the sake of JavaScript
+			n += 3
+		case r == utf8.RuneError && !strings.HasPrefix(text[i:], "\uFFFD"): // a byte that is not UTF-8 becomes \ufffd
 			n += 5
 		}
 	}

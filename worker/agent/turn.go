@@ -24,13 +24,14 @@ type Message = session.Message
 // Text is the user's new message.
 func (t *Turn) Text() string { return t.Messages[len(t.Messages)-1].Text }
 
-// Bind decodes the state into v, and leaves v alone before the first reply.
+// Bind decodes the state into v, and leaves v alone before the first reply. The
+// error is permanent: the same state will not decode next time either.
 func (t *Turn) Bind(v any) error {
 	if t.State == nil {
 		return nil
 	}
 	if err := json.Unmarshal(t.State, v); err != nil {
-		return fmt.Errorf("decode the state of session %s: %w", t.SessionID, err)
+		return Permanent(fmt.Errorf("decode the state of session %s: %w", t.SessionID, err))
 	}
 	return nil
 }
