@@ -165,6 +165,33 @@ tsk_01a20cd9e03b7276be6a181888e33e52 2 00-4bf92f3577b34da6a3ce929d0e0e4736-00f06
 	}
 }
 
+// A program answers a turn with a reply message, or with what it prints.
+func TestTurns(t *testing.T) {
+	for script, want := range map[string]string{
+		`read -r line; echo thinking; printf '{"type":"reply","message":"hi","state":%s}\n' "$(printf '%s' "$line" | sed 's/.*"state"://; s/}}$//')"`: `hi {"n":7}`,
+		`echo hi; echo you`: "hi\nyou ",
+		`echo '{"type":"reply","message":"hi","state":7}'`: "bad reply: the state must be a JSON object",
+		`echo '{"type":"reply","message":"hi"}'; exit 3`:   "the program ended with status 3",
+	} {
+		j := job(&reports{})
+		j.Turn = &agent.Turn{SessionID: "ses_1", Messages: []agent.Message{{Role: "user", Text: "x"}}, State: json.RawMessage(`{"n":7}`)}
+		v, err := exec.New(exec.Config{Command: []string{"sh", "-c", script}}, exec.Options{Log: slog.New(slog.DiscardHandler)})(t.Context(), j)
+		got := ""
+		if err == nil {
+			var message string
+			var state json.RawMessage
+			message, state, err = agent.ReplyOf(v)
+			got = message + " " + string(state)
+		}
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", script, got, want)
+		}
+	}
+}
+
 func TestReports(t *testing.T) {
 	got, r, err := sh(t.Context(), `
 echo '{"type":"progress","percent":70.9,"message":"most"}'

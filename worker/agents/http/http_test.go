@@ -103,6 +103,42 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A service answers a turn with an object, with text or with messages.
+func TestTurns(t *testing.T) {
+	for _, tt := range []struct{ media, body, message, state, err string }{
+		{"application/json", `{"message":"hi","state":{"n":1}}`, "hi", `{"n":1}`, ""},
+		{"application/json", `{"text":"hi"}`, "hi", "", ""},
+		{"application/json", `"hi"`, "hi", "", ""},
+		{"application/json", `{"message":"hi","state":[1]}`, "", "", "the state must be a JSON object"},
+		{"text/plain", "hi\n", "hi", "", ""},
+		{"application/x-ndjson", `{"type":"output","text":"h"}` + "\n" + `{"type":"reply","message":"hi","state":{"n":2}}`, "hi", `{"n":2}`, ""},
+		{"application/x-ndjson", `{"type":"reply","state":{}}`, "", "", `has no "message"`},
+	} {
+		var sent string
+		srv := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
+			raw, _ := io.ReadAll(r.Body)
+			sent = string(raw)
+			w.Header().Set("Content-Type", tt.media)
+			_, _ = io.WriteString(w, tt.body)
+		}))
+		j := job(&reports{})
+		j.Turn = &agent.Turn{SessionID: "ses_1", Messages: []agent.Message{{Role: "user", Text: "x"}}, State: json.RawMessage(`{"n":0}`)}
+		v, err := http.New(http.Config{URL: srv.URL})(t.Context(), j)
+		srv.Close()
+		var message string
+		var state json.RawMessage
+		if err == nil {
+			message, state, err = agent.ReplyOf(v)
+		}
+		if tt.err == "" && (err != nil || message != tt.message || string(state) != tt.state) || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%s %s: %q %s, %v", tt.media, tt.body, message, state, err)
+		}
+		if !strings.Contains(sent, `"session":{"session_id":"ses_1","messages":[{"role":"user","text":"x","at":"0001-01-01T00:00:00Z"}],"state":{"n":0}}`) {
+			t.Errorf("the service got %s", sent)
+		}
+	}
+}
+
 func TestRequest(t *testing.T) {
 	srv := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, r *nethttp.Request) {
 		body, _ := io.ReadAll(r.Body)

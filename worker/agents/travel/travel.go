@@ -14,7 +14,7 @@ import (
 	"agentmesh/worker/agent"
 )
 
-const greeting = "Hello! How can I help you today? I find flights, in sample data rather than real ones."
+const greeting = "Hello! How can I help you today?"
 
 // Agent is the agent "travel".
 func Agent() agent.Agent {
