@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -176,28 +177,12 @@ func (t *chat) run(ctx context.Context, lines <-chan string) error {
 // turn sends one message and shows its reply. The error is one that no other
 // message will do without.
 func (t *chat) turn(ctx context.Context, text string) error {
-	saying, stop := context.WithCancel(ctx)
-	defer stop()
-	said := make(chan error, 1)
-	var turn *client.Turn
-	go func() {
-		var err error
-		turn, err = t.c.Say(saying, t.session, text, client.SayOptions{Async: true, OnBusy: "wait"})
-		said <- err
-	}()
-	var err error
-	select {
-	case err = <-said:
-	case <-t.interrupts:
-		stop()
-		if err = <-said; err != nil {
-			t.note("interrupted before it was sent")
-			return nil
-		}
-		t.cancel(ctx, turn.TurnID)
-	}
+	turn, err := t.send(ctx, text)
 	if err != nil {
 		return t.refused(err)
+	}
+	if turn == nil {
+		return nil
 	}
 	shown, err := t.stream(ctx, turn.TurnID)
 	if err == nil {
@@ -207,6 +192,35 @@ func (t *chat) turn(ctx context.Context, text string) error {
 		return t.refused(err)
 	}
 	return t.reply(turn, shown)
+}
+
+// While another turn is open the message is offered again and again.
+const (
+	busyPause = 200 * time.Millisecond
+	busyTold  = 5 // tries until the user is told
+)
+
+// send opens a turn, nil when it is interrupted before that. It never gives up
+// a request that may have been accepted: an interrupt meanwhile reaches the turn.
+func (t *chat) send(ctx context.Context, text string) (*client.Turn, error) {
+	for try := 1; ; try++ {
+		turn, err := t.c.Say(ctx, t.session, text, client.SayOptions{Async: true})
+		var p *client.Problem
+		if !errors.As(err, &p) || p.Code != "session_busy" {
+			return turn, err
+		}
+		if try == busyTold {
+			t.note("another turn is open in this session; waiting for its end, Ctrl-C gives up")
+		}
+		select {
+		case <-t.interrupts:
+			t.note("interrupted before it was sent")
+			return nil, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(busyPause):
+		}
+	}
 }
 
 // stream shows a turn's output until the turn has ended, and returns it. An

@@ -184,8 +184,30 @@ func TestChatInterrupt(t *testing.T) {
 		t.Errorf("%v, it says %q", err, v.notes.String())
 	}
 	said, err := c.Messages(t.Context(), v.session)
-	if err != nil || len(said) < 3 || said[len(said)-1].Text != "hi" {
+	if err != nil || len(said) != 4 || !said[1].Interrupted || said[3].Text != "hi" {
 		t.Errorf("%+v, %v", said, err)
+	}
+}
+
+// While somebody else's turn is open a message waits, and can be taken back.
+func TestChatWaits(t *testing.T) {
+	m := newMesh(t)
+	m.work(agents.Samples()...)
+	srv, c := m.serve()
+	v := startChat(t, srv.URL, "echo", "", "text")
+	other, err := c.Say(t.Context(), v.session, `{"echo_delay":"10m"}`, client.SayOptions{Async: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.lines <- "never"
+	eventually(t, 10*time.Second, "it says that it waits", func() bool { return strings.Contains(v.notes.String(), "waiting for its end") })
+	v.interrupt <- os.Interrupt
+	v.lines <- "hi"
+	if _, err := c.Cancel(t.Context(), other.TurnID); err != nil {
+		t.Fatal(err)
+	}
+	if err := v.say(); err != nil || !strings.HasSuffix(v.out.String(), "\nhi\n") || strings.Contains(v.out.String(), "never") {
+		t.Errorf("%v, it shows %q and says %q", err, v.out.String(), v.notes.String())
 	}
 }
 
