@@ -42,6 +42,7 @@ type AcceptedAction struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	RetriedFrom string     `json:"retried_from,omitempty"`
 	TraceID     string     `json:"trace_id,omitempty"`
+	TraceURL    string     `json:"trace_url,omitempty"`
 }
 
 const actionMessage = "Processing your request. We'll notify you at the provided callback URL."
@@ -53,7 +54,7 @@ func (a Accepted) wire() any {
 	}
 	return AcceptedAction{
 		ActionID: a.TaskID, Status: initiated, Message: actionMessage, StatusURL: a.StatusURL, Agent: a.Agent,
-		CreatedAt: a.CreatedAt, RetriedFrom: a.RetriedFrom, TraceID: a.TraceID,
+		CreatedAt: a.CreatedAt, RetriedFrom: a.RetriedFrom, TraceID: a.TraceID, TraceURL: a.TraceURL,
 	}
 }
 

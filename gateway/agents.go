@@ -288,14 +288,7 @@ func agentOf(d *definition, workers []store.Presence) Agent {
 	a := Agent{
 		Name: d.Name, Description: d.Description, Version: d.Version, Greeting: d.Greeting, Default: d.Default, InputSchema: d.InputSchema,
 		Concurrency: full.Concurrency, MaxInFlight: full.MaxInFlight, Timeout: time.Duration(full.Timeout).String(),
-		MaxAttempts: full.Retry.MaxAttempts, Workers: []AgentWorker{},
-	}
-	for _, p := range workers {
-		for _, served := range p.Agents {
-			if served.Name == d.Name {
-				a.Workers = append(a.Workers, AgentWorker{p.WorkerID, served.Version, served.Slots, served.Busy, p.StartedAt})
-			}
-		}
+		MaxAttempts: full.Retry.MaxAttempts, Workers: append([]AgentWorker{}, serving(workers, d.Name)...),
 	}
 	a.LiveWorkers = len(a.Workers)
 	return a

@@ -51,6 +51,7 @@ type Accepted struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	RetriedFrom string     `json:"retried_from,omitempty"`
 	TraceID     string     `json:"trace_id,omitempty"`
+	TraceURL    string     `json:"trace_url,omitempty"`
 }
 
 // Limits of a task's fields.
@@ -243,11 +244,16 @@ func (req *CreateTask) checkTimes(t *task.Task, now time.Time, fault func(pointe
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, input json.RawMessage, key *requestKey) error {
 	// A client that goes away must not leave an accept half done.
 	ctx := context.WithoutCancel(r.Context())
-	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent))
+	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
+	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
 	answer := Accepted{
 		TaskID: t.ID, Status: task.Pending, StatusURL: statusURL(t), Agent: t.Agent,
 		CreatedAt: t.CreatedAt, RetriedFrom: t.RetriedFrom, TraceID: telemetry.TraceID(ctx),
 	}
+	if t.TraceParent != "" { // a child is in the trace of its parent
+		answer.TraceID = telemetry.TraceIDOf(t.TraceParent)
+	}
+	answer.TraceURL = g.traceURL(answer.TraceID)
 	var watch *store.Watch
 	prefs := preferred(r)
 	replayed, err := g.claim(ctx, key, &answer, place{})
@@ -263,6 +269,9 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, i
 		}
 	}
 	telemetry.End(span, err)
+	if err == nil && !replayed {
+		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
+	}
 	if watch != nil {
 		defer watch.Close()
 	}
@@ -318,7 +327,7 @@ func (g *Gateway) answerAccepted(w http.ResponseWriter, r *http.Request, a Accep
 		t, err := g.await(r.Context(), a.TaskID, prefs.wait, watch)
 		if err == nil && t != nil && t.Status.Terminal() {
 			h.Set("ETag", etag(t))
-			return writeJSON(w, http.StatusOK, viewOf(t))
+			return writeJSON(w, http.StatusOK, g.view(t))
 		}
 	}
 	h.Set("Retry-After", "1")

@@ -13,12 +13,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
 	"agentmesh/shared/store"
+	"agentmesh/shared/telemetry"
 )
 
 // Config of a gateway.
@@ -29,11 +31,16 @@ type Config struct {
 	MaxBody  int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
 	Drain    time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
 
+	TraceURL string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
+
 	// Durability says what a 202 survives ("sync always", "sync 2m"), for
 	// /readyz; empty: unknown.
 	Durability string
 	// Health is a further check of /readyz: the embedded server's own word.
 	Health func() error
+	// StorageLimit is what the embedded server may keep on disk, in bytes; 0: the
+	// account's limit is the only one.
+	StorageLimit int64
 	// Version is shown in the OpenAPI document.
 	Version string
 	// Receivers decides on the addresses of callbacks and keeps the keys of
@@ -54,6 +61,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("max-body is %d, allowed is 1024 to 1073741824 bytes", c.MaxBody)
 	case c.Drain < 0 || c.Drain > time.Hour:
 		return fmt.Errorf("drain is %v, allowed is 0s to 1h", c.Drain)
+	case c.TraceURL != "" && !strings.Contains(c.TraceURL, traceIDMark):
+		return fmt.Errorf("trace-url-template is %q, it must contain %s", c.TraceURL, traceIDMark)
 	}
 	host, _, err := net.SplitHostPort(c.HTTP)
 	if err != nil {
@@ -77,6 +86,8 @@ type Gateway struct {
 	listener net.Listener
 	agents   *agents
 	ready    *readiness
+	lines    *lines
+	census   *census
 	children singleflight.Group // readers of one task's children share a read
 	handler  http.Handler
 	closing  context.Context // done when open waits and streams should end
@@ -91,6 +102,7 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,
 		agents: newAgents(st, log), ready: newReadiness(cfg, st),
+		lines: newLines(st), census: &census{store: st},
 	}
 	g.closing, g.close = context.WithCancel(context.Background())
 	g.handler = g.routes()
@@ -122,6 +134,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		Handler: g.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}
+	defer telemetry.Observe(g.observe)()
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return g.agents.follow(ctx) })
 	parts.Go(func() error {

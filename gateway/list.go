@@ -43,7 +43,7 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := TaskList{Tasks: make([]Task, 0, len(tasks))}
 	for _, t := range tasks {
-		page.Tasks = append(page.Tasks, viewOf(t))
+		page.Tasks = append(page.Tasks, g.view(t))
 	}
 	if !next.Done() {
 		page.NextCursor = encodeCursor(next, f)

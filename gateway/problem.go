@@ -157,7 +157,7 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error
 	p := *problemOf(err)
 	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
 	if p.Status >= 500 {
-		g.log.Warn("request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "trace_id", p.TraceID, "error", err)
+		g.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
 	}
 	h := w.Header()
 	for _, name := range []string{"ETag", "Location", "Preference-Applied", "Content-Length"} {

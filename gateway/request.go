@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 )
 
 // readJSON reads a JSON body whole: of the right content type, within the
@@ -201,6 +202,7 @@ func pathID(r *http.Request) (string, error) {
 	if !task.ValidID(id) {
 		return "", refuse("task_not_found", "%q is not an id of ours.", clip(id, 64))
 	}
+	telemetry.Annotate(r.Context(), telemetry.TaskID(id))
 	return id, nil
 }
 

@@ -92,6 +92,10 @@ func (g *Gateway) operations() []route {
 			answers: map[int]any{200: EventList{}, 204: nil}, problems: []string{"task_not_found"},
 		},
 		{
+			method: "GET", path: "/tasks/{id}/deliveries", id: "taskDeliveries", summary: "List what was sent of a task, and every attempt", handler: g.actionDeliveries,
+			answers: map[int]any{200: DeliveryList{}}, problems: []string{"task_not_found"},
+		},
+		{
 			method: "POST", path: "/tasks/{id}/cancel", id: "cancelTask", summary: "Cancel a task", handler: g.cancelTask,
 			answers: map[int]any{200: Task{}}, problems: []string{"task_not_found", "task_finished"},
 		},
@@ -266,6 +270,10 @@ func (g *Gateway) operations() []route {
 		{
 			method: "GET", path: "/agents/{name}", id: "getAgent", summary: "Read an agent", handler: g.getAgent,
 			answers: map[int]any{200: Agent{}}, problems: []string{"agent_not_found"},
+		},
+		{
+			method: "GET", path: "/stats", id: "getStats", summary: "Count what waits and runs in the whole mesh", handler: g.getStats,
+			answers: map[int]any{200: Stats{}},
 		},
 		{
 			method: "GET", path: "/problems/{code}", id: "getProblem", summary: "Read what a problem code means", handler: g.serveProblem,

@@ -11,6 +11,7 @@ import (
 
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 )
 
 // getTask is GET /tasks/{id}: the task, or with Prefer: wait=N the task as soon
@@ -79,7 +80,10 @@ func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task
 }
 
 func (g *Gateway) familyOf(ctx context.Context, t *task.Task) (Task, error) {
-	v := viewOf(t)
+	v := g.view(t)
+	if t.Status == task.Pending {
+		v.Waiting = g.waiting(ctx, t)
+	}
 	if t.HasChildren {
 		// Thousands may have waited for the same task.
 		children, err, _ := g.children.Do(t.ID, func() (any, error) {
@@ -270,6 +274,8 @@ func (g *Gateway) cancel(ctx context.Context, id string, p place) (*task.Task, e
 		if err := g.store.SignalCancel(id); err != nil {
 			g.log.Debug("cancel not signaled", "task", id, "error", err)
 		}
+		telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
+		telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
 		if waited {
 			withdraw := g.store.Withdraw
 			if t.Kind == task.KindTurn {

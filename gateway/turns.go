@@ -174,15 +174,18 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, m message, 
 	if prefs.wait > 0 {
 		until = time.Now().Add(prefs.wait)
 	}
-	ctx, span := telemetry.StartPublish(r.Context(), topology.TurnsTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent))
-	answer := Accepted{TaskID: t.ID, Status: task.Pending, StatusURL: turnURL(t.SessionID, t.ID), Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
+	telemetry.Annotate(r.Context(), append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.Agent(t.Agent))...)
+	ctx, span := telemetry.StartPublish(r.Context(), topology.TurnsTemplate, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))...)
+	answer := Accepted{TaskID: t.ID, Status: task.Pending, StatusURL: turnURL(t.SessionID, t.ID), Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx), TraceURL: g.traceURL(telemetry.TraceID(ctx))}
 	var watch *store.Watch
 	replayed, err := g.claim(context.WithoutCancel(ctx), key, &answer, placeOf(t))
 	if t.ID = answer.TaskID; err == nil && !replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if watch, err = g.store.Watch(tenant, t.ID, false); err == nil {
 			defer watch.Close()
-			err = g.openTurn(ctx, m, t, until)
+			if err = g.openTurn(ctx, m, t, until); err == nil {
+				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
+			}
 		}
 	}
 	telemetry.End(span, err)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"agentmesh/shared/task"
@@ -43,6 +44,9 @@ type Task struct {
 	Children    []string          `json:"children,omitempty" doc:"The tasks that this one has started; GET /tasks?parent_id= lists them whole."`
 	StatusURL   string            `json:"status_url,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
+	TraceURL    string            `json:"trace_url,omitempty" doc:"The trace in the tracing backend, where the operator has set one."`
+	Attempts    []Attempt         `json:"attempts,omitempty" doc:"The attempts, oldest first: those of the newest 64 changes of status."`
+	Waiting     *Waiting          `json:"waiting,omitempty" doc:"In GET of a pending task: why it does not run."`
 
 	CallbackURL    string   `json:"callback_url,omitempty"`
 	CallbackEvents []string `json:"callback_events,omitempty"`
@@ -57,6 +61,37 @@ type Milestone struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 	At      time.Time       `json:"at"`
 	Attempt int             `json:"attempt"`
+}
+
+// Attempt is one run of the agent as clients see it.
+type Attempt struct {
+	Attempt   int          `json:"attempt"`
+	Outcome   task.Outcome `json:"outcome" enum:"completed,failed,canceled,retried,lost,handed_back,running"`
+	WorkerID  string       `json:"worker_id,omitempty"`
+	StartedAt *time.Time   `json:"started_at,omitempty"`
+	EndedAt   *time.Time   `json:"ended_at,omitempty"`
+	Error     *task.Error  `json:"error,omitempty"`
+}
+
+// traceIDMark is where a template takes the trace id.
+const traceIDMark = "{trace_id}"
+
+// traceURL is where the trace is shown, empty when nobody has said.
+func (g *Gateway) traceURL(traceID string) string {
+	if g.cfg.TraceURL == "" || traceID == "" {
+		return ""
+	}
+	return strings.ReplaceAll(g.cfg.TraceURL, traceIDMark, traceID)
+}
+
+// view is viewOf with the attempts, and with what only this gateway knows.
+func (g *Gateway) view(t *task.Task) Task {
+	v := viewOf(t)
+	v.TraceURL = g.traceURL(v.TraceID)
+	for _, a := range t.Attempts() {
+		v.Attempts = append(v.Attempts, Attempt{a.N, a.Outcome, a.Worker, at(a.StartedAt), at(a.EndedAt), a.Error})
+	}
+	return v
 }
 
 func viewOf(t *task.Task) Task {

@@ -44,7 +44,8 @@ type verdict struct {
 	disable bool          // the endpoint wants nothing any more
 	asked   time.Duration // Retry-After
 	health  result
-	alert   bool // a person must look, now
+	alert   bool   // a person must look, now
+	span    string // of the attempt in W3C form, if it was recorded
 }
 
 // next is what becomes of a delivery after an attempt.
@@ -66,7 +67,7 @@ func (n *Notifier) attempt(ctx context.Context, d *webhook.Delivery, to target) 
 	return v
 }
 
-func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target) verdict {
+func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target) (v verdict) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	// The same check as when the URL was accepted: the policy may have changed.
@@ -82,6 +83,9 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", userAgent)
+	ctx, span := telemetry.StartRequest(ctx, req.Method, req.URL)
+	defer func() { telemetry.EndRequest(span, v.attempt.StatusCode, kindOf(v)) }()
+	req = req.WithContext(ctx)
 	telemetry.InjectHTTP(ctx, req.Header)
 	// The timestamps of one delivery never go back, whatever the clock does.
 	d.Signed = max(time.Now().Unix(), d.Signed)

@@ -13,7 +13,6 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
-	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
 )
 
@@ -108,17 +107,22 @@ func (n *Notifier) withhold(ctx context.Context, d *webhook.Delivery, e *webhook
 
 // end gives a delivery its last status, unless another notifier has.
 func (n *Notifier) end(ctx context.Context, d *webhook.Delivery, s webhook.Status) error {
-	return n.record(ctx, d, func(d *webhook.Delivery) {
-		if !d.Status.Final() {
+	var was webhook.Status
+	err := n.record(ctx, d, func(d *webhook.Delivery) {
+		if was = d.Status; !was.Final() {
 			d.Status, d.NextAt = s, time.Time{}
 		}
 	})
+	if err == nil && !was.Final() {
+		countEnded(d)
+	}
+	return err
 }
 
 func (n *Notifier) attemptTraced(ctx context.Context, d *webhook.Delivery, to target, hdr nats.Header) verdict {
-	traced := telemetry.WithTraceParent(ctx, d.TraceParent, d.TraceState)
-	traced, span := telemetry.StartProcess(traced, topology.DueTemplate, hdr, telemetry.TaskID(d.Source), telemetry.Tenant(d.Tenant), telemetry.Attempt(d.Failures+1))
+	traced, span := startProcess(ctx, d, hdr)
 	v := n.attempt(traced, d, to)
+	v.span = telemetry.Recorded(traced)
 	var err error
 	if v.after != finished {
 		err = errors.New(string(v.attempt.Class))
@@ -185,6 +189,7 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 	err := n.record(ctx, d, func(d *webhook.Delivery) {
 		was = d.Status
 		d.Signed = max(d.Signed, signed)
+		d.Previous = v.span
 		n.judge(d, v)
 	})
 	if err != nil {
@@ -195,7 +200,8 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 			return err
 		}
 	}
-	n.report(d, v)
+	n.count(d, was, v)
+	n.report(telemetry.WithTraceParent(ctx, v.span, ""), d, v)
 	if !d.Status.Final() && !was.Final() {
 		return n.store.ScheduleDelivery(ctx, d)
 	}
@@ -235,7 +241,7 @@ func (n *Notifier) judge(d *webhook.Delivery, v verdict) {
 }
 
 // report is the one line of an attempt.
-func (n *Notifier) report(d *webhook.Delivery, v verdict) {
+func (n *Notifier) report(ctx context.Context, d *webhook.Delivery, v verdict) {
 	attrs := []any{
 		"delivery", d.ID, "event", d.EventID, "type", d.Type, "task", d.Source, "endpoint", laneOf(d), "status", d.Status,
 		"class", v.attempt.Class, "status_code", v.attempt.StatusCode, "took", v.attempt.Duration, "failures", d.Failures,
@@ -243,13 +249,13 @@ func (n *Notifier) report(d *webhook.Delivery, v verdict) {
 	}
 	switch {
 	case d.Status == webhook.Dead && !d.Test:
-		n.log.Error("delivery dead", attrs...)
+		n.log.ErrorContext(ctx, "delivery dead", attrs...)
 	case v.alert:
-		n.log.Error("delivery failed, a person must look", attrs...)
+		n.log.ErrorContext(ctx, "delivery failed, a person must look", attrs...)
 	case v.after == finished:
-		n.log.Debug("delivered", attrs...)
+		n.log.InfoContext(ctx, "delivered", attrs...)
 	default:
-		n.log.Info("delivery failed", append(attrs, "next", d.NextAt)...)
+		n.log.InfoContext(ctx, "delivery failed", append(attrs, "next", d.NextAt)...)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,11 +75,24 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
 	// that every event that the record still tells is looked at: revisions that
 	// nobody saw may have fallen out of the bucket's history.
 	known := n.seen.upTo(t)
+	events = slices.DeleteFunc(events, func(e event.Event) bool { return e.After < known })
+	if len(events) == 0 {
+		n.seen.note(t)
+		return nil
+	}
+	ctx, span := startFanout(ctx, t)
+	err = n.sendAll(ctx, t, events, audience, n.repeated(meta))
+	telemetry.End(span, err)
+	if err == nil {
+		n.seen.note(t)
+	}
+	return err
+}
+
+// sendAll hands the events of a change over to those who want them.
+func (n *Notifier) sendAll(ctx context.Context, t *task.Task, events []event.Event, audience audience, repeated bool) error {
 	for _, e := range events {
-		fresh := e.After >= t.Replaces && !n.repeated(meta)
-		if e.After < known {
-			continue
-		}
+		fresh := e.After >= t.Replaces && !repeated
 		for _, r := range audience {
 			if r.wants(e.Type) && (r.since.IsZero() || e.At.Add(clockSkew).After(r.since)) {
 				if err := n.send(ctx, t, e, r, fresh); err != nil {
@@ -87,7 +101,6 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
 			}
 		}
 	}
-	n.seen.note(t)
 	return nil
 }
 
@@ -138,6 +151,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	d := &webhook.Delivery{
 		Tenant: t.Tenant, Source: t.ID, EventID: e.ID, Type: e.Type, Agent: t.Agent,
 		Body: e.Body, Status: webhook.Pending, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
+		Cause: causeOf(t),
 	}
 	if r.webhook != nil {
 		d.Webhook = r.webhook.ID
@@ -156,12 +170,16 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	}
 	if r.webhook != nil && r.webhook.Disabled != nil {
 		d.Status, d.UpdatedAt = webhook.Parked, now
-		return once(n.store.SaveDelivery(ctx, d))
+		err := n.store.SaveDelivery(ctx, d)
+		if err == nil {
+			countEnded(d)
+		}
+		return once(err)
 	}
 	if come := n.lanes.full(laneOf(d)); !come.IsZero() { // it would stand in the way of others
 		return n.postpone(ctx, d, come)
 	}
-	ctx, span := telemetry.StartPublish(telemetry.WithTraceParent(ctx, t.TraceParent, t.TraceState), topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant))
+	ctx, span := telemetry.StartPublish(ctx, topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.DeliveryID(d.ID), telemetry.MessageID(d.ID))
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
 	err := n.store.EnqueueDelivery(ctx, d, hdr)

@@ -23,6 +23,7 @@ import (
 	"agentmesh/notifier/egress"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/store"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 )
 
@@ -96,6 +97,8 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 func (n *Notifier) Run(ctx context.Context) error {
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
+	defer telemetry.Observe(n.observe)()
+	beginSeries()
 	var loops, works sync.WaitGroup
 	loops.Go(func() { n.consume(ctx, work, n.fanout, maxFanout, &works, n.fan) })
 	loops.Go(func() { n.consume(ctx, work, n.due, maxHeld, &works, n.handle) })

@@ -30,6 +30,7 @@ type attempt struct {
 	t       *task.Task // the record; t.Rev 0 while it is not written
 	claimed bool       // the processing state is written
 	began   time.Time
+	due     time.Time // when the message might run, if not at once
 
 	session *session.Session // of a turn, as this attempt last read or wrote it
 	reply   reply            // of a turn
@@ -62,11 +63,9 @@ func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg) {
 		_ = msg.Term()
 		return
 	}
-	parent := telemetry.WithTraceParent(work, queued.TraceParent, queued.TraceState)
-	ctx, span := telemetry.StartProcess(parent, in.queue.Template(), msg.Header,
-		telemetry.TaskID(queued.ID), telemetry.Tenant(queued.Tenant), telemetry.Agent(queued.Agent), telemetry.WorkerID(w.id))
+	ctx, span := w.startProcess(work, in.queue, msg, queued, deliveries)
 	at := &attempt{
-		w: w, in: in, msg: msg, id: queued.ID, began: time.Now(), looks: make(chan struct{}, 1), seat: seat,
+		w: w, in: in, msg: msg, id: queued.ID, began: time.Now(), due: queued.NotBefore, looks: make(chan struct{}, 1), seat: seat,
 		log: w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx)),
 	}
 	at.reports = newReports(w.store, queued)
@@ -90,6 +89,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 			}
 		}
 		d := decide(queued, record, deliveries, at.in.agent.Definition, at.w.id, time.Now())
+		at.follow(ctx, record, d)
 		if d.verb == run && d.task.ParentID != "" {
 			if d, err = at.underParent(ctx, d); err != nil {
 				return err
@@ -115,7 +115,8 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 		case end:
 			err = at.w.store.Save(ctx, d.task)
 			if err == nil {
-				at.log.Info("task ended without an attempt", "status", d.task.Status, "reason", d.why)
+				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
+				countFinished(d.task)
 				at.ack(ctx)
 				return nil
 			}
@@ -162,11 +163,14 @@ func (at *attempt) read(ctx context.Context, queued *task.Task) (*task.Task, err
 // claim writes the processing state.
 func (at *attempt) claim(ctx context.Context) error {
 	next := at.t.Clone()
-	if err := next.To(task.Processing, time.Now()); err != nil {
+	if err := next.To(task.Processing, at.began); err != nil {
 		return err
 	}
 	at.reports.take(next)
-	if err := at.w.store.Save(ctx, next); err != nil {
+	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanClaim, telemetry.TaskID(at.id))
+	err := at.w.store.Save(ctx, next)
+	telemetry.End(span, err)
+	if err != nil {
 		return err
 	}
 	at.t, at.claimed = next, true
@@ -187,6 +191,7 @@ func (at *attempt) claimLate(ctx context.Context) error {
 func (at *attempt) run(parent context.Context) error {
 	at.w.enter(at)
 	defer at.w.leave(at)
+	at.countStarted()
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)
 	defer at.limit(stop)()
@@ -221,7 +226,7 @@ func (at *attempt) timeout() time.Duration {
 
 // call runs the handler and survives its panic.
 func (at *attempt) call(ctx context.Context) (o outcome) {
-	ctx, span := telemetry.StartAgent(ctx, at.t.Agent, telemetry.TaskID(at.id), telemetry.Attempt(at.t.Attempt))
+	ctx, span := telemetry.StartAgent(ctx, at.t.Agent, at.in.agent.Version, at.in.agent.Remote, telemetry.TaskID(at.id), telemetry.Attempt(at.t.Attempt))
 	defer func() {
 		if p := recover(); p != nil {
 			at.log.Error("agent panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))

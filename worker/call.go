@@ -15,6 +15,7 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
 	"agentmesh/worker/agent"
 )
 
@@ -88,9 +89,14 @@ func (c *caller) start(ctx context.Context, child *task.Task, input json.RawMess
 		}
 	}
 	child.CreatedAt, child.TraceParent = task.Stamp(time.Now()), c.traceParent
+	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(child.ID), telemetry.Agent(child.Agent), telemetry.MessageID(child.ID))
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
-	_, err = c.at.w.store.Enqueue(ctx, child, hdr)
+	duplicate, err := c.at.w.store.Enqueue(ctx, child, hdr)
+	telemetry.End(span, err)
+	if err == nil && !duplicate {
+		telemetry.TasksAccepted.Add(1, child.Agent, string(child.Kind))
+	}
 	return err
 }
 

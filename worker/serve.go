@@ -15,19 +15,21 @@ import (
 
 // Serve is a whole worker program: it connects to NATS as the environment says
 // (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT,
-// MESH_REPLICAS, MESH_SESSION_IDLE, OTEL_*), serves agents until ctx is done, and drains. End ctx
-// by signal.NotifyContext with SIGTERM.
+// MESH_REPLICAS, MESH_SESSION_IDLE, MESH_TRACE_MODE, OTEL_*), serves agents until ctx is done,
+// and drains. End ctx by signal.NotifyContext with SIGTERM.
 func Serve(ctx context.Context, agents ...agent.Agent) error {
-	cfg, conn, opts := Default(), natsconn.Default(), store.DefaultOptions(3)
-	if err := config.Env(os.Getenv, &cfg, &conn, &opts); err != nil {
+	cfg, conn, opts, traces := Default(), natsconn.Default(), store.DefaultOptions(3), telemetry.DefaultConfig()
+	if err := config.Env(os.Getenv, &cfg, &conn, &opts, &traces); err != nil {
 		return err
 	}
-	name, log := filepath.Base(os.Args[0]), slog.Default()
-	flush, err := telemetry.Start(ctx, name, "")
+	name := filepath.Base(os.Args[0])
+	exports, err := telemetry.Start(ctx, traces, name, "", false)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = flush(context.WithoutCancel(ctx)) }()
+	defer exports.Flush()
+	log := slog.New(exports.LogHandler(slog.Default().Handler()))
+	telemetry.ReportTo(log)
 	nc, err := natsconn.Connect(ctx, conn, name, log)
 	if err != nil {
 		return err
@@ -37,6 +39,7 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 	if err != nil {
 		return err
 	}
+	defer st.Observe()()
 	w, err := New(ctx, cfg, st, agents, log)
 	if err != nil {
 		return err

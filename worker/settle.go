@@ -24,7 +24,7 @@ func (at *attempt) settle(ctx context.Context, o outcome) error {
 	switch {
 	case errors.Is(cause, agent.ErrLeaseLost):
 		// The message is the heir's: an ack now would take it away from it.
-		at.log.Warn("lease lost, outcome dropped", "attempt", at.t.Attempt)
+		at.lost(ctx)
 		return nil
 	case errors.Is(cause, agent.ErrCanceled):
 		return at.stopped(ctx, o)
@@ -143,11 +143,8 @@ func (at *attempt) finish(ctx context.Context, t *task.Task, s task.State) error
 	}
 	took := now.Sub(at.began)
 	at.in.streak.note(took, s == task.Completed)
-	args := []any{"status", s, "attempt", t.Attempt, "took", took, "since_accept", now.Sub(t.CreatedAt)}
-	if t.Error != nil {
-		args = append(args, "code", t.Error.Code, "error", t.Error.Message)
-	}
-	at.log.Info("attempt finished", args...)
+	at.ended(ctx, t, task.Outcome(s), took, "since_accept", now.Sub(t.CreatedAt))
+	countFinished(t)
 	at.ack(ctx)
 	return nil
 }
@@ -155,6 +152,12 @@ func (at *attempt) finish(ctx context.Context, t *task.Task, s task.State) error
 // retry writes the pending record, queues the next attempt for its time, and
 // acks; a turn's message is delivered again instead. Whatever a crash leaves of the three, a redelivery completes.
 func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
+	if !at.claimed { // it ended before its claim was due: a retry follows a claim
+		if err := at.claim(ctx); err != nil {
+			return at.unwritten(ctx, err)
+		}
+		t.Status, t.Rev, t.StartedAt, t.Transitions = at.t.Status, at.t.Rev, at.t.StartedAt, at.t.Transitions
+	}
 	if err := t.To(task.Pending, time.Now()); err != nil {
 		return err
 	}
@@ -163,8 +166,7 @@ func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error
 		return at.unwritten(ctx, err)
 	}
 	at.in.streak.note(0, false)
-	at.log.Info("attempt finished", "status", t.Status, "attempt", t.Attempt, "took", time.Since(at.began),
-		"code", t.Error.Code, "error", t.Error.Message, "retry_in", time.Until(due))
+	at.ended(ctx, t, task.AttemptRetried, time.Since(at.began), "retry_in", time.Until(due))
 	if at.session != nil { // its message stays where it is and keeps the session closed
 		return at.msg.NakWithDelay(time.Until(due))
 	}
@@ -195,7 +197,7 @@ func (at *attempt) handBack(ctx context.Context) error {
 			return at.unwritten(ctx, err)
 		}
 	}
-	at.log.Info("attempt handed back", "attempt", at.t.Attempt, "took", time.Since(at.began))
+	at.ended(ctx, at.t, task.AttemptReturned, time.Since(at.began))
 	return at.msg.Nak()
 }
 
@@ -226,14 +228,16 @@ func (at *attempt) stopped(ctx context.Context, o outcome) error {
 		}
 		break
 	}
-	at.log.Info("attempt finished", "status", task.Canceled, "attempt", at.t.Attempt, "took", time.Since(at.began))
+	at.ended(ctx, at.t, task.AttemptCanceled, time.Since(at.began))
 	at.ack(ctx)
 	return nil
 }
 
 // write saves t. It returns task.ErrConflict when the record is not this
 // attempt's any more.
-func (at *attempt) write(ctx context.Context, t *task.Task) error {
+func (at *attempt) write(ctx context.Context, t *task.Task) (err error) {
+	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanFinish, telemetry.TaskID(at.id), telemetry.Status(string(t.Status)))
+	defer func() { telemetry.End(span, err) }()
 	return at.insist(ctx, func() error { return at.w.store.Save(ctx, t) })
 }
 
@@ -266,7 +270,7 @@ func (at *attempt) unwritten(ctx context.Context, err error) error {
 	case errors.Is(lost, agent.ErrCanceled):
 		return at.stopped(ctx, outcome{})
 	case errors.Is(lost, agent.ErrLeaseLost):
-		at.log.Warn("lease lost, outcome dropped", "attempt", at.t.Attempt)
+		at.lost(ctx)
 		return nil
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
 
@@ -121,7 +122,9 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 		if err != nil {
 			return err
 		}
-		err = at.insist(ctx, func() error { return at.w.store.SaveSession(ctx, next) })
+		committing, span := telemetry.StartInternal(ctx, telemetry.SpanCommit, telemetry.TaskID(t.ID))
+		err = at.insist(committing, func() error { return at.w.store.SaveSession(committing, next) })
+		telemetry.End(span, err)
 		if err == nil {
 			at.session = next
 			return at.finish(ctx, t, task.Completed)
@@ -148,7 +151,7 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 			}
 			return at.finish(ctx, t, task.Completed)
 		case s.Fence != nil && s.Fence.TurnID == t.ID && s.Fence.Attempt > t.Attempt:
-			at.log.Warn("lease lost, outcome dropped", "attempt", t.Attempt)
+			at.lost(ctx)
 			return nil
 		}
 		// A session in which others have spoken since tells nothing of a turn that

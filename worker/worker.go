@@ -23,6 +23,7 @@ import (
 
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 	"agentmesh/worker/agent"
 )
@@ -107,6 +108,7 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 			return nil, fmt.Errorf("agent %s: needs one handler and a name of its own", a.Name)
 		}
 		seen[a.Name] = true
+		beginSeries(a.Name)
 	}
 	var intakes []*intake
 	for _, a := range agents {
@@ -204,6 +206,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer leave()
 	present.Go(func() { w.announce(presence) })
 
+	defer telemetry.Observe(w.observe)()
 	w.pull(ctx, work)
 	close(w.ended)
 

@@ -51,6 +51,9 @@ type Task struct {
 	Children    []string          `json:"children,omitempty"`
 	StatusURL   string            `json:"status_url,omitempty"`
 	TraceID     string            `json:"trace_id,omitempty"`
+	TraceURL    string            `json:"trace_url,omitempty"`
+	Attempts    []Attempt         `json:"attempts,omitempty"`
+	Waiting     *Waiting          `json:"waiting,omitempty"` // of a pending task that was read by Get
 
 	CallbackURL    string   `json:"callback_url,omitempty"`
 	CallbackEvents []string `json:"callback_events,omitempty"`
@@ -64,6 +67,25 @@ type TaskError struct {
 	Message   string `json:"message"`
 	Attempt   int    `json:"attempt"`
 	Retryable bool   `json:"retryable"`
+}
+
+// Attempt is one run of the agent.
+type Attempt struct {
+	Attempt   int        `json:"attempt"`
+	Outcome   string     `json:"outcome"` // completed, failed, canceled, retried, lost, handed_back or running
+	WorkerID  string     `json:"worker_id,omitempty"`
+	StartedAt time.Time  `json:"started_at,omitzero"`
+	EndedAt   time.Time  `json:"ended_at,omitzero"`
+	Error     *TaskError `json:"error,omitempty"`
+}
+
+// Waiting is why a pending task does not run.
+type Waiting struct {
+	Reason      string    `json:"reason"` // scheduled, retrying, no_live_worker, mesh_limit, queued or starting
+	Position    int       `json:"position,omitempty"`
+	Limit       int       `json:"limit,omitempty"`
+	LiveWorkers int       `json:"live_workers,omitempty"`
+	NextAttempt time.Time `json:"next_attempt_at,omitzero"`
 }
 
 // Milestone is a named step of a task.

@@ -16,14 +16,17 @@ import (
 // adminConfig is the listener for those who run the mesh. It is never the
 // public one.
 type adminConfig struct {
-	Admin string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/healthz, /debug/pprof); off disables it"`
+	Admin string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/metrics, /healthz, /debug/pprof); off disables it"`
 }
 
 func defaultAdmin() adminConfig { return adminConfig{Admin: "127.0.0.1:9090"} }
 
+// on reports whether there is a listener.
+func (c adminConfig) on() bool { return c.Admin != "off" }
+
 // part binds the listener; nil when it is off.
-func (c adminConfig) part(log *slog.Logger) (net.Addr, *proc.Part, error) {
-	if c.Admin == "off" {
+func (c adminConfig) part(metrics http.Handler, log *slog.Logger) (net.Addr, *proc.Part, error) {
+	if !c.on() {
 		return nil, nil, nil
 	}
 	l, err := net.Listen("tcp", c.Admin)
@@ -32,6 +35,9 @@ func (c adminConfig) part(log *slog.Logger) (net.Addr, *proc.Part, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)

@@ -46,8 +46,11 @@ func TestMain(m *testing.M) {
 	if role := os.Getenv("MESH_TEST_WORKER"); role != "" {
 		os.Exit(testWorker(role))
 	}
+	if os.Getenv("MESH_TEST_SERVE") == "1" {
+		os.Exit(testServe())
+	}
 	flag.Parse()
-	if _, err := telemetry.Start(context.Background(), "test", "test"); err != nil {
+	if _, err := telemetry.Start(context.Background(), telemetry.DefaultConfig(), "test", "test", false); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -92,7 +92,9 @@ func rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), notifierCommand(), taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), eventsCommand(), listenCommand(), agentsCommand(), demoCommand(), healthcheckCommand(), keyCommand(), versionCommand())
+	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), notifierCommand(), taskCommand(), actionCommand(), sessionCommand(),
+		webhookCommand(), deliveryCommand(), eventsCommand(), listenCommand(), agentsCommand(), topCommand(), demoCommand(), healthcheckCommand(),
+		keyCommand(), versionCommand())
 	return root
 }
 

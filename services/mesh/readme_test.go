@@ -165,3 +165,20 @@ try {
 		})
 	}
 }
+
+// goldenFile compares a text with what was agreed.
+func goldenFile(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(want) != got {
+		t.Errorf("%s has changed: others rely on it. Run make golden and read the diff.\ngot:\n%s", name, got)
+	}
+}

@@ -24,10 +24,12 @@ type roleConfig struct {
 	nats  natsconn.Config
 	admin adminConfig
 	store store.Options
+
+	telemetry telemetry.Config
 }
 
 func defaultRole() roleConfig {
-	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.DefaultOptions(3)}
+	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.DefaultOptions(3), telemetry: telemetry.DefaultConfig()}
 }
 
 // newRole makes the parts of one role on an open store.
@@ -37,7 +39,7 @@ type newRole func(ctx context.Context, st *store.Store, log *slog.Logger) ([]pro
 func roleCommand(name, short string, role newRole, own ...any) *cobra.Command {
 	cfg := defaultRole()
 	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
-	set := config.Bind(cmd.Flags(), append(own, &cfg.nats, &cfg.store, &cfg.admin, &cfg.log)...)
+	set := config.Bind(cmd.Flags(), append(own, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return &exitError{exitUsage, err}
@@ -55,11 +57,11 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 	if err := cfg.store.Validate(); err != nil {
 		return &exitError{exitUsage, err}
 	}
-	flush, err := telemetry.Start(ctx, "mesh-"+name, version())
+	exports, log, err := startTelemetry(ctx, cfg.telemetry, cfg.admin, "mesh-"+name, log)
 	if err != nil {
 		return err
 	}
-	defer flushTraces(flush, log)
+	defer exports.Flush()
 	nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+name, log)
 	if err != nil {
 		return err
@@ -69,11 +71,12 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 	if err != nil {
 		return err
 	}
+	defer st.Observe()()
 	parts, err := role(ctx, st, log.With("role", name))
 	if err != nil {
 		return err
 	}
-	_, admin, err := cfg.admin.part(log)
+	_, admin, err := cfg.admin.part(exports.Metrics, log)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func taskCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f.bind(cmd)
-	cmd.AddCommand(taskRunCommand(f), taskGetCommand(f), taskListCommand(f), taskCancelCommand(f), taskRetryCommand(f), taskWatchCommand(f))
+	cmd.AddCommand(taskRunCommand(f), taskGetCommand(f), taskListCommand(f), taskCancelCommand(f), taskRetryCommand(f), taskWatchCommand(f), taskTraceCommand(f))
 	return cmd
 }
 
@@ -270,6 +270,7 @@ func show(out io.Writer, output string, t *client.Task) error {
 	row("started", clock(t.StartedAt))
 	row("finished", clock(t.FinishedAt))
 	row("stopped", clock(t.StoppedAt))
+	row("waiting", waitingText(t.Waiting))
 	if t.Error != nil {
 		row("error", fmt.Sprintf("%s: %s (attempt %d)", t.Error.Code, t.Error.Message, t.Error.Attempt))
 	}
@@ -277,6 +278,7 @@ func show(out io.Writer, output string, t *client.Task) error {
 	row("result url", t.ResultURL)
 	row("retried from", t.RetriedFrom)
 	row("trace", t.TraceID)
+	row("trace url", t.TraceURL)
 	return w.Flush()
 }
 

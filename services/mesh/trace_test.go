@@ -7,13 +7,16 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"agentmesh/shared/telemetry"
+	"agentmesh/worker"
 	"agentmesh/worker/agent"
 )
 
@@ -71,5 +74,98 @@ func TestOneTrace(t *testing.T) {
 		if want := "00-" + caller + "-" + invoke[i].SpanContext.SpanID().String() + "-01"; !slices.Contains(seen, want) {
 			t.Errorf("the agent was given %s, want %s", strings.Join(seen, " "), want)
 		}
+	}
+}
+
+// In link mode each attempt is a trace of its own that is linked to the
+// request's; the children of an attempt stay in its trace.
+func TestLinkedTraces(t *testing.T) {
+	spans := tracetest.NewInMemoryExporter()
+	before := otel.GetTracerProvider()
+	if _, err := telemetry.Start(t.Context(), telemetry.Config{Mode: telemetry.ModeLink}, "test", "test", false); err != nil {
+		t.Fatal(err)
+	}
+	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), true)
+	defer func() {
+		restart(t)
+		telemetry.Use(before, false)
+	}()
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(named("caller", func(ctx context.Context, job *agent.Job) (any, error) {
+			if job.Attempt == 1 {
+				return nil, errors.New("not yet")
+			}
+			return job.Call(ctx, "called", nil)
+		}), named("called", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
+		m.end(m.create(`{"agent":"caller","instruction":"x"}`))
+	})
+	var process []tracetest.SpanStub
+	var post trace.SpanContext
+	for _, s := range spans.GetSpans() {
+		switch s.Name {
+		case "process mesh.tasks.ready":
+			process = append(process, s)
+		case "POST /tasks":
+			post = s.SpanContext
+		}
+	}
+	if len(process) != 3 {
+		t.Fatalf("%d attempts", len(process))
+	}
+	first, child, second := process[0], process[1], process[2]
+	linksTo := func(s tracetest.SpanStub, to trace.SpanContext) bool {
+		return slices.ContainsFunc(s.Links, func(l sdktrace.Link) bool { return l.SpanContext.SpanID() == to.SpanID() })
+	}
+	for i, p := range []tracetest.SpanStub{first, second} {
+		if p.Parent.IsValid() || p.SpanContext.TraceID() == post.TraceID() || !linksTo(p, post) {
+			t.Errorf("attempt %d is no linked root: parent %v, links %v", i+1, p.Parent.SpanID(), p.Links)
+		}
+	}
+	if !linksTo(second, first.SpanContext) || second.SpanContext.TraceID() == first.SpanContext.TraceID() {
+		t.Error("the second attempt is not linked to the first")
+	}
+	if child.SpanContext.TraceID() != second.SpanContext.TraceID() {
+		t.Error("the child is not in the trace of the attempt that called it")
+	}
+}
+
+// What takes over a lapsed lease is linked to who had it.
+func TestRedeliveryLinks(t *testing.T) {
+	spans := tracetest.NewInMemoryExporter()
+	before := otel.GetTracerProvider()
+	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), true)
+	defer telemetry.Use(before, false)
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		frozen := &gate{srv: m.srv.Server}
+		st, _ := m.openStore(nats.InProcessServer(frozen))
+		slow := named("slow", func(ctx context.Context, _ *agent.Job) (any, error) {
+			select {
+			case <-time.After(5 * time.Second):
+			case <-ctx.Done():
+			}
+			return 1, nil
+		})
+		m.workWith(worker.Default(), st, slow)
+		id := m.create(`{"agent":"slow","instruction":"x"}`)
+		time.Sleep(time.Second)
+		frozen.freeze()
+		m.work(slow)
+		if v := m.end(id); v.Attempt != 2 || len(v.Attempts) != 2 || v.Attempts[0].Outcome != "lost" || v.Attempts[0].WorkerID == v.Attempts[1].WorkerID {
+			t.Errorf("%+v", v)
+		}
+		frozen.thaw()
+		time.Sleep(time.Minute)
+	})
+	var process []tracetest.SpanStub
+	for _, s := range spans.GetSpans() {
+		if s.Name == "process mesh.tasks.ready" {
+			process = append(process, s)
+		}
+	}
+	slices.SortFunc(process, func(a, b tracetest.SpanStub) int { return a.StartTime.Compare(b.StartTime) })
+	if len(process) != 2 || !slices.ContainsFunc(process[1].Links, func(l sdktrace.Link) bool { return l.SpanContext.SpanID() == process[0].SpanContext.SpanID() }) {
+		t.Errorf("%d attempts, the second links to %v", len(process), process[len(process)-1].Links)
 	}
 }

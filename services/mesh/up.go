@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,13 +35,14 @@ type upConfig struct {
 	store   store.Options
 
 	notifier  notifier.Config
+	telemetry telemetry.Config
 	callbacks callbackConfig
 }
 
 func defaultUp() upConfig {
 	c := upConfig{
 		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
-		admin: defaultAdmin(), store: store.DefaultOptions(1), notifier: notifier.Default(),
+		admin: defaultAdmin(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
 	}
 	c.gateway.Version = version()
 	return c
@@ -50,7 +50,7 @@ func defaultUp() upConfig {
 
 func (c *upConfig) settings() []any {
 	all := []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.notifier}
-	return append(append(all, c.callbacks.settings()...), &c.agents, &c.log)
+	return append(append(all, c.callbacks.settings()...), &c.agents, &c.telemetry, &c.log)
 }
 
 func upCommand() *cobra.Command {
@@ -86,11 +86,11 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if cfg.store.Replicas != 1 {
 		return usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
 	}
-	flush, err := telemetry.Start(ctx, "mesh", version())
+	exports, log, err := startTelemetry(ctx, cfg.telemetry, cfg.admin, "mesh", log)
 	if err != nil {
 		return err
 	}
-	defer flushTraces(flush, log)
+	defer exports.Flush()
 	srv, err := startServer(cfg.server, log)
 	if err != nil {
 		return err
@@ -105,6 +105,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	defer st.Observe()()
 	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
 		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
 	}
@@ -118,6 +119,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
+	cfg.gateway.StorageLimit = srv.JetStreamConfig().MaxStore
 	g, err := gateway.New(cfg.gateway, st, log.With("role", "gateway"))
 	if err != nil {
 		return err
@@ -140,7 +142,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, cfg.agents.reloading(w, workerLog)}
-	adminAddr, admin, err := cfg.admin.part(log)
+	adminAddr, admin, err := cfg.admin.part(exports.Metrics, log)
 	if err != nil {
 		return err
 	}
@@ -151,13 +153,15 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	return proc.Run(ctx, parts...)
 }
 
-// flushTraces sends the last spans, for a little while.
-func flushTraces(flush func(context.Context) error, log *slog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	if err := flush(ctx); err != nil {
-		log.Debug("last spans not sent", "error", err)
+// startTelemetry starts the telemetry of a process and has its log take part.
+func startTelemetry(ctx context.Context, cfg telemetry.Config, admin adminConfig, service string, log *slog.Logger) (*telemetry.Exports, *slog.Logger, error) {
+	exports, err := telemetry.Start(ctx, cfg, service, version(), admin.on())
+	if err != nil {
+		return nil, nil, &exitError{exitUsage, err}
 	}
+	log = slog.New(exports.LogHandler(log.Handler()))
+	telemetry.ReportTo(log)
+	return exports, log, nil
 }
 
 // welcome prints what runs where, and something to try.

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 )
 
@@ -48,6 +49,9 @@ func (s *Store) Save(ctx context.Context, t *task.Task) error {
 			t.Rev = rev
 			return nil
 		}
+	}
+	if errors.Is(err, task.ErrConflict) {
+		telemetry.StoreConflicts.Add(1)
 	}
 	return fmt.Errorf("record task %s: %w", t.ID, err)
 }

@@ -128,7 +128,7 @@ func (s *Store) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.Pu
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	ack, err := s.js.PublishMsg(ctx, msg, opts...)
-	return ack, classify(err)
+	return ack, counted(classify(err))
 }
 
 // classify turns what the client library returns into the errors of package

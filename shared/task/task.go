@@ -150,6 +150,9 @@ type Lease struct {
 	// Excused is how many deliveries of that message must not count as
 	// attempts, because a draining worker handed it back.
 	Excused int `json:"excused,omitempty"`
+	// TraceParent is the attempt's span in W3C form, if it was recorded: what
+	// comes after the attempt links to it.
+	TraceParent string `json:"traceparent,omitempty"`
 }
 
 // Transition is one change of status.
@@ -160,8 +163,9 @@ type Transition struct {
 	// After is the revision that this change replaced (0: none), so that its
 	// own revision is greater than After. Whoever has seen a revision greater
 	// than After has seen this change.
-	After uint64 `json:"after"`
-	Error *Error `json:"error,omitempty"` // of the attempt that ended
+	After  uint64 `json:"after"`
+	Error  *Error `json:"error,omitempty"`  // of the attempt that ended
+	Worker string `json:"worker,omitempty"` // processing: who has the task
 }
 
 // MaxTransitions and MaxMilestones bound the lists in a record.
@@ -181,6 +185,9 @@ func (t *Task) To(s State, at time.Time) error {
 	tr := Transition{Status: s, Attempt: t.Attempt, At: at, After: t.Rev}
 	switch {
 	case s == Processing:
+		if t.Lease != nil {
+			tr.Worker = t.Lease.Worker
+		}
 		if t.StartedAt.IsZero() {
 			t.StartedAt = at
 		}

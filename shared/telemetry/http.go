@@ -1,39 +1,51 @@
 package telemetry
 
 import (
+	"context"
 	"net/http"
+	"net/url"
 	"strconv"
+	"time"
 
-	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // HTTPMiddleware traces a request as a server span named after its method and
-// route ("POST /tasks"). It belongs inside the router, where the route is
-// known. It takes the caller's traceparent, and leaves the ResponseWriter's
-// optional methods reachable through http.ResponseController.
+// route ("POST /tasks"), and measures it. It belongs inside the router, where
+// the route is known. It takes the caller's traceparent, and leaves the
+// ResponseWriter's optional methods reachable through http.ResponseController.
 //
-// It is written out because only the span is wanted: otelhttp adds metrics and
-// a wrapped body to each request, recorded or not.
+// It is written out because otelhttp wraps each body and writer in more layers,
+// recorded or not.
 func HTTPMiddleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
 		ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := otel.Tracer(scope).Start(ctx, r.Method+" "+r.Pattern, trace.WithSpanKind(trace.SpanKindServer))
+		opts := append(make([]trace.SpanStartOption, 0, 2), kinds[trace.SpanKindServer])
+		if recording.Load() {
+			opts = append(opts, trace.WithAttributes(keyHTTPMethod.String(r.Method), keyHTTPRoute.String(r.Pattern), keyURLPath.String(r.URL.Path), keyURLScheme.String("http")))
+		}
+		ctx, span := tracer().Start(ctx, r.Method+" "+r.Pattern, opts...)
 		r = r.WithContext(ctx)
-		if !span.IsRecording() {
+		recorded := span.IsRecording()
+		if !recorded && HTTPDuration.now.Load() == nil {
 			defer span.End()
 			next.ServeHTTP(w, r)
 			return
 		}
-		span.SetAttributes(keyHTTPMethod.String(r.Method), keyHTTPRoute.String(r.Pattern), keyURLPath.String(r.URL.Path), keyURLScheme.String("http"))
 		sw := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
-			span.SetAttributes(keyHTTPStatus.Int(sw.status))
-			if sw.status >= 500 {
-				span.SetAttributes(keyErrorType.String(strconv.Itoa(sw.status)))
-				span.SetStatus(codes.Error, http.StatusText(sw.status))
+			status := strconv.Itoa(sw.status)
+			HTTPDuration.Record(time.Since(began), r.Method, r.Pattern, status)
+			if recorded {
+				span.SetAttributes(keyHTTPStatus.Int(sw.status))
+				if sw.status >= 500 {
+					span.SetAttributes(keyErrorType.String(status))
+					span.SetStatus(codes.Error, http.StatusText(sw.status))
+				}
 			}
 			span.End()
 		}()
@@ -54,3 +66,35 @@ func (w *statusWriter) WriteHeader(status int) {
 
 // Unwrap serves http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// StartRequest begins the client span of a request that goes out to to. The span
+// names the host and nothing more of the URL: paths and queries of receivers
+// hold secrets.
+func StartRequest(ctx context.Context, method string, to *url.URL) (context.Context, trace.Span) {
+	if !recording.Load() {
+		return ctx, trace.SpanFromContext(ctx)
+	}
+	attrs := append(make([]attribute.KeyValue, 0, 4), keyHTTPMethod.String(method), keyServerAddress.String(to.Hostname()), keyURLScheme.String(to.Scheme))
+	if port, err := strconv.Atoi(to.Port()); err == nil {
+		attrs = append(attrs, keyServerPort.Int(port))
+	}
+	return start(ctx, method, trace.SpanKindClient, attrs)
+}
+
+// EndRequest ends a client span with the answer's status, or without one with
+// the kind of error.
+func EndRequest(span trace.Span, status int, kind string) {
+	if span.IsRecording() {
+		if status > 0 {
+			span.SetAttributes(keyHTTPStatus.Int(status))
+			if status >= 400 {
+				kind = strconv.Itoa(status)
+			}
+		}
+		if kind != "" {
+			span.SetAttributes(keyErrorType.String(kind))
+			span.SetStatus(codes.Error, kind)
+		}
+	}
+	span.End()
+}

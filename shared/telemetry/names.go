@@ -4,32 +4,62 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// Names of spans and attributes, in this one place: the messaging and GenAI
-// conventions are still in development (semantic conventions v1.43.0).
-const (
-	scope = "agentmesh"
+// Names of spans, attributes and metrics, in this one place: the messaging and
+// GenAI conventions are still in development (semantic conventions v1.43.0).
+const scope = "agentmesh"
 
-	keyTaskID   = attribute.Key("mesh.task.id")
-	keyTenant   = attribute.Key("mesh.tenant")
-	keyAgent    = attribute.Key("mesh.agent")
-	keyAttempt  = attribute.Key("mesh.attempt")
-	keyWorkerID = attribute.Key("mesh.worker.id")
+// Spans. What faces the wire has the name that the conventions give it, what is
+// ours is role.verb.
+const (
+	spanSend    = "send "         // + template of the destination
+	spanProcess = "process "      // + template of the destination
+	spanAgent   = "invoke_agent " // + name
+
+	// SpanClaim is the write that takes a task, SpanCommit the one that puts a turn
+	// into its session, SpanFinish the one that settles an attempt, SpanFanout the
+	// reading of one change of a record.
+	SpanClaim  = "store.claim"
+	SpanCommit = "store.commit"
+	SpanFinish = "store.finish"
+	SpanFanout = "notifier.fanout"
+)
+
+const (
+	keyTaskID     = attribute.Key("mesh.task.id")
+	keySessionID  = attribute.Key("mesh.session.id")
+	keyTenant     = attribute.Key("mesh.tenant")
+	keyAgent      = attribute.Key("mesh.agent")
+	keyAttempt    = attribute.Key("mesh.attempt")
+	keyWorkerID   = attribute.Key("mesh.worker.id")
+	keyDeliveryID = attribute.Key("mesh.delivery.id")
+	keyWebhookID  = attribute.Key("mesh.webhook.id")
+	keyStatus     = attribute.Key("mesh.status")
+	keyErrorCode  = attribute.Key("mesh.error.code")
 
 	keyMessagingSystem    = attribute.Key("messaging.system")
 	keyMessagingOperation = attribute.Key("messaging.operation.name")
 	keyMessagingType      = attribute.Key("messaging.operation.type")
 	keyMessagingTemplate  = attribute.Key("messaging.destination.template")
+	keyMessagingGroup     = attribute.Key("messaging.consumer.group.name")
+	keyMessagingID        = attribute.Key("messaging.message.id")
 	keyGenAIOperation     = attribute.Key("gen_ai.operation.name")
 	keyGenAIAgent         = attribute.Key("gen_ai.agent.name")
+	keyGenAIVersion       = attribute.Key("gen_ai.agent.version")
+	keyGenAIConversation  = attribute.Key("gen_ai.conversation.id")
 	keyHTTPMethod         = attribute.Key("http.request.method")
 	keyHTTPRoute          = attribute.Key("http.route")
 	keyHTTPStatus         = attribute.Key("http.response.status_code")
 	keyURLPath            = attribute.Key("url.path")
 	keyURLScheme          = attribute.Key("url.scheme")
+	keyServerAddress      = attribute.Key("server.address")
+	keyServerPort         = attribute.Key("server.port")
 	keyErrorType          = attribute.Key("error.type")
 
 	systemNATS = "nats"
 )
+
+// Attribute is a name and a value on a span.
+type Attribute = attribute.KeyValue
 
 // TaskID is the attribute of a task's id.
 func TaskID(id string) attribute.KeyValue { return keyTaskID.String(id) }
@@ -45,3 +75,80 @@ func Attempt(n int) attribute.KeyValue { return keyAttempt.Int(n) }
 
 // WorkerID is the attribute of a worker's id.
 func WorkerID(id string) attribute.KeyValue { return keyWorkerID.String(id) }
+
+// DeliveryID is the attribute of a delivery's id.
+func DeliveryID(id string) attribute.KeyValue { return keyDeliveryID.String(id) }
+
+// WebhookID is the attribute of the webhook that a delivery goes to.
+func WebhookID(id string) attribute.KeyValue { return keyWebhookID.String(id) }
+
+// MessageID is the attribute of a message's id.
+func MessageID(id string) attribute.KeyValue { return keyMessagingID.String(id) }
+
+// Consumer is the attribute of the durable consumer that a message came by.
+func Consumer(durable string) attribute.KeyValue { return keyMessagingGroup.String(durable) }
+
+// Status is the attribute of what a task or a delivery has become.
+func Status(s string) attribute.KeyValue { return keyStatus.String(s) }
+
+// ErrorCode is the attribute of an error's code.
+func ErrorCode(code string) attribute.KeyValue { return keyErrorCode.String(code) }
+
+// Session are the attributes of a session: ours, and that of the GenAI
+// conventions.
+func Session(id string) []attribute.KeyValue {
+	return []attribute.KeyValue{keySessionID.String(id), keyGenAIConversation.String(id)}
+}
+
+// The way of a task. A label never takes an id, a URL or what a client chose.
+var (
+	TasksAccepted = counter("mesh.tasks.accepted", "{task}", "Tasks accepted.", "agent", "kind")
+	TasksStarted  = counter("mesh.tasks.started", "{task}", "Tasks whose first attempt has begun.", "agent")
+	TasksFinished = counter("mesh.tasks.finished", "{task}", "Tasks that have finished.", "agent", "outcome")
+	TaskAttempts  = counter("mesh.task.attempts", "{attempt}", "Attempts that have ended.", "agent", "outcome")
+	TaskRetries   = counter("mesh.task.retries", "{retry}", "Attempts that were followed by a retry.", "agent")
+	TaskErrors    = counter("mesh.task.errors", "{error}", "Attempts that failed, by code; other: a code of the agent's own.", "agent", "code")
+	TaskQueueWait = histogram("mesh.task.queue.wait", "From when a task may run to its first attempt.", "agent")
+	TaskRunTime   = histogram("mesh.task.run.duration", "One attempt.", "agent", "outcome")
+	TaskDuration  = histogram("mesh.task.duration", "From accept to outcome.", "agent", "outcome")
+	LeaseLosses   = counter("mesh.lease.losses", "{lease}", "Attempts that another worker took over.", "agent")
+
+	QueueDepth     = gauge("mesh.queue.depth", "{task}", "Tasks that wait for a worker.", "agent")
+	QueueOldestAge = gauge("mesh.queue.oldest.age", "s", "How long the task waits that waits longest.", "agent")
+	TasksScheduled = gauge("mesh.tasks.scheduled", "{task}", "Tasks and retries that wait for their time.")
+	TasksInFlight  = gauge("mesh.tasks.in_flight", "{task}", "Tasks that workers hold.", "agent")
+	TasksLimit     = gauge("mesh.tasks.limit", "{task}", "How many tasks of the agent may run in the mesh.", "agent")
+	WorkersLive    = gauge("mesh.workers.live", "{worker}", "Workers that serve the agent.", "agent")
+	SlotsUsed      = gauge("mesh.slots.used", "{slot}", "Slots of this process that are taken.", "agent")
+	SlotsSize      = gauge("mesh.slots.size", "{slot}", "Slots of this process.", "agent")
+	Sessions       = gauge("mesh.sessions", "{session}", "Sessions that are kept.")
+)
+
+// The way of an event to those who want to know.
+var (
+	DeliveryAttempts = counter("mesh.delivery.attempts", "{attempt}", "Requests to receivers, by what they came to.", "class")
+	DeliveryDuration = histogram("mesh.delivery.duration", "One request to a receiver.", "class")
+	DeliveryLatency  = histogram("mesh.delivery.latency", "From the event's delivery being queued to a good answer.")
+	DeliveriesEnded  = counter("mesh.deliveries.finished", "{delivery}", "Deliveries that have ended; dead is a dead letter.", "status")
+
+	DeliveriesDue       = gauge("mesh.deliveries.due", "{delivery}", "Deliveries that are due: waiting for a notifier, or held by one.")
+	DeliveriesScheduled = gauge("mesh.deliveries.scheduled", "{delivery}", "Deliveries that wait for their next attempt.")
+	DeliveriesOldestAge = gauge("mesh.deliveries.oldest.age", "s", "Age of the oldest event that is not delivered, of those that have rested longest.")
+	FanoutLag           = gauge("mesh.fanout.lag", "{change}", "Changes of records that no notifier has read yet.")
+	Breakers            = gauge("mesh.breakers", "{endpoint}", "Endpoints that this process knows, by the state of their breaker.", "state")
+)
+
+// What the mesh stands on.
+var (
+	HTTPDuration    = histogram("http.server.request.duration", "One request at the gateway.", string(keyHTTPMethod), string(keyHTTPRoute), string(keyHTTPStatus))
+	StoreConflicts  = counter("mesh.store.conflicts", "{write}", "Writes of task records that another writer was ahead of.")
+	JetStreamErrors = counter("mesh.jetstream.errors", "{error}", "Requests to JetStream that failed.", "kind")
+	NATSConnected   = gauge("mesh.nats.connected", "{connection}", "1 while this process is connected to NATS.")
+	NATSReconnects  = gauge("mesh.nats.reconnects", "{reconnect}", "Times that this process has connected to NATS again.")
+	StorageUsed     = gauge("mesh.jetstream.storage.used", "By", "Bytes that the mesh's account keeps on disk.")
+	StorageLimit    = gauge("mesh.jetstream.storage.limit", "By", "Bytes that it may keep; none: no limit is known.")
+	StreamMessages  = gauge("mesh.stream.messages", "{message}", "Messages in a stream.", "stream")
+	StreamSize      = gauge("mesh.stream.size", "By", "Bytes of a stream.", "stream")
+	SpansExported   = counter("mesh.telemetry.spans", "{span}", "Spans by what became of them: those recorded and neither exported nor failed were dropped, or are on their way.", "result")
+	BuildInfo       = gauge("mesh.build.info", "{process}", "1, with the version that runs.", "version", "go_version")
+)

@@ -48,8 +48,24 @@ func WithTraceParent(ctx context.Context, traceparent, tracestate string) contex
 	if traceparent == "" {
 		return ctx
 	}
-	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": traceparent, "tracestate": tracestate})
+	return propagation.TraceContext{}.Extract(ctx, &pair{traceparent, tracestate})
 }
+
+// pair is a carrier of one trace context.
+type pair struct{ parent, state string }
+
+func (p *pair) Get(key string) string {
+	switch key {
+	case "traceparent":
+		return p.parent
+	case "tracestate":
+		return p.state
+	}
+	return ""
+}
+
+func (p *pair) Set(string, string) {}
+func (p *pair) Keys() []string     { return []string{"traceparent", "tracestate"} }
 
 // TraceParent is ctx's span in W3C form, empty when there is none.
 func TraceParent(ctx context.Context) string {

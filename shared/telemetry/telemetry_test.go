@@ -68,8 +68,8 @@ func TestSpans(t *testing.T) {
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
 	telemetry.End(send, nil)
-	ctx, process := telemetry.StartProcess(t.Context(), "mesh.tasks.ready", hdr)
-	_, run := telemetry.StartAgent(ctx, "echo", telemetry.Attempt(2))
+	ctx, process := telemetry.StartProcess(t.Context(), "mesh.tasks.ready", hdr, telemetry.Origin{})
+	_, run := telemetry.StartAgent(ctx, "echo", "1", false, telemetry.Attempt(2))
 	telemetry.End(run, errors.New("broken"))
 	telemetry.End(process, nil)
 
@@ -163,19 +163,19 @@ func TestStart(t *testing.T) {
 			for k, v := range tt.env {
 				t.Setenv(k, v)
 			}
-			shutdown, err := telemetry.Start(t.Context(), "a-service", "1")
+			exports, err := telemetry.Start(t.Context(), telemetry.DefaultConfig(), "a-service", "1", false)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var request context.Context
 			telemetry.HTTPMiddleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { request = r.Context() })).
 				ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
-			ctx, span := telemetry.StartAgent(request, "echo")
+			ctx, span := telemetry.StartAgent(request, "echo", "", false)
 			if telemetry.TraceID(ctx) == "" || span.IsRecording() != (tt.exported > 0) {
 				t.Errorf("trace id %q, recording %v", telemetry.TraceID(ctx), span.IsRecording())
 			}
 			telemetry.End(span, nil)
-			if err := shutdown(context.WithoutCancel(t.Context())); err != nil {
+			if err := exports.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 				t.Fatal(err)
 			}
 			if n := requests.Load(); n != tt.exported {

@@ -60,6 +60,12 @@ func BucketStream(bucket string) string { return "KV_" + bucket }
 // AgentDurable is the consumer of one agent's tasks, shared by all its workers.
 func AgentDurable(agent string) string { return "agent-" + agent }
 
+// DurableAgent is the agent of a durable consumer; ok is false where it is no
+// agent's.
+func DurableAgent(durable string) (agent string, ok bool) {
+	return strings.CutPrefix(durable, "agent-")
+}
+
 // TaskReady is where a task waits for a worker.
 func TaskReady(tenant, agent, id string) string {
 	return "mesh.tasks.ready." + tenant + "." + agent + "." + id

@@ -143,6 +143,11 @@ type Delivery struct {
 
 	TraceParent string `json:"traceparent,omitempty"` // W3C, of the task
 	TraceState  string `json:"tracestate,omitempty"`
+	// Cause and Previous are spans in W3C form, where they were recorded: the
+	// attempt of the task that made the event, and the last attempt of this
+	// delivery. An attempt links to both.
+	Cause    string `json:"cause_traceparent,omitempty"`
+	Previous string `json:"previous_traceparent,omitempty"`
 
 	Rev uint64 `json:"-"` // bucket revision, 0: there is no record yet
 }
@@ -183,6 +188,12 @@ const (
 	ClassEgressProxy Class = "egress_proxy"      // our own proxy: not the receiver's doing
 	ClassKey         Class = "no_signing_key"    // nothing to sign with
 )
+
+// Classes lists them.
+var Classes = []Class{
+	ClassDelivered, ClassConfig, ClassThrottled, ClassServer, ClassRedirect, ClassTimeout, ClassConnection, ClassTLS, ClassBlocked, ClassAborted,
+	ClassGone, ClassEgressProxy, ClassKey,
+}
 
 // DeliveryID is the id of an event's delivery to a receiver: a webhook's id, or
 // for a callback Callback. It is the same after any crash.

@@ -31,6 +31,9 @@ type Handler func(ctx context.Context, job *Job) (any, error)
 type Agent struct {
 	Definition
 	Handler Handler
+	// Remote says that the handler only passes the job on to another process,
+	// for traces.
+	Remote bool
 }
 
 // Definition is what the mesh knows of an agent, and Retry the policy of its

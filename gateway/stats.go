@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/telemetry"
+)
+
+// Stats is what waits and runs in the whole mesh.
+type Stats struct {
+	At         time.Time     `json:"at" doc:"When it was counted: at most 2 s ago."`
+	Agents     []AgentStats  `json:"agents"`
+	Workers    []WorkerStats `json:"workers"`
+	Scheduled  int           `json:"scheduled" doc:"Tasks and retries that wait for their time."`
+	Sessions   int           `json:"sessions" doc:"Sessions that are kept."`
+	Deliveries DeliveryStats `json:"deliveries"`
+	Storage    StorageStats  `json:"storage"`
+}
+
+// AgentStats is the queue of one agent.
+type AgentStats struct {
+	Name        string  `json:"name"`
+	Waiting     int     `json:"waiting" doc:"Tasks that wait for a worker."`
+	OldestAge   float64 `json:"oldest_age_seconds" doc:"How long the task waits that waits longest."`
+	InFlight    int     `json:"in_flight" doc:"Tasks that workers hold."`
+	Limit       int     `json:"limit" doc:"How many may run in the mesh."`
+	LiveWorkers int     `json:"live_workers"`
+	Slots       int     `json:"slots" doc:"Of the live workers."`
+}
+
+// WorkerStats is one live worker.
+type WorkerStats struct {
+	WorkerID  string    `json:"worker_id"`
+	Host      string    `json:"host,omitempty"`
+	StartedAt time.Time `json:"started_at"`
+	Agents    []string  `json:"agents"`
+	Slots     int       `json:"slots"`
+	Busy      int       `json:"busy" doc:"Slots taken at its last report, up to 30 s ago."`
+}
+
+// DeliveryStats is what is on its way to receivers.
+type DeliveryStats struct {
+	Due       int     `json:"due" doc:"Waiting for a notifier, or held by one."`
+	Scheduled int     `json:"scheduled" doc:"Waiting for their next attempt."`
+	OldestAge float64 `json:"oldest_age_seconds" doc:"Age of the oldest undelivered one, of those that have rested longest."`
+	FanoutLag int     `json:"fanout_lag" doc:"Changes of records that no notifier has read yet."`
+}
+
+// StorageStats is what the mesh keeps on disk.
+type StorageStats struct {
+	Used  int64 `json:"used_bytes"`
+	Limit int64 `json:"limit_bytes,omitempty" doc:"None: no limit is known."`
+}
+
+// census keeps the last count for a moment: metrics and clients share it.
+type census struct {
+	store *store.Store
+
+	mu   sync.Mutex
+	last store.Census
+}
+
+const censusKept = 2 * time.Second
+
+func (c *census) read(ctx context.Context) (store.Census, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.last.At) < censusKept {
+		return c.last, nil
+	}
+	now, err := c.store.Census(ctx)
+	if err == nil {
+		c.last = now
+	}
+	return now, err
+}
+
+// getStats is GET /stats.
+func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) error {
+	c, err := g.census.read(context.WithoutCancel(r.Context()))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return writeJSON(w, http.StatusOK, statsOf(c, g.storageLimit(c)))
+}
+
+func statsOf(c store.Census, limit int64) Stats {
+	s := Stats{
+		At: c.At, Agents: []AgentStats{}, Workers: []WorkerStats{}, Scheduled: c.Scheduled, Sessions: c.Sessions, Storage: StorageStats{c.Used, limit},
+		Deliveries: DeliveryStats{c.Deliveries.Due, c.Deliveries.Scheduled, age(c.At, c.Deliveries.Oldest), c.FanoutLag},
+	}
+	for _, q := range c.Agents {
+		a := AgentStats{Name: q.Agent, Waiting: q.Waiting, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit}
+		for _, w := range serving(c.Workers, q.Agent) {
+			a.LiveWorkers++
+			a.Slots += w.Slots
+		}
+		s.Agents = append(s.Agents, a)
+	}
+	for _, p := range c.Workers {
+		w := WorkerStats{WorkerID: p.WorkerID, Host: p.Host, StartedAt: p.StartedAt, Agents: []string{}}
+		for _, served := range p.Agents {
+			w.Agents = append(w.Agents, served.Name)
+			w.Slots += served.Slots
+			w.Busy += served.Busy
+		}
+		s.Workers = append(s.Workers, w)
+	}
+	return s
+}
+
+// age is how old at is in seconds, 0 where it is not known.
+func age(now, at time.Time) float64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(now.Sub(at).Seconds(), 0)
+}
+
+// storageLimit is the account's, or that of the embedded server.
+func (g *Gateway) storageLimit(c store.Census) int64 {
+	if c.Limit == 0 {
+		return g.cfg.StorageLimit
+	}
+	return c.Limit
+}
+
+// observe reads the gauges of the whole mesh. Every gateway exports the same
+// numbers: take their maximum, not their sum.
+func (g *Gateway) observe(ctx context.Context, set func(*telemetry.Gauge, float64, ...string)) {
+	c, err := g.census.read(ctx)
+	if err != nil {
+		g.log.Debug("mesh not counted", "error", err)
+		return
+	}
+	s := statsOf(c, g.storageLimit(c))
+	for _, a := range s.Agents {
+		set(telemetry.QueueDepth, float64(a.Waiting), a.Name)
+		set(telemetry.QueueOldestAge, a.OldestAge, a.Name)
+		set(telemetry.TasksInFlight, float64(a.InFlight), a.Name)
+		set(telemetry.TasksLimit, float64(a.Limit), a.Name)
+		set(telemetry.WorkersLive, float64(a.LiveWorkers), a.Name)
+	}
+	set(telemetry.TasksScheduled, float64(s.Scheduled))
+	set(telemetry.Sessions, float64(s.Sessions))
+	set(telemetry.DeliveriesDue, float64(s.Deliveries.Due))
+	set(telemetry.DeliveriesScheduled, float64(s.Deliveries.Scheduled))
+	set(telemetry.DeliveriesOldestAge, s.Deliveries.OldestAge)
+	set(telemetry.FanoutLag, float64(s.Deliveries.FanoutLag))
+	set(telemetry.StorageUsed, float64(s.Storage.Used))
+	if s.Storage.Limit > 0 {
+		set(telemetry.StorageLimit, float64(s.Storage.Limit))
+	}
+	for _, stream := range c.Streams {
+		set(telemetry.StreamMessages, float64(stream.Messages), stream.Name)
+		set(telemetry.StreamSize, float64(stream.Bytes), stream.Name)
+	}
+}

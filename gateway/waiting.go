@@ -1,0 +1,135 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// Waiting says why a pending task does not run.
+type Waiting struct {
+	Reason      string     `json:"reason" enum:"scheduled,retrying,no_live_worker,mesh_limit,queued,starting" doc:"scheduled and retrying: until next_attempt_at. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
+	Position    int        `json:"position,omitempty" doc:"Place in the agent's line, 1 is next. Beyond 32 an estimate."`
+	Limit       int        `json:"limit,omitempty" doc:"How many tasks of the agent may run in the mesh."`
+	LiveWorkers *int       `json:"live_workers,omitempty" doc:"Workers that serve the agent."`
+	NextAttempt *time.Time `json:"next_attempt_at,omitempty"`
+}
+
+// Reasons.
+const (
+	waitScheduled = "scheduled"
+	waitRetrying  = "retrying"
+	waitNoWorker  = "no_live_worker"
+	waitLimit     = "mesh_limit"
+	waitQueued    = "queued"
+	waitStarting  = "starting"
+)
+
+// waiting finds out why t, which is pending, does not run. It is nil when that
+// cannot be found out: a task is shown without it.
+func (g *Gateway) waiting(ctx context.Context, t *task.Task) *Waiting {
+	if time.Until(t.NotBefore) > 0 {
+		w := &Waiting{Reason: waitScheduled, NextAttempt: at(t.NotBefore)}
+		if t.Attempt > 0 {
+			w.Reason = waitRetrying
+		}
+		return w
+	}
+	queue := store.TaskQueue
+	if t.Kind == task.KindTurn {
+		queue = store.TurnQueue
+	}
+	l, err := g.lines.of(ctx, queue, t.Agent)
+	if err != nil {
+		g.log.Debug("not known why a task waits", "task", t.ID, "error", err)
+		return nil
+	}
+	seq, err := g.store.ReadySequence(ctx, t)
+	if err != nil && !errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	w := &Waiting{Reason: waitQueued, Limit: l.Limit, LiveWorkers: &l.workers, Position: l.Place(seq)}
+	switch {
+	case w.Position == 0:
+		w.Reason = waitStarting
+	case l.workers == 0:
+		w.Reason = waitNoWorker
+	case l.InFlight >= l.Limit:
+		w.Reason = waitLimit
+	}
+	return w
+}
+
+// lines remembers the lines of agents for a moment, so that thousands who poll
+// their waiting tasks cost the store one reading.
+type lines struct {
+	store *store.Store
+
+	mu sync.Mutex
+	by map[lineOf]*keptLine
+}
+
+type lineOf struct {
+	queue store.Queue
+	agent string
+}
+
+type keptLine struct {
+	mu   sync.Mutex
+	at   time.Time
+	line lineNow
+}
+
+type lineNow struct {
+	store.Line
+	workers int
+}
+
+// linesKept is how old the answer may be.
+const linesKept = time.Second
+
+func newLines(st *store.Store) *lines { return &lines{store: st, by: map[lineOf]*keptLine{}} }
+
+func (l *lines) of(ctx context.Context, queue store.Queue, agent string) (lineNow, error) {
+	l.mu.Lock()
+	of := lineOf{queue, agent}
+	kept := l.by[of]
+	if kept == nil {
+		kept = &keptLine{}
+		l.by[of] = kept // as many as there are agents
+	}
+	l.mu.Unlock()
+	kept.mu.Lock()
+	defer kept.mu.Unlock()
+	if time.Since(kept.at) < linesKept {
+		return kept.line, nil
+	}
+	// Others wait for this reading: it must not end with who asked first.
+	ctx = context.WithoutCancel(ctx)
+	line, err := l.store.Line(ctx, queue, agent)
+	if err != nil {
+		return lineNow{}, err
+	}
+	workers, err := l.store.Workers(ctx)
+	if err != nil {
+		return lineNow{}, err
+	}
+	kept.line, kept.at = lineNow{line, len(serving(workers, agent))}, time.Now()
+	return kept.line, nil
+}
+
+// serving are those of the workers that serve an agent.
+func serving(workers []store.Presence, agent string) (all []AgentWorker) {
+	for _, p := range workers {
+		for _, served := range p.Agents {
+			if served.Name == agent {
+				all = append(all, AgentWorker{p.WorkerID, served.Version, served.Slots, served.Busy, p.StartedAt})
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,36 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"agentmesh/worker/agent"
+)
+
+// An attempt that is so quick that it is not claimed first is retried like any
+// other, and not only when its lease has lapsed.
+func TestQuickFailureIsRetriedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(withRetry(named("quick", func(_ context.Context, job *agent.Job) (any, error) {
+			if job.Instruction == "fail" && job.Attempt == 1 {
+				return nil, errors.New("once")
+			}
+			return "done", nil
+		})))
+		for range 10 { // it earns the shortcut
+			m.end(m.create(`{"agent":"quick","instruction":"x"}`))
+		}
+		began := time.Now()
+		v := m.end(m.create(`{"agent":"quick","instruction":"fail"}`))
+		if took := time.Since(began); v.Status != "completed" || v.Attempt != 2 || took > time.Second {
+			t.Errorf("%s in attempt %d after %v", v.Status, v.Attempt, took)
+		}
+		if len(v.Attempts) != 2 || v.Attempts[0].Outcome != "retried" || v.Attempts[0].Error == nil || v.Attempts[0].Error.Message != "once" || v.Attempts[1].Outcome != "completed" {
+			t.Errorf("attempts %+v", v.Attempts)
+		}
+	})
+}

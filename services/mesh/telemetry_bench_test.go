@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"agentmesh/shared/telemetry"
+	"agentmesh/worker/agent"
+)
+
+// BenchmarkTracing is the whole path, one POST until its outcome is seen, with
+// metrics alone and with every span exported as well. The time that the
+// processor worked tells more than that of the clock where others share it.
+func BenchmarkTracing(b *testing.B) {
+	for _, sync := range []string{"always", "2m"} {
+		for _, impl := range []string{"off", "on"} {
+			b.Run("sync="+sync+"/impl="+impl, func(b *testing.B) {
+				collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+				defer collector.Close()
+				if impl == "on" {
+					b.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.URL+"/v1/traces")
+					b.Setenv("OTEL_TRACES_SAMPLER", "always_on")
+				}
+				exports, err := telemetry.Start(b.Context(), telemetry.DefaultConfig(), "bench", "1", true)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer restart(b)
+				defer exports.Flush()
+				front := benchMesh(b, sync == "always")
+				before := worked(b)
+				benchPost(b, front.URL, 32, "wait=30", http.StatusOK)
+				b.ReportMetric(float64((worked(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+			})
+		}
+	}
+}
+
+// worked is the time that this process has worked.
+func worked(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkGetPending is one poll of a task that waits in a line of 1,000.
+func BenchmarkGetPending(b *testing.B) {
+	release := make(chan struct{})
+	defer close(release)
+	a := named("held", func(ctx context.Context, _ *agent.Job) (any, error) {
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return nil, nil
+	})
+	a.Concurrency = 1
+	front := benchAgent(b, false, a)
+	var last struct {
+		ID string `json:"task_id"`
+	}
+	for range 1000 {
+		resp, err := http.Post(front.URL+"/tasks", "application/json", strings.NewReader(`{"agent":"held","instruction":"x"}`))
+		if err != nil {
+			b.Fatal(err)
+		}
+		err = json.NewDecoder(resp.Body).Decode(&last)
+		_ = resp.Body.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		resp, err := http.Get(front.URL + "/tasks/" + last.ID)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+}
+
+// restart gives the process the telemetry of the tests again.
+func restart(tb testing.TB) {
+	tb.Helper()
+	if _, err := telemetry.Start(context.Background(), telemetry.DefaultConfig(), "test", "test", false); err != nil {
+		tb.Fatal(err)
+	}
+}

@@ -1,0 +1,199 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+)
+
+// Census is what waits and runs in the mesh, counted by the server.
+type Census struct {
+	At         time.Time
+	Agents     []AgentQueue // by name
+	Workers    []Presence   // oldest first
+	Scheduled  int          // tasks and retries that wait for their time
+	Sessions   int
+	Deliveries DeliveryQueue
+	FanoutLag  int // changes of records that no notifier has read
+	Streams    []StreamSize
+	Used       int64 // bytes that the account keeps on disk
+	Limit      int64 // that it may keep; 0: not known
+}
+
+// AgentQueue is the queue of one agent.
+type AgentQueue struct {
+	Agent    string
+	Waiting  int // for a worker
+	InFlight int // held by workers
+	Limit    int // of InFlight, in the whole mesh
+	// Oldest is when the task came that waits longest, zero: none waits.
+	Oldest time.Time
+}
+
+// DeliveryQueue is what is on its way to receivers.
+type DeliveryQueue struct {
+	Due       int // waiting for a notifier, or held by one
+	Scheduled int // waiting for their next attempt
+	// Oldest is when the oldest was made of those that rest longest: there is no
+	// index by age.
+	Oldest time.Time
+}
+
+// StreamSize is how much a stream holds.
+type StreamSize struct {
+	Name     string
+	Messages uint64
+	Bytes    uint64
+}
+
+// Census counts. It asks the server a few times, and once more for each agent
+// whose tasks wait: ask it every few seconds, not for each request.
+func (s *Store) Census(ctx context.Context) (Census, error) {
+	c := Census{At: time.Now()}
+	for _, step := range []func(context.Context, *Census) error{s.censusStreams, s.censusTasks, s.censusDeliveries, s.censusAccount} {
+		if err := step(ctx, &c); err != nil {
+			return c, fmt.Errorf("count the mesh: %w", classify(err))
+		}
+	}
+	var err error
+	c.Workers, err = s.Workers(ctx)
+	return c, err
+}
+
+func (s *Store) censusStreams(ctx context.Context, c *Census) error {
+	ours := map[string]bool{}
+	for _, cfg := range topology.Streams(topology.Settings{Replicas: 1}) {
+		ours[cfg.Name] = true
+	}
+	all := s.js.ListStreams(ctx)
+	for info := range all.Info() {
+		if ours[info.Config.Name] { // the account may have others
+			c.Streams = append(c.Streams, StreamSize{info.Config.Name, info.State.Msgs, info.State.Bytes})
+		}
+	}
+	slices.SortFunc(c.Streams, func(a, b StreamSize) int { return cmp.Compare(a.Name, b.Name) })
+	return all.Err()
+}
+
+// messages are those of a stream that was counted.
+func (c *Census) messages(stream string) int {
+	for _, s := range c.Streams {
+		if s.Name == stream {
+			return int(s.Messages)
+		}
+	}
+	return 0
+}
+
+func (s *Store) censusTasks(ctx context.Context, c *Census) error {
+	by := map[string]*AgentQueue{}
+	held, err := censusQueue(ctx, s.tasks, by)
+	if err != nil {
+		return err
+	}
+	c.Scheduled = max(c.messages(topology.Tasks)-held, 0)
+	if _, err := censusQueue(ctx, s.turns, by); err != nil {
+		return err
+	}
+	c.Sessions = c.messages(topology.BucketStream(topology.SessionsBucket))
+	for _, q := range by {
+		c.Agents = append(c.Agents, *q)
+	}
+	slices.SortFunc(c.Agents, func(a, b AgentQueue) int { return cmp.Compare(a.Agent, b.Agent) })
+	return nil
+}
+
+// censusQueue adds what waits and runs in one queue, and returns how much of it
+// there is.
+func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*AgentQueue) (held int, err error) {
+	all := stream.ListConsumers(ctx)
+	for info := range all.Info() {
+		agent, ok := topology.DurableAgent(info.Config.Durable)
+		if !ok {
+			continue
+		}
+		q := by[agent]
+		if q == nil {
+			q = &AgentQueue{Agent: agent}
+			by[agent] = q
+		}
+		q.Waiting += int(info.NumPending)
+		q.InFlight += info.NumAckPending
+		q.Limit = info.Config.MaxAckPending
+		held += int(info.NumPending) + info.NumAckPending
+		if info.NumPending == 0 {
+			continue
+		}
+		msg, err := stream.GetMsg(ctx, info.Delivered.Stream+1, jetstream.WithGetMsgSubject(info.Config.FilterSubject))
+		switch {
+		case err == nil && (q.Oldest.IsZero() || msg.Time.Before(q.Oldest)):
+			q.Oldest = msg.Time
+		case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound): // one was taken in the meantime
+			return held, err
+		}
+	}
+	return held, all.Err()
+}
+
+// restedLooked bounds how many deliveries are asked for their age.
+const restedLooked = 8
+
+func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
+	for _, one := range []struct {
+		stream, durable string
+		count           func(*jetstream.ConsumerInfo)
+	}{
+		{topology.BucketStream(topology.TasksBucket), topology.FanoutDurable, func(i *jetstream.ConsumerInfo) { c.FanoutLag = int(i.NumPending) }},
+		{topology.Deliveries, topology.DeliverDurable, func(i *jetstream.ConsumerInfo) { c.Deliveries.Due = int(i.NumPending) + i.NumAckPending }},
+	} {
+		consumer, err := s.js.Consumer(ctx, one.stream, one.durable)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			continue // there was no notifier yet
+		}
+		if err != nil {
+			return err
+		}
+		one.count(consumer.CachedInfo())
+	}
+	c.Deliveries.Scheduled = max(c.messages(topology.Deliveries)-c.Deliveries.Due, 0)
+	seq := uint64(1)
+	for range min(restedLooked, c.messages(topology.Deliveries)) {
+		msg, err := s.due.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(">"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		seq = msg.Sequence + 1
+		d, recorded, err := DueDelivery(msg.Data)
+		if err == nil && recorded {
+			d, err = s.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		}
+		if err != nil && !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {
+			return err
+		}
+		if err == nil && !d.Status.Final() && (c.Deliveries.Oldest.IsZero() || d.CreatedAt.Before(c.Deliveries.Oldest)) {
+			c.Deliveries.Oldest = d.CreatedAt
+		}
+	}
+	return nil
+}
+
+func (s *Store) censusAccount(ctx context.Context, c *Census) error {
+	info, err := s.js.AccountInfo(ctx)
+	if err != nil {
+		return err
+	}
+	c.Used, c.Limit = int64(info.Store), max(info.Limits.MaxStore, 0)
+	return nil
+}

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Line is the tasks, or the turns, of one agent that wait for a worker, in their
+// order.
+type Line struct {
+	InFlight int // tasks that workers hold
+	Limit    int // of InFlight, in the whole mesh
+	Waiting  int
+
+	taken uint64   // every message up to this sequence was given to a worker
+	seqs  []uint64 // of the first that wait
+	last  uint64   // of the last, where they are more
+}
+
+// lineCounted bounds how many of those who wait are told apart: each is a request,
+// since a work queue lets nobody but its consumer walk through it.
+const lineCounted = 32
+
+// Line reads the line of an agent. Keep the answer for a while.
+func (s *Store) Line(ctx context.Context, q Queue, agent string) (l Line, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream := s.tasks
+	if q == TurnQueue {
+		stream = s.turns
+	}
+	c, err := stream.Consumer(ctx, topology.AgentDurable(agent))
+	if err != nil {
+		return l, fmt.Errorf("read the line of agent %s: %w", agent, classify(err))
+	}
+	info := c.CachedInfo()
+	l = Line{InFlight: info.NumAckPending, Limit: info.Config.MaxAckPending, Waiting: int(info.NumPending), taken: info.Delivered.Stream}
+	if l.Waiting == 0 {
+		return l, nil
+	}
+	for seq := l.taken + 1; len(l.seqs) < min(lineCounted, l.Waiting); {
+		msg, err := stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(info.Config.FilterSubject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break // they were taken in the meantime
+		}
+		if err != nil {
+			return l, fmt.Errorf("read the line of agent %s: %w", agent, classify(err))
+		}
+		l.seqs, seq = append(l.seqs, msg.Sequence), msg.Sequence+1
+	}
+	if l.Waiting > len(l.seqs) {
+		msg, err := stream.GetLastMsgForSubject(ctx, info.Config.FilterSubject)
+		if err != nil {
+			return l, fmt.Errorf("read the line of agent %s: %w", agent, missing(err))
+		}
+		l.last = msg.Sequence
+	}
+	return l, nil
+}
+
+// Place is the place in the line of the message with a sequence, from 1; 0: a
+// worker has it already. Far behind it is an estimate.
+func (l Line) Place(seq uint64) int {
+	if seq <= l.taken {
+		return 0
+	}
+	at, found := slices.BinarySearch(l.seqs, seq)
+	if found || at < len(l.seqs) || l.last == 0 {
+		return at + 1
+	}
+	// Behind those that were told apart: as if the rest came evenly.
+	from := l.taken
+	if len(l.seqs) > 0 {
+		from = l.seqs[len(l.seqs)-1]
+	}
+	if seq >= l.last {
+		return l.Waiting
+	}
+	share := float64(seq-from) / float64(l.last-from)
+	return len(l.seqs) + max(int(share*float64(l.Waiting-len(l.seqs))), 1)
+}
+
+// ReadySequence is the sequence of a task's message among those that are ready.
+// It returns task.ErrNotFound when there is none.
+func (s *Store) ReadySequence(ctx context.Context, t *task.Task) (uint64, error) {
+	if t.QueueSeq > 0 {
+		return t.QueueSeq, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream := s.tasks
+	if t.Kind == task.KindTurn {
+		stream = s.turns
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, queueSubject(t))
+	if err != nil {
+		return 0, fmt.Errorf("look task %s up in the queue: %w", t.ID, missing(err))
+	}
+	return msg.Sequence, nil
+}

@@ -1,0 +1,121 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
+)
+
+// startProcess begins the span of an attempt. It is part of the request's trace;
+// a child's is in any case, since its parent waits for it.
+func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *nats.Msg, t *task.Task, deliveries int) (context.Context, trace.Span) {
+	from := telemetry.Origin{Request: t.TraceParent, RequestState: t.TraceState, Always: t.ParentID != ""}
+	attrs := append(make([]telemetry.Attribute, 0, 14), telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent),
+		telemetry.Attempt(t.Attempt+deliveries), telemetry.WorkerID(w.id), telemetry.Consumer(topology.AgentDurable(t.Agent)))
+	if t.SessionID != "" {
+		attrs = append(attrs, telemetry.Session(t.SessionID)...)
+	}
+	return telemetry.StartProcess(ctx, queue.Template(), msg.Header, from, attrs...)
+}
+
+// follow links an attempt to the one that held its message before, and leaves
+// its own span in the record for who comes after.
+func (at *attempt) follow(ctx context.Context, record *task.Task, d decision) {
+	if record != nil && record.Lease != nil && record.Lease.Seq == d.task.QueueSeq {
+		telemetry.Link(ctx, record.Lease.TraceParent)
+	}
+	if d.verb == run {
+		d.task.Lease.TraceParent = telemetry.Recorded(ctx)
+		if record != nil { // it knows better than the message how many there were
+			telemetry.Annotate(ctx, telemetry.Attempt(d.task.Attempt))
+		}
+	}
+}
+
+// beginSeries has the counters of an agent begin at 0.
+func beginSeries(agent string) {
+	telemetry.TasksStarted.Add(0, agent)
+	telemetry.TaskRetries.Add(0, agent)
+	telemetry.LeaseLosses.Add(0, agent)
+	for _, o := range []task.Outcome{task.AttemptCompleted, task.AttemptFailed, task.AttemptCanceled} {
+		telemetry.TasksFinished.Add(0, agent, string(o))
+	}
+}
+
+// countStarted counts an attempt that begins.
+func (at *attempt) countStarted() {
+	if at.t.Attempt > 1 {
+		return
+	}
+	telemetry.TasksStarted.Add(1, at.t.Agent)
+	telemetry.TaskQueueWait.Record(at.waited(), at.t.Agent)
+}
+
+// waited is how long the task had waited when the attempt began.
+func (at *attempt) waited() time.Duration {
+	due := at.t.CreatedAt
+	if at.due.After(due) {
+		due = at.due
+	}
+	return max(at.began.Sub(due), 0)
+}
+
+// countFinished counts a task whose outcome was written.
+func countFinished(t *task.Task) {
+	telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
+	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
+}
+
+// ended is the one line of an attempt, and its count.
+func (at *attempt) ended(ctx context.Context, t *task.Task, o task.Outcome, took time.Duration, more ...any) {
+	args := []any{"outcome", o, "status", t.Status, "attempt", t.Attempt, "max_attempts", maxAttempts(t, at.in.agent.Definition), "took", took, "waited", at.waited()}
+	telemetry.TaskAttempts.Add(1, t.Agent, string(o))
+	telemetry.TaskRunTime.Record(took, t.Agent, string(o))
+	if o == task.AttemptRetried {
+		telemetry.TaskRetries.Add(1, t.Agent)
+	}
+	if e := t.Error; e != nil && (o == task.AttemptFailed || o == task.AttemptRetried) {
+		args = append(args, "code", e.Code, "error", e.Message)
+		telemetry.TaskErrors.Add(1, t.Agent, codeLabel(e.Code))
+		telemetry.Annotate(ctx, telemetry.ErrorCode(e.Code))
+	}
+	if t.SessionID != "" {
+		args = append(args, "session", t.SessionID)
+	}
+	if o != task.AttemptCompleted {
+		telemetry.Annotate(ctx, telemetry.Status(string(o)))
+	}
+	at.log.InfoContext(ctx, "attempt finished", append(args, more...)...)
+}
+
+// codeLabel is the code where the mesh has chosen it: agents may make up as many
+// as they like.
+func codeLabel(code string) string {
+	if _, ours := task.Codes[code]; ours {
+		return code
+	}
+	return "other"
+}
+
+// lost says that another worker has the task.
+func (at *attempt) lost(ctx context.Context) {
+	telemetry.LeaseLosses.Add(1, at.t.Agent)
+	telemetry.TaskAttempts.Add(1, at.t.Agent, string(task.AttemptLost))
+	telemetry.Annotate(ctx, telemetry.Status(string(task.AttemptLost)))
+	at.log.WarnContext(ctx, "lease lost, outcome dropped", "attempt", at.t.Attempt, "took", time.Since(at.began))
+}
+
+// observe reads the slots of this process.
+func (w *Worker) observe(_ context.Context, set func(*telemetry.Gauge, float64, ...string)) {
+	for _, in := range agentsOf(w.serving()) {
+		set(telemetry.SlotsUsed, float64(in.slots.busy()), in.agent.Name)
+		set(telemetry.SlotsSize, float64(in.agent.Concurrency), in.agent.Name)
+	}
+}
