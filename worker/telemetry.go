@@ -28,6 +28,9 @@ func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *nats.
 // follow links an attempt to the one that held its message before, and leaves
 // its own span in the record for who comes after.
 func (at *attempt) follow(ctx context.Context, record *task.Task, d decision) {
+	if d.task == nil {
+		return // there is nothing to do
+	}
 	if record != nil && record.Lease != nil && record.Lease.Seq == d.task.QueueSeq {
 		telemetry.Link(ctx, record.Lease.TraceParent)
 	}

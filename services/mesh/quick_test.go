@@ -34,3 +34,23 @@ func TestQuickFailureIsRetriedSoon(t *testing.T) {
 		}
 	})
 }
+
+// A message that was left over when its task had ended is let go, and the worker
+// goes on.
+func TestLeftOverMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(named("any", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
+		id := m.create(`{"agent":"any","instruction":"x"}`)
+		m.end(id)
+		over := m.record(id)
+		if _, err := m.st.Enqueue(t.Context(), over, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if n := m.queued(); n != 0 || m.record(id).Rev != over.Rev {
+			t.Errorf("%d messages are left, the record is at %d, was at %d", n, m.record(id).Rev, over.Rev)
+		}
+		m.end(m.create(`{"agent":"any","instruction":"x"}`))
+	})
+}

@@ -104,7 +104,7 @@ func (s *story) rows(depth int, now time.Time) (all []row) {
 	add(row{name: "accepted", from: s.CreatedAt, mark: markMoment})
 	waits, why := s.CreatedAt, "waited for a worker"
 	for _, a := range s.Attempts {
-		if !a.StartedAt.IsZero() && a.StartedAt.After(waits) {
+		if a.StartedAt.After(waits) || a.Attempt > 1 && !a.StartedAt.Before(waits) {
 			add(row{name: why, from: waits, to: a.StartedAt, mark: markWait})
 		}
 		r := row{name: fmt.Sprintf("attempt %d %s", a.Attempt, strings.ReplaceAll(a.Outcome, "_", " ")), from: a.StartedAt, to: a.EndedAt, mark: markRun}
