@@ -80,6 +80,7 @@ type body struct {
 	Type      Type              `json:"type"`
 	ActionID  string            `json:"action_id,omitempty"`
 	TaskID    string            `json:"task_id,omitempty"`
+	SessionID string            `json:"session_id,omitempty"` // of a turn
 	Status    task.State        `json:"status"`
 	Result    json.RawMessage   `json:"result,omitempty"`
 	ResultURL string            `json:"result_url,omitempty"`
@@ -183,6 +184,7 @@ func (b body) encode(t *task.Task, e *Event) (err error) {
 	} else {
 		b.TaskID = t.ID
 	}
+	b.SessionID = t.SessionID
 	b.Agent, b.Labels, b.Metadata, b.TraceID = t.Agent, t.Labels, t.Metadata, traceID(t.TraceParent)
 	if len(b.Result) > MaxBody {
 		b.Result, b.ResultURL = nil, resultURL(t)

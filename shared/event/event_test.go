@@ -124,3 +124,18 @@ func TestLargeResults(t *testing.T) {
 		}
 	}
 }
+
+// A turn of a session is told as a task, and of which session it is.
+func TestTurn(t *testing.T) {
+	turn := &task.Task{
+		ID: "trn_01a20000000000000000000000000001", Tenant: "default", Kind: task.KindTurn, Agent: "travel", Rev: 2, Status: task.Completed,
+		SessionID: "ses_01a20000000000000000000000000001", Result: task.Value{Inline: json.RawMessage(`{"message":"hi"}`)},
+		Transitions: []task.Transition{{Status: task.Completed, Attempt: 1}},
+	}
+	events, err := event.Of(turn, func(event.Type) bool { return true })
+	want := `{"type":"task.completed","task_id":"trn_01a20000000000000000000000000001","session_id":"ses_01a20000000000000000000000000001",` +
+		`"status":"completed","result":{"message":"hi"},"agent":"travel","timestamp":"0001-01-01T00:00:00Z"}`
+	if err != nil || len(events) != 1 || string(events[0].Body) != want {
+		t.Errorf("events %s, %v", events[0].Body, err)
+	}
+}
