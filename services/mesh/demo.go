@@ -82,7 +82,7 @@ func (t *tour) run(ctx context.Context) error {
 	if err := t.ready(ctx); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{t.poll, t.followed, t.calledBack, t.summary, t.retried, t.once, t.canceled, t.refused} {
+	for _, step := range []func(context.Context) error{t.poll, t.followed, t.calledBack, t.conversation, t.summary, t.retried, t.once, t.canceled, t.refused} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -175,6 +175,31 @@ func (t *tour) calledBack(ctx context.Context) error {
 	t.say("delivered and on record: GET /actions/{id}/deliveries")
 	stop()
 	return <-ended
+}
+
+func (t *tour) conversation(ctx context.Context) error {
+	t.step("A session: the mesh keeps the conversation, turn by turn (agent travel, with sample data)")
+	s, err := t.c.CreateSession(ctx, "travel", client.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	t.say("agent  %s", s.Greeting)
+	for _, text := range []string{"Find flights to Tokyo.", "From May 10 to May 16.", "Any airline."} {
+		t.say("user   %s", text)
+		turn, err := t.c.Say(ctx, s.SessionID, text, client.SayOptions{})
+		if err != nil {
+			return err
+		}
+		if turn.Status != "completed" {
+			return fmt.Errorf("turn %s is %s: %+v", turn.TurnID, turn.Status, turn.Error)
+		}
+		reply, _, more := strings.Cut(strings.TrimSpace(turn.Message), "\n")
+		if more {
+			reply += " …"
+		}
+		t.say("agent  %s", reply)
+	}
+	return t.c.DeleteSession(ctx, s.SessionID)
 }
 
 // indented writes the lines of another program in ours.
