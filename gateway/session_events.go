@@ -71,20 +71,16 @@ type sessionStream struct {
 	watch *store.SessionWatch
 	sess  *session.Session
 	seen  int    // number of the last message sent
-	last  string // the newest turn that was followed
+	last  uint64 // place in the queue of the newest turn that was followed
 }
 
-// run follows turn after turn until the reader, the session or the gateway ends.
+// run follows turn after turn, in their order, until the reader, the session or
+// the gateway ends.
 func (s *sessionStream) run(ctx context.Context) {
-	for s.replies(ctx) {
-		turn, err := s.g.store.OpenTurn(ctx, tenant, s.sess.Agent, s.sess.ID)
-		if err != nil || turn.ID == s.last {
-			if turn, err = s.next(ctx); err != nil {
-				return
-			}
-		}
-		if turn != nil && turn.ID != s.last {
-			s.last = turn.ID
+	turn, err := s.open(ctx)
+	for ; err == nil; turn, err = s.next(ctx) {
+		if turn != nil && turn.QueueSeq > s.last {
+			s.last = turn.QueueSeq
 			if !s.follow(ctx, turn) {
 				return
 			}
@@ -93,6 +89,9 @@ func (s *sessionStream) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			s.sess = sess
+			if !s.replies(ctx) {
+				return
+			}
 		case errors.Is(err, session.ErrExpired):
 			_ = s.event("closed", "", Closed{s.sess.ID, "expired"})
 			return
@@ -103,14 +102,27 @@ func (s *sessionStream) run(ctx context.Context) {
 	}
 }
 
+// open is the turn that is open now, nil when there is none.
+func (s *sessionStream) open(ctx context.Context) (*task.Task, error) {
+	turn, err := s.g.store.OpenTurn(ctx, tenant, s.sess.Agent, s.sess.ID)
+	if err != nil {
+		return nil, ctx.Err() // none, or the store is away: the reader waits
+	}
+	return turn, nil
+}
+
 // next waits for the next turn, nil when something else has changed, and keeps
-// the connection alive meanwhile.
+// the connection alive meanwhile. The server tells of turns at most once, so it
+// looks around now and then.
 func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
 	window, done := context.WithTimeout(ctx, heartbeatEvery)
 	defer done()
 	turn, err := s.watch.Next(window)
-	if err != nil && ctx.Err() == nil { // time to look around
-		return nil, s.write([]byte(": heartbeat\n\n"))
+	if err != nil && ctx.Err() == nil {
+		if err := s.write([]byte(": heartbeat\n\n")); err != nil {
+			return nil, err
+		}
+		return s.open(ctx)
 	}
 	return turn, err
 }

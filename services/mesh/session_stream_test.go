@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,13 +131,21 @@ func TestSessionEvents(t *testing.T) {
 	if !strings.HasPrefix(line, "pending") || e.data.TurnID != failed.TurnID || e.data.Error == nil {
 		t.Errorf("%s: %+v", line, e)
 	}
+	var quick []string
 	for range 3 { // turns that are quicker than the reader
-		m.post(http.StatusOK, id, `{"text":"quick","on_busy":"wait"}`)
+		quick = append(quick, m.post(http.StatusOK, id, `{"text":"quick","on_busy":"wait"}`).TurnID)
 	}
-	for n, want := range []string{"5", "7", "9"} {
-		if _, e = until(t, events, "reply"); e.id != want || e.data.Message != "re quick" {
-			t.Errorf("quick turn %d: %+v", n, e)
+	var replies, turns []string // each turn has its events once, in their order
+	for len(turns) < 3 || len(replies) < 3 {
+		switch e := <-events; {
+		case e.event == "reply":
+			replies = append(replies, e.id+" "+e.data.TurnID)
+		case e.event == "status" && e.data.Status == "completed":
+			turns = append(turns, e.data.TurnID)
 		}
+	}
+	if want := []string{"5 " + quick[0], "7 " + quick[1], "9 " + quick[2]}; !slices.Equal(replies, want) || !slices.Equal(turns, quick) {
+		t.Errorf("replies %v, turns %v, want %v", replies, turns, want)
 	}
 
 	resumed, stop := follow(t, srv.URL, id, "3")

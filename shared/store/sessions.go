@@ -250,9 +250,13 @@ func (w *SessionWatch) Next(ctx context.Context) (*task.Task, error) {
 		if msg.Subject != w.turns.Subject {
 			return nil, nil
 		}
-		turn, err := decodeQueued(msg.Data, 0)
+		seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
 		if err != nil {
 			return nil, nil // what is no turn is none to follow
+		}
+		turn, err := decodeQueued(msg.Data, seq)
+		if err != nil {
+			return nil, nil
 		}
 		return turn, nil
 	case <-ctx.Done():
