@@ -36,77 +36,93 @@ var errStreamEnded = errors.New("event stream ended early")
 // and the sequence ends.
 func (c *Client) Events(ctx context.Context, id string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		f := &follower{c: c, id: id}
-		for {
-			err := f.stream(ctx, yield)
-			if err == nil || f.stopped {
-				return
-			}
-			pause, again := repeatable(err)
-			if errors.Is(err, errStreamEnded) {
-				again = true
-			}
-			f.fails++
-			if !again || f.fails > 20 || !sleep(ctx, max(pause, min(time.Duration(f.fails)*100*time.Millisecond, 2*time.Second))) {
-				if ctx.Err() != nil {
-					err = ctx.Err()
-				}
-				yield(Event{}, err)
-				return
-			}
+		f := &follower{stream: stream{c: c, path: "/tasks/" + url.PathEscape(id) + "/events"}}
+		err := f.read(ctx, func(raw sse.Event) (more bool) {
+			e, ok := f.decode(raw)
+			return (!ok || yield(e, nil)) && (e.Type != "status" || e.Task == nil || !e.Task.Done)
+		})
+		if err != nil {
+			yield(Event{}, err)
 		}
 	}
 }
 
-// follower remembers where a reader is.
-type follower struct {
-	c       *Client
-	id      string
-	last    string // id of the last event
-	output  int64  // bytes of output seen
-	fails   int
-	stopped bool // the caller has had enough
+// stream is a stream of events, over as many connections as it takes.
+type stream struct {
+	c     *Client
+	path  string
+	last  string // id of the event to go on after
+	fails int    // since the last event
 }
 
-// stream reads one connection. It returns nil when the task has finished.
-func (f *follower) stream(ctx context.Context, yield func(Event, error) bool) error {
-	h := http.Header{"Accept": {"text/event-stream"}}
-	if f.last != "" {
-		h.Set("Last-Event-ID", f.last)
+// read gives each event to take until that has enough or nothing more will come.
+// After some time without success it returns the error.
+func (s *stream) read(ctx context.Context, take func(sse.Event) (more bool)) error {
+	for {
+		ended, err := s.connect(ctx, take)
+		if ended {
+			return nil
+		}
+		pause, again := repeatable(err)
+		s.fails++
+		if !again && !errors.Is(err, errStreamEnded) || s.fails > 20 || !sleep(ctx, max(pause, min(time.Duration(s.fails)*100*time.Millisecond, 2*time.Second))) {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return err
+		}
 	}
-	resp, err := f.c.do(ctx, http.MethodGet, "/tasks/"+url.PathEscape(f.id)+"/events", h, nil)
+}
+
+// connect reads one connection.
+func (s *stream) connect(ctx context.Context, take func(sse.Event) (more bool)) (ended bool, err error) {
+	h := http.Header{"Accept": {"text/event-stream"}}
+	if s.last != "" {
+		h.Set("Last-Event-ID", s.last)
+	}
+	resp, err := s.c.do(ctx, http.MethodGet, s.path, h, nil)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode == http.StatusNoContent {
-		return nil
+		return true, nil
 	}
 	for raw, err := range sse.Read(resp.Body, &sse.ReadConfig{MaxEventSize: maxEvent}) {
 		if err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				break
 			}
-			return err
+			return false, err
 		}
-		f.fails = 0
-		e, ok := f.read(raw)
-		if ok && !yield(e, nil) {
-			f.stopped = true
-			return nil
-		}
-		if e.Type == "status" && e.Task != nil && e.Task.Done {
-			return nil
+		s.fails = 0
+		if !take(raw) {
+			return true, nil
 		}
 	}
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
 	}
-	return errStreamEnded
+	return false, errStreamEnded
 }
 
-// read decodes an event; ok is false when it brings nothing new.
-func (f *follower) read(raw sse.Event) (e Event, ok bool) {
+// follower remembers where a reader of a task is.
+type follower struct {
+	stream
+	output int64 // bytes of output seen
+}
+
+// decode reads an event; ok is false when it brings nothing new.
+func (f *follower) decode(raw sse.Event) (e Event, ok bool) {
+	e, ok = decodeEvent(raw, &f.output)
+	if _, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" {
+		e.ID, f.last = raw.LastEventID, raw.LastEventID
+	}
+	return e, ok
+}
+
+// decodeEvent reads an event of a task of which this much output was seen.
+func decodeEvent(raw sse.Event, output *int64) (e Event, ok bool) {
 	e = Event{Type: raw.Type, Data: json.RawMessage(raw.Data)}
 	switch raw.Type {
 	case "status", "progress":
@@ -123,16 +139,13 @@ func (f *follower) read(raw sse.Event) (e Event, ok bool) {
 		if json.Unmarshal(e.Data, &chunk) != nil {
 			return e, false
 		}
-		seen := f.output - chunk.Offset
+		seen := *output - chunk.Offset
 		if seen >= int64(len(chunk.Text)) {
 			return e, false
 		}
 		e.Output = chunk.Text[max(seen, 0):]
-		f.output = chunk.Offset + int64(len(chunk.Text))
-		return e, true
-	}
-	if _, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil {
-		e.ID, f.last = raw.LastEventID, raw.LastEventID
+		*output = chunk.Offset + int64(len(chunk.Text))
+		ok = true
 	}
 	return e, ok
 }

@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io"
 	"iter"
 	"net/http"
 	"net/url"
@@ -274,50 +272,16 @@ func (c *Client) MeshEvents(ctx context.Context, f MeshFilter) iter.Seq2[MeshEve
 		if len(f.Agents) > 0 {
 			q.Set("agent", strings.Join(f.Agents, ","))
 		}
-		last, fails, stopped := f.After, 0, false
-		stream := func() error {
-			h := http.Header{"Accept": {"text/event-stream"}}
-			if last != "" {
-				h.Set("Last-Event-ID", last)
+		s := &stream{c: c, path: "/events?" + q.Encode(), last: f.After}
+		err := s.read(ctx, func(raw sse.Event) (more bool) {
+			e := MeshEvent{Type: raw.Type, Data: json.RawMessage(raw.Data)}
+			if raw.LastEventID != s.last {
+				e.ID, s.last = raw.LastEventID, raw.LastEventID
 			}
-			resp, err := c.do(ctx, http.MethodGet, "/events?"+q.Encode(), h, nil)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = resp.Body.Close() }()
-			for raw, err := range sse.Read(resp.Body, &sse.ReadConfig{MaxEventSize: maxEvent}) {
-				if err != nil {
-					if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-						break
-					}
-					return err
-				}
-				fails = 0
-				e := MeshEvent{Type: raw.Type, Data: json.RawMessage(raw.Data)}
-				if raw.LastEventID != last {
-					e.ID, last = raw.LastEventID, raw.LastEventID
-				}
-				if len(raw.Data) > 0 && !yield(e, nil) {
-					stopped = true
-					return nil
-				}
-			}
-			return errStreamEnded
-		}
-		for {
-			err := stream()
-			if stopped {
-				return
-			}
-			pause, again := repeatable(err)
-			fails++
-			if !again && !errors.Is(err, errStreamEnded) || fails > 20 || !sleep(ctx, max(pause, min(time.Duration(fails)*100*time.Millisecond, 2*time.Second))) {
-				if ctx.Err() != nil {
-					err = ctx.Err()
-				}
-				yield(MeshEvent{}, err)
-				return
-			}
+			return len(raw.Data) == 0 || yield(e, nil)
+		})
+		if err != nil {
+			yield(MeshEvent{}, err)
 		}
 	}
 }
