@@ -90,6 +90,13 @@ func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) error {
 			if err != nil {
 				return fmt.Errorf("ensure stream %s: %w", want.Name, err)
 			}
+			if late(&got, want) {
+				s, err := js.UpdateStream(ctx, got)
+				if err != nil {
+					return fmt.Errorf("upgrade stream %s: %w", want.Name, err)
+				}
+				got = s.CachedInfo().Config
+			}
 			if setting := mismatch(want, got); setting != "" {
 				return fmt.Errorf("stream %s exists with another %s: delete it or set it as the design says", want.Name, setting)
 			}
@@ -97,6 +104,21 @@ func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) error {
 		})
 	}
 	return g.Wait()
+}
+
+// late puts into got, of a stream that an earlier version has made, the settings
+// that came later: those that sessions need. It reports whether there were any.
+func late(got *jetstream.StreamConfig, want jetstream.StreamConfig) (changed bool) {
+	if want.Name != Turns && want.Name != BucketStream(SessionsBucket) {
+		return false
+	}
+	if got.RePublish == nil {
+		got.RePublish, changed = want.RePublish, true
+	}
+	if want.SubjectDeleteMarkerTTL > 0 && got.SubjectDeleteMarkerTTL == 0 {
+		got.AllowMsgTTL, got.SubjectDeleteMarkerTTL, changed = true, want.SubjectDeleteMarkerTTL, true
+	}
+	return changed
 }
 
 func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {

@@ -96,3 +96,27 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 		}
 	}
 }
+
+// A mesh that was made before there were sessions gets the settings that they
+// need, and keeps what an operator has tuned.
+func TestEnsureUpgrades(t *testing.T) {
+	js := open(t)
+	for _, c := range topology.Streams(topology.Settings{Replicas: 1}) {
+		if c.Name == topology.Turns || c.Name == topology.BucketStream(topology.SessionsBucket) {
+			c.RePublish, c.AllowMsgTTL, c.SubjectDeleteMarkerTTL, c.MaxBytes = nil, false, 0, 1<<30
+		}
+		if _, err := js.CreateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), topology.BucketStream(topology.SessionsBucket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := s.CachedInfo().Config; c.RePublish == nil || !c.RePublish.HeadersOnly || c.SubjectDeleteMarkerTTL == 0 || c.MaxBytes != 1<<30 {
+		t.Errorf("sessions: %+v", c)
+	}
+}
