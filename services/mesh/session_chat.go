@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +55,18 @@ func sessionChatCommand(f *clientFlags) *cobra.Command {
 		if err := t.begin(cmd.Context(), agent, id); err != nil {
 			return err
 		}
-		return t.run(cmd.Context(), lines(cmd.InOrStdin()))
+		said, failed := lines(cmd.InOrStdin())
+		if err := t.run(cmd.Context(), said); err != nil {
+			return err
+		}
+		select {
+		case _, more := <-said:
+			if !more && *failed != nil {
+				return fmt.Errorf("read message: %w; to go on: mesh session chat --session %s", *failed, t.session)
+			}
+		default: // interrupted while nothing was said
+		}
+		return nil
 	}
 	return cmd
 }
@@ -79,9 +91,11 @@ func isConsole(v any) bool {
 	return ok && isTerminal(f)
 }
 
-// lines reads lines until the end of r. One that is too long is cut there.
-func lines(r io.Reader) <-chan string {
+// lines reads lines until the end of r. When they end, failed says why, nil for
+// the end of r.
+func lines(r io.Reader) (said <-chan string, failed *error) {
 	all := make(chan string)
+	failed = new(error)
 	go func() {
 		defer close(all)
 		in := bufio.NewScanner(r)
@@ -89,8 +103,9 @@ func lines(r io.Reader) <-chan string {
 		for in.Scan() {
 			all <- in.Text()
 		}
+		*failed = in.Err()
 	}()
-	return all
+	return all, failed
 }
 
 // chat is a conversation on a terminal or in a pipe.
@@ -137,7 +152,7 @@ func (t *chat) begin(ctx context.Context, agent, id string) error {
 		fmt.Fprintf(t.notes, "Session %s with %s. Ctrl-D ends, Ctrl-C interrupts.\n", s.SessionID, s.Agent)
 	}
 	if hello != "" {
-		fmt.Fprintln(t.out, hello)
+		t.print(hello + "\n")
 	}
 	return nil
 }
@@ -246,7 +261,7 @@ func (t *chat) stream(ctx context.Context, turnID string) (shown string, err err
 			return all.String(), err
 		}
 		if e.Output != "" && !t.json {
-			fmt.Fprint(t.out, e.Output)
+			t.print(e.Output)
 			all.WriteString(e.Output)
 		}
 	}
@@ -278,7 +293,7 @@ func (t *chat) reply(turn *client.Turn, shown string) error {
 			rest = "\n" + rest
 		}
 	}
-	if fmt.Fprint(t.out, rest); !strings.HasSuffix(shown+rest, "\n") && shown+rest != "" {
+	if t.print(rest); !strings.HasSuffix(shown+rest, "\n") && shown+rest != "" {
 		fmt.Fprintln(t.out)
 	}
 	switch {
@@ -303,3 +318,17 @@ func (t *chat) refused(err error) error {
 }
 
 func (t *chat) note(text string) { fmt.Fprintln(t.notes, "mesh: "+text) }
+
+// print writes what the agent says, to somebody's terminal without what would
+// command it.
+func (t *chat) print(text string) {
+	if t.prompt {
+		text = strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) && r != '\n' && r != '\t' {
+				return -1
+			}
+			return r
+		}, text)
+	}
+	fmt.Fprint(t.out, text)
+}

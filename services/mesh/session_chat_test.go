@@ -288,3 +288,30 @@ func TestSessionCommands(t *testing.T) {
 		}
 	}
 }
+
+// A line that cannot be read is not taken for the end of the conversation.
+func TestChatTellsOfALineItCannotRead(t *testing.T) {
+	m := newMesh(t)
+	m.work(agents.Samples()...)
+	srv, _ := m.serve()
+	root, out := rootCommand(), &paper{}
+	root.SetArgs([]string{"session", "chat", "--agent", "echo", "--gateway", srv.URL})
+	root.SetIn(strings.NewReader("hi\n" + strings.Repeat("x", maxSaid+1) + "\nnever\n"))
+	root.SetOut(out)
+	root.SetErr(out)
+	err := root.ExecuteContext(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "read message: ") || !strings.Contains(err.Error(), "mesh session chat --session ses_") || !strings.HasSuffix(out.String(), "\nhi\n") {
+		t.Errorf("%v, it shows\n%s", err, out)
+	}
+}
+
+// What an agent says does not command the terminal of who reads it.
+func TestChatShowsNoControlSequences(t *testing.T) {
+	const said = "a\x1b]0;title\a\x1b[2J\r\n\tb\u009b1m\n"
+	for prompt, want := range map[bool]string{true: "a]0;title[2J\n\tb1m\n", false: said} {
+		var out paper
+		if (&chat{out: &out, prompt: prompt}).print(said); out.String() != want {
+			t.Errorf("prompt %v: it shows %q", prompt, out.String())
+		}
+	}
+}
