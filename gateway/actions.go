@@ -25,8 +25,8 @@ type Receivers interface {
 	NewKey(scheme webhook.Scheme, text string) (private, public string, err error)
 	// PublicKey reads the text form of a public key.
 	PublicKey(text string) ([]byte, error)
-	// CallbackPublicKey is the key of callbacks that name no webhook's.
-	CallbackPublicKey(tenant string) (string, error)
+	// CallbackPublicKeys are those of callbacks that name no webhook's.
+	CallbackPublicKeys(tenant string) ([]string, error)
 	// Seal puts secrets into an endpoint, Open reads them.
 	Seal(*webhook.Endpoint, webhook.Secrets) error
 	Open(*webhook.Endpoint) (webhook.Secrets, error)

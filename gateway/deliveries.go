@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -62,12 +63,14 @@ type DeliveryList struct {
 type RedeliverRequest struct {
 	Since    string           `json:"since,omitempty" format:"date-time" doc:"Events since this time; all when left out."`
 	Statuses []webhook.Status `json:"statuses,omitempty" doc:"Deliveries with these statuses; dead and parked when left out."`
+	Cursor   string           `json:"cursor,omitempty" doc:"The next_cursor of the answer before, to go on; since and statuses as before."`
 }
 
 // Redelivered says what comes again.
 type Redelivered struct {
 	Redelivered int        `json:"redelivered"`
-	More        bool       `json:"more,omitempty" doc:"There are more than one request sends again: repeat it."`
+	More        bool       `json:"more,omitempty" doc:"There may be more than one request sends again: repeat it with the next_cursor."`
+	NextCursor  string     `json:"next_cursor,omitempty"`
 	Deliveries  []Delivery `json:"deliveries,omitempty"`
 }
 
@@ -174,7 +177,7 @@ func (g *Gateway) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.
 		d.Status, d.Failures, d.NextAt, d.UpdatedAt = webhook.Pending, 0, time.Time{}, task.Stamp(time.Now())
 		err := g.store.SaveDelivery(ctx, d)
 		if err == nil {
-			return d, g.store.DeliverNow(ctx, d)
+			return d, g.store.DeliverAgain(ctx, d)
 		}
 		if !errors.Is(err, task.ErrConflict) {
 			return nil, err
@@ -282,7 +285,7 @@ func (g *Gateway) redeliverAction(w http.ResponseWriter, r *http.Request) error 
 	return writeJSON(w, http.StatusAccepted, again)
 }
 
-// maxRedeliver bounds one request to deliver again; a repeat goes on.
+// maxRedeliver bounds one request to deliver again; the next goes on.
 const maxRedeliver = 1000
 
 // redeliverWebhook is POST /webhooks/{id}/redeliver: what a webhook missed since
@@ -319,8 +322,14 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 	match := func(d *webhook.Delivery) bool {
 		return d.Webhook == e.ID && !d.Test && slices.Contains(statuses, d.Status) && !d.CreatedAt.Before(since)
 	}
+	f := filter{canonical: digest("redeliver", e.ID, req.Since, fmt.Sprint(statuses))}
+	from, err := decodeCursor(req.Cursor, f)
+	if err != nil {
+		return err
+	}
 	var again Redelivered
-	for next := ^uint64(0); next > 0 && again.Redelivered < maxRedeliver; {
+	next := from.Record
+	for next > 0 && again.Redelivered < maxRedeliver {
 		var found []*webhook.Delivery
 		if found, next, err = g.store.ListDeliveries(ctx, tenant, next, maxPage, match); err != nil {
 			return err
@@ -331,7 +340,9 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 			}
 			again.Redelivered++
 		}
-		again.More = next > 0
+	}
+	if next > 0 {
+		again.More, again.NextCursor = true, encodeCursor(store.Position{Record: next}, f)
 	}
 	return writeJSON(w, http.StatusAccepted, again)
 }
@@ -348,6 +359,16 @@ func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
 	e, err := g.webhookOf(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
+	}
+	if g.cfg.Receivers == nil {
+		return refuse("callbacks_off", "Send the request to a gateway that takes callbacks.")
+	}
+	var faults []Invalid // the policy may have changed since the URL was accepted
+	if blocked := g.checkURL(e.URL, "/url", &faults); blocked != nil {
+		return blocked
+	}
+	if len(faults) > 0 {
+		return invalid(faults...)
 	}
 	now := task.Stamp(time.Now())
 	const name = event.Type("webhook.test")

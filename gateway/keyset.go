@@ -28,11 +28,10 @@ func (g *Gateway) keySet(w http.ResponseWriter, r *http.Request) error {
 	if g.cfg.Receivers == nil {
 		return writeJSON(w, http.StatusOK, set)
 	}
-	own, err := g.cfg.Receivers.CallbackPublicKey(tenant)
+	public, err := g.cfg.Receivers.CallbackPublicKeys(tenant)
 	if err != nil {
 		return err
 	}
-	public := []string{own}
 	all, err := g.store.Webhooks(r.Context(), tenant)
 	if err != nil {
 		return err

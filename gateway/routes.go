@@ -228,7 +228,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/redeliver", id: "redeliverWebhook", summary: "Send a webhook again what it missed", handler: g.redeliverWebhook,
-			body: RedeliverRequest{}, optional: true, answers: map[int]any{202: Redelivered{}}, problems: []string{"webhook_not_found", "webhook_disabled", "validation_failed", "conflict"},
+			body: RedeliverRequest{}, optional: true, answers: map[int]any{202: Redelivered{}}, problems: []string{"webhook_not_found", "webhook_disabled", "validation_failed", "bad_cursor", "conflict"},
 		},
 		{
 			method: "GET", path: "/deliveries", id: "listDeliveries", summary: "List deliveries, newest change first; ?status=dead are those that were given up", handler: g.listDeliveries,

@@ -98,24 +98,37 @@ func (r *Receivers) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 }
 
 // CallbackSecret is the secret that signs (v1) the callbacks of a tenant that
-// name no webhook's.
+// name no webhook's. While the mesh's own key is replaced, one of the old key
+// signs beside it.
 func (r *Receivers) CallbackSecret(tenant string) (signature.Secret, error) {
-	return signature.ParseSecret("whsec_" + base64.StdEncoding.EncodeToString(r.keeper.Derive("callback v1 "+tenant)))
+	return callbackSecret(r.keeper.Derive(callbackV1 + tenant)[0])
 }
 
-// CallbackKey is the key that signs (v1a) the callbacks of a tenant that name no
-// webhook's. Its public half is in the key set of the gateway.
-func (r *Receivers) CallbackKey(tenant string) (signature.PrivateKey, error) {
-	return signature.ParsePrivateKey("whsk_" + base64.StdEncoding.EncodeToString(r.keeper.Derive("callback v1a "+tenant)))
+// What the keys of callbacks are derived for, with the tenant after it.
+const (
+	callbackV1  = "callback v1 "
+	callbackV1a = "callback v1a "
+)
+
+func callbackSecret(raw []byte) (signature.Secret, error) {
+	return signature.ParseSecret("whsec_" + base64.StdEncoding.EncodeToString(raw))
 }
 
-// CallbackPublicKey is the public half of CallbackKey, whpk_....
-func (r *Receivers) CallbackPublicKey(tenant string) (string, error) {
-	k, err := r.CallbackKey(tenant)
-	if err != nil {
-		return "", err
+func callbackKey(raw []byte) (signature.PrivateKey, error) {
+	return signature.ParsePrivateKey("whsk_" + base64.StdEncoding.EncodeToString(raw))
+}
+
+// CallbackPublicKeys are the public halves, whpk_..., of the keys that sign (v1a)
+// the callbacks of a tenant that name no webhook's: the current one first.
+func (r *Receivers) CallbackPublicKeys(tenant string) (all []string, err error) {
+	for _, raw := range r.keeper.Derive(callbackV1a + tenant) {
+		k, err := callbackKey(raw)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, k.Public().String())
 	}
-	return k.Public().String(), nil
+	return all, nil
 }
 
 // callbackKeys sign what no webhook's keys do.
@@ -123,15 +136,21 @@ func (r *Receivers) callbackKeys(tenant string) ([]signature.SigningKey, error) 
 	if keys, ok := r.own.Load(tenant); ok {
 		return keys.([]signature.SigningKey), nil
 	}
-	s, err := r.CallbackSecret(tenant)
-	if err != nil {
-		return nil, err
+	var keys []signature.SigningKey
+	for _, raw := range r.keeper.Derive(callbackV1 + tenant) {
+		s, err := callbackSecret(raw)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, s)
 	}
-	k, err := r.CallbackKey(tenant)
-	if err != nil {
-		return nil, err
+	for _, raw := range r.keeper.Derive(callbackV1a + tenant) {
+		k, err := callbackKey(raw)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
 	}
-	keys := []signature.SigningKey{s, k}
 	r.own.Store(tenant, keys)
 	return keys, nil
 }

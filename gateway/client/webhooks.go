@@ -145,24 +145,26 @@ func (c *Client) TestWebhook(ctx context.Context, id string) (*Delivery, error) 
 // and returns how much that is.
 func (c *Client) RedeliverWebhook(ctx context.Context, id string, since time.Time) (int, error) {
 	var in struct {
-		Since string `json:"since,omitempty"`
+		Since  string `json:"since,omitempty"`
+		Cursor string `json:"cursor,omitempty"`
 	}
 	if !since.IsZero() {
 		in.Since = since.Format(time.RFC3339)
 	}
-	body, err := json.Marshal(in)
-	if err != nil {
-		return 0, err
-	}
 	for n := 0; ; {
-		var out struct {
-			Redelivered int
-			More        bool
-		}
-		err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/redeliver", jsonBody, body, &out)
-		if n += out.Redelivered; err != nil || !out.More {
+		body, err := json.Marshal(in)
+		if err != nil {
 			return n, err
 		}
+		var out struct {
+			Redelivered int
+			NextCursor  string `json:"next_cursor"`
+		}
+		err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/redeliver", jsonBody, body, &out)
+		if n += out.Redelivered; err != nil || out.NextCursor == "" {
+			return n, err
+		}
+		in.Cursor = out.NextCursor
 	}
 }
 

@@ -111,12 +111,15 @@ func (k *Keeper) Open(purpose string, sealed []byte) ([]byte, error) {
 	return nil, ErrOpen
 }
 
-// Derive makes a key of 32 bytes for a purpose from the first key: the same
-// wherever the mesh has that key.
-func (k *Keeper) Derive(purpose string) []byte {
-	raw, err := hkdf.Key(sha256.New, k.keys[0].raw, nil, purpose, keySize)
-	if err != nil {
-		panic(err) // 32 bytes are never too many
+// Derive makes keys of 32 bytes for a purpose, one from each of the mesh's own
+// keys in their order: the same wherever the mesh has that key.
+func (k *Keeper) Derive(purpose string) (all [][]byte) {
+	for _, key := range k.keys {
+		raw, err := hkdf.Key(sha256.New, key.raw, nil, purpose, keySize)
+		if err != nil {
+			panic(err) // 32 bytes are never too many
+		}
+		all = append(all, raw)
 	}
-	return raw
+	return all
 }

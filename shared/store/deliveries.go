@@ -62,16 +62,51 @@ func (s *Store) ScheduleDelivery(ctx context.Context, d *webhook.Delivery) error
 // DeliverNow has a recorded delivery come due at once. Where it is due already,
 // or a notifier works on it, nothing changes.
 func (s *Store) DeliverNow(ctx context.Context, d *webhook.Delivery) error {
+	_, err := s.deliverNow(ctx, d)
+	return err
+}
+
+// deliverNow reports whether the delivery was queued, and not there already.
+func (s *Store) deliverNow(ctx context.Context, d *webhook.Delivery) (queued bool, err error) {
 	msg, err := refMessage(topology.DeliveryDue(d.Tenant, d.ID), d)
 	if err != nil {
-		return err
+		return false, err
 	}
 	_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) {
-		return fmt.Errorf("deliver %s now: %w", d.ID, err)
+		return false, fmt.Errorf("deliver %s now: %w", d.ID, err)
 	}
-	return nil
+	return err == nil, nil
 }
+
+// DeliverAgain is DeliverNow for a delivery that somebody asks for once more. The
+// message of its last attempt may still end after the outcome was recorded, and
+// what is asked for must not end with it: then the delivery comes when that
+// attempt is over for certain.
+func (s *Store) DeliverAgain(ctx context.Context, d *webhook.Delivery) error {
+	for range againTries {
+		queued, err := s.deliverNow(ctx, d)
+		if queued || err != nil {
+			return err
+		}
+		select {
+		case <-time.After(againPause):
+		case <-ctx.Done():
+			return fmt.Errorf("deliver %s again: %w", d.ID, ctx.Err())
+		}
+	}
+	later := *d
+	later.NextAt = time.Now().Add(againLater)
+	return s.ScheduleDelivery(ctx, &later)
+}
+
+// How often and when a delivery that is in the queue is asked for again. An
+// attempt and its record take less than againLater.
+const (
+	againTries = 2
+	againPause = 20 * time.Millisecond
+	againLater = 20 * time.Second
+)
 
 func refMessage(subject string, d *webhook.Delivery) (*nats.Msg, error) {
 	data, err := json.Marshal(dueRef{d.ID, d.Tenant, d.Source, true})

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"agentmesh/gateway"
+	"agentmesh/notifier/egress"
+	"agentmesh/notifier/signature"
+	"agentmesh/shared/secret"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+	"agentmesh/worker/agents/echo"
+)
+
+// Somebody asks for a delivery again in the moment between the record of its
+// last attempt and the end of its message: it comes.
+func TestRedeliverWhileTheLastAttemptEnds(t *testing.T) {
+	for name, d := range map[string]webhook.Delivery{
+		"dead":     {Status: webhook.Dead, Failures: 10},
+		"retrying": {Status: webhook.Retrying, Failures: 9, NextAt: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMesh(t)
+				r := m.receive(nil)
+				d.ID, d.Tenant, d.Source = webhook.DeliveryID("e", webhook.Callback), "default", "act_01a20000000000000000000000000001"
+				d.EventID, d.Type, d.URL, d.Body, d.CreatedAt = "e", "action.completed", r.url, []byte(`{}`), task.Stamp(time.Now())
+				if err := m.st.EnqueueDelivery(t.Context(), &d, nil); err != nil {
+					t.Fatal(err)
+				}
+				c, err := m.st.Consumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(10*time.Second))
+				if err != nil {
+					t.Fatal(err)
+				}
+				msg, err := c.Next()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := m.st.SaveDelivery(t.Context(), &d); err != nil {
+					t.Fatal(err)
+				}
+				if w := m.do("POST", "/deliveries/"+d.ID+"/redeliver", ""); w.Code != http.StatusAccepted {
+					t.Fatalf("redeliver = %d %s", w.Code, w.Body)
+				}
+				if err := msg.Ack(); err != nil {
+					t.Fatal(err)
+				}
+				m.notify()
+				time.Sleep(time.Minute)
+				if n := len(r.all()); n != 1 {
+					t.Errorf("%d requests, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// A request to deliver again has a limit, and the next one goes on where it
+// ended, also where the same deliveries match once more.
+func TestRedeliverGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Webhook-Delivery", "abort-message")
+			w.WriteHeader(400)
+		})
+		hook := m.subscribe(`{"url":"` + r.url + `"}`)
+		const n = 2500
+		for i := range n {
+			d := &webhook.Delivery{
+				ID: webhook.DeliveryID(fmt.Sprint(i), hook.WebhookID), Tenant: "default", Source: fmt.Sprintf("tsk_%032x", i), EventID: fmt.Sprint(i),
+				Type: "task.completed", Webhook: hook.WebhookID, Body: []byte(`{}`), Status: webhook.Dead, CreatedAt: task.Stamp(time.Now()),
+			}
+			if err := m.st.SaveDelivery(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.notify()
+		sum, body, requests := 0, `{}`, 0
+		for ; requests < 5; requests++ {
+			got := decode[gateway.Redelivered](t, m.do("POST", "/webhooks/"+hook.WebhookID+"/redeliver", body).Body)
+			sum += got.Redelivered
+			time.Sleep(time.Hour) // all are dead again
+			if got.More != (got.NextCursor != "") {
+				t.Errorf("redelivered = %+v", got)
+			}
+			if !got.More {
+				break
+			}
+			body = `{"cursor":"` + got.NextCursor + `"}`
+		}
+		ids := map[string]int{}
+		for _, got := range r.all() {
+			ids[got.id()]++
+		}
+		if sum != n || len(ids) != n || requests < 2 {
+			t.Errorf("%d redelivered by %d requests, %d arrived; want %d", sum, requests+1, len(ids), n)
+		}
+		if w := m.do("POST", "/webhooks/"+hook.WebhookID+"/redeliver", `{"cursor":"x"}`); w.Code != 400 || problem(t, w).Code != "bad_cursor" {
+			t.Errorf("a bad cursor = %d %s", w.Code, w.Body)
+		}
+	})
+}
+
+// While the mesh's own key is replaced callbacks carry signatures by the new and
+// the old one, and the key set has both.
+func TestCallbackKeysOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(echo.Agent())
+		old := m.callbackSecret()
+		var err error
+		if m.keeper, err = secret.New(secret.NewKey() + "," + testKey); err != nil {
+			t.Fatal(err)
+		}
+		m.g = m.newGateway(m.st)
+		m.notify()
+		r := m.receive(nil)
+		m.action(`{"agent":"echo","instruction":"x","callback_url":"` + r.url + `"}`)
+		time.Sleep(time.Second)
+		all := r.all()
+		if len(all) != 1 {
+			t.Fatalf("%d requests, want 1", len(all))
+		}
+		verify(t, all[0], old)
+		verify(t, all[0], m.callbackSecret())
+		if set := decode[gateway.KeySet](t, m.do("GET", "/.well-known/webhooks/jwks.json", "").Body); len(set.Keys) != 2 {
+			t.Errorf("key set = %+v", set)
+		}
+		if _, err := (signature.Verifier{Keys: []signature.VerifyingKey{signature.NewSecret()}}).Verify(all[0].header, all[0].body, all[0].at); err == nil {
+			t.Error("any key verifies")
+		}
+	})
+}
+
+// A webhook whose address the policy has come to forbid is not tested: the same
+// answer as when it is made.
+func TestTestOfABlockedWebhook(t *testing.T) {
+	m := newMesh(t)
+	r := m.receive(nil)
+	hook := m.subscribe(`{"url":"` + r.url + `"}`)
+	m.guard = egress.New(egress.Policy{}, m.hosts).WithDial(m.hosts.dial)
+	m.g = m.newGateway(m.st)
+	if w := m.do("POST", "/webhooks/"+hook.WebhookID+"/test", ""); w.Code != 422 || problem(t, w).Code != "callback_blocked" {
+		t.Errorf("test = %d %s", w.Code, w.Body)
+	}
+	if n := len(m.list("")); n != 0 {
+		t.Errorf("%d deliveries were made", n)
+	}
+}
+
+// What nobody can read holds up nothing behind it, neither among the records nor
+// in the queue.
+func TestPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := started(t)
+		r := m.receive(nil)
+		for _, subject := range []string{topology.TaskRecord("default", "tsk_poison"), topology.DeliveryDue("default", "dlv_poison")} {
+			for _, data := range []string{"{", `{"callback":[]}`, `{"task_id":"*","callback":{}}`} {
+				if err := m.nc.Publish(subject, []byte(data)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		m.action(`{"agent":"echo","instruction":"x","callback_url":"` + r.url + `"}`)
+		time.Sleep(time.Second)
+		if n := len(r.all()); n != 1 {
+			t.Errorf("%d requests, want 1", n)
+		}
+	})
+}
+
+// What is kept of answers is bounded whatever is in them, so that a receiver
+// cannot make a record that does not fit into a message.
+func TestAnswersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := started(t)
+		junk := strings.Repeat("\x00\xff\x1b\"", 16<<10)
+		r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://x/"+strings.Repeat("y", 10_000))
+			w.WriteHeader(302)
+			_, _ = w.Write([]byte(junk))
+		})
+		id := m.action(`{"agent":"echo","instruction":"x","callback_url":"` + r.url + `"}`)
+		time.Sleep(time.Minute)
+		d := m.deliveries(id)[0]
+		for range 60 {
+			m.do("POST", "/deliveries/"+d.DeliveryID+"/redeliver", "")
+			time.Sleep(time.Minute)
+		}
+		if n := len(r.all()); n < 60 {
+			t.Errorf("%d requests", n)
+		}
+		w := m.do("GET", "/deliveries/"+d.DeliveryID, "")
+		if got := decode[gateway.Delivery](t, w.Body); len(got.Attempts) != webhook.MaxAttempts || len(got.Attempts[0].Answer) > 4<<10 || strings.ContainsAny(got.Attempts[0].Answer, "\x00\x1b") {
+			t.Errorf("%d attempts, the first %+v", len(got.Attempts), got.Attempts[0])
+		}
+		rec, err := m.st.Delivery(t.Context(), "default", id, d.DeliveryID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(encoded(t, rec)); n > 900<<10 {
+			t.Errorf("the record has %d bytes", n)
+		}
+	})
+}
