@@ -179,10 +179,22 @@ func numeric(label string) bool {
 	return strings.Trim(label, digits) == ""
 }
 
-// allowed reports whether the operator allows a private address.
+// allowed reports whether the operator allows a private address. One that is
+// translated to IPv4 is allowed if that one is, too.
 func (g *Guard) allowed(addr netip.Addr) bool {
-	return addr.Zone() == "" && slices.ContainsFunc(g.policy.Allow, func(p netip.Prefix) bool { return p.Contains(addr) })
+	if addr.Zone() != "" || !slices.ContainsFunc(g.policy.Allow, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return false
+	}
+	if !slices.ContainsFunc(nat64, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return true
+	}
+	b := addr.As16()
+	return g.checkAddr(netip.AddrFrom4([4]byte(b[12:]))) == nil
 }
+
+// nat64 are the prefixes for translation to IPv4 (RFC 6052, RFC 8215). Networks of
+// 96 bits within them carry the IPv4 address at the end.
+var nat64 = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48")}
 
 // checkAddr decides on an address.
 func (g *Guard) checkAddr(addr netip.Addr) error {

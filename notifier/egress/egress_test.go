@@ -164,6 +164,20 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: the error tells more: %v", id, err)
 		}
 	}
+	// 84, opted in: what the address is translated to must be allowed itself.
+	nat := Policy{Allow: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/96")}}
+	for answer, ok := range map[string]bool{
+		"64:ff9b::808:808": true, "64:ff9b:1::808:808": true,
+		"64:ff9b::7f00:1": false, "64:ff9b::a9fe:a9fe": false, "64:ff9b::a83f:8110": false, "64:ff9b:1::a00:1": false,
+	} {
+		g, rec := recorded(nat, &names{answers: [][]string{{answer}}})
+		if _, err := g.DialContext(t.Context(), "tcp", "cb.test:443"); errors.Is(err, ErrBlocked) == ok || (len(rec.seen) == 1) != ok {
+			t.Errorf("84, %s: %v, asked for %v", answer, err, rec.seen)
+		}
+		if _, err := g.CheckURL("https://[" + answer + "]/"); (err == nil) != ok {
+			t.Errorf("84, %s: accepted with %v", answer, err)
+		}
+	}
 	// 77: what is dialed is what was checked; the next dial is checked again.
 	g, rec := recorded(Policy{}, &names{answers: [][]string{{"1.1.1.1"}, {"127.0.0.1"}}})
 	if _, err := g.DialContext(t.Context(), "tcp", "cb.test:443"); !errors.Is(err, errRefused) || rec.seen[0] != "1.1.1.1:443" {

@@ -151,10 +151,13 @@ func (g *Guard) transport(id Identity) (*http.Transport, error) {
 		t.Proxy = http.ProxyURL(proxy)
 		t.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext // the operator's own address
 		t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
-			if resp.StatusCode != http.StatusOK {
-				return fmt.Errorf("%w: it answered %d", ErrProxy, resp.StatusCode)
+			switch resp.StatusCode {
+			case http.StatusOK:
+				return nil
+			case http.StatusBadGateway, http.StatusGatewayTimeout: // the proxy is well, the receiver is not
+				return &net.OpError{Op: "dial", Net: "tcp", Err: fmt.Errorf("the egress proxy answered %d", resp.StatusCode)}
 			}
-			return nil
+			return fmt.Errorf("%w: it answered %d", ErrProxy, resp.StatusCode)
 		}
 	}
 	return t, nil

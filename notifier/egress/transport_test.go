@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -43,7 +44,8 @@ func TestTransport(t *testing.T) {
 	var elsewhere atomic.Int32
 	mux := http.NewServeMux()
 	mux.HandleFunc("/redirect", func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
+		code, _ := strconv.Atoi(r.URL.Query().Get("code"))
+		http.Redirect(w, r, "/elsewhere", code)
 	})
 	mux.HandleFunc("/elsewhere", func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) })
 	mux.HandleFunc("/gzip", func(w http.ResponseWriter, r *http.Request) {
@@ -64,8 +66,10 @@ func TestTransport(t *testing.T) {
 	defer srv.Close()
 	ts := loopback(egress.Policy{})
 	defer ts.Close()
-	if resp, err := get(t, ts, "a", srv.URL+"/redirect"); err != nil || resp.StatusCode != 307 || elsewhere.Load() != 0 {
-		t.Errorf("redirect: %v, %v", resp, err)
+	for _, code := range []int{301, 302, 303, 307, 308} { // case 86
+		if resp, err := get(t, ts, "a", fmt.Sprintf("%s/redirect?code=%d", srv.URL, code)); err != nil || resp.StatusCode != code || elsewhere.Load() != 0 {
+			t.Errorf("redirect: %v, %v", resp, err)
+		}
 	}
 	resp, err := get(t, ts, "a", srv.URL+"/gzip")
 	if err != nil {
@@ -148,6 +152,14 @@ func TestProxy(t *testing.T) {
 	answer.Store(503)
 	if _, err := get(t, ts, "a", receiver.URL); !errors.Is(err, egress.ErrProxy) {
 		t.Errorf("a proxy that answers 503: %v", err)
+	}
+	// A gateway's error is about the receiver: it must cost its attempts.
+	for _, code := range []int32{502, 504} {
+		answer.Store(code)
+		var op *net.OpError
+		if _, err := get(t, ts, "a", receiver.URL); errors.Is(err, egress.ErrProxy) || !errors.As(err, &op) || op.Op != "dial" {
+			t.Errorf("a proxy that answers %d: %v", code, err)
+		}
 	}
 	answer.Store(407)
 	if _, err := get(t, ts, "a", strings.Replace(receiver.URL, "https", "http", 1)); !errors.Is(err, egress.ErrProxy) {
