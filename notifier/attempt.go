@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"agentmesh/notifier/egress"
 	"agentmesh/notifier/signature"
@@ -107,7 +108,7 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 // only shortens what is kept of the body.
 func answered(resp *http.Response, now time.Time) verdict {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	text := strings.ToValidUTF8(string(body[:min(len(body), keepAnswer)]), "\uFFFD")
+	text := kept(body)
 	v := verdict{attempt: webhook.Attempt{StatusCode: resp.StatusCode, Answer: text}, health: success}
 	says := strings.ToLower(strings.TrimSpace(resp.Header.Get("Webhook-Delivery")))
 	v.disable = says == "disable" || resp.StatusCode == http.StatusGone
@@ -132,6 +133,18 @@ func answered(resp *http.Response, now time.Time) verdict {
 	v.asked = retryAfter(resp.Header, now)
 	v.attempt.Error = fmt.Sprintf("the receiver answered %d %s", code, http.StatusText(code))
 	return v
+}
+
+// kept is what the record keeps of an answer. Control characters would take six
+// bytes each there, and do harm on a terminal.
+func kept(body []byte) string {
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, string(body[:min(len(body), keepAnswer)]))
+	return strings.ToValidUTF8(text[:min(len(text), keepAnswer)], "")
 }
 
 // failed reads the error of a request without an answer. What it says of the

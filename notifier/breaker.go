@@ -82,9 +82,10 @@ func (b *breaker) trip(now time.Time) bool {
 	return true
 }
 
-// idle reports whether nothing is worth remembering.
+// idle reports whether nothing is worth remembering: of one that was open, not
+// even after the longest time for which it may be.
 func (b *breaker) idle(now time.Time) bool {
-	return b.until.IsZero() && (len(b.attempts) == 0 || now.Sub(b.attempts[len(b.attempts)-1].at) > breakerWindow)
+	return (b.until.IsZero() || now.Sub(b.until) > breakerLongest) && (len(b.attempts) == 0 || now.Sub(b.attempts[len(b.attempts)-1].at) > breakerWindow)
 }
 
 // result is what an attempt says of its endpoint's health.

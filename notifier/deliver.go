@@ -28,10 +28,13 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 		return
 	}
 	meta, err := msg.Metadata()
+	var early time.Duration
 	if err == nil {
-		err = n.deliver(ctx, d, recorded, n.repeated(meta), msg.Headers())
+		early, err = n.deliver(ctx, d, recorded, meta, msg.Headers())
 	}
 	switch {
+	case early > 0:
+		_ = msg.NakWithDelay(early)
 	case err == nil:
 		_ = msg.Ack()
 	case ctx.Err() != nil:
@@ -45,25 +48,54 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 // errGone is an endpoint that was deleted.
 var errGone = errors.New("the webhook was deleted")
 
-func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded, repeated bool, hdr nats.Header) error {
-	if recorded || repeated {
+// deliver attempts a delivery, unless it need not be or cannot be now. A wait says
+// that its message is early, by our clock.
+func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded bool, meta *jetstream.MsgMetadata, hdr nats.Header) (wait time.Duration, err error) {
+	if recorded || n.repeated(meta) {
 		rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
 		switch {
 		case err == nil:
 			d = rec
 		case recorded && errors.Is(err, webhook.ErrDeliveryNotFound):
 			n.log.Info("delivery is past its retention", "delivery", d.ID)
-			return nil
+			return 0, nil
 		case !errors.Is(err, webhook.ErrDeliveryNotFound):
-			return err
+			return 0, err
 		}
 	}
 	if d.Status.Final() {
-		return nil // a repeat
+		return 0, nil // a repeat
 	}
-	if time.Until(d.NextAt) > time.Second { // a schedule that was replaced by a later one
-		return n.store.ScheduleDelivery(ctx, d)
+	switch hold, replaced := early(d.NextAt, meta.Timestamp, time.Now()); {
+	case replaced:
+		return 0, n.store.ScheduleDelivery(ctx, d)
+	case hold > 0:
+		return hold, nil
 	}
+	return 0, n.take(ctx, d, hdr)
+}
+
+// maxEarly bounds how long one message is held that is early.
+const maxEarly = 30 * time.Second
+
+// early decides on a message that the server stored at one time, by its clock, of
+// a delivery that is due at another. One of a schedule that was replaced by a
+// later one goes back into the schedule. Where the server takes the delivery for
+// due and we do not, its clock is ahead of ours: a schedule would bring it back
+// at once, so the message is held.
+func early(due, stored, now time.Time) (hold time.Duration, replaced bool) {
+	left := due.Sub(now)
+	if left <= time.Second {
+		return 0, false
+	}
+	if due.Sub(stored) > time.Second {
+		return 0, true
+	}
+	return min(left, maxEarly), false
+}
+
+// take has a delivery that is due wait for its turn, and attempts it.
+func (n *Notifier) take(ctx context.Context, d *webhook.Delivery, hdr nats.Header) error {
 	done, come, err := n.lanes.enter(ctx, laneOf(d), d.Test)
 	if err != nil {
 		return err
@@ -178,8 +210,11 @@ func noKey(err error) error {
 	return fmt.Errorf("%w: %w", errNoKey, err)
 }
 
-// proxyPause is the wait after a fault of our own proxy.
-const proxyPause = 10 * time.Second
+// The wait after a fault of our own proxy, which doubles while it lasts.
+const (
+	proxyPause        = 10 * time.Second
+	proxyPauseLongest = 5 * time.Minute
+)
 
 // settle writes down what an attempt came to, disables an endpoint that asked
 // for it, and schedules the next attempt.
@@ -190,7 +225,7 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 		was = d.Status
 		d.Signed = max(d.Signed, signed)
 		d.Previous = v.span
-		n.judge(d, v)
+		judge(d, v)
 	})
 	if err != nil {
 		return err
@@ -209,7 +244,7 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 }
 
 // judge puts the outcome of an attempt into the record.
-func (n *Notifier) judge(d *webhook.Delivery, v verdict) {
+func judge(d *webhook.Delivery, v verdict) {
 	now, a := time.Now(), v.attempt
 	if d.Status.Final() { // settled by another notifier in the meantime
 		if v.after == finished {
@@ -225,10 +260,13 @@ func (n *Notifier) judge(d *webhook.Delivery, v verdict) {
 		d.Status, d.NextAt = webhook.Dead, time.Time{}
 		d.Failures++
 	case notOurDay:
-		d.NextAt = task.Stamp(now.Add(proxyPause))
+		wait := proxyPause
 		if last := len(d.Attempts) - 1; last >= 0 && d.Attempts[last].Class == a.Class {
+			before := d.Attempts[last]
+			wait = min(max(2*before.NextAt.Sub(before.At), proxyPause), proxyPauseLongest)
 			d.Attempts = d.Attempts[:last] // one line for the whole time that it lasts
 		}
+		d.NextAt = task.Stamp(now.Add(wait))
 	case retry:
 		d.Failures++
 		wait, again := retryIn(d.Failures, v.asked)

@@ -69,7 +69,7 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
 	audience := audienceOf(t, subscribed)
 	events, err := event.Of(t, audience.wants)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	// What this process has fanned out before needs no second look. Other than
 	// that every event that the record still tells is looked at: revisions that
