@@ -66,7 +66,8 @@ type mesh struct {
 
 	guard  *egress.Guard // allows loopback
 	keeper *secret.Keeper
-	hosts  *hosts // receivers without sockets
+	hosts  *hosts      // receivers without sockets
+	alerts *transcript // if set: what the notifiers say that a person must look at
 
 	stopWorker func() // of started: hours of fake time are quicker without it
 }

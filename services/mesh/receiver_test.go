@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -179,7 +180,11 @@ func (m *mesh) notify() (stop func()) { m.t.Helper(); return m.notifyWith(m.st) 
 func (m *mesh) notifyWith(st *store.Store) (stop func()) {
 	m.t.Helper()
 	ctx, cancel := context.WithCancel(m.t.Context())
-	n, err := notifier.New(ctx, notifier.Default(), st, m.guard, m.keeper, quiet())
+	log := quiet()
+	if m.alerts != nil {
+		log = slog.New(slog.NewTextHandler(m.alerts, &slog.HandlerOptions{Level: slog.LevelError}))
+	}
+	n, err := notifier.New(ctx, notifier.Default(), st, m.guard, m.keeper, log)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -16,10 +16,10 @@ import (
 	"agentmesh/gateway/client"
 )
 
-// TestH1_CrashLosesNoCallback kills a real `mesh up` while callbacks go out, some
+// TestCrashLosesNoCallback kills a real `mesh up` while callbacks go out, some
 // of them refused at first: every accepted action's outcome arrives (I4), each
 // time with the same id and the same bytes.
-func TestH1_CrashLosesNoCallback(t *testing.T) {
+func TestCrashLosesNoCallback(t *testing.T) {
 	t.Parallel() // it waits for leases and retries most of the time
 	kills := 4
 	if *chaos {

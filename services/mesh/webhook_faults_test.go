@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -93,9 +95,9 @@ func same(t *testing.T, all []received) {
 	}
 }
 
-// TestH1 has a notifier die after the receiver has answered 200 and before that
+// TestH1_KillAfterTheAnswer has a notifier die after the receiver has answered 200 and before that
 // is on record: the delivery comes again, and is recognisable.
-func TestH1(t *testing.T) {
+func TestH1_KillAfterTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		m.work(echo.Agent())
@@ -125,9 +127,9 @@ func TestH1(t *testing.T) {
 	})
 }
 
-// TestH2 finds a delivery as a notifier leaves it that dies between the record of
+// TestH2_KillBeforeTheSchedule finds a delivery as a notifier leaves it that dies between the record of
 // a failure and its schedule.
-func TestH2(t *testing.T) {
+func TestH2_KillBeforeTheSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		r := m.receive(nil)
@@ -159,9 +161,9 @@ func TestH2(t *testing.T) {
 	})
 }
 
-// TestH3 has a receiver fail until the ninth attempt: the schedule, its jitter,
+// TestH3_FailsThenAnswers has a receiver fail until the ninth attempt: the schedule, its jitter,
 // and the same bytes each time.
-func TestH3(t *testing.T) {
+func TestH3_FailsThenAnswers(t *testing.T) {
 	steps := []time.Duration{0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
@@ -222,8 +224,8 @@ func TestH3(t *testing.T) {
 	})
 }
 
-// TestH4 asks for another time by Retry-After.
-func TestH4(t *testing.T) {
+// TestH4_RetryAfter asks for another time by Retry-After.
+func TestH4_RetryAfter(t *testing.T) {
 	for name, tt := range map[string]struct {
 		header   func() string
 		low, top time.Duration
@@ -263,9 +265,9 @@ func TestH4(t *testing.T) {
 	}
 }
 
-// TestH5 has a receiver ask for an end: by 410, and by a header. What happens
+// TestH5_GoneAndDisable has a receiver ask for an end: by 410, and by a header. What happens
 // later is parked, and comes when somebody asks for it.
-func TestH5(t *testing.T) {
+func TestH5_GoneAndDisable(t *testing.T) {
 	for name, say := range map[string]http.HandlerFunc{
 		"410": status(410),
 		"header": func(w http.ResponseWriter, _ *http.Request) {
@@ -330,8 +332,8 @@ func TestAbortMessage(t *testing.T) {
 	})
 }
 
-// TestH6 has a receiver hang before and within its answer.
-func TestH6(t *testing.T) {
+// TestH6_Hangs has a receiver hang before and within its answer.
+func TestH6_Hangs(t *testing.T) {
 	hang := func(r *http.Request) { <-r.Context().Done() }
 	for name, tt := range map[string]struct {
 		f    http.HandlerFunc
@@ -344,6 +346,12 @@ func TestH6(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			hang(r)
 		}, webhook.Retrying, 500},
+		"huge length": {func(w http.ResponseWriter, r *http.Request) { // case 92
+			w.Header().Set("Content-Length", "1000000000000")
+			_, _ = io.WriteString(w, "x")
+			_ = http.NewResponseController(w).Flush()
+			hang(r)
+		}, webhook.Delivered, 200},
 		"dripping body": {func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, "x")
@@ -407,8 +415,8 @@ func TestH6(t *testing.T) {
 	})
 }
 
-// TestH7 breaks the connection after the status line: that decides.
-func TestH7(t *testing.T) {
+// TestH7_ResetAfterTheStatusLine breaks the connection after the status line: that decides.
+func TestH7_ResetAfterTheStatusLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
@@ -426,9 +434,9 @@ func TestH7(t *testing.T) {
 	})
 }
 
-// TestH8 has ten endpoints hang while one is well: it must not feel them. Time
+// TestH8_DeadEndpoints has ten endpoints hang while one is well: it must not feel them. Time
 // is fake, so what is measured is who waits for whom.
-func TestH8(t *testing.T) {
+func TestH8_DeadEndpoints(t *testing.T) {
 	const dead = 10
 	events := 500
 	if *chaos {
@@ -492,10 +500,10 @@ func TestH8(t *testing.T) {
 	t.Logf("p99 %v beside %d dead endpoints with %d events each, %v without", loaded, dead, events, quiet)
 }
 
-// TestH9 follows a breaker through its states: while it is open nothing is
+// TestH9_Breaker follows a breaker through its states: while it is open nothing is
 // attempted and no retry used up, and enabling the webhook again does not close
 // it.
-func TestH9(t *testing.T) {
+func TestH9_Breaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		r := m.receive(status(503))
@@ -535,9 +543,9 @@ func TestH9(t *testing.T) {
 	})
 }
 
-// TestH10 rotates a secret between two attempts: both sign, and after the old
+// TestH10_SecretRotatedInMidRetry rotates a secret between two attempts: both sign, and after the old
 // one's end only the new one.
-func TestH10(t *testing.T) {
+func TestH10_SecretRotatedInMidRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		r := m.receive(status(500))
@@ -581,9 +589,9 @@ func TestH10(t *testing.T) {
 	})
 }
 
-// TestH11 rotates from a shared secret to ed25519: a receiver of either kind
+// TestH11_RotationToEd25519 rotates from a shared secret to ed25519: a receiver of either kind
 // verifies in between.
-func TestH11(t *testing.T) {
+func TestH11_RotationToEd25519(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		r := m.receive(nil)
@@ -613,8 +621,8 @@ func TestH11(t *testing.T) {
 	})
 }
 
-// TestH12 edits the URL between two attempts.
-func TestH12(t *testing.T) {
+// TestH12_EditedInMidRetry edits the URL between two attempts.
+func TestH12_EditedInMidRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		before, after := m.receive(status(500)), m.receive(nil)
@@ -630,8 +638,8 @@ func TestH12(t *testing.T) {
 	})
 }
 
-// TestH13 deletes the webhook between two attempts.
-func TestH13(t *testing.T) {
+// TestH13_DeletedInMidRetry deletes the webhook between two attempts.
+func TestH13_DeletedInMidRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		r := m.receive(status(500))
@@ -651,9 +659,9 @@ func TestH13(t *testing.T) {
 	})
 }
 
-// TestH14 has two notifiers share the work: each delivery goes out once while
+// TestH14_TwoNotifiers has two notifiers share the work: each delivery goes out once while
 // nobody dies.
-func TestH14(t *testing.T) {
+func TestH14_TwoNotifiers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		st, _ := m.openStore()
@@ -678,9 +686,11 @@ func TestH14(t *testing.T) {
 	})
 }
 
-// TestH15 has the name of a receiver vanish, and then lead inside: the first is
-// retried, the second never dialed.
-func TestH15(t *testing.T) {
+// TestH15_NamesAndCertificates has the name of a receiver vanish, and then lead
+// inside: the first is retried, the second never dialed. A certificate that
+// expires during the schedule is retried too, and a person is told.
+func TestH15_NamesAndCertificates(t *testing.T) {
+	t.Run("certificate", func(t *testing.T) { synctest.Test(t, certificateExpires) })
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		m.work(echo.Agent())
@@ -706,8 +716,36 @@ func TestH15(t *testing.T) {
 	})
 }
 
-// TestH17 restarts the mesh across the time at which retries are due: all come.
-func TestH17(t *testing.T) {
+func certificateExpires(t *testing.T) {
+	m := newMesh(t)
+	m.work(echo.Agent())
+	m.alerts = &transcript{}
+	m.notify()
+	a := newAuthority(t)
+	certificate, key := a.issue(t, net.IPv4(127, 0, 1, 1), time.Now().Add(time.Minute))
+	pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := m.receiveTLS(status(500), &tls.Config{Certificates: []tls.Certificate{pair}})
+	m.subscribe(encoded(t, map[string]any{"url": r.url, "ca": a.pem}))
+	m.create(`{"agent":"echo","instruction":"x"}`)
+	time.Sleep(50 * time.Second)
+	if m.alerts.String() != "" || len(r.all()) != 2 {
+		t.Fatalf("%d requests, alerts %s", len(r.all()), m.alerts)
+	}
+	time.Sleep(time.Hour)
+	ds := m.list("status=retrying")
+	if len(ds) != 1 || len(ds[0].Attempts) != 4 || len(r.all()) != 2 {
+		t.Fatalf("%d requests, deliveries = %+v", len(r.all()), ds)
+	}
+	if last := ds[0].Attempts[3]; last.Class != webhook.ClassTLS || !strings.Contains(last.Error, "expired") || !strings.Contains(m.alerts.String(), ds[0].DeliveryID) {
+		t.Errorf("attempt = %+v, alerts %s", last, m.alerts)
+	}
+}
+
+// TestH17_RestartAcrossRetries restarts the mesh across the time at which retries are due: all come.
+func TestH17_RestartAcrossRetries(t *testing.T) {
 	const n = 500
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -742,8 +780,8 @@ func TestH17(t *testing.T) {
 	})
 }
 
-// TestH18 has a result of 10 MB: the callback says where it is.
-func TestH18(t *testing.T) {
+// TestH18_LargeResult has a result of 10 MB: the callback says where it is.
+func TestH18_LargeResult(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		big := strings.Repeat("x", 10<<20)
@@ -774,9 +812,9 @@ func TestH18(t *testing.T) {
 	})
 }
 
-// TestH19: there is no endpoint that keeps an order, so a head that fails holds
+// TestH19_NoOrder: there is no endpoint that keeps an order, so a head that fails holds
 // nothing behind it.
-func TestH19(t *testing.T) {
+func TestH19_NoOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		var first atomic.Value
@@ -797,9 +835,9 @@ func TestH19(t *testing.T) {
 	})
 }
 
-// TestH20 sets the clock back between attempts, as the record of the last one
+// TestH20_ClockBack sets the clock back between attempts, as the record of the last one
 // tells it: the timestamps do not go back.
-func TestH20(t *testing.T) {
+func TestH20_ClockBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		r := m.receive(nil)
@@ -827,9 +865,9 @@ func TestH20(t *testing.T) {
 	})
 }
 
-// TestH21 has a receiver answer after 14.9 s, again and again: no more than the
+// TestH21_SlowAnswers has a receiver answer after 14.9 s, again and again: no more than the
 // cap at a time, and all arrive.
-func TestH21(t *testing.T) {
+func TestH21_SlowAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		var now, most atomic.Int32

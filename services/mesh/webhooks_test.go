@@ -108,9 +108,10 @@ func encoded(t *testing.T, v any) string {
 	return string(b)
 }
 
-// TestH22 has a client certificate expire: a matter of settings, with the
+// TestH22_ClientCertificateExpires has a client certificate expire: a matter of settings, with the
 // schedule's pauses and no storm; with a new one it goes on.
-func TestH22(t *testing.T) {
+func TestH22_ClientCertificateExpires(t *testing.T) {
+	t.Run("revoked", func(t *testing.T) { synctest.Test(t, certificateRevoked) })
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
 		a := newAuthority(t)
@@ -141,8 +142,40 @@ func TestH22(t *testing.T) {
 	})
 }
 
-// TestH16 has the operator's own proxy fail: nothing is charged to the endpoint.
-func TestH16(t *testing.T) {
+// certificateRevoked has the receiver refuse the certificate that it took before.
+func certificateRevoked(t *testing.T) {
+	m := newMesh(t)
+	m.work(echo.Agent())
+	m.alerts = &transcript{}
+	m.notify()
+	a := newAuthority(t)
+	config := a.mutual(t, net.IPv4(127, 0, 1, 1))
+	var revoked atomic.Bool
+	config.VerifyPeerCertificate = func([][]byte, [][]*x509.Certificate) error {
+		if revoked.Load() {
+			return fmt.Errorf("revoked")
+		}
+		return nil
+	}
+	r := m.receiveTLS(nil, config)
+	certificate, key := a.issue(t, nil, time.Now().Add(100*time.Hour))
+	m.subscribe(encoded(t, map[string]any{"url": r.url, "client_certificate": certificate, "client_key": key, "ca": a.pem}))
+	m.create(`{"agent":"echo","instruction":"1"}`)
+	time.Sleep(time.Minute) // and the connection is not kept
+	revoked.Store(true)
+	m.create(`{"agent":"echo","instruction":"2"}`)
+	time.Sleep(4 * time.Minute)
+	ds := m.list("status=retrying")
+	if len(ds) != 1 || len(ds[0].Attempts) != 2 || len(r.all()) != 1 {
+		t.Fatalf("%d requests, deliveries = %+v", len(r.all()), ds)
+	}
+	if last := ds[0].Attempts[1]; last.Class != webhook.ClassTLS || !strings.Contains(m.alerts.String(), ds[0].DeliveryID) {
+		t.Errorf("attempt = %+v, alerts %s", last, m.alerts)
+	}
+}
+
+// TestH16_EgressProxyDown has the operator's own proxy fail: nothing is charged to the endpoint.
+func TestH16_EgressProxyDown(t *testing.T) {
 	// Real sockets: the way to the proxy is not the way that tests replace.
 	m := newMesh(t)
 	m.work(echo.Agent())
@@ -484,9 +517,10 @@ func TestAnswers(t *testing.T) {
 		status webhook.Status
 	}{
 		200: {webhook.ClassDelivered, webhook.Delivered}, 202: {webhook.ClassDelivered, webhook.Delivered}, 204: {webhook.ClassDelivered, webhook.Delivered},
-		301: {webhook.ClassRedirect, webhook.Retrying}, 302: {webhook.ClassRedirect, webhook.Retrying}, 304: {webhook.ClassRedirect, webhook.Retrying},
+		301: {webhook.ClassRedirect, webhook.Retrying}, 302: {webhook.ClassRedirect, webhook.Retrying}, 303: {webhook.ClassRedirect, webhook.Retrying}, 304: {webhook.ClassRedirect, webhook.Retrying},
 		307: {webhook.ClassRedirect, webhook.Retrying}, 308: {webhook.ClassRedirect, webhook.Retrying},
-		400: {webhook.ClassConfig, webhook.Retrying}, 401: {webhook.ClassConfig, webhook.Retrying}, 404: {webhook.ClassConfig, webhook.Retrying}, 422: {webhook.ClassConfig, webhook.Retrying},
+		400: {webhook.ClassConfig, webhook.Retrying}, 401: {webhook.ClassConfig, webhook.Retrying}, 403: {webhook.ClassConfig, webhook.Retrying}, 404: {webhook.ClassConfig, webhook.Retrying},
+		405: {webhook.ClassConfig, webhook.Retrying}, 413: {webhook.ClassConfig, webhook.Retrying}, 415: {webhook.ClassConfig, webhook.Retrying}, 422: {webhook.ClassConfig, webhook.Retrying},
 		408: {webhook.ClassThrottled, webhook.Retrying}, 425: {webhook.ClassThrottled, webhook.Retrying}, 429: {webhook.ClassThrottled, webhook.Retrying},
 		410: {webhook.ClassGone, webhook.Dead},
 		500: {webhook.ClassServer, webhook.Retrying}, 502: {webhook.ClassServer, webhook.Retrying}, 504: {webhook.ClassServer, webhook.Retrying},
