@@ -237,10 +237,23 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 	}
 	n.count(d, was, v)
 	n.report(telemetry.WithTraceParent(ctx, v.span, ""), d, v)
-	if !d.Status.Final() && !was.Final() {
-		return n.store.ScheduleDelivery(ctx, d)
+	if d.Status.Final() || was.Final() {
+		return nil
 	}
-	return nil
+	if err := n.store.ScheduleDelivery(ctx, d); err != nil {
+		return err
+	}
+	return n.yield(ctx, d)
+}
+
+// yield puts right what the schedule of d took the place of: since its record was
+// written somebody may have asked for it at once.
+func (n *Notifier) yield(ctx context.Context, d *webhook.Delivery) error {
+	rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+	if err != nil || rec.Rev == d.Rev || rec.Status.Final() {
+		return err
+	}
+	return n.store.ScheduleDelivery(ctx, rec)
 }
 
 // judge puts the outcome of an attempt into the record.

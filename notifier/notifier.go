@@ -138,7 +138,12 @@ func (n *Notifier) consume(ctx, work context.Context, c jetstream.Consumer, limi
 				_ = msg.Nak() // for another notifier, at once
 				continue
 			}
-			slots <- struct{}{}
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				_ = msg.Nak()
+				continue
+			}
 			works.Go(func() {
 				defer func() { <-slots }()
 				defer keep(msg)()

@@ -1,14 +1,20 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"agentmesh/gateway"
+	"agentmesh/notifier"
 	"agentmesh/notifier/egress"
 	"agentmesh/notifier/signature"
 	"agentmesh/shared/secret"
@@ -207,6 +213,126 @@ func TestAnswersAreBounded(t *testing.T) {
 		}
 		if n := len(encoded(t, rec)); n > 900<<10 {
 			t.Errorf("the record has %d bytes", n)
+		}
+	})
+}
+
+// A delivery is asked for again in the moment between the record of a failure
+// and the schedule of the next attempt: that must not put it off.
+func TestRedeliverBeforeTheSchedule(t *testing.T) {
+	const n = 40
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		var attempts atomic.Int32
+		r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
+			if attempts.Add(1) <= n {
+				w.WriteHeader(http.StatusNotFound)
+			}
+		})
+		// Whoever watches the records asks as soon as one is written.
+		asked := map[string]bool{}
+		_, err := m.nc.Subscribe(topology.DeliveriesOf("default"), func(msg *nats.Msg) {
+			rec := decode[webhook.Delivery](t, bytes.NewReader(msg.Data))
+			if rec.Status == webhook.Retrying && len(rec.Attempts) == 1 && !asked[rec.ID] {
+				asked[rec.ID] = true
+				// As POST /deliveries/{id}/redeliver does where the message stays for long.
+				rec, err := m.st.Delivery(t.Context(), rec.Tenant, rec.Source, rec.ID)
+				if err == nil {
+					rec.Status, rec.NextAt = webhook.Pending, time.Time{}
+					err = m.st.SaveDelivery(t.Context(), rec)
+				}
+				if err == nil {
+					soon := *rec
+					soon.NextAt = time.Now().Add(20 * time.Second)
+					err = m.st.ScheduleDelivery(t.Context(), &soon)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			d := &webhook.Delivery{
+				ID: webhook.DeliveryID(fmt.Sprint(i), webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
+				Type: "action.completed", URL: r.url, Body: []byte(`{}`), Status: webhook.Retrying, Failures: 7, CreatedAt: task.Stamp(time.Now()),
+			}
+			if err := m.st.SaveDelivery(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+			if err := m.st.DeliverNow(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.notify()
+		time.Sleep(time.Minute)
+		if ds := m.list("status=delivered"); len(ds) != n {
+			t.Errorf("%d delivered within a minute, want %d; %d requests", len(ds), n, len(r.all()))
+		}
+	})
+}
+
+// Asking ten times while an attempt is under way costs no ten attempts.
+func TestRedeliverManyTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := started(t)
+		r := m.receive(func(http.ResponseWriter, *http.Request) { time.Sleep(5 * time.Second) })
+		id := m.action(`{"agent":"echo","instruction":"x","callback_url":"` + r.url + `"}`)
+		time.Sleep(time.Minute)
+		for range 10 {
+			if w := m.do("POST", "/actions/"+id+"/redeliver", ""); w.Code != http.StatusAccepted {
+				t.Fatalf("redeliver = %d %s", w.Code, w.Body)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		time.Sleep(time.Hour)
+		if n := len(r.all()); n < 2 || n > 3 {
+			t.Errorf("%d requests, want the first, the one asked for and at most one more", n)
+		}
+		same(t, r.all())
+		if ds := m.list("status=delivered"); len(ds) != 1 {
+			t.Errorf("delivered = %+v", ds)
+		}
+	})
+}
+
+// A notifier that is full of attempts at endpoints that hang ends within its
+// drain, as an idle one does.
+func TestDrainOfAFullNotifier(t *testing.T) {
+	const hosts, each = 110, 10 // more than one process holds
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		now := task.Stamp(time.Now())
+		for h := range hosts {
+			r := m.receive(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			for i := range each {
+				id := fmt.Sprintf("%d-%d", h, i)
+				d := &webhook.Delivery{
+					ID: webhook.DeliveryID(id, webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: id,
+					Type: "action.completed", URL: r.url, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: now,
+				}
+				if err := m.st.EnqueueDelivery(t.Context(), d, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		n, err := notifier.New(t.Context(), notifier.Config{Drain: time.Second}, m.st, m.guard, m.keeper, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- n.Run(ctx) }()
+		time.Sleep(3 * time.Second)
+		began := time.Now()
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("ended after %v, the drain is 1s", took)
 		}
 	})
 }
