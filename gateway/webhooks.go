@@ -249,12 +249,17 @@ func headerFaults(headers map[string]string) (faults []Invalid) {
 	if len(headers) > maxWebhookHeaders {
 		return []Invalid{{fmt.Sprintf("there are %d, allowed are %d", len(headers), maxWebhookHeaders), "/headers"}}
 	}
+	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
+		twice := seen[canonical]
+		seen[canonical] = true
 		pointer := "/headers/" + escapePointer(clip(name, 64))
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
 			faults = append(faults, Invalid{"it is no name of a header", pointer})
+		case twice:
+			faults = append(faults, Invalid{"it is there twice: the case of a name does not count", pointer})
 		case slices.Contains(forbiddenHeaders, canonical), strings.HasPrefix(canonical, "Webhook-"), strings.HasPrefix(canonical, "Proxy-"):
 			faults = append(faults, Invalid{"this header is set by the mesh", pointer})
 		case len(headers[name]) > maxHeaderValue || !httpguts.ValidHeaderFieldValue(headers[name]):

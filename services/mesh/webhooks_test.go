@@ -240,6 +240,7 @@ func TestBadCallbacks(t *testing.T) {
 		{"header Host", "/webhooks", `{"url":"https://example.com","headers":{"host":"x"}}`, "validation_failed", "/headers/host"},
 		{"header Content-Length", "/webhooks", `{"url":"https://example.com","headers":{"Content-Length":"1"}}`, "validation_failed", "/headers/Content-Length"},
 		{"header webhook-id", "/webhooks", `{"url":"https://example.com","headers":{"webhook-id":"1"}}`, "validation_failed", "/headers/webhook-id"},
+		{"header twice", "/webhooks", `{"url":"https://example.com","headers":{"X-A":"1","x-a":"2"}}`, "validation_failed", "/headers/x-a"},
 		{"header with a line break", "/webhooks", `{"url":"https://example.com","headers":{"X-A":"a\r\nB: c"}}`, "validation_failed", "/headers/X-A"},
 		{"certificate", "/webhooks", `{"url":"https://example.com","client_certificate":"x"}`, "validation_failed", "/client_certificate"},
 		{"authority", "/webhooks", `{"url":"https://example.com","ca":"x"}`, "validation_failed", "PEM"},
