@@ -98,7 +98,7 @@ func (h *firehose) events(t *task.Task) ([]event.Event, error) {
 	} else {
 		h.seen[t.ID] = t.Rev
 	}
-	all, err := event.Of(t, func(name event.Type) bool { return h.filter.Match(name, t.Agent) })
+	all, err := event.Of(t, seen, func(name event.Type) bool { return h.filter.Match(name, t.Agent) })
 	if err != nil {
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -67,15 +66,13 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
 		return nil
 	}
 	audience := audienceOf(t, subscribed)
-	events, err := event.Of(t, audience.wants)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errMalformed, err)
-	}
 	// What this process has fanned out before needs no second look. Other than
 	// that every event that the record still tells is looked at: revisions that
 	// nobody saw may have fallen out of the bucket's history.
-	known := n.seen.upTo(t)
-	events = slices.DeleteFunc(events, func(e event.Event) bool { return e.After < known })
+	events, err := event.Of(t, n.seen.upTo(t), audience.wants)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errMalformed, err)
+	}
 	if len(events) == 0 {
 		n.seen.note(t)
 		return nil

@@ -167,19 +167,8 @@ func (r *reports) takeMilestone(t *task.Task) (done chan<- error, more bool) {
 	}
 	p := r.milestones[0]
 	r.milestones = r.milestones[1:]
-	addMilestone(t, p.m)
+	t.AddMilestone(p.m)
 	return p.done, len(r.milestones) > 0
-}
-
-func addMilestone(t *task.Task, m task.Milestone) {
-	m.N, m.Attempt, m.After = 1, t.Attempt, t.Rev
-	if n := len(t.Milestones); n > 0 {
-		m.N = t.Milestones[n-1].N + 1
-	}
-	t.Milestones = append(t.Milestones, m)
-	if over := len(t.Milestones) - task.MaxMilestones; over > 0 {
-		t.Milestones = t.Milestones[over:]
-	}
 }
 
 // takeAll takes the last word of a job whose handler has returned, and ends the

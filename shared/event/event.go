@@ -122,17 +122,17 @@ func (f Filter) Match(t Type, agent string) bool {
 	return slices.Contains(f.Types, t)
 }
 
-// Of reads all events of t that its record still tells, oldest first, and
-// writes the bodies of those that want asks for. A record that is not stored
-// (t.Rev == 0) has none.
-func Of(t *task.Task, want func(Type) bool) ([]Event, error) {
+// Of reads the events of t that its record still tells and that are not older
+// than revision from, oldest first, and writes the bodies of those that want asks
+// for. A record that is not stored (t.Rev == 0) has none.
+func Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
 	if t.Rev == 0 {
 		return nil, nil
 	}
 	var events []Event
 	add := func(id, name string, at time.Time, after uint64, b body) error {
 		e := Event{ID: t.ID + "-" + id, Type: typeOf(t, name), At: at, After: after}
-		if !want(e.Type) {
+		if after < from || !want(e.Type) {
 			return nil
 		}
 		b.Type, b.Timestamp = e.Type, at

@@ -54,7 +54,7 @@ func TestEventsDoNotChange(t *testing.T) {
 	bodies := map[string][]byte{}
 	var last []event.Event
 	for _, rec := range life(t) {
-		events, err := event.Of(rec, all)
+		events, err := event.Of(rec, 0, all)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,6 +65,15 @@ func TestEventsDoNotChange(t *testing.T) {
 			bodies[e.ID] = e.Body
 		}
 		last = events
+		later, err := event.Of(rec, rec.Replaces, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range later {
+			if want := events[len(events)-len(later)+i]; e.ID != want.ID || e.After < rec.Replaces {
+				t.Errorf("revision %d: %s is new, want %s", rec.Rev, e.ID, want.ID)
+			}
+		}
 	}
 	var ids []string
 	for _, e := range last {
@@ -115,7 +124,7 @@ func TestLargeResults(t *testing.T) {
 	for _, size := range []int{event.MaxBody - 20, event.MaxBody, 10 * event.MaxBody} {
 		rec := life(t)[6]
 		rec.Result.Inline = json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
-		events, err := event.Of(rec, func(t event.Type) bool { return t == "action.completed" })
+		events, err := event.Of(rec, 0, func(t event.Type) bool { return t == "action.completed" })
 		if err != nil || len(events) != 1 {
 			t.Fatalf("%d events, %v", len(events), err)
 		}
@@ -132,7 +141,7 @@ func TestTurn(t *testing.T) {
 		SessionID: "ses_01a20000000000000000000000000001", Result: task.Value{Inline: json.RawMessage(`{"message":"hi"}`)},
 		Transitions: []task.Transition{{Status: task.Completed, Attempt: 1}},
 	}
-	events, err := event.Of(turn, func(event.Type) bool { return true })
+	events, err := event.Of(turn, 0, func(event.Type) bool { return true })
 	want := `{"type":"task.completed","task_id":"trn_01a20000000000000000000000000001","session_id":"ses_01a20000000000000000000000000001",` +
 		`"status":"completed","result":{"message":"hi"},"agent":"travel","timestamp":"0001-01-01T00:00:00Z"}`
 	if err != nil || len(events) != 1 || string(events[0].Body) != want {

@@ -168,11 +168,36 @@ type Transition struct {
 	Worker string `json:"worker,omitempty"` // processing: who has the task
 }
 
-// MaxTransitions and MaxMilestones bound the lists in a record.
+// Bounds of the lists in a record. Who was away for longer than the bucket
+// remembers revisions reads from the list of milestones what it missed, so it is
+// a long one.
 const (
-	MaxTransitions = 64
-	MaxMilestones  = 64
+	MaxTransitions    = 64
+	MaxMilestones     = 1000
+	MaxMilestoneBytes = 256 << 10 // of all together
 )
+
+// AddMilestone appends m as the change that replaces revision t.Rev. Over the
+// bounds the oldest milestones go.
+func (t *Task) AddMilestone(m Milestone) {
+	m.N, m.Attempt, m.After = 1, t.Attempt, t.Rev
+	if n := len(t.Milestones); n > 0 {
+		m.N = t.Milestones[n-1].N + 1
+	}
+	t.Milestones = append(t.Milestones, m)
+	size, first := 0, len(t.Milestones)
+	for first > 0 && len(t.Milestones)-first < MaxMilestones {
+		next := t.Milestones[first-1]
+		if size += milestoneFrame + len(next.Name) + len(next.Message) + len(next.Data); size > MaxMilestoneBytes {
+			break
+		}
+		first--
+	}
+	t.Milestones = t.Milestones[first:]
+}
+
+// milestoneFrame is about what a milestone takes in a record besides its texts.
+const milestoneFrame = 100
 
 // To moves the task to state s at time at, as the change that replaces
 // revision t.Rev. It returns ErrTransition, wrapped with both states, when the

@@ -189,3 +189,24 @@ func TestJSONForms(t *testing.T) {
 		}
 	}
 }
+
+// Milestones are numbered from one and kept up to a number and a size, the newest
+// ones.
+func TestAddMilestone(t *testing.T) {
+	for size, kept := range map[int]int{0: task.MaxMilestones, 4 << 10: 60} {
+		rec := &task.Task{Attempt: 2}
+		total := 0
+		for range 1500 {
+			rec.Rev++
+			rec.AddMilestone(task.Milestone{Name: "x", Data: json.RawMessage(`"` + strings.Repeat("y", size) + `"`)})
+		}
+		for _, m := range rec.Milestones {
+			total += len(m.Data)
+		}
+		first, last := rec.Milestones[0], rec.Milestones[len(rec.Milestones)-1]
+		if len(rec.Milestones) < kept || last.N != 1500 || last.After != 1500 || last.Attempt != 2 || first.N != 1500-len(rec.Milestones)+1 ||
+			total > task.MaxMilestoneBytes || len(rec.Milestones) > task.MaxMilestones {
+			t.Errorf("%d milestones of %d bytes, from %d to %d", len(rec.Milestones), total, first.N, last.N)
+		}
+	}
+}

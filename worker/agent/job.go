@@ -103,9 +103,10 @@ func (j *Job) Progress(percent int, message string) {
 	j.reporter.Progress(min(max(percent, 0), 100), cut(message, 1<<10))
 }
 
-// Milestone records a named step for good: every one is kept in order, seen by
-// every reader and survives a crash once Milestone has returned nil. data must
-// encode as JSON within 4 KiB, or be nil. It returns context.Cause(ctx) when
+// Milestone records a named step for good: it is kept in order, seen by every
+// reader and survives a crash once Milestone has returned nil. A task keeps the
+// newest 1,000, or 256 KiB of them: who comes later than that misses older ones.
+// data must encode as JSON within 4 KiB, or be nil. It returns context.Cause(ctx) when
 // the attempt may not write any more.
 func (j *Job) Milestone(ctx context.Context, name, message string, data any) error {
 	var raw json.RawMessage
