@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"time"
 	"unicode"
@@ -93,7 +94,16 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	if err := signature.Sign(req.Header, d.ID, time.Unix(d.Signed, 0), d.Body, to.keys...); err != nil {
 		return verdict{attempt: webhook.Attempt{Class: webhook.ClassKey, Error: err.Error()}, alert: true}
 	}
+	shown := false // our certificate, on a new connection
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) { shown = !c.Reused && to.identity.Certificate != "" },
+	}))
 	resp, err := n.outbound.Do(req, d.Tenant, to.identity)
+	if err != nil && shown && failed(err).attempt.Class == webhook.ClassConnection {
+		// TLS 1.3 refuses a certificate after the handshake: whether that is read
+		// before the connection is closed is a race.
+		err = fmt.Errorf("%w: the connection broke when the client certificate was shown", egress.ErrTLS)
+	}
 	if err != nil {
 		if certificateExpired(to.identity, time.Now()) {
 			err = fmt.Errorf("%w: the client certificate has expired", egress.ErrTLS)
