@@ -197,7 +197,8 @@ func (at *attempt) run(parent context.Context) error {
 	defer at.limit(stop)()
 
 	done := make(chan outcome, 1)
-	go func() { done <- at.call(ctx) }()
+	t := at.t // a late claim replaces it while the handler starts
+	go func() { done <- at.call(ctx, t) }()
 	o := at.attend(ctx, parent, stop, done)
 	err := at.settle(ctx, o)
 	if o.gone {
@@ -225,8 +226,8 @@ func (at *attempt) timeout() time.Duration {
 }
 
 // call runs the handler and survives its panic.
-func (at *attempt) call(ctx context.Context) (o outcome) {
-	ctx, span := telemetry.StartAgent(ctx, at.t.Agent, at.in.agent.Version, at.in.agent.Remote, telemetry.TaskID(at.id), telemetry.Attempt(at.t.Attempt))
+func (at *attempt) call(ctx context.Context, t *task.Task) (o outcome) {
+	ctx, span := telemetry.StartAgent(ctx, t.Agent, at.in.agent.Version, at.in.agent.Remote, telemetry.TaskID(at.id), telemetry.Attempt(t.Attempt))
 	defer func() {
 		if p := recover(); p != nil {
 			at.log.Error("agent panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -234,18 +235,18 @@ func (at *attempt) call(ctx context.Context) (o outcome) {
 		}
 		telemetry.End(span, o.err)
 	}()
-	input, err := at.w.store.Value(ctx, at.t.Input)
+	input, err := at.w.store.Value(ctx, t.Input)
 	if errors.Is(err, task.ErrNotFound) {
 		return outcome{err: &agent.Error{Code: task.CodeInputLost, Message: "the input outlived its retention", Permanent: true, Err: err}}
 	}
 	if err != nil {
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
-	job := agent.NewJob(at.t, input, telemetry.TraceParent(ctx), at.reports)
+	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.reports)
 	if at.session != nil {
-		job.Turn = at.turn()
+		job.Turn = at.turn(t)
 	}
-	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: at.t, traceParent: job.TraceParent}))
+	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: t, traceParent: job.TraceParent}))
 	return o
 }
 

@@ -100,8 +100,8 @@ func (at *attempt) decided(ctx context.Context, d decision, s task.State, messag
 func replyValue(message string) any { return map[string]string{"message": message} }
 
 // turn is what the handler of a turn sees of its session.
-func (at *attempt) turn() *agent.Turn {
-	return &agent.Turn{SessionID: at.session.ID, Messages: at.session.Transcript(at.t), State: at.session.State}
+func (at *attempt) turn(t *task.Task) *agent.Turn {
+	return &agent.Turn{SessionID: at.session.ID, Messages: at.session.Transcript(t), State: at.session.State}
 }
 
 // replied reads a handler's value as the reply of a turn.
