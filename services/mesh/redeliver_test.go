@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -232,14 +233,18 @@ func TestRedeliverBeforeTheSchedule(t *testing.T) {
 		// Whoever watches the records asks as soon as one is written.
 		asked := map[string]bool{}
 		_, err := m.nc.Subscribe(topology.DeliveriesOf("default"), func(msg *nats.Msg) {
-			rec := decode[webhook.Delivery](t, bytes.NewReader(msg.Data))
+			heard := decode[webhook.Delivery](t, bytes.NewReader(msg.Data))
+			rec := &heard
 			if rec.Status == webhook.Retrying && len(rec.Attempts) == 1 && !asked[rec.ID] {
 				asked[rec.ID] = true
 				// As POST /deliveries/{id}/redeliver does where the message stays for long.
-				rec, err := m.st.Delivery(t.Context(), rec.Tenant, rec.Source, rec.ID)
-				if err == nil {
-					rec.Status, rec.NextAt = webhook.Pending, time.Time{}
-					err = m.st.SaveDelivery(t.Context(), rec)
+				// What we hear of may not be stored yet, so it may change under us.
+				err := task.ErrConflict
+				for errors.Is(err, task.ErrConflict) {
+					if rec, err = m.st.Delivery(t.Context(), rec.Tenant, rec.Source, rec.ID); err == nil {
+						rec.Status, rec.NextAt = webhook.Pending, time.Time{}
+						err = m.st.SaveDelivery(t.Context(), rec)
+					}
 				}
 				if err == nil {
 					soon := *rec
