@@ -158,6 +158,7 @@ func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (Session,
 	}
 	open, err := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
 	switch {
+	case err == nil && g.over(ctx, open): // its acknowledgement is on its way
 	case err == nil:
 		v.Busy, v.OpenTurn = true, open.ID
 	case !errors.Is(err, task.ErrNotFound):
