@@ -40,7 +40,21 @@ func (w *words) dates(t *trip, h *heard, today time.Time) {
 			w.hint = ends
 		}
 	}
+	w.vague(h)
+	if w.hint == bare && t.Return == "" && w.corrects() {
+		w.hint = starts // "no, the 12th" while the return is asked for
+	}
 	t.take(h, said, w.hint, today)
+}
+
+// vague asks back for the day of a month that stands alone. May is a verb, too.
+func (w *words) vague(h *heard) {
+	for i := range w.all {
+		if month := monthOf(w.at(i)); month > 0 && (w.said(i-1) == "in" || len(w.all) == 1) {
+			h.fault("Which day of %s?", time.Month(month))
+			w.use(i, i+1)
+		}
+	}
 }
 
 // role is which of the two dates of a trip is meant.

@@ -19,6 +19,7 @@ func respond(t *trip, h *heard) []string {
 	for _, f := range h.faults {
 		say("%s", f)
 	}
+	lost := false
 	complete, again := t.missing() == nothing, len(h.faults) == 0 && (h.known || h.about == prices)
 	switch {
 	case h.reset:
@@ -41,8 +42,10 @@ func respond(t *trip, h *heard) []string {
 	case h.about == whichAirlines:
 		say("There are flights%s of %s.", t.route(), list(of(journeys(t.Origin, t.Destination, "", true), carrier), "and"))
 	case h.about == help, h.about == prices:
+		lost = true
 		say("%s", abilities)
 	default:
+		lost = true
 		say("Sorry, I did not understand that. %s", abilities)
 	}
 	t.fit(say)
@@ -50,7 +53,7 @@ func respond(t *trip, h *heard) []string {
 	case t.missing() == nothing && !h.changed && !again:
 		say("%s. Say another city, date or airline to change it.", summary)
 		return pieces
-	case t.missing() != nothing && h.changed && *t != trip{Destination: t.Destination}:
+	case t.missing() != nothing && (h.changed || lost) && *t != trip{Destination: t.Destination}:
 		say("%s.", summary)
 	}
 	t.next(say)

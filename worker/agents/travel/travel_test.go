@@ -138,6 +138,10 @@ func TestUnderstanding(t *testing.T) {
 		{tokyo + "actually to Osaka", `{"destination":"Osaka","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
 		{tokyo + "Sorry, I mean Paris", `{"destination":"Paris","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
 		{tokyo + "Osaka instead of Tokyo", `{"destination":"Osaka","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
+		{tokyo + "what about Osaka?", `{"destination":"Osaka","depart":"2026-05-10","return":"2026-05-20","airline":"any"}`},
+		{"Tokyo, May 10|no, the 12th", `{"destination":"Tokyo","depart":"2026-05-12"}`},
+		{"Tokyo, May 10|no preference, the 12th", `{"destination":"Tokyo","depart":"2026-05-10","return":"2026-05-12","airline":"any"}`},
+		{"Tokyo, May 10|the 12th", `{"destination":"Tokyo","depart":"2026-05-10","return":"2026-05-12"}`},
 		{tokyo + "start over, to Paris", `{"destination":"Paris"}`},
 		// Places.
 		{"London to new york city", `{"destination":"New York","origin":"London"}`},
@@ -198,17 +202,31 @@ func TestAnswers(t *testing.T) {
 		"2029-01-01":                         "more than a year ahead.",
 		"10 passengers":                      "1 to 9 passengers",
 		"May 10 back May 5":                  "You leave on May 10, so you cannot come back on May 5.",
+		"sometime in June":                   "Which day of June? " + ask,
+		"May":                                "Which day of May?",
 	} {
 		newChat(t).expect(said, want)
 	}
 	for said, want := range map[string]string{
-		"book the first one": "nothing can be booked", "how much is it?": "EUR 845", "which airlines?": "of ANA and British Airways.",
+		"book the first one": "nothing can be booked", "how much is it?": "EUR 845", "how much are they": "EUR 845", "which airlines?": "of ANA and British Airways.",
 		"Qantas": "Qantas has no flights from London to Tokyo", "Lufthansa to Berlin": "with Lufthansa", "with Ryanair": "did not understand",
 		"from May 30": "no later than you leave. Flights from London to Tokyo, leaving Saturday, May 30, 2026, any airline. And when do you come back",
 	} {
 		c := newChat(t)
 		c.expect("London to Tokyo, May 10 to 16, any airline", "I found 2 flights")
 		c.expect(said, want)
+	}
+}
+
+// Who is not understood, or asks back, hears what is known and what is asked for.
+func TestNotUnderstood(t *testing.T) {
+	for _, said := range []string{"asdf", "🎉", "что?", "why?", "how long is the flight?", strings.Repeat("lorem ", 10000)} {
+		c := newChat(t)
+		c.expect("Tokyo, May 10 to 16", "Which airline")
+		got := c.say(said)
+		if !strings.Contains(got, "I understand cities") || !strings.Contains(got, "Flights to Tokyo, leaving Sunday, May 10, 2026, back Saturday, May 16, 2026. Which airline do you prefer") {
+			t.Errorf("%.20q is answered\n%s", said, got)
+		}
 	}
 }
 

@@ -136,7 +136,7 @@ func (w *words) city(t *trip, h *heard, name string, i, end int, denied bool) {
 		t.Origin = name
 	case w.said(end) == "-" || w.said(end) == "–" || w.said(end) == "to" && prior != "to": // London - Tokyo, London to Tokyo
 		t.Origin = name
-	case slices.Contains([]string{"to", "for", "into", "visit", "towards", "in", "-", "–", "toward", "reach"}, prior) ||
+	case slices.Contains([]string{"to", "for", "into", "visit", "towards", "in", "-", "–", "toward", "reach", "what", "how"}, prior) || // what about Osaka
 		t.Destination == "" || w.corrects():
 		t.Destination = name
 	case t.Destination != name:
@@ -144,8 +144,16 @@ func (w *words) city(t *trip, h *heard, name string, i, end int, denied bool) {
 	}
 }
 
-// corrects reports whether the text says that something was not right.
-func (w *words) corrects() bool { return w.has(correcting...) }
+// corrects reports whether the text says that something was not right. The no of
+// "no preference" is used up.
+func (w *words) corrects() bool {
+	for i := range w.all {
+		if slices.Contains(correcting, w.at(i)) {
+			return true
+		}
+	}
+	return false
+}
 
 func (w *words) passengers(t *trip, h *heard) {
 	count := -1
@@ -210,12 +218,12 @@ func (w *words) topic(asked item) topic {
 		return whichAirlines
 	case asks && w.has("city", "cities", "destination", "destinations", "places"), w.has("where"):
 		return whichCities
-	case w.has("help") || w.has("what", "who", "how") && w.has("do", "work", "works", "are", "can"):
-		return help
 	case w.has("book", "buy", "reserve", "pay") && asked == nothing:
 		return booking
 	case w.has("cheap", "cheaper", "cheapest", "price", "prices", "cost", "costs", "much"):
 		return prices
+	case w.has("help", "how", "why") || w.has("what", "who") && w.has("do", "are", "can"):
+		return help
 	case w.has("thanks", "thank", "thx", "cheers"):
 		return thanks
 	case w.has("bye", "goodbye", "quit", "exit", "ciao"):
