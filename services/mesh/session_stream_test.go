@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -46,23 +45,11 @@ func follow(t *testing.T, base, id, after string) (<-chan sessionEvent, func()) 
 	go func() {
 		defer close(events)
 		defer func() { _ = resp.Body.Close() }()
-		var e sessionEvent
-		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-			name, value, _ := strings.Cut(lines.Text(), ": ")
-			switch name {
-			case "id":
-				e.id = value
-			case "event":
-				e.event = value
-			case "data":
-				_ = json.Unmarshal([]byte(value), &e.data)
-			case "":
-				if e.event != "" {
-					events <- e
-				}
-				e = sessionEvent{}
-			}
-		}
+		scanEvents(resp.Body, func(id, event, data string) {
+			e := sessionEvent{id: id, event: event}
+			_ = json.Unmarshal([]byte(data), &e.data)
+			events <- e
+		})
 	}()
 	return events, cancel
 }

@@ -50,28 +50,36 @@ func listen(t *testing.T, base, id, after string) (<-chan sse, func()) {
 	go func() {
 		defer close(events)
 		defer func() { _ = resp.Body.Close() }()
-		var e sse
-		lines := bufio.NewScanner(resp.Body)
-		lines.Buffer(nil, 4<<20)
-		for lines.Scan() {
-			name, value, _ := strings.Cut(lines.Text(), ": ")
-			switch name {
-			case "id":
-				e.id = value
-			case "event":
-				e.event = value
-			case "data":
-				e.raw = value
-				_ = json.Unmarshal([]byte(value), &e.data)
-			case "":
-				if e.event != "" {
-					events <- e
-				}
-				e = sse{}
-			}
-		}
+		scanEvents(resp.Body, func(id, event, data string) {
+			e := sse{id: id, event: event, raw: data}
+			_ = json.Unmarshal([]byte(data), &e.data)
+			events <- e
+		})
 	}()
 	return events, cancel
+}
+
+// scanEvents reads server-sent events to the end of r.
+func scanEvents(r io.Reader, f func(id, event, data string)) {
+	var id, event, data string
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 4<<20)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), ": ")
+		switch name {
+		case "id":
+			id = value
+		case "event":
+			event = value
+		case "data":
+			data = value
+		case "":
+			if event != "" {
+				f(id, event, data)
+			}
+			id, event, data = "", "", ""
+		}
+	}
 }
 
 // steps is an agent that goes on when the test says so.

@@ -68,7 +68,7 @@ func TestCrashLosesNoCallback(t *testing.T) {
 					mu.Lock()
 					accepted[a.ActionID] = true
 					mu.Unlock()
-					time.Sleep(5 * time.Millisecond)
+					<-time.After(5 * time.Millisecond)
 				}
 			})
 		}

@@ -224,36 +224,14 @@ func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []
 func (s *Store) ListDeliveries(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (page []*webhook.Delivery, next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*requestTimeout)
 	defer cancel()
-	info, err := s.deliveries.Info(ctx)
+	page, next, err = backwards(ctx, s.deliveries, topology.DeliveriesOf(tenant), at, listWindow, limit, func(data []byte, rev uint64) (*webhook.Delivery, bool) {
+		d, err := decodeDelivery(data, rev)
+		return d, err == nil && match(d)
+	})
 	if err != nil {
-		return nil, at, fmt.Errorf("list deliveries: %w", classify(err))
+		return nil, at, fmt.Errorf("list deliveries: %w", err)
 	}
-	first := info.State.FirstSeq
-	at = min(at, info.State.LastSeq)
-	for looked := 0; at >= first && at > 0 && looked < listBudget; {
-		low := max(first, at-min(at-1, listWindow-1))
-		var found []*webhook.Delivery
-		err := window(ctx, s.deliveries, topology.DeliveriesOf(tenant), low, at, func(data []byte, rev uint64) {
-			if d, bad := decodeDelivery(data, rev); bad == nil && match(d) {
-				found = append(found, d)
-			}
-		})
-		if err != nil {
-			return nil, at, fmt.Errorf("list deliveries: %w", err)
-		}
-		for i := len(found) - 1; i >= 0; i-- {
-			if len(page) == limit {
-				return page, found[i].Rev, nil
-			}
-			page = append(page, found[i])
-		}
-		looked += int(at - low + 1)
-		at = low - 1
-	}
-	if at < first {
-		at = 0
-	}
-	return page, at, nil
+	return page, next, nil
 }
 
 // Consumer returns one of the notifiers' durable consumers, made where it is

@@ -227,3 +227,42 @@ func (s *Store) scanShortQueue(ctx context.Context, at *uint64, limit int, page 
 	}
 	return *page, nil
 }
+
+// backwards reads up to limit values from a bucket that keeps one revision of
+// each key: newest change first, from revision from (0: the newest) on, width
+// messages at a time. next is where to go on, 0 the end; a short page is not.
+func backwards[T any](ctx context.Context, stream jetstream.Stream, subject string, from, width uint64, limit int, decode func(data []byte, rev uint64) (T, bool)) (page []T, next uint64, err error) {
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return nil, from, classify(err)
+	}
+	at, first := info.State.LastSeq, info.State.FirstSeq
+	if from > 0 {
+		at = min(at, from)
+	}
+	for looked := 0; at >= first && at > 0 && looked < listBudget; {
+		low := max(first, at-min(at-1, width-1))
+		var found []T
+		var revs []uint64
+		err := window(ctx, stream, subject, low, at, func(data []byte, rev uint64) {
+			if v, ok := decode(data, rev); ok {
+				found, revs = append(found, v), append(revs, rev)
+			}
+		})
+		if err != nil {
+			return nil, from, err
+		}
+		for i := len(found) - 1; i >= 0; i-- {
+			if len(page) == limit {
+				return page, revs[i], nil
+			}
+			page = append(page, found[i])
+		}
+		looked += int(at - low + 1)
+		at = low - 1
+	}
+	if at < first {
+		at = 0
+	}
+	return page, at, nil
+}

@@ -115,38 +115,14 @@ func (s *Store) SessionIdle() time.Duration { return s.sessions.CachedInfo().Con
 // first, from position from (0: the newest) on, and says where the next page
 // starts; 0 is the end. A short page is not the end.
 func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (page []*session.Session, next uint64, err error) {
-	info, err := s.sessions.Info(ctx)
+	page, next, err = backwards(ctx, s.sessions, topology.SessionsOf(tenant), from, sessionWindow, limit, func(data []byte, rev uint64) (*session.Session, bool) {
+		sess, err := decodeSession(data, nil, rev)
+		return sess, err == nil && match(sess)
+	})
 	if err != nil {
-		return nil, from, fmt.Errorf("list sessions: %w", classify(err))
+		return nil, from, fmt.Errorf("list sessions: %w", err)
 	}
-	at, first := info.State.LastSeq, info.State.FirstSeq
-	if from > 0 {
-		at = min(at, from)
-	}
-	for looked := 0; at >= first && at > 0 && looked < listBudget; {
-		low := max(first, at-min(at-1, sessionWindow-1))
-		var found []*session.Session
-		err := window(ctx, s.sessions, topology.SessionsOf(tenant), low, at, func(data []byte, rev uint64) {
-			if sess, err := decodeSession(data, nil, rev); err == nil && match(sess) {
-				found = append(found, sess)
-			}
-		})
-		if err != nil {
-			return nil, from, fmt.Errorf("list sessions: %w", err)
-		}
-		for i := len(found) - 1; i >= 0; i-- {
-			if len(page) == limit {
-				return page, found[i].Rev, nil
-			}
-			page = append(page, found[i])
-		}
-		looked += int(at - low + 1)
-		at = low - 1
-	}
-	if at < first {
-		at = 0
-	}
-	return page, at, nil
+	return page, next, nil
 }
 
 // sessionWindow is how many sessions a listing reads at a time: they may be
