@@ -39,7 +39,7 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 	if err != nil {
 		return err
 	}
-	defer st.Observe()()
+	defer store.Observe(st)()
 	w, err := New(ctx, cfg, st, agents, log)
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 	if err != nil {
 		return err
 	}
-	defer st.Observe()()
+	defer store.Observe(st)()
 	parts, err := role(ctx, st, log.With("role", name))
 	if err != nil {
 		return err
@@ -84,6 +84,40 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 		parts = append(parts, *admin)
 	}
 	return proc.Run(ctx, parts...)
+}
+
+// roleStores are the stores of the roles in one process. Each has a connection of
+// its own: a role that reads more slowly than the server sends is cut off alone.
+type roleStores struct {
+	gateway, worker, notifier *store.Store
+
+	closers []func()
+}
+
+// openStores connects every role to the embedded server.
+func openStores(ctx context.Context, srv *embedded, opts store.Options, log *slog.Logger) (*roleStores, error) {
+	s := &roleStores{}
+	for _, role := range []struct {
+		name string
+		st   **store.Store
+	}{{"gateway", &s.gateway}, {"worker", &s.worker}, {"notifier", &s.notifier}} {
+		nc, err := natsconn.InProcess(srv.Server, "mesh-"+role.name, log.With("role", role.name))
+		if err == nil {
+			s.closers = append(s.closers, nc.Close)
+			*role.st, err = store.Open(ctx, nc, opts)
+		}
+		if err != nil {
+			s.close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *roleStores) close() {
+	for _, closer := range s.closers {
+		closer()
+	}
 }
 
 func gatewayCommand() *cobra.Command {

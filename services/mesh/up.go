@@ -15,7 +15,6 @@ import (
 	"agentmesh/notifier"
 	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
-	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
@@ -96,16 +95,12 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	defer srv.stop()
-	nc, err := natsconn.InProcess(srv.Server, "mesh", log)
+	stores, err := openStores(ctx, srv, cfg.store, log)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	st, err := store.Open(ctx, nc, cfg.store)
-	if err != nil {
-		return err
-	}
-	defer st.Observe()()
+	defer stores.close()
+	defer store.Observe(stores.gateway, stores.worker, stores.notifier)()
 	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
 		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
 	}
@@ -120,7 +115,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
 	cfg.gateway.StorageLimit = srv.JetStreamConfig().MaxStore
-	g, err := gateway.New(cfg.gateway, st, log.With("role", "gateway"))
+	g, err := gateway.New(cfg.gateway, stores.gateway, log.With("role", "gateway"))
 	if err != nil {
 		return err
 	}
@@ -133,11 +128,11 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w, err := worker.New(ctx, cfg.worker, st, served, workerLog)
+	w, err := worker.New(ctx, cfg.worker, stores.worker, served, workerLog)
 	if err != nil {
 		return err
 	}
-	n, err := notifier.New(ctx, cfg.notifier, st, guard, keeper, log.With("role", "notifier"))
+	n, err := notifier.New(ctx, cfg.notifier, stores.notifier, guard, keeper, log.With("role", "notifier"))
 	if err != nil {
 		return err
 	}

@@ -32,18 +32,22 @@ func counted(err error) error {
 	return err
 }
 
-// Observe has the metrics of the connection read, until stop.
-func (s *Store) Observe() (stop func()) {
+// Observe has the metrics of the connections of all stores of a process read,
+// until stop: connected means that all are.
+func Observe(stores ...*Store) (stop func()) {
 	for _, kind := range []string{kindUnavailable, kindFull, kindOther} {
 		telemetry.JetStreamErrors.Add(0, kind)
 	}
 	telemetry.StoreConflicts.Add(0)
 	return telemetry.Observe(func(_ context.Context, set func(*telemetry.Gauge, float64, ...string)) {
-		connected := 0.0
-		if s.nc.Status() == nats.CONNECTED {
-			connected = 1
+		connected, reconnects := 1.0, uint64(0)
+		for _, s := range stores {
+			if s.nc.Status() != nats.CONNECTED {
+				connected = 0
+			}
+			reconnects += s.nc.Stats().Reconnects
 		}
 		set(telemetry.NATSConnected, connected)
-		set(telemetry.NATSReconnects, float64(s.nc.Stats().Reconnects))
+		set(telemetry.NATSReconnects, float64(reconnects))
 	})
 }
