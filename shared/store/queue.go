@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -64,14 +65,43 @@ func messageID(t *task.Task) string {
 // out of the queue. It is a courtesy to the workers: a message that stays is
 // acked by the first worker that meets it, since the record is terminal.
 func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
-		if err := s.tasks.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
-			return fmt.Errorf("withdraw task %s: %w", t.ID, classify(err))
+		if err := remove(ctx, s.tasks, subject, t.ID); err != nil {
+			return fmt.Errorf("withdraw task %s: %w", t.ID, err)
 		}
 	}
 	return nil
+}
+
+// remove deletes the last message of a subject, if it is the task's, by its
+// sequence: for a consumer that holds it this is an ack. Never purge a subject in
+// its place: a purge moves the consumer's ack floor past other messages that it
+// holds, and after a restart or a leader change those are never delivered again
+// (nats-server 2.15.2; TestWithdrawLosesNoOtherTask...).
+func remove(ctx context.Context, queue jetstream.Stream, subject, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	msg, err := queue.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	if err != nil {
+		return classify(err)
+	}
+	if t, err := decodeQueued(msg.Data, msg.Sequence); err != nil || t.ID != id {
+		return err
+	}
+	return discard(ctx, queue, msg.Sequence)
+}
+
+// discard deletes one message, unless it was acked meanwhile.
+func discard(ctx context.Context, queue jetstream.Stream, seq uint64) error {
+	err := queue.DeleteMsg(ctx, seq)
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeNoMessage {
+		return nil
+	}
+	return classify(err)
 }
 
 // Queued is how many messages are in the queue: waiting, scheduled or held by a

@@ -77,26 +77,8 @@ func (s *Store) scanTurns(ctx context.Context, tenant, id string) (*task.Task, e
 // WithdrawTurn takes the message of a turn that was canceled before an attempt
 // of it began, and so opens the session.
 func (s *Store) WithdrawTurn(ctx context.Context, turn *task.Task) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	msg, err := s.turns.GetLastMsgForSubject(ctx, queueSubject(turn))
-	if err != nil {
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return nil
-		}
-		return fmt.Errorf("withdraw turn %s: %w", turn.ID, classify(err))
-	}
-	open, err := decodeQueued(msg.Data, msg.Sequence)
-	if err != nil || open.ID != turn.ID {
-		return err
-	}
-	err = s.turns.DeleteMsg(ctx, msg.Sequence)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codeNoMessage { // acked meanwhile
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("withdraw turn %s: %w", turn.ID, classify(err))
+	if err := remove(ctx, s.turns, queueSubject(turn), turn.ID); err != nil {
+		return fmt.Errorf("withdraw turn %s: %w", turn.ID, err)
 	}
 	return nil
 }

@@ -1,0 +1,163 @@
+package store_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// lease of the test's consumers: what nobody acks comes again after it.
+const lease = time.Second
+
+// queueTest queues n tasks, delivers most of them, withdraws some in the middle,
+// acks some, and after again everything that is left must be delivered.
+func queueTest(t *testing.T, connect func() *nats.Conn, replicas int, seed uint64, again func(*nats.Conn) *nats.Conn) {
+	ctx := t.Context()
+	random := rand.New(rand.NewPCG(seed, 1))
+	nc := connect()
+	st := openOn(t, nc, replicas)
+	if err := st.AgentConsumer(ctx, store.TaskQueue, "echo", 1000, lease); err != nil {
+		t.Fatal(err)
+	}
+	var tasks []*task.Task
+	for i := range 60 {
+		tk := newTask()
+		tk.Agent = "echo"
+		if i%10 == 9 {
+			tk.NotBefore = time.Now().Add(time.Hour)
+		}
+		if _, err := st.Enqueue(ctx, tk, nil); err != nil {
+			t.Fatal(err)
+		}
+		tasks = append(tasks, tk)
+	}
+	left := map[string]bool{}
+	for i, tk := range tasks {
+		if i%10 != 9 {
+			left[tk.ID] = true
+		}
+	}
+	got := deliver(t, nc, 40)
+	for _, i := range random.Perm(len(tasks))[:25] {
+		delete(left, tasks[i].ID)
+		if err := st.Withdraw(ctx, tasks[i]); err != nil {
+			t.Fatal(err)
+		}
+		if j := random.IntN(len(got)); got[j] != nil {
+			if id := topology.SubjectID(got[j].Subject()); left[id] {
+				if err := got[j].DoubleAck(ctx); err != nil {
+					t.Fatal(err)
+				}
+				delete(left, id)
+			}
+		}
+	}
+	nc = again(nc)
+	waitFor(t, nc, left)
+}
+
+// deliver takes n messages from the consumer and acks none.
+func deliver(t *testing.T, nc *nats.Conn, n int) []jetstream.Msg {
+	t.Helper()
+	js, _ := jetstream.New(nc)
+	c, err := js.Consumer(t.Context(), topology.Tasks, topology.AgentDurable("echo"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch, err := c.Fetch(n, jetstream.FetchMaxWait(20*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []jetstream.Msg
+	for m := range batch.Messages() {
+		all = append(all, m)
+	}
+	if len(all) != n {
+		t.Fatalf("%d messages came of %d: %v", len(all), n, batch.Error())
+	}
+	return all
+}
+
+// waitFor takes messages until all of left have come; nothing else may.
+func waitFor(t *testing.T, nc *nats.Conn, left map[string]bool) {
+	t.Helper()
+	js, _ := jetstream.New(nc)
+	defer func() {
+		if t.Failed() {
+			t.Logf("%d never came", len(left))
+		}
+	}()
+	natstest.Until(t, "every task that is left is delivered", func() bool {
+		c, err := js.Consumer(t.Context(), topology.Tasks, topology.AgentDurable("echo"))
+		if err != nil {
+			return false
+		}
+		batch, err := c.Fetch(100, jetstream.FetchMaxWait(2*lease))
+		if err != nil {
+			return false
+		}
+		for m := range batch.Messages() {
+			id := topology.SubjectID(m.Subject())
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			if m.DoubleAck(ctx) == nil {
+				delete(left, id)
+			}
+			cancel()
+		}
+		return len(left) == 0
+	})
+}
+
+func openOn(t *testing.T, nc *nats.Conn, replicas int) *store.Store {
+	t.Helper()
+	st, err := store.Open(t.Context(), nc, store.Options{Replicas: replicas})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func TestWithdrawLosesNoOtherTaskOverARestart(t *testing.T) {
+	for seed := range uint64(3) {
+		dir := t.TempDir()
+		srv := natstest.StartIn(t, dir)
+		queueTest(t, func() *nats.Conn { return srv.Connect(t) }, 1, seed, func(nc *nats.Conn) *nats.Conn {
+			nc.Close()
+			srv.Stop()
+			srv = natstest.StartIn(t, dir)
+			return srv.Connect(t)
+		})
+		srv.Stop()
+	}
+}
+
+func TestWithdrawLosesNoOtherTaskOverALeaderChange(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three nodes take seconds")
+	}
+	c := natstest.StartCluster(t)
+	queueTest(t, func() *nats.Conn { return c.Nodes[0].Connect(t) }, 3, 7, func(nc *nats.Conn) *nats.Conn {
+		natstest.StepDown(t, nc, topology.Tasks)
+		stepDownConsumer(t, nc, topology.Tasks, topology.AgentDurable("echo"))
+		c.Restart(t, 2)
+		stepDownConsumer(t, nc, topology.Tasks, topology.AgentDurable("echo"))
+		return nc
+	})
+}
+
+func stepDownConsumer(t *testing.T, nc *nats.Conn, stream, durable string) {
+	t.Helper()
+	natstest.Until(t, "the consumer's leader steps down", func() bool {
+		msg, err := nc.Request(jetstream.DefaultAPIPrefix+"CONSUMER.LEADER.STEPDOWN."+stream+"."+durable, nil, 2*time.Second)
+		return err == nil && len(msg.Data) > 0
+	})
+}
