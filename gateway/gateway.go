@@ -41,6 +41,8 @@ type Config struct {
 	// StorageLimit is what the embedded server may keep on disk, in bytes; 0: the
 	// account's limit is the only one.
 	StorageLimit int64
+	// Listener is where the gateway listens; nil: New binds HTTP.
+	Listener net.Listener
 	// Version is shown in the OpenAPI document.
 	Version string
 	// Receivers decides on the addresses of callbacks and keeps the keys of
@@ -51,6 +53,14 @@ type Config struct {
 // Default is the configuration of the design.
 func Default() Config {
 	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, Drain: 30 * time.Second, Version: "dev"}
+}
+
+// Validate names the first setting that is out of its range.
+func (c Config) Validate() error {
+	if err := c.validate(); err != nil {
+		return fmt.Errorf("configure gateway: %w", err)
+	}
+	return nil
 }
 
 func (c Config) validate() error {
@@ -94,10 +104,10 @@ type Gateway struct {
 	close    context.CancelFunc
 }
 
-// New binds the listener.
+// New binds the listener, unless it is given one.
 func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
-	if err := cfg.validate(); err != nil {
-		return nil, fmt.Errorf("configure gateway: %w", err)
+	if err := cfg.Validate(); err != nil {
+		return nil, err
 	}
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,
@@ -106,9 +116,11 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	}
 	g.closing, g.close = context.WithCancel(context.Background())
 	g.handler = g.routes()
-	var err error
-	if g.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
-		return nil, fmt.Errorf("listen for --http: %w; stop what uses the address or choose another with --http", err)
+	if g.listener = cfg.Listener; g.listener == nil {
+		var err error
+		if g.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
+			return nil, fmt.Errorf("listen for --http: %w; stop what uses the address or choose another with --http", err)
+		}
 	}
 	return g, nil
 }

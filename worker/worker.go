@@ -89,7 +89,20 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	if err := w.present(ctx); err != nil {
 		return nil, err
 	}
-	return w, w.register(ctx, w.intakes)
+	if err := w.register(ctx, w.intakes); err != nil {
+		w.depart(ctx)
+		return nil, err
+	}
+	return w, nil
+}
+
+// depart takes back the worker's presence. Without it the presence expires.
+func (w *Worker) depart(ctx context.Context) {
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if err := w.store.Leave(last, w.id); err != nil {
+		w.log.Debug("presence not removed, it expires by itself", "error", err)
+	}
 }
 
 // prepare makes the intakes of agents.
@@ -325,11 +338,7 @@ func (w *Worker) announce(ctx context.Context) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			if err := w.store.Leave(last, w.id); err != nil {
-				w.log.Debug("presence not removed, it expires by itself", "error", err)
-			}
+			w.depart(ctx)
 			return
 		}
 	}

@@ -24,14 +24,10 @@ func defaultAdmin() adminConfig { return adminConfig{Admin: "127.0.0.1:9090"} }
 // on reports whether there is a listener.
 func (c adminConfig) on() bool { return c.Admin != "off" }
 
-// part binds the listener; nil when it is off.
-func (c adminConfig) part(metrics http.Handler, log *slog.Logger) (net.Addr, *proc.Part, error) {
-	if !c.on() {
-		return nil, nil, nil
-	}
-	l, err := net.Listen("tcp", c.Admin)
-	if err != nil {
-		return nil, nil, fmt.Errorf("listen for --admin: %w; stop what uses the address, choose another with --admin, or --admin off", err)
+// adminParts serves on l; there is none when the listener is off.
+func adminParts(l net.Listener, metrics http.Handler, log *slog.Logger) []proc.Part {
+	if l == nil {
+		return nil
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -44,11 +40,11 @@ func (c adminConfig) part(metrics http.Handler, log *slog.Logger) (net.Addr, *pr
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	return l.Addr(), &proc.Part{Name: "admin", Run: func(ctx context.Context) error {
+	return []proc.Part{{Name: "admin", Run: func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil
-	}}, nil
+	}}}
 }

@@ -13,17 +13,30 @@ import (
 	"agentmesh/notifier/signature"
 )
 
-// A fleet of one process for each role, against a server of its own: the outcome
-// of a task reaches the callback and the webhook, signed with keys that the
-// roles share through the store.
-func TestFleetCallsBack(t *testing.T) {
-	cfg := defaultServer()
-	cfg.Data, cfg.NATS, cfg.Sync = t.TempDir(), "127.0.0.1:0", "2m"
-	srv, err := startServer(cfg, slog.New(slog.DiscardHandler))
+// fleetServer is a server of its own for a fleet of processes.
+func fleetServer(t *testing.T) *embedded {
+	t.Helper()
+	cfg := defaultUp()
+	cfg.server.Data, cfg.server.NATS, cfg.server.Sync = t.TempDir(), "127.0.0.1:0", "2m"
+	cfg.gateway.HTTP, cfg.admin.Admin = "127.0.0.1:0", "off"
+	at, err := takePlace(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(at.close)
+	srv, err := startServer(at, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.stop)
+	return srv
+}
+
+// A fleet of one process for each role, against a server of its own: the outcome
+// of a task reaches the callback and the webhook, signed with keys that the
+// roles share through the store.
+func TestFleetCallsBack(t *testing.T) {
+	srv := fleetServer(t)
 	address, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)

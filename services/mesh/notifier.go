@@ -82,22 +82,27 @@ func onLoopback(address string) bool {
 
 func notifierCommand() *cobra.Command {
 	cfg, callbacks := notifier.Default(), callbackConfig{}
-	return roleCommand("notifier", "Run a notifier against a NATS server", func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-		guard, err := callbacks.guard()
-		if err != nil {
-			return nil, err
-		}
-		keeper, err := callbacks.fleetKeeper(ctx, st, log)
-		if err != nil {
-			return nil, err
-		}
-		n, err := notifier.New(ctx, cfg, st, guard, keeper, log)
-		if err != nil {
-			return nil, err
-		}
-		log.Info("notifier delivers")
-		return []proc.Part{{Name: "notifier", Run: n.Run}}, nil
-	}, append([]any{&cfg}, callbacks.settings()...)...)
+	var guard *egress.Guard
+	return role{
+		name: "notifier", short: "Run a notifier against a NATS server",
+		settings: append([]any{&cfg}, callbacks.settings()...),
+		prepare: func(*ports, *slog.Logger) (err error) {
+			guard, err = callbacks.guard()
+			return err
+		},
+		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+			keeper, err := callbacks.fleetKeeper(ctx, st, log)
+			if err != nil {
+				return nil, err
+			}
+			n, err := notifier.New(ctx, cfg, st, guard, keeper, log)
+			if err != nil {
+				return nil, err
+			}
+			log.Info("notifier delivers")
+			return []proc.Part{{Name: "notifier", Run: n.Run}}, nil
+		},
+	}.command()
 }
 
 // keyCommand makes a secret key.

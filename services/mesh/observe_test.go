@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -50,13 +49,7 @@ agents:
 // all exporting to a collector.
 func fleet(t *testing.T, env ...string) (c *client.Client, url string) {
 	t.Helper()
-	cfg := defaultServer()
-	cfg.Data, cfg.NATS, cfg.Sync = t.TempDir(), "127.0.0.1:0", "2m"
-	srv, err := startServer(cfg, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(srv.stop)
+	srv := fleetServer(t)
 	address, err := freeAddress()
 	if err != nil {
 		t.Fatal(err)

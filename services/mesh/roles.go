@@ -9,12 +9,14 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/notifier"
+	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker"
+	"agentmesh/worker/agent"
 	"agentmesh/worker/agents"
 )
 
@@ -32,24 +34,32 @@ func defaultRole() roleConfig {
 	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.DefaultOptions(3), telemetry: telemetry.DefaultConfig()}
 }
 
-// newRole makes the parts of one role on an open store.
-type newRole func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error)
+// role is one role as a process.
+type role struct {
+	name, short string
+	settings    []any
+	// prepare checks what needs no mesh and binds what else the role listens on.
+	// It may be nil.
+	prepare func(p *ports, log *slog.Logger) error
+	// parts makes the parts of the role on an open store.
+	parts func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error)
+}
 
-// roleCommand makes the command of one role; own is its settings.
-func roleCommand(name, short string, role newRole, own ...any) *cobra.Command {
+// command makes the command of the role.
+func (r role) command() *cobra.Command {
 	cfg := defaultRole()
-	cmd := &cobra.Command{Use: name, Short: short, Args: noArgs}
-	set := config.Bind(cmd.Flags(), append(own, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...)
+	cmd := &cobra.Command{Use: r.name, Short: r.short, Args: noArgs}
+	set := config.Bind(cmd.Flags(), append(r.settings, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return &exitError{exitUsage, err}
 		}
-		return runRole(cmd.Context(), name, cfg, role)
+		return r.run(cmd.Context(), cfg)
 	}
 	return cmd
 }
 
-func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) error {
+func (r role) run(ctx context.Context, cfg roleConfig) error {
 	log, err := cfg.log.logger()
 	if err != nil {
 		return err
@@ -57,12 +67,24 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 	if err := cfg.store.Validate(); err != nil {
 		return &exitError{exitUsage, err}
 	}
-	exports, log, err := startTelemetry(ctx, cfg.telemetry, cfg.admin, "mesh-"+name, log)
+	var at ports
+	defer at.close()
+	admin := at.bind("admin", cfg.admin.Admin)
+	exports, log, err := startTelemetry(ctx, cfg.telemetry, cfg.admin, "mesh-"+r.name, log)
 	if err != nil {
 		return err
 	}
 	defer exports.Flush()
-	nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+name, log)
+	log = log.With("role", r.name)
+	if r.prepare != nil {
+		if err := r.prepare(&at, log); err != nil {
+			return err
+		}
+	}
+	if err := at.err(); err != nil {
+		return err
+	}
+	nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+r.name, log)
 	if err != nil {
 		return err
 	}
@@ -72,18 +94,11 @@ func runRole(ctx context.Context, name string, cfg roleConfig, role newRole) err
 		return err
 	}
 	defer store.Observe(st)()
-	parts, err := role(ctx, st, log.With("role", name))
+	parts, err := r.parts(ctx, st, log)
 	if err != nil {
 		return err
 	}
-	_, admin, err := cfg.admin.part(exports.Metrics, log)
-	if err != nil {
-		return err
-	}
-	if admin != nil {
-		parts = append(parts, *admin)
-	}
-	return proc.Run(ctx, parts...)
+	return proc.Run(ctx, append(parts, adminParts(admin, exports.Metrics, log)...)...)
 }
 
 // roleStores are the stores of the roles in one process. Each has a connection of
@@ -123,37 +138,51 @@ func (s *roleStores) close() {
 func gatewayCommand() *cobra.Command {
 	cfg, callbacks := gateway.Default(), callbackConfig{}
 	cfg.Version = version()
-	return roleCommand("gateway", "Run a gateway against a NATS server", func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-		guard, err := callbacks.guard()
-		if err != nil {
-			return nil, err
-		}
-		keeper, err := callbacks.fleetKeeper(ctx, st, log)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Receivers = notifier.NewReceivers(guard, keeper)
-		g, err := gateway.New(cfg, st, log)
-		if err != nil {
-			return nil, err
-		}
-		log.Info("gateway listens", "url", "http://"+g.Addr().String())
-		return []proc.Part{{Name: "gateway", Run: g.Run}}, nil
-	}, append([]any{&cfg}, callbacks.settings()...)...)
+	var guard *egress.Guard
+	return role{
+		name: "gateway", short: "Run a gateway against a NATS server",
+		settings: append([]any{&cfg}, callbacks.settings()...),
+		prepare: func(at *ports, _ *slog.Logger) (err error) {
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			guard, err = callbacks.guard()
+			cfg.Listener = at.bind("http", cfg.HTTP)
+			return err
+		},
+		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+			keeper, err := callbacks.fleetKeeper(ctx, st, log)
+			if err != nil {
+				return nil, err
+			}
+			cfg.Receivers = notifier.NewReceivers(guard, keeper)
+			g, err := gateway.New(cfg, st, log)
+			if err != nil {
+				return nil, err
+			}
+			log.Info("gateway listens", "url", "http://"+g.Addr().String())
+			return []proc.Part{{Name: "gateway", Run: g.Run}}, nil
+		},
+	}.command()
 }
 
 func workerCommand() *cobra.Command {
 	cfg, served := worker.Default(), agentsConfig{}
-	return roleCommand("worker", "Run a worker against a NATS server", func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-		all, err := agents.Load(served.Agents, served.options(log))
-		if err != nil {
-			return nil, err
-		}
-		w, err := worker.New(ctx, cfg, st, all, log)
-		if err != nil {
-			return nil, err
-		}
-		log.Info("worker pulls", "worker", w.ID(), "agents", len(all))
-		return []proc.Part{{Name: "worker", Run: w.Run}, served.reloading(w, log)}, nil
-	}, &cfg, &served)
+	var all []agent.Agent
+	return role{
+		name: "worker", short: "Run a worker against a NATS server",
+		settings: []any{&cfg, &served},
+		prepare: func(_ *ports, log *slog.Logger) (err error) {
+			all, err = agents.Load(served.Agents, served.options(log))
+			return err
+		},
+		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+			w, err := worker.New(ctx, cfg, st, all, log)
+			if err != nil {
+				return nil, err
+			}
+			log.Info("worker pulls", "worker", w.ID(), "agents", len(all))
+			return []proc.Part{{Name: "worker", Run: w.Run}, served.reloading(w, log)}, nil
+		},
+	}.command()
 }

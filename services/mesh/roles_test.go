@@ -12,11 +12,7 @@ import (
 // One connection that the server cuts, because its role reads too slowly, is one
 // role's only.
 func TestEachRoleOfUpHasItsOwnConnection(t *testing.T) {
-	srv, err := startServer(serverConfig{Data: t.TempDir(), NATS: "off", Sync: "2m"}, quiet())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer srv.stop()
+	srv := fleetServer(t)
 	stores, err := openStores(t.Context(), srv, store.DefaultOptions(1), quiet())
 	if err != nil {
 		t.Fatal(err)

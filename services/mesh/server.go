@@ -68,40 +68,15 @@ func (c serverConfig) options() (*server.Options, error) {
 	return o, nil
 }
 
-// embedded is a running server and the lock on its data.
-type embedded struct {
-	*server.Server
-	lock *os.File
-}
+// embedded is a running server.
+type embedded struct{ *server.Server }
 
-// startServer starts the embedded server. What would make it fail later, with a
-// message of its own or none, is checked first.
-func startServer(c serverConfig, log *slog.Logger) (*embedded, error) {
-	opts, err := c.options()
-	if err != nil {
-		return nil, err
+// startServer starts the embedded server in its place.
+func startServer(at *place, log *slog.Logger) (*embedded, error) {
+	if at.nats != nil {
+		_ = at.nats.Close()
 	}
-	lock, err := lockData(c.Data)
-	if err != nil {
-		return nil, err
-	}
-	srv, err := launch(opts, log)
-	if err != nil {
-		_ = lock.Close()
-		return nil, err
-	}
-	return &embedded{srv, lock}, nil
-}
-
-func launch(opts *server.Options, log *slog.Logger) (*server.Server, error) {
-	if !opts.DontListen && opts.Port > 0 {
-		l, err := net.Listen("tcp", net.JoinHostPort(opts.Host, strconv.Itoa(opts.Port)))
-		if err != nil {
-			return nil, fmt.Errorf("listen for --nats: %w; stop what uses the address, choose another with --nats, or --nats off", err)
-		}
-		_ = l.Close()
-	}
-	srv, err := server.NewServer(opts)
+	srv, err := server.NewServer(at.server)
 	if err != nil {
 		return nil, fmt.Errorf("start embedded NATS: %w", err)
 	}
@@ -112,14 +87,13 @@ func launch(opts *server.Options, log *slog.Logger) (*server.Server, error) {
 		srv.WaitForShutdown()
 		return nil, errors.New("start embedded NATS: it was not ready within 30s; the log says why")
 	}
-	return srv, nil
+	return &embedded{srv}, nil
 }
 
-// stop ends the server and frees its data.
+// stop ends the server, and returns when it has let go of its data.
 func (e *embedded) stop() {
 	e.Shutdown()
 	e.WaitForShutdown()
-	_ = e.lock.Close()
 }
 
 // healthy is the server's own word on itself.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"strings"
 
@@ -85,12 +84,24 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if cfg.store.Replicas != 1 {
 		return usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
 	}
+	at, err := takePlace(&cfg)
+	if err != nil {
+		return err
+	}
+	defer at.close()
 	exports, log, err := startTelemetry(ctx, cfg.telemetry, cfg.admin, "mesh", log)
 	if err != nil {
 		return err
 	}
 	defer exports.Flush()
-	srv, err := startServer(cfg.server, log)
+	if cfg.agents.Gateway == "" {
+		cfg.agents.Gateway = at.url()
+	}
+	served, err := agents.Load(cfg.agents.Agents, cfg.agents.options(log.With("role", "worker")))
+	if err != nil {
+		return err
+	}
+	srv, err := startServer(at, log)
 	if err != nil {
 		return err
 	}
@@ -101,51 +112,45 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	defer stores.close()
 	defer store.Observe(stores.gateway, stores.worker, stores.notifier)()
+	parts, err := upParts(ctx, &cfg, stores, srv, served, log)
+	if err != nil {
+		return err
+	}
+	parts = append(parts, adminParts(at.admin, exports.Metrics, log)...)
+	welcome(out, at, srv, cfg, served)
+	return proc.Run(ctx, parts...)
+}
+
+// upParts makes the three roles. The worker comes last, for it announces itself.
+func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, served []agent.Agent, log *slog.Logger) ([]proc.Part, error) {
 	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
 		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
 	}
 	guard, err := cfg.callbacks.guard()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	keeper, err := cfg.callbacks.embeddedKeeper(cfg.server.Data)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
 	cfg.gateway.StorageLimit = srv.JetStreamConfig().MaxStore
-	g, err := gateway.New(cfg.gateway, stores.gateway, log.With("role", "gateway"))
+	g, err := gateway.New(cfg.gateway, st.gateway, log.With("role", "gateway"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer g.Close()
-	if cfg.agents.Gateway == "" {
-		cfg.agents.Gateway = "http://" + g.Addr().String()
-	}
-	workerLog := log.With("role", "worker")
-	served, err := agents.Load(cfg.agents.Agents, cfg.agents.options(workerLog))
+	n, err := notifier.New(ctx, cfg.notifier, st.notifier, guard, keeper, log.With("role", "notifier"))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	w, err := worker.New(ctx, cfg.worker, stores.worker, served, workerLog)
+	log = log.With("role", "worker")
+	w, err := worker.New(ctx, cfg.worker, st.worker, served, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	n, err := notifier.New(ctx, cfg.notifier, stores.notifier, guard, keeper, log.With("role", "notifier"))
-	if err != nil {
-		return err
-	}
-	parts := []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, cfg.agents.reloading(w, workerLog)}
-	adminAddr, admin, err := cfg.admin.part(exports.Metrics, log)
-	if err != nil {
-		return err
-	}
-	if admin != nil {
-		parts = append(parts, *admin)
-	}
-	welcome(out, g.Addr(), adminAddr, srv, cfg, served)
-	return proc.Run(ctx, parts...)
+	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, cfg.agents.reloading(w, log)}, nil
 }
 
 // startTelemetry starts the telemetry of a process and has its log take part.
@@ -160,7 +165,7 @@ func startTelemetry(ctx context.Context, cfg telemetry.Config, admin adminConfig
 }
 
 // welcome prints what runs where, and something to try.
-func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, cfg upConfig, served []agent.Agent) {
+func welcome(out io.Writer, at *place, srv *embedded, cfg upConfig, served []agent.Agent) {
 	c := cfg.server
 	callbacks := "to the public internet, https"
 	if private := cfg.callbacks.egress.AllowPrivate; len(private) > 0 {
@@ -174,13 +179,13 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, cfg upConfig
 	if c.NATS != "off" {
 		nats = srv.ClientURL()
 	}
-	if admin != nil {
-		adminURL = "http://" + admin.String()
+	if at.admin != nil {
+		adminURL = "http://" + at.admin.Addr().String()
 	}
 	fmt.Fprintf(out, `
   agentmesh is up. Ctrl-C stops it; what was accepted is kept.
 
-    gateway   http://%[1]s   (API: /openapi.json, state: /readyz)
+    gateway   %[1]s   (API: /openapi.json, state: /readyz)
     NATS      %[2]s
     admin     %[3]s
     data      %[4]s, %[5]s
@@ -189,9 +194,6 @@ func welcome(out io.Writer, gateway, admin net.Addr, srv *embedded, cfg upConfig
 
   Try it:
 
-    ID=$(curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -d '{"agent":"echo","input":{"hello":"mesh","echo_delay":"3s"}}' | grep -o 'tsk_[0-9a-f]*' | head -1)
-    curl -s http://%[1]s/tasks/$ID
-    curl -s http://%[1]s/tasks -H 'Content-Type: application/json' -H 'Prefer: wait=10' -d '{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}'
-
-`, gateway, nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks)
+%[8]s
+`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), cfg.agents.Agents == "", served))
 }

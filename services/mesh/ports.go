@@ -1,0 +1,96 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// ports are the addresses of a process. They are bound before it opens a
+// store, announces or pulls anything: a process that cannot listen leaves no
+// trace in the mesh, and hears of everything that is in its way at once.
+type ports struct {
+	open   []net.Listener
+	faults []error
+}
+
+// bind binds the address that a flag chooses; nil when it is off or taken.
+func (p *ports) bind(flag, address string) net.Listener {
+	if address == "off" {
+		return nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		or := ""
+		if flag != "http" {
+			or = ", or --" + flag + " off"
+		}
+		p.fault(fmt.Errorf("listen for --%s: %w; stop what uses the address, choose another with --%s%s", flag, err, flag, or))
+		return nil
+	}
+	p.open = append(p.open, l)
+	return l
+}
+
+// fault notes something else that is in the way; nil is nothing.
+func (p *ports) fault(err error) {
+	if err != nil {
+		p.faults = append(p.faults, err)
+	}
+}
+
+// err is all that is in the way.
+func (p *ports) err() error { return errors.Join(p.faults...) }
+
+// close frees what is bound. Who serves on a listener has closed it before.
+func (p *ports) close() {
+	for _, l := range p.open {
+		_ = l.Close()
+	}
+}
+
+// place is what `mesh up` holds on its machine: its data, and its addresses.
+type place struct {
+	ports
+	server *server.Options
+	lock   *os.File
+	nats   net.Listener // keeps the server's address until the server takes it
+	http   net.Listener
+	admin  net.Listener
+}
+
+// takePlace takes data and addresses, before anything is read or begun. Its
+// error is all that is in the way.
+func takePlace(cfg *upConfig) (_ *place, err error) {
+	p := &place{}
+	if p.server, err = cfg.server.options(); err != nil {
+		return nil, err
+	}
+	if err := cfg.gateway.Validate(); err != nil {
+		return nil, err
+	}
+	p.lock, err = lockData(cfg.server.Data)
+	p.fault(err)
+	p.http = p.bind("http", cfg.gateway.HTTP)
+	p.nats, p.admin = p.bind("nats", cfg.server.NATS), p.bind("admin", cfg.admin.Admin)
+	if err := p.err(); err != nil {
+		p.close()
+		return nil, err
+	}
+	cfg.gateway.Listener = p.http
+	return p, nil
+}
+
+// url is where the gateway is reached.
+func (p *place) url() string { return "http://" + p.http.Addr().String() }
+
+// close gives the place back.
+func (p *place) close() {
+	p.ports.close()
+	if p.lock != nil {
+		_ = p.lock.Close()
+	}
+}
