@@ -195,8 +195,6 @@ func (d *definition) checkInput(input json.RawMessage) error {
 	return nil
 }
 
-const maxFaults = 20
-
 // schemaFaults lists the leaves of a validation error.
 func schemaFaults(e *jsonschema.ValidationError, faults []Invalid) []Invalid {
 	if len(e.Causes) == 0 && len(faults) < maxFaults {

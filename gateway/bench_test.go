@@ -34,7 +34,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 			return err
 		}
 		var req CreateTask
-		if err := decodeObject(body, &req); err != nil {
+		if err := decodeObject(body, &req, false); err != nil {
 			return err
 		}
 		a, faults := answer(&req)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -18,7 +20,7 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// CreateTask is the body of POST /tasks. Unknown fields are ignored.
+// CreateTask is the body of POST /tasks.
 type CreateTask struct {
 	Agent       string            `json:"agent,omitempty" pattern:"^[a-z0-9-]{1,40}$" doc:"Which agent runs it; the mesh's default agent when left out."`
 	Instruction string            `json:"instruction,omitempty" maxLength:"65536" doc:"What to do, in words."`
@@ -29,7 +31,7 @@ type CreateTask struct {
 	RunAt       string            `json:"run_at,omitempty" format:"date-time" doc:"Run at this time, up to a year ahead."`
 	Timeout     string            `json:"timeout,omitempty" example:"5m" doc:"Of one attempt, up to 24h; the agent's when left out."`
 	Deadline    string            `json:"deadline,omitempty" format:"date-time" doc:"Past it the task fails."`
-	MaxAttempts int               `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"The agent's when left out."`
+	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"The agent's when left out."`
 
 	CallbackURL       string   `json:"callback_url,omitempty" format:"uri" doc:"Where the outcome is POSTed, signed."`
 	CallbackEvents    []string `json:"callback_events,omitempty" doc:"The events to send; milestones and the outcome when left out. With or without the kind before the dot."`
@@ -89,7 +91,7 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, kind task.Kind)
 	if key != nil && parent != nil {
 		key.under(parent.ID)
 	}
-	t, input, err := g.taskOf(r.Context(), kind, body, parent)
+	t, input, err := g.taskOf(r, kind, body, parent)
 	if err != nil {
 		// A repeat gets its first answer even if the agent has changed since.
 		if stored, ok, _ := g.recall(r.Context(), key); ok {
@@ -107,15 +109,15 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, kind task.Kind)
 
 // taskOf reads a task from a request body. All faults of its fields are
 // reported together.
-func (g *Gateway) taskOf(ctx context.Context, kind task.Kind, body []byte, parent *task.Task) (t *task.Task, input json.RawMessage, err error) {
+func (g *Gateway) taskOf(r *http.Request, kind task.Kind, body []byte, parent *task.Task) (t *task.Task, input json.RawMessage, err error) {
 	var req CreateTask
-	if err := decodeObject(body, &req); err != nil {
+	if err := decodeObject(body, &req, lenient(r)); err != nil {
 		return nil, nil, err
 	}
-	now := time.Now()
+	ctx, now := r.Context(), time.Now()
 	t = &task.Task{
 		ID: newID(kind), Tenant: tenant, Kind: kind, Status: task.Pending,
-		Instruction: req.Instruction, Labels: req.Labels, Metadata: null(req.Metadata), MaxAttempts: req.MaxAttempts,
+		Instruction: req.Instruction, Labels: req.Labels, Metadata: null(req.Metadata),
 		CreatedAt: task.Stamp(now),
 	}
 	faults := req.check(t, now)
@@ -183,13 +185,15 @@ func (req *CreateTask) check(t *task.Task, now time.Time) (faults []Invalid) {
 	if len(req.Labels) > maxLabels {
 		fault("/labels", "there are "+strconv.Itoa(len(req.Labels))+" labels, allowed are "+strconv.Itoa(maxLabels))
 	}
-	for k, v := range req.Labels {
-		if !labelKey.MatchString(k) || len(v) > maxLabelValue {
+	for _, k := range slices.Sorted(maps.Keys(req.Labels)) {
+		if v := req.Labels[k]; !labelKey.MatchString(k) || len(v) > maxLabelValue {
 			fault("/labels/"+escapePointer(k), "keys match "+labelKey.String()+", values have at most "+strconv.Itoa(maxLabelValue)+" bytes")
 		}
 	}
-	if req.MaxAttempts < 0 || req.MaxAttempts > task.MaxAttempts {
-		fault("/max_attempts", "it must be 1 to "+strconv.Itoa(task.MaxAttempts))
+	if n := req.MaxAttempts; n != nil {
+		if t.MaxAttempts = *n; *n < 1 || *n > task.MaxAttempts {
+			fault("/max_attempts", "it must be 1 to "+strconv.Itoa(task.MaxAttempts)+"; leave it out for the agent's own")
+		}
 	}
 	if req.Timeout != "" {
 		d, err := time.ParseDuration(req.Timeout)

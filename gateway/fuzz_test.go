@@ -48,14 +48,14 @@ func FuzzCreateTask(f *testing.F) {
 			return
 		}
 		var req CreateTask
-		if err := decodeObject(body, &req); err != nil {
+		if err := decodeObject(body, &req, false); err != nil {
 			refusedAs(t, err, 400, 422)
 			return
 		}
 		tk := &task.Task{
 			ID: "tsk_01a20cd9e03b7276be6a181888e33e52", Tenant: tenant, Agent: "echo", Status: task.Pending, Kind: task.KindTask,
 			Instruction: req.Instruction, Labels: req.Labels, Metadata: null(req.Metadata), Input: task.Value{Inline: null(req.Input)},
-			MaxAttempts: req.MaxAttempts, CreatedAt: now,
+			CreatedAt: now,
 		}
 		if faults := req.check(tk, now); len(faults) > 0 {
 			for _, fault := range faults {
@@ -195,7 +195,7 @@ func FuzzPostMessage(f *testing.F) {
 		if checkJSON(body) != nil {
 			return
 		}
-		req, err := readMessage(body)
+		req, err := readMessage(body, false)
 		if err != nil {
 			refusedAs(t, err, 400, 422)
 			return

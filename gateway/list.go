@@ -78,17 +78,19 @@ type filter struct {
 	canonical string    // what a cursor is bound to
 }
 
-func filterOf(q map[string][]string) (filter, error) {
+func filterOf(q url.Values) (filter, error) {
 	f := filter{labels: map[string]string{}}
 	var parts []string
 	for name, values := range q {
-		if len(values) == 0 || values[0] == "" {
-			continue
-		}
 		v := values[0]
+		if v == "" && !strings.HasPrefix(name, labelParam) {
+			continue // lenient
+		}
 		switch {
 		case name == "status":
-			for s := range strings.SplitSeq(v, ",") {
+			statuses := listed(q, name)
+			v = strings.Join(statuses, ",")
+			for _, s := range statuses {
 				if !task.State(s).Valid() {
 					return f, refuse("bad_query", "status is %q, allowed are %v, several separated by commas.", clip(s, 32), task.States)
 				}
@@ -110,8 +112,8 @@ func filterOf(q map[string][]string) (filter, error) {
 			} else {
 				f.before = at
 			}
-		case strings.HasPrefix(name, "label."):
-			f.labels[strings.TrimPrefix(name, "label.")] = v
+		case strings.HasPrefix(name, labelParam):
+			f.labels[strings.TrimPrefix(name, labelParam)] = v
 		default:
 			continue
 		}

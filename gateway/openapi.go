@@ -20,7 +20,8 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		OpenAPI: "3.1.0",
 		Info: &huma.Info{
 			Title: "agentmesh", Version: version,
-			Description: "Initiate tasks of agents and follow them. Every path also exists under /v1. Unknown request fields are ignored. " +
+			Description: "Initiate tasks of agents and follow them. Every path also exists under /v1. " +
+				"Members and query parameters that are not known are refused; Prefer: handling=lenient ignores them. " +
 				"Errors are application/problem+json (RFC 9457); switch on their code.",
 		},
 		Components: &huma.Components{Schemas: registry},
@@ -33,7 +34,7 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		})
 	}
 	for _, schema := range registry.Map() {
-		schema.AdditionalProperties = nil // fields are only ever added, and unknown ones ignored
+		schema.AdditionalProperties = nil // fields are only ever added
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }
@@ -56,7 +57,7 @@ func parameters(op route) []*huma.Param {
 	for _, h := range op.headers {
 		params = append(params, &huma.Param{Name: h.name, In: "header", Description: h.doc, Schema: text})
 	}
-	for _, q := range op.query {
+	for _, q := range append(slices.Clone(op.lists), op.query...) {
 		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.doc, Schema: text})
 	}
 	return params

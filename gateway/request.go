@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"mime"
@@ -52,7 +51,7 @@ func (g *Gateway) readInto(w http.ResponseWriter, r *http.Request, v any) error 
 	if err != nil {
 		return err
 	}
-	return decodeObject(body, v)
+	return decodeObject(body, v, lenient(r))
 }
 
 // readOptional is readInto where the body may be left out.
@@ -80,41 +79,6 @@ func checkJSON(body []byte) error {
 		return errors.New("there is more after the JSON value")
 	}
 	return nil
-}
-
-// decodeObject decodes a JSON object into v. Unknown fields are ignored; a
-// field of the wrong type is refused with its pointer.
-func decodeObject(body []byte, v any) error {
-	if err := json.Unmarshal(body, v); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) && wrong.Field != "" {
-			return invalid(Invalid{"it is a " + wrong.Value + ", it must be a " + jsonType(wrong), "/" + strings.ReplaceAll(wrong.Field, ".", "/")})
-		}
-		return refuse("malformed_json", "The body must be a JSON object.")
-	}
-	return nil
-}
-
-func jsonType(e *json.UnmarshalTypeError) string {
-	switch kind := e.Type.Kind().String(); kind {
-	case "map", "struct":
-		return "object"
-	case "slice":
-		return "array"
-	case "int", "int64":
-		return "whole number"
-	default:
-		return kind
-	}
-}
-
-func invalid(faults ...Invalid) *Problem {
-	p := refuse("validation_failed", "%s: %s.", strings.TrimPrefix(faults[0].Pointer, "/"), faults[0].Detail)
-	if len(faults) > 1 {
-		p.Detail = strconv.Itoa(len(faults)) + " fields are invalid; see errors."
-	}
-	p.Errors = faults
-	return p
 }
 
 // idempotencyKey reads the Idempotency-Key header: a structured-field string,
@@ -152,9 +116,14 @@ const maxWait = 60 * time.Second
 // preferences are those of RFC 7240 that we know. Unknown and malformed ones
 // are ignored, never an error.
 type preferences struct {
-	wait  time.Duration // 0: none
-	async bool
+	wait    time.Duration // 0: none
+	async   bool
+	lenient bool // ignore what is not known
 }
+
+// lenient says whether the client asks to ignore members and parameters that
+// are not known (RFC 7240, 4.4).
+func lenient(r *http.Request) bool { return preferred(r).lenient }
 
 // preferred reads the Prefer headers and ?wait=, which browsers can send.
 func preferred(r *http.Request) preferences {
@@ -166,6 +135,8 @@ func preferred(r *http.Request) preferences {
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "respond-async":
 				p.async = true
+			case "handling":
+				p.lenient = p.lenient || strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "lenient")
 			case "wait":
 				if n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`)); err == nil && n > 0 && p.wait == 0 {
 					p.wait = min(time.Duration(min(n, 3600))*time.Second, maxWait)
@@ -173,7 +144,7 @@ func preferred(r *http.Request) preferences {
 			}
 		}
 	}
-	if p.wait == 0 {
+	if p.wait == 0 && r.URL.RawQuery != "" {
 		if d, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil && d > 0 {
 			p.wait = min(d, maxWait)
 		}
@@ -189,6 +160,9 @@ func (p preferences) applied(h http.Header) {
 	}
 	if p.wait > 0 {
 		honoured = append(honoured, "wait="+strconv.Itoa(int(p.wait.Round(time.Second)/time.Second)))
+	}
+	if p.lenient {
+		honoured = append(honoured, "handling=lenient")
 	}
 	if len(honoured) > 0 {
 		h.Set("Preference-Applied", strings.Join(honoured, ", "))

@@ -26,6 +26,7 @@ type route struct {
 	handler      func(http.ResponseWriter, *http.Request) error
 	headers      []param
 	query        []param
+	lists        []param     // of the query: with several values, by commas or repeated
 	body         any         // request body, by example of its type
 	optional     bool        // the body may be left out
 	answers      map[int]any // success answers by status; nil: no body
@@ -47,6 +48,9 @@ var (
 	etagHeader       = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
 )
 
+// labelAny is the parameter of any label.
+const labelAny = labelParam + "{key}"
+
 // operations is every route of the API.
 func (g *Gateway) operations() []route {
 	return []route{
@@ -61,14 +65,14 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/tasks", id: "listTasks", summary: "List tasks, newest change first", handler: g.listTasks,
+			lists: []param{{"status", "One or more statuses, separated by commas or repeated."}},
 			query: []param{
-				{"status", "One or more statuses, separated by commas."},
 				{"agent", "Tasks of this agent."},
 				{"parent_id", "Children of this task."},
 				{"session_id", "Turns of this session that a worker has begun."},
 				{"created_after", "Tasks created later than this time (RFC 3339)."},
 				{"created_before", "Tasks created earlier than this time (RFC 3339)."},
-				{"label.{key}", "Tasks with this value of the label, such as label.team=search."},
+				{labelAny, "Tasks with this value of the label, such as label.team=search; label.team= are those with an empty value."},
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
@@ -252,9 +256,11 @@ func (g *Gateway) operations() []route {
 		{
 			method: "GET", path: "/events", id: "allEvents", summary: "Follow the events of all tasks", handler: g.allEvents,
 			headers: []param{{"Last-Event-ID", "Go on after this event."}},
+			lists: []param{
+				{"type", "One or more types of events, separated by commas or repeated, such as task.completed."},
+				{"agent", "One or more agents, separated by commas or repeated."},
+			},
 			query: []param{
-				{"type", "One or more types of events, separated by commas, such as task.completed."},
-				{"agent", "One or more agents, separated by commas."},
 				{"after", "As Last-Event-ID, where headers cannot be set."},
 			},
 			answers: map[int]any{200: anyJSON{}}, problems: []string{"bad_query"},
@@ -316,7 +322,7 @@ func (g *Gateway) routes() http.Handler {
 			if op.probe {
 				to = r
 			}
-			to.MethodFunc(op.method, op.path, g.handle(op.handler))
+			to.MethodFunc(op.method, op.path, g.serve(&op))
 		}
 		r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
@@ -336,6 +342,23 @@ func (g *Gateway) routes() http.Handler {
 	mount(root)
 	root.Route(prefixV1, mount)
 	return root
+}
+
+// serve checks what all operations check alike before the operation itself.
+func (g *Gateway) serve(op *route) http.HandlerFunc {
+	return g.handle(func(w http.ResponseWriter, r *http.Request) error {
+		if op.probe { // load balancers add what they like
+			return op.handler(w, r)
+		}
+		lenient := lenient(r)
+		if lenient {
+			preferences{lenient: true}.applied(w.Header())
+		}
+		if err := checkQuery(r, op, lenient); err != nil {
+			return err
+		}
+		return op.handler(w, r)
+	})
 }
 
 // handle adapts a handler that returns its refusal.

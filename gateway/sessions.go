@@ -17,7 +17,7 @@ import (
 	"agentmesh/shared/task"
 )
 
-// CreateSession is the body of POST /sessions. Unknown fields are ignored.
+// CreateSession is the body of POST /sessions.
 type CreateSession struct {
 	Agent string `json:"agent,omitempty" pattern:"^[a-z0-9-]{1,40}$" doc:"Whom to talk with; the mesh's default agent when left out."`
 }
@@ -77,7 +77,7 @@ func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request) error {
 		if body, err = g.readJSON(w, r); err != nil {
 			return err
 		}
-		if err := decodeObject(body, &req); err != nil {
+		if err := decodeObject(body, &req, lenient(r)); err != nil {
 			return err
 		}
 	}

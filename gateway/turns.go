@@ -17,8 +17,7 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// PostMessage is the body of POST /sessions/{id}/messages. Unknown fields are
-// ignored.
+// PostMessage is the body of POST /sessions/{id}/messages.
 type PostMessage struct {
 	Text    string `json:"text,omitempty" maxLength:"65536" doc:"What the user says."`
 	Message string `json:"message,omitempty" maxLength:"65536" doc:"The same as text."`
@@ -79,7 +78,7 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	req, err := readMessage(body)
+	req, err := readMessage(body, lenient(r))
 	if err != nil {
 		return err
 	}
@@ -103,8 +102,8 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 	return g.acceptTurn(w, r, m, t, key)
 }
 
-func readMessage(body []byte) (req PostMessage, err error) {
-	if err := decodeObject(body, &req); err != nil {
+func readMessage(body []byte, lenient bool) (req PostMessage, err error) {
+	if err := decodeObject(body, &req, lenient); err != nil {
 		return req, err
 	}
 	var faults []Invalid

@@ -131,11 +131,11 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// Server-owned fields never take effect, unknown ones are ignored.
+// Server-owned fields never take effect, not even where unknown ones are ignored.
 func TestServerOwnedFieldsAreIgnored(t *testing.T) {
 	m := newMesh(t)
 	m.work(echo.Agent())
-	id := m.create(`{"agent":"echo","input":1,"task_id":"tsk_x","tenant":"other","status":"completed","attempt":9,"result":2,"lease":{},"whatever":true}`)
+	id := m.create(`{"agent":"echo","input":1,"task_id":"tsk_x","tenant":"other","status":"completed","attempt":9,"result":2,"lease":{},"whatever":true}`, "Prefer", "handling=lenient")
 	got := m.end(id)
 	if got.TaskID == "tsk_x" || got.Attempt != 1 || string(got.Result) != "1" {
 		t.Errorf("task = %+v", got)
@@ -296,7 +296,8 @@ func TestPreferOnCreate(t *testing.T) {
 			{"respond-async, wait=5", "1s", 200, "respond-async, wait=5"},
 			{"wait=1000", "30s", 200, "wait=60"},
 			{"wait=soon", "1ms", 202, ""},
-			{"handling=lenient", "1ms", 202, ""},
+			{"handling=lenient", "1ms", 202, "handling=lenient"},
+			{"handling=strict", "1ms", 202, ""},
 			{"", "1ms", 202, ""},
 		} {
 			w := m.do("POST", "/tasks", `{"agent":"echo","input":{"echo_delay":"`+tt.delay+`"}}`, "Prefer", tt.prefer)

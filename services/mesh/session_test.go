@@ -119,7 +119,7 @@ func (m *mesh) turn(id, turn string, headers ...string) turnView {
 func TestSession(t *testing.T) {
 	m := newMesh(t)
 	m.work(counter())
-	w := m.do("POST", "/sessions", `{"agent":"counter","status":"x"}`)
+	w := m.do("POST", "/sessions", `{"agent":"counter"}`)
 	made := decode[sessionView](t, w.Body)
 	if w.Code != http.StatusCreated || made.Message != "Hello!" || made.Agent != "counter" || w.Header().Get("Location") != "/sessions/"+made.SessionID ||
 		!strings.HasPrefix(made.SessionID, "ses_") || made.CreatedAt.IsZero() || made.ExpiresAt.Sub(made.CreatedAt) != 24*time.Hour {

@@ -1,0 +1,152 @@
+package gateway
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// bare is a gateway that is asked for refusals only: nothing behind it is
+// reached.
+func bare() http.Handler {
+	return (&Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), agents: newAgents(nil, nil)}).routes()
+}
+
+// refusal sends a request and reads the problem that it is answered with.
+func refusal(t *testing.T, h http.Handler, method, target, body string, headers ...string) (*httptest.ResponseRecorder, Problem) {
+	t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	var p Problem
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Fatalf("%s %s = %d %s, which is no problem", method, target, w.Code, clip(w.Body.String(), 200))
+	}
+	return w, p
+}
+
+func TestAMisspelledFilterListsNothing(t *testing.T) {
+	h := bare()
+	for target, hint := range map[string]string{
+		"/tasks?state=failed":                         "did you mean status?",
+		"/tasks?Status=failed":                        "did you mean status?",
+		"/tasks?lable.team=x":                         "did you mean label.",
+		"/tasks?label.=x":                             "label.",
+		"/tasks?zzzzzzzzzzzz=1":                       "known are status",
+		"/tasks?status=":                              "status is empty",
+		"/tasks?status=failed&status=":                "status is empty",
+		"/tasks?agent=a&agent=b":                      "agent is there 2 times",
+		"/tasks?label.a=1&label.a=2":                  "label.a is there 2 times",
+		"/tasks?status=failed;agent=echo":             "malformed",
+		"/tasks?a=1;b=2":                              "malformed",
+		"/tasks?agent=%zz":                            "malformed",
+		"/tasks?wait=10s":                             `no parameter "wait"`,
+		"/v1/tasks?state=failed":                      "did you mean status?",
+		"/agents?name=echo":                           "takes none",
+		"/sessions?agents=a":                          "did you mean agent?",
+		"/deliveries?status=dead&typ=x":               "did you mean type?",
+		"/events?types=task.completed":                "did you mean type?",
+		"/events?agent=":                              "agent is empty",
+		"/tasks/tsk_1/events?afer=1":                  "did you mean after?",
+		"/problems/not_found?code=x":                  "takes none",
+		"/stats?" + strings.Repeat("x", 1<<16) + "=1": "takes none",
+	} {
+		w, p := refusal(t, h, "GET", target, "")
+		if w.Code != 400 || p.Code != "bad_query" || !strings.Contains(p.Detail, hint) || len(p.Detail) > 1000 {
+			t.Errorf("GET %s = %d %s %q, want 400 with %q", clip(target, 80), w.Code, p.Code, clip(p.Detail, 200), hint)
+		}
+	}
+	if w, p := refusal(t, h, "POST", "/tasks?agnt=echo", `{"instruction":"x"}`); w.Code != 400 || p.Code != "bad_query" {
+		t.Errorf("POST /tasks?agnt=echo = %d %s", w.Code, p.Code)
+	}
+}
+
+func TestStatusesMayBeListedOrRepeated(t *testing.T) {
+	for _, q := range []string{"status=failed,canceled", "status=failed&status=canceled"} {
+		r := httptest.NewRequest("GET", "/tasks?"+q+"&label.k=&label.team=search", nil)
+		for _, op := range (&Gateway{}).operations() {
+			if op.id == "listTasks" {
+				if err := checkQuery(r, &op, false); err != nil {
+					t.Errorf("%s: %v", q, err)
+				}
+			}
+		}
+		f, err := filterOf(r.URL.Query())
+		if err != nil || len(f.statuses) != 2 || f.statuses[1] != "canceled" {
+			t.Errorf("%s is read as %+v, %v", q, f, err)
+		}
+		if v, ok := f.labels["k"]; !ok || v != "" {
+			t.Errorf("label.k= does not mean the empty value: %v", f.labels)
+		}
+	}
+}
+
+func TestAMisspelledMemberDoesNotRun(t *testing.T) {
+	h := bare()
+	for _, tt := range []struct{ path, body, pointer, hint string }{
+		{"/tasks", `{"instruction":"x","dealy":"90s"}`, "/dealy", "did you mean delay?"},
+		{"/tasks", `{"instruction":"x","Agent":"other"}`, "/Agent", "did you mean agent?"},
+		{"/tasks", `{"INPUT":1}`, "/INPUT", "did you mean input?"},
+		{"/tasks", `{"instruction":"x","a/b":1}`, "/a~1b", "known are agent"},
+		{"/tasks", `{"instruction":"x","status":"completed"}`, "/status", "there is no such member"},
+		{"/tasks", `{"instruction":"x","max_attempts":0}`, "/max_attempts", "1 to 100"},
+		{"/tasks", `{"instruction":"x","max_attempts":2.5}`, "/max_attempts", "whole number"},
+		{"/tasks", `{"instruction":"x","labels":{"a":1}}`, "/labels/a", "string"},
+		{"/actions", `{"instruction":"x","callback":"https://example.com"}`, "/callback", "callback_url"},
+		{"/sessions", `{"agnet":"travel"}`, "/agnet", "did you mean agent?"},
+		{"/sessions/ses_1/messages", `{"text":"hi","onbusy":"wait"}`, "/onbusy", "did you mean on_busy?"},
+	} {
+		w, p := refusal(t, h, "POST", tt.path, tt.body)
+		if w.Code != 422 || p.Code != "validation_failed" || len(p.Errors) != 1 || p.Errors[0].Pointer != tt.pointer || !strings.Contains(p.Errors[0].Detail, tt.hint) {
+			t.Errorf("POST %s %s = %d %+v, want %s with %q", tt.path, tt.body, w.Code, p, tt.pointer, tt.hint)
+		}
+	}
+	for _, v := range []any{&WebhookRequest{}, &RotateRequest{}, &RedeliverRequest{}, &CreateSession{}} {
+		refusedAs(t, decodeObject([]byte(`{"nmae":1}`), v, false), 422)
+		if err := decodeObject([]byte(`{"nmae":1}`), v, true); err != nil {
+			t.Errorf("%T, lenient: %v", v, err)
+		}
+	}
+}
+
+func TestLenientIgnoresWhatIsNotKnown(t *testing.T) {
+	var req CreateTask
+	if err := decodeObject([]byte(`{"Agent":"other","dealy":"1s","agent":"echo"}`), &req, true); err != nil || req.Agent != "echo" || req.Delay != "" {
+		t.Errorf("%+v, %v", req, err)
+	}
+	h := bare()
+	w, p := refusal(t, h, "POST", "/tasks?x=1", `{"instruction":"x","dealy":"90s","timeout":"?"}`, "Prefer", "handling=lenient")
+	if p.Code != "validation_failed" || len(p.Errors) != 1 || p.Errors[0].Pointer != "/timeout" {
+		t.Errorf("= %d %+v", w.Code, p)
+	}
+	if _, p := refusal(t, h, "GET", "/tasks?a=1;b=2", "", "Prefer", "handling=lenient"); p.Code != "bad_query" {
+		t.Errorf("a malformed query is %s", p.Code)
+	}
+}
+
+func TestARefusalIsSmallHoweverMuchIsWrong(t *testing.T) {
+	labels := map[string]string{}
+	for i := range 100_000 {
+		labels[fmt.Sprintf("bad label %d", i)] = "x"
+	}
+	body, _ := json.Marshal(map[string]any{"instruction": "x", "labels": labels})
+	unknown, _ := json.Marshal(labels)
+	long := `{"instruction":"x","labels":{"` + strings.Repeat("/", 1<<20) + `":"x"},"` + strings.Repeat("z", 1<<20) + `":1}`
+	for name, body := range map[string]string{"labels": string(body), "members": string(unknown), "long names": long} {
+		w, p := refusal(t, bare(), "POST", "/tasks", body)
+		if w.Code != 422 || len(p.Errors) == 0 || len(p.Errors) > 20 || w.Body.Len() > 64<<10 {
+			t.Errorf("%s: %d with %d faults in %d bytes", name, w.Code, len(p.Errors), w.Body.Len())
+		}
+		if name == "labels" && !strings.Contains(p.Detail, "100001") {
+			t.Errorf("the others are not counted: %s", p.Detail)
+		}
+	}
+}
