@@ -132,7 +132,7 @@ func eventData(t *task.Task, e task.Event) any {
 		return v
 	}
 	tr := e.Transition
-	return partly(t, Task{Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Attempt: tr.Attempt, Error: tr.Error, At: at(tr.At)})
+	return partly(t, Task{Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Attempt: tr.Attempt, Error: errorOf(tr.Error), At: at(tr.At)})
 }
 
 // partly says in v whose moment it is.

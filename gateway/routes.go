@@ -45,6 +45,7 @@ var (
 	turnKeyHeader    = param{"Idempotency-Key", "The same message with the same key is said once, and its repeat has the same answer, for 24 hours."}
 	turnWaitHeader   = param{"Prefer", "wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."}
 	ifMatchHeader    = param{"If-Match", "The ETag of the session as it was read: 412 when it has changed."}
+	includeQuery     = param{"include", "Parts that are left out otherwise, separated by commas: error_detail."}
 	etagHeader       = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
 )
 
@@ -80,7 +81,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/tasks/{id}", id: "getTask", summary: "Read a task", handler: g.getTask,
-			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"task_not_found"},
+			headers: []param{etagHeader, waitHeader}, query: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"task_not_found", "bad_query"},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/result", id: "getTaskResult", summary: "Read the result itself", handler: g.getResult,
@@ -118,7 +119,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/actions/{id}", id: "getAction", summary: "Read an action", handler: g.ofAction(g.getTask),
-			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"action_not_found"},
+			headers: []param{etagHeader, waitHeader}, query: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"action_not_found", "bad_query"},
 		},
 		{
 			method: "GET", path: "/actions/{id}/result", id: "getActionResult", summary: "Read the result itself", handler: g.ofAction(g.getResult),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +20,9 @@ import (
 func (g *Gateway) getTask(w http.ResponseWriter, r *http.Request) error {
 	id, err := pathID(r)
 	if err != nil {
+		return err
+	}
+	if _, err := included(r); err != nil { // before the wait
 		return err
 	}
 	t, err := g.store.Find(r.Context(), tenant, id)
@@ -76,7 +80,28 @@ func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task
 	if err != nil {
 		return err
 	}
+	include, _ := included(r)
+	if v.Error != nil && (g.cfg.trusting() || slices.Contains(include, includeErrorDetail)) {
+		v.Error.Detail = t.ErrorDetail
+	}
 	return writeJSON(w, http.StatusOK, v)
+}
+
+// includeErrorDetail is a value of ?include=.
+const includeErrorDetail = "error_detail"
+
+// included reads ?include=: the parts that are left out otherwise.
+func included(r *http.Request) ([]string, error) {
+	var parts []string
+	for _, list := range r.URL.Query()["include"] {
+		for part := range strings.SplitSeq(list, ",") {
+			if part != includeErrorDetail {
+				return nil, refuse("bad_query", "include is %q, allowed is %s.", clip(part, 64), includeErrorDetail)
+			}
+			parts = append(parts, part)
+		}
+	}
+	return parts, nil
 }
 
 func (g *Gateway) familyOf(ctx context.Context, t *task.Task) (Task, error) {

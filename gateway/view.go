@@ -27,7 +27,8 @@ type Task struct {
 	Message     string            `json:"message,omitempty"`
 	Result      json.RawMessage   `json:"result,omitempty" doc:"The result, when it is at most 256 KiB."`
 	ResultURL   string            `json:"result_url,omitempty" doc:"Where a larger result is."`
-	Error       *task.Error       `json:"error,omitempty"`
+	Error       *TaskError        `json:"error,omitempty"`
+	Warnings    []string          `json:"warnings,omitempty" doc:"What was wrong with the agent's messages though its result was taken."`
 	Milestones  []Milestone       `json:"milestones,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Metadata    json.RawMessage   `json:"metadata,omitempty"`
@@ -50,6 +51,12 @@ type Task struct {
 
 	CallbackURL    string   `json:"callback_url,omitempty"`
 	CallbackEvents []string `json:"callback_events,omitempty"`
+}
+
+// TaskError is a task's error as clients see it.
+type TaskError struct {
+	task.Error
+	Detail string `json:"detail,omitempty" doc:"For who runs the agent: the end of what it wrote to standard error, or the cause. In GET of one task only, with ?include=error_detail; without authentication on loopback always."`
 }
 
 // Milestone is a named step of a task as clients see it.
@@ -98,7 +105,7 @@ func viewOf(t *task.Task) Task {
 	v := Task{
 		TaskID: t.ID, Status: shown(t.Kind, t.Status), Done: t.Status.Terminal(), Kind: t.Kind, Agent: t.Agent,
 		Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Percent: t.Percent, Message: t.Message,
-		Result: t.Result.Inline, Error: t.Error, Labels: t.Labels, Metadata: t.Metadata,
+		Result: t.Result.Inline, Error: errorOf(t.Error), Warnings: t.Warnings, Labels: t.Labels, Metadata: t.Metadata,
 		CreatedAt: at(t.CreatedAt), UpdatedAt: at(t.UpdatedAt), StartedAt: at(t.StartedAt), FinishedAt: at(t.FinishedAt),
 		StoppedAt: at(t.StoppedAt), NotBefore: at(t.NotBefore), Deadline: at(t.Deadline),
 		RetriedFrom: t.RetriedFrom, ParentID: t.ParentID, StatusURL: statusURL(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
@@ -130,6 +137,13 @@ func (v *Task) nameKind(t *task.Task) {
 	case task.KindTurn:
 		v.TurnID, v.SessionID = t.ID, t.SessionID
 	}
+}
+
+func errorOf(e *task.Error) *TaskError {
+	if e == nil {
+		return nil
+	}
+	return &TaskError{Error: *e}
 }
 
 func milestoneOf(m task.Milestone) Milestone {

@@ -243,6 +243,7 @@ func (at *attempt) call(ctx context.Context, t *task.Task) (o outcome) {
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
 	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.reports)
+	job.MaxResult = at.w.cfg.MaxResult
 	if at.session != nil {
 		job.Turn = at.turn(t)
 	}

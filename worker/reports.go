@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +31,7 @@ type reports struct {
 	last       time.Time
 	timer      *time.Timer
 	milestones []pendingMilestone
+	warnings   []string // bounded by the task that takes them
 }
 
 type pendingMilestone struct {
@@ -100,6 +102,15 @@ func (r *reports) Milestone(ctx context.Context, name, message string, data json
 	}
 }
 
+// Warn implements agent.Warner.
+func (r *reports) Warn(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if text = task.Cut(text, task.MaxWarning); len(r.warnings) < task.MaxWarnings && !slices.Contains(r.warnings, text) {
+		r.warnings = append(r.warnings, text)
+	}
+}
+
 // children notes that the job has started other tasks.
 func (r *reports) children() {
 	r.mu.Lock()
@@ -155,6 +166,9 @@ func (r *reports) takeLocked(t *task.Task) {
 	}
 	t.Output, t.OutputBytes = r.tail, r.written
 	t.HasChildren = t.HasChildren || r.parent
+	for _, text := range r.warnings {
+		t.Warn(text)
+	}
 }
 
 // takeMilestone appends the oldest waiting milestone to t, if any, and says

@@ -89,11 +89,16 @@ func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause err
 	default:
 		e = &agent.Error{Message: o.err.Error()}
 	}
+	detail := agent.Error{}
+	if told := (*agent.Error)(nil); errors.As(o.err, &told) { // also where the cause is another
+		detail = *told
+	}
+	t.Explain(detail.Detail)
 	code := e.Code
 	if !errorCode.MatchString(code) {
 		code = task.CodeAgentError
 	}
-	return &task.Error{Code: code, Message: clip(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
+	return &task.Error{Code: code, Message: task.Cut(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
 }
 
 var errorCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
@@ -112,8 +117,11 @@ func (at *attempt) result(ctx context.Context, t *task.Task, v any) *agent.Error
 // keep encodes a result into t and stores it when it is large.
 func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
 	raw, err := task.Marshal(v)
+	if err == nil {
+		raw, err = task.Normal(raw)
+	}
 	if err != nil {
-		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result is not JSON: " + err.Error(), Permanent: true, Err: err}
+		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result cannot be kept as JSON: " + err.Error(), Permanent: true, Err: err}
 	}
 	if limit := at.w.cfg.MaxResult; int64(len(raw)) > limit {
 		return &agent.Error{
@@ -274,11 +282,4 @@ func (at *attempt) unwritten(ctx context.Context, err error) error {
 		return nil
 	}
 	return err
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return s[:n] + "…"
 }

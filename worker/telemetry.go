@@ -86,6 +86,9 @@ func (at *attempt) ended(ctx context.Context, t *task.Task, o task.Outcome, took
 	}
 	if e := t.Error; e != nil && (o == task.AttemptFailed || o == task.AttemptRetried) {
 		args = append(args, "code", e.Code, "error", e.Message)
+		if t.ErrorDetail != "" {
+			args = append(args, "detail", t.ErrorDetail)
+		}
 		telemetry.TaskErrors.Add(1, t.Agent, codeLabel(e.Code))
 		telemetry.Annotate(ctx, telemetry.ErrorCode(e.Code))
 	}

@@ -10,7 +10,10 @@ package task
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind says which of the three calls made a task.
@@ -60,6 +63,16 @@ type Task struct {
 
 	Result Value  `json:"result,omitzero"`
 	Error  *Error `json:"error,omitempty"` // of the outcome, or of the last attempt while pending
+
+	// ErrorDetail is what Error does not say to everybody: the tail of what the
+	// agent wrote to standard error, or the cause that only the operator may
+	// know. It stands beside Error so that nothing that tells of an error tells of
+	// it.
+	ErrorDetail string `json:"error_detail,omitempty"`
+
+	// Warnings tell the agent's author what was wrong with it though its result
+	// was taken: see Warn.
+	Warnings []string `json:"warnings,omitempty"`
 
 	// Lease names the attempt that may write. It stays on a finished record to
 	// say who finished it.
@@ -175,7 +188,39 @@ const (
 	MaxTransitions    = 64
 	MaxMilestones     = 1000
 	MaxMilestoneBytes = 256 << 10 // of all together
+	MaxWarnings       = 16
+	MaxWarning        = 256     // bytes of one
+	maxDetail         = 4 << 10 // bytes of ErrorDetail
 )
+
+// Warn adds a warning that is not there yet. Over MaxWarnings the newest are
+// left out.
+func (t *Task) Warn(text string) {
+	text = Cut(text, MaxWarning)
+	if len(t.Warnings) < MaxWarnings && !slices.Contains(t.Warnings, text) {
+		t.Warnings = append(t.Warnings, text)
+	}
+}
+
+// Explain keeps the end of what an error's detail says.
+func (t *Task) Explain(detail string) {
+	if over := len(detail) - maxDetail; over > 0 {
+		detail = detail[over:]
+	}
+	t.ErrorDetail = strings.ToValidUTF8(detail, "")
+}
+
+// Cut is s as valid UTF-8 of at most n bytes, cut at a character.
+func Cut(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	return s[:n]
+}
 
 // AddMilestone appends m as the change that replaces revision t.Rev. Over the
 // bounds the oldest milestones go.
@@ -224,6 +269,9 @@ func (t *Task) To(s State, at time.Time) error {
 	default:
 		tr.Error = t.Error
 	}
+	if s != Pending && s != Failed {
+		t.ErrorDetail = ""
+	}
 	t.Status, t.UpdatedAt = s, at
 	t.Transitions = append(t.Transitions, tr)
 	if over := len(t.Transitions) - MaxTransitions; over > 0 {
@@ -237,6 +285,7 @@ func (t *Task) Clone() *Task {
 	c := *t
 	c.Transitions = append([]Transition(nil), t.Transitions...)
 	c.Milestones = append([]Milestone(nil), t.Milestones...)
+	c.Warnings = append([]string(nil), t.Warnings...)
 	if t.Lease != nil {
 		l := *t.Lease
 		c.Lease = &l

@@ -60,6 +60,7 @@ type Error struct {
 	Permanent  bool          // do not retry
 	RetryAfter time.Duration // at least this long before the next attempt
 	Err        error         // the cause, for the log only
+	Detail     string        // for the operator: the log, and error.detail of the record
 }
 
 // Error implements error.

@@ -23,6 +23,11 @@ type Job struct {
 	Deadline    time.Time // zero: none
 	TraceParent string    // W3C, of the span that this attempt runs in
 
+	Metadata json.RawMessage // as the client sent it; nil: none
+
+	// MaxResult is the largest result in bytes that the worker takes.
+	MaxResult int64
+
 	// Turn is the session that the job is a turn of; nil for any other task.
 	// Instruction is the user's new message then.
 	Turn *Turn
@@ -45,14 +50,20 @@ type Reporter interface {
 	Output(text string)
 }
 
+// Warner is a Reporter that also takes warnings.
+type Warner interface{ Warn(text string) }
+
 // NewJob makes the job of attempt t.Attempt of t, whose input has been read.
 func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter) *Job {
 	return &Job{
 		TaskID: t.ID, Kind: t.Kind, Tenant: t.Tenant, Agent: t.Agent, Attempt: t.Attempt,
 		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline,
-		TraceParent: traceParent, reporter: r,
+		TraceParent: traceParent, Metadata: t.Metadata, MaxResult: DefaultMaxResult, reporter: r,
 	}
 }
+
+// DefaultMaxResult is the largest result in bytes where nothing else is said.
+const DefaultMaxResult = 32 << 20
 
 // WithCaller sets what runs the job's calls and returns the job.
 func (j *Job) WithCaller(c Caller) *Job {
@@ -74,8 +85,8 @@ func (j *Job) Call(ctx context.Context, agent string, input any) (json.RawMessag
 	var raw json.RawMessage
 	if input != nil {
 		var err error
-		if raw, err = task.Marshal(input); err != nil {
-			return nil, fmt.Errorf("call %s: encode the input: %w", agent, err)
+		if raw, err = encode(input); err != nil {
+			return nil, Permanent(fmt.Errorf("call %s: encode the input: %w", agent, err))
 		}
 	}
 	if j.caller == nil {
@@ -100,27 +111,53 @@ func (j *Job) Bind(v any) error {
 // is cut at 1 KiB. Only the newest report is kept; a few a second reach the
 // record, however many are made.
 func (j *Job) Progress(percent int, message string) {
-	j.reporter.Progress(min(max(percent, 0), 100), cut(message, 1<<10))
+	j.reporter.Progress(min(max(percent, 0), 100), task.Cut(message, maxMessage))
 }
 
 // Milestone records a named step for good: it is kept in order, seen by every
 // reader and survives a crash once Milestone has returned nil. A task keeps the
 // newest 1,000, or 256 KiB of them: who comes later than that misses older ones.
-// data must encode as JSON within 4 KiB, or be nil. It returns context.Cause(ctx) when
-// the attempt may not write any more.
+// data is kept when it encodes as JSON within MaxData; otherwise the milestone
+// is kept without it, and the task gets a warning. Milestone returns
+// context.Cause(ctx) when the attempt may not write any more.
 func (j *Job) Milestone(ctx context.Context, name, message string, data any) error {
 	var raw json.RawMessage
 	if data != nil {
-		b, err := json.Marshal(data)
-		if err != nil {
-			return fmt.Errorf("milestone %s: %w", name, err)
+		b, err := encode(data)
+		switch {
+		case err != nil:
+			j.Warn(fmt.Sprintf("milestone %s: its data was left out: %v", name, err))
+		case len(b) > MaxData:
+			j.Warn(fmt.Sprintf("milestone %s: its data was left out: it has %d bytes, allowed are %d", name, len(b), MaxData))
+		default:
+			raw = b
 		}
-		if len(b) > 4<<10 {
-			return fmt.Errorf("milestone %s: data is %d bytes, allowed are %d", name, len(b), 4<<10)
-		}
-		raw = b
 	}
-	return j.reporter.Milestone(ctx, cut(name, 128), cut(message, 1<<10), raw)
+	return j.reporter.Milestone(ctx, task.Cut(name, maxName), task.Cut(message, maxMessage), raw)
+}
+
+// Bounds in bytes of what a job tells.
+const (
+	MaxData    = 4 << 10 // of a milestone's data
+	maxName    = 128
+	maxMessage = 1 << 10
+)
+
+// encode is a value as the mesh keeps it.
+func encode(v any) (json.RawMessage, error) {
+	raw, err := task.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return task.Normal(raw)
+}
+
+// Warn tells the agent's author what is wrong although the attempt goes on. The
+// task keeps the first 16 different ones.
+func (j *Job) Warn(text string) {
+	if w, ok := j.reporter.(Warner); ok {
+		w.Warn(text)
+	}
 }
 
 // Output appends text to the task's live output.
@@ -128,14 +165,4 @@ func (j *Job) Output(text string) {
 	if text != "" {
 		j.reporter.Output(text)
 	}
-}
-
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 { // not inside a rune
-		n--
-	}
-	return s[:n]
 }

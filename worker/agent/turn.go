@@ -56,39 +56,57 @@ func ReplyOf(v any) (message string, state json.RawMessage, err error) {
 	case nil:
 		return "", nil, nil
 	case string:
-		return v, nil, checkReply(v, nil)
+		message = strings.ToValidUTF8(v, "\uFFFD")
+		return message, nil, checkReply(message, nil)
 	}
-	raw, err := task.Marshal(v)
+	raw, err := encode(v)
 	if err != nil {
 		return "", nil, badReply("the reply is not JSON: %v", err)
 	}
-	var fields struct {
-		Message *string         `json:"message"`
-		Text    *string         `json:"text"`
-		State   json.RawMessage `json:"state"`
-	}
-	err = json.Unmarshal(raw, &fields)
-	switch {
-	case raw[0] == '"':
+	switch raw[0] {
+	case '"':
 		err = json.Unmarshal(raw, &message)
-	case raw[0] != '{':
-		message, err = string(raw), nil
-	case err != nil:
-		return "", nil, badReply("message and text must be texts: %v", err)
-	case fields.Message != nil:
-		message, state = *fields.Message, fields.State
-	case fields.Text != nil:
-		message, state = strings.TrimRight(*fields.Text, "\r\n"), fields.State // lines of a program
+	case '{':
+		message, state, err = replyOf(raw)
 	default:
 		message = string(raw)
 	}
 	if err != nil {
 		return "", nil, badReply("%v", err)
 	}
-	if string(state) == "null" {
+	return message, state, checkReply(message, state)
+}
+
+// replyOf reads an object as a reply. Names are exact.
+func replyOf(raw json.RawMessage) (message string, state json.RawMessage, err error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return "", nil, err
+	}
+	text := func(name string) bool {
+		var s *string
+		if fields[name] != nil && err == nil {
+			err = json.Unmarshal(fields[name], &s)
+		}
+		if s != nil {
+			message = *s
+		}
+		return s != nil || err != nil
+	}
+	switch {
+	case text("message"):
+	case text("text"):
+		message = strings.TrimRight(message, "\r\n") // lines of a program
+	default:
+		return string(raw), nil, nil
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("message and text must be texts: %w", err)
+	}
+	if state = fields["state"]; string(state) == "null" {
 		state = nil
 	}
-	return message, state, checkReply(message, state)
+	return message, state, nil
 }
 
 func checkReply(message string, state json.RawMessage) error {

@@ -38,7 +38,7 @@ func TestReplyOf(t *testing.T) {
 		{"JSON text", json.RawMessage(`"a\nb"`), "a\nb", "", "", ""},
 		{"as large as allowed", big, big, "", "", ""},
 		{"too large", big + "x", "", "", task.CodeResultTooLarge, "the reply has 262145 bytes, allowed are 262144"},
-		{"too large as JSON", strings.Repeat("\xff", session.MaxReply/6+1), "", "", task.CodeResultTooLarge, "the reply has"},
+		{"too large as JSON", strings.Repeat("\x01", session.MaxReply/6+1), "", "", task.CodeResultTooLarge, "the reply has"},
 		{"state a text", agent.Reply{Message: "hi", State: "x"}, "", "", task.CodeAgentBadOutput, "the state must be a JSON object"},
 		{"state a number", agent.Reply{Message: "hi", State: 7}, "", "", task.CodeAgentBadOutput, "the state must be a JSON object"},
 		{"state an array", json.RawMessage(`{"message":"hi","state":[1]}`), "", "", task.CodeAgentBadOutput, "the state must be a JSON object"},
