@@ -2,7 +2,11 @@ package telemetry
 
 import (
 	"context"
+	"encoding"
+	"fmt"
 	"log/slog"
+	"reflect"
+	"slices"
 
 	"go.opentelemetry.io/otel/trace"
 )
@@ -37,7 +41,7 @@ func (h *logHandler) Enabled(ctx context.Context, l slog.Level) bool {
 func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 	sc := trace.SpanContextFromContext(ctx)
 	if h.export != nil {
-		if err := h.export.Handle(h.inTrace(ctx, sc, r), r); err != nil {
+		if err := h.export.Handle(h.inTrace(ctx, sc, r), plainRecord(r)); err != nil {
 			return err
 		}
 	}
@@ -84,7 +88,7 @@ func (h *logHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
 	c.console = h.console.WithAttrs(attrs)
 	if h.export != nil {
-		c.export = h.export.WithAttrs(attrs)
+		c.export = h.export.WithAttrs(plainAttrs(attrs))
 	}
 	for _, a := range attrs {
 		if a.Key == logTraceID && !h.grouped {
@@ -101,4 +105,64 @@ func (h *logHandler) WithGroup(name string) slog.Handler {
 		c.export = h.export.WithGroup(name)
 	}
 	return &c
+}
+
+// plainRecord is r with values that the exporter can say. It knows the types of
+// the language and no others: of a string that has a type of its own it would
+// say "unhandled".
+func plainRecord(r slog.Record) slog.Record {
+	attrs := make([]slog.Attr, 0, r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a); return true })
+	c := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	c.AddAttrs(plainAttrs(attrs)...)
+	return c
+}
+
+func plainAttrs(attrs []slog.Attr) []slog.Attr {
+	attrs = slices.Clone(attrs)
+	for i, a := range attrs {
+		v := a.Value.Resolve()
+		switch v.Kind() {
+		case slog.KindAny:
+			v = slog.AnyValue(plain(v.Any()))
+		case slog.KindGroup:
+			v = slog.GroupValue(plainAttrs(v.Group())...)
+		}
+		attrs[i].Value = v
+	}
+	return attrs
+}
+
+// plain is v in types of the language.
+func plain(v any) any {
+	switch v := v.(type) {
+	case nil, error, []byte:
+		return v
+	case encoding.TextMarshaler: // as the console has it
+		if text, err := v.MarshalText(); err == nil {
+			return string(text)
+		}
+	case fmt.Stringer:
+		return v.String()
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.String:
+		return r.String()
+	case reflect.Bool:
+		return r.Bool()
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return r.Int()
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
+		return r.Uint()
+	case reflect.Float32, reflect.Float64:
+		return r.Float()
+	case reflect.Slice, reflect.Array:
+		all := make([]any, r.Len())
+		for i := range all {
+			all[i] = plain(r.Index(i).Interface())
+		}
+		return all
+	default:
+		return fmt.Sprintf("%+v", v)
+	}
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/logs/v1"
@@ -67,6 +69,51 @@ func TestLogsJoinTheirTrace(t *testing.T) {
 		}
 		if (len(got[i].TraceId) == 16) != wantTrace[i] || (len(got[i].SpanId) == 8) != wantSpan[i] {
 			t.Errorf("record %v", got[i])
+		}
+	}
+}
+
+type outcome string
+
+type seconds int
+
+func (s seconds) String() string { return strconv.Itoa(int(s)) + "s" }
+
+// A collector gets what the console shows, also of values that have types of
+// their own.
+func TestExportedLogsSayWhatTheConsoleSays(t *testing.T) {
+	var got []*logs.LogRecord
+	sink := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		raw, err := io.ReadAll(r.Body)
+		var req collector.ExportLogsServiceRequest
+		if err == nil && proto.Unmarshal(raw, &req) == nil {
+			got = append(got, req.ResourceLogs[0].ScopeLogs[0].LogRecords...)
+		}
+	}))
+	defer sink.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", sink.URL+"/v1/logs")
+	exports, err := telemetry.Start(t.Context(), telemetry.DefaultConfig(), "test", "1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(exports.LogHandler(slog.NewTextHandler(io.Discard, nil))).With("with", outcome("completed"))
+	log.Info("one", "outcome", outcome("failed"), "took", seconds(3), "kinds", []outcome{"a", "b"}, slog.Group("in", "it", outcome("lost")), "n", 7, "func", func() {}, "error", io.EOF)
+	if err := exports.Shutdown(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 {
+		t.Fatalf("%d records", len(got))
+	}
+	all := ""
+	for _, a := range got[0].Attributes {
+		all += a.String() + "\n"
+	}
+	if strings.Contains(all, "unhandled") {
+		t.Errorf("the exporter has no word for a value:\n%s", all)
+	}
+	for _, want := range []string{"completed", "failed", "3s", `"a"`, `"b"`, "lost", "7", "EOF"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %s in\n%s", want, all)
 		}
 	}
 }
