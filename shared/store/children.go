@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -40,25 +41,99 @@ const maxEqualCalls = 1000
 // task.ErrConflict when a later attempt has called already.
 func (s *Store) Adopt(ctx context.Context, parent *task.Task, key string) (id string, known bool, err error) {
 	mine := linkOf(parent)
-	for n := 0; n < maxEqualCalls; {
-		id := task.ChildID(parent.ID, key, n)
-		last, rev, err := s.link(ctx, parent.Tenant, parent.ID, id)
-		switch {
-		case err != nil:
+	call := equalCall{parent: parent.ID, link: mine, key: key}
+	for {
+		n, rev, err := s.nextCall(ctx, parent, key, mine, s.calls.made(call))
+		if err != nil {
 			return "", false, fmt.Errorf("adopt a child of %s: %w", parent.ID, err)
-		case rev > 0 && last.Attempt > mine.Attempt:
-			return "", false, fmt.Errorf("adopt a child of %s: attempt %d has called: %w", parent.ID, last.Attempt, task.ErrConflict)
-		case rev > 0 && last == mine:
-			n++ // another call of this attempt
-			continue
 		}
+		if n >= maxEqualCalls {
+			return "", false, fmt.Errorf("adopt a child of %s: over %d equal calls: %w", parent.ID, maxEqualCalls, task.ErrTooLarge)
+		}
+		id := task.ChildID(parent.ID, key, n)
 		err = s.putLink(ctx, parent.Tenant, parent.ID, id, mine, rev)
 		if errors.Is(err, task.ErrConflict) {
 			continue // look again
 		}
+		if err == nil {
+			s.calls.note(call, n+1)
+		}
 		return id, rev > 0, err
 	}
-	return "", false, fmt.Errorf("adopt a child of %s: over %d equal calls: %w", parent.ID, maxEqualCalls, task.ErrTooLarge)
+}
+
+// nextCall is the number of the first equal call that this attempt has not made,
+// and the revision of its link. The attempt's calls have the numbers below it
+// without a gap, from of which it is known: so it is looked for in steps that
+// double and then by halves, instead of one after the other.
+func (s *Store) nextCall(ctx context.Context, parent *task.Task, key string, mine link, from int) (n int, rev uint64, err error) {
+	made := func(n int) (bool, uint64, error) {
+		last, rev, err := s.link(ctx, parent.Tenant, parent.ID, task.ChildID(parent.ID, key, n))
+		if err == nil && rev > 0 && last.Attempt > mine.Attempt {
+			err = fmt.Errorf("attempt %d has called: %w", last.Attempt, task.ErrConflict)
+		}
+		return rev > 0 && last == mine, rev, err
+	}
+	low, high, highRev := from, -1, uint64(0) // below low all are made, high is not
+	for probe, step := from, 1; high < 0; probe, step = min(probe+step, maxEqualCalls), 2*step {
+		if probe >= maxEqualCalls {
+			high = maxEqualCalls
+			break
+		}
+		yes, rev, err := made(probe)
+		if err != nil {
+			return 0, 0, err
+		}
+		if yes {
+			low = probe + 1
+		} else {
+			high, highRev = probe, rev
+		}
+	}
+	for low < high {
+		middle := (low + high) / 2
+		yes, rev, err := made(middle)
+		if err != nil {
+			return 0, 0, err
+		}
+		if yes {
+			low = middle + 1
+		} else {
+			high, highRev = middle, rev
+		}
+	}
+	return high, highRev, nil
+}
+
+// equalCall names the equal calls of one attempt.
+type equalCall struct {
+	parent string
+	link   link
+	key    string
+}
+
+// madeCalls remembers how many equal calls of an attempt this process has seen
+// made. It is where the search begins, and may forget.
+type madeCalls struct {
+	mu  sync.Mutex
+	all map[equalCall]int
+}
+
+const madeCallsKept = 4096
+
+func (m *madeCalls) made(c equalCall) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.all[c]
+}
+
+func (m *madeCalls) note(c equalCall, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.all == nil || len(m.all) >= madeCallsKept {
+		m.all = map[equalCall]int{}
+	}
+	m.all[c] = max(m.all[c], n)
 }
 
 // Link notes that child was started by parent.

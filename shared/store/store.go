@@ -62,6 +62,8 @@ type Store struct {
 
 	turns    jetstream.Stream // the queue of turns
 	sessions jetstream.Stream // behind the sessions bucket
+
+	calls madeCalls
 }
 
 // requestTimeout bounds one request to JetStream. A publish that takes longer
