@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"agentmesh/shared/schema"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -74,7 +74,7 @@ func (a *agents) learn(d store.Definition) {
 	}
 	def := &definition{Definition: d}
 	if len(d.InputSchema) > 0 {
-		def.schema, def.schemaErr = compileSchema(d.InputSchema)
+		def.schema, def.schemaErr = schema.Compile(d.InputSchema)
 		if def.schemaErr != nil {
 			a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.schemaErr)
 		}
@@ -151,27 +151,6 @@ func (a *agents) names() string {
 		return "none (no worker has registered one)"
 	}
 	return strings.Join(names, ", ")
-}
-
-// compileSchema compiles a schema that is user input: it may refer to itself,
-// never to a file or an address.
-func compileSchema(raw json.RawMessage) (*jsonschema.Schema, error) {
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-	if err != nil {
-		return nil, err
-	}
-	c := jsonschema.NewCompiler()
-	c.UseLoader(noLoader{})
-	if err := c.AddResource("mesh:input_schema", doc); err != nil {
-		return nil, err
-	}
-	return c.Compile("mesh:input_schema")
-}
-
-type noLoader struct{}
-
-func (noLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("reference to %s: a schema may refer to itself only", url)
 }
 
 // checkInput validates an input against the agent's schema.

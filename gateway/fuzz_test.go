@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/schema"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -162,11 +163,11 @@ func FuzzInputSchema(f *testing.F) {
 	f.Add([]byte(`{"$ref":"file:///etc/passwd"}`), []byte(`1`))
 	f.Add([]byte(`{"pattern":"("}`), []byte(`"x"`))
 	f.Add([]byte(`{"allOf":[{"type":"string"},{"minLength":3}]}`), []byte(`"x"`))
-	f.Fuzz(func(t *testing.T, schema, input []byte) {
-		if checkJSON(schema) != nil || checkJSON(input) != nil {
+	f.Fuzz(func(t *testing.T, raw, input []byte) {
+		if checkJSON(raw) != nil || checkJSON(input) != nil {
 			return
 		}
-		compiled, err := compileSchema(schema)
+		compiled, err := schema.Compile(raw)
 		d := &definition{schema: compiled, schemaErr: err}
 		d.Name = "a"
 		if err := d.checkInput(input); err != nil {

@@ -135,7 +135,7 @@ func forbidden(from, to string, test bool) string {
 	case from == "gateway/client", from == "notifier/signature":
 		return "it is for programs of others and stands alone"
 	case from == "worker/agents":
-		if !under(inner, "worker/agent", "worker/agents", "shared/task") {
+		if !under(inner, "worker/agent", "worker/agents", "shared/task", "shared/schema") {
 			return "the file of agents makes agents and runs none"
 		}
 	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session"):

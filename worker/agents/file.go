@@ -6,7 +6,6 @@
 package agents
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/url"
@@ -14,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
 	"gopkg.in/yaml.v3"
 
+	"agentmesh/shared/schema"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
@@ -253,25 +252,11 @@ func (p *parser) schema(n *yaml.Node, field string, s *Spec) {
 		p.fault(n, field, "it must be a JSON Schema: keys are texts")
 		return
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-	if err == nil {
-		c := jsonschema.NewCompiler()
-		c.UseLoader(noLoader{})
-		if err = c.AddResource("agents:input_schema", doc); err == nil {
-			_, err = c.Compile("agents:input_schema")
-		}
-	}
-	if err != nil {
+	if _, err := schema.Compile(raw); err != nil {
 		p.fault(n, field, "it is no JSON Schema: %v", err)
 		return
 	}
 	s.InputSchema = raw
-}
-
-type noLoader struct{}
-
-func (noLoader) Load(url string) (any, error) {
-	return nil, fmt.Errorf("reference to %s: a schema may refer to itself only", url)
 }
 
 // text reads a scalar and puts the environment's values in.
