@@ -80,3 +80,49 @@ func (g *Gateway) adopt(ctx context.Context, t, parent *task.Task, key *requestK
 	}
 	return key, nil
 }
+
+// readopt puts the retry of a task under the parent that the request names, else
+// under the parent of the old one: same trace, its deadline, canceled with it. A
+// parent that was canceled has no more children: the retry stands for itself
+// then.
+func (g *Gateway) readopt(r *http.Request, t, old *task.Task, key *requestKey) (*requestKey, error) {
+	parent, err := g.parentOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if parent != nil {
+		if old.Kind == task.KindAction {
+			return nil, refuse("validation_failed", "An action has no parent: leave %s out.", parentHeader)
+		}
+		a, err := g.agents.resolve(r.Context(), old.Agent)
+		if err != nil {
+			return nil, err
+		}
+		if err := putUnder(t, parent, a); err != nil {
+			return nil, err
+		}
+		if key != nil {
+			key.under(parent.ID)
+		}
+		return g.adopt(r.Context(), t, parent, key, []byte(old.ID))
+	}
+	if old.ParentID == "" {
+		return key, nil
+	}
+	parent, err = g.store.Find(r.Context(), tenant, old.ParentID)
+	if errors.Is(err, task.ErrNotFound) || err == nil && parent.Status == task.Canceled {
+		return key, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.ParentID, t.Callers = old.ParentID, old.Callers
+	t.TraceParent, t.TraceState = parent.TraceParent, parent.TraceState
+	if !parent.Status.Terminal() || time.Now().Before(old.Deadline) {
+		t.Deadline = old.Deadline
+	}
+	if key != nil { // a repeat links the same one
+		t.ID = task.ChildID(parent.ID, key.hash, 0)
+	}
+	return key, g.store.Link(r.Context(), parent, t.ID)
+}

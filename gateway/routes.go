@@ -106,8 +106,11 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/tasks/{id}/retry", id: "retryTask", summary: "Run a failed or canceled task again, as a new one", handler: g.retryTask,
-			headers: []param{keyHeader, waitHeader}, answers: map[int]any{202: Accepted{}, 200: Task{}},
-			problems: []string{"task_not_found", "task_not_retryable", "bad_idempotency_key", "idempotency_key_reused", "store_full"},
+			headers: []param{keyHeader, waitHeader, parentDoc}, answers: map[int]any{202: Accepted{}, 200: Task{}},
+			problems: []string{
+				"task_not_found", "task_not_retryable", "bad_idempotency_key", "idempotency_key_reused", "store_full",
+				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock",
+			},
 		},
 		{
 			method: "POST", path: "/actions", id: "createAction", summary: "Accept an action: a task whose outcome is POSTed to callback_url", handler: g.createAction,

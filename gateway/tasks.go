@@ -339,5 +339,8 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
 		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID,
 	}
+	if key, err = g.readopt(r, t, old, key); err != nil {
+		return err
+	}
 	return g.accept(w, r, t, nil, key)
 }
