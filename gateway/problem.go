@@ -136,6 +136,8 @@ func problemOf(err error) *Problem {
 		return refuse("session_full", "%s. Start a new session.", reason(err, session.ErrFull))
 	case errors.Is(err, session.ErrConflict):
 		return refuse("conflict", "The session was changed at the same time. Try again.")
+	case errors.Is(err, task.ErrConflict):
+		return refuse("conflict", "It was changed at the same time. Try again.")
 	case errors.Is(err, task.ErrNotFound):
 		return refuse("task_not_found", "No task with this id is known, or it is past its retention of 7 days.")
 	case errors.Is(err, task.ErrFinished):

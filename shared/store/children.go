@@ -149,7 +149,7 @@ func (s *Store) Link(ctx context.Context, parent *task.Task, child string) error
 }
 
 func (s *Store) link(ctx context.Context, tenant, parent, child string) (l link, rev uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskChild(tenant, parent, child))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -176,7 +176,7 @@ func (s *Store) putLink(ctx context.Context, tenant, parent, child string, l lin
 // Children lists the ids of the tasks that a task has started, in the order of
 // their ids.
 func (s *Store) Children(ctx context.Context, tenant, id string) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	info, err := s.records.Info(ctx, jetstream.WithSubjectFilter(topology.TaskChildren(tenant, id)))
 	if err != nil {

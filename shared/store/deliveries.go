@@ -160,7 +160,7 @@ func (s *Store) SaveDelivery(ctx context.Context, d *webhook.Delivery) error {
 // webhook.ErrDeliveryNotFound when there is none. The source may be "*" when it
 // is not known.
 func (s *Store) Delivery(ctx context.Context, tenant, source, id string) (*webhook.Delivery, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.DeliveriesBucket)
 	defer cancel()
 	msg, err := s.deliveries.GetLastMsgForSubject(ctx, topology.DeliveryRecord(tenant, source, id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -175,7 +175,7 @@ func (s *Store) Delivery(ctx context.Context, tenant, source, id string) (*webho
 // QueuedDelivery reads a delivery that waits for its first attempt and has no
 // record yet, from the queue.
 func (s *Store) QueuedDelivery(ctx context.Context, tenant, id string) (*webhook.Delivery, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryDue(tenant, id))
 	if err == nil {
@@ -205,7 +205,7 @@ func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 
 // DeliveriesOf lists the recorded deliveries of a task, oldest change first.
 func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []*webhook.Delivery, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.DeliveriesBucket)
 	defer cancel()
 	err = window(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), 1, ^uint64(0)-1, func(data []byte, rev uint64) {
 		if d, bad := decodeDelivery(data, rev); bad == nil {

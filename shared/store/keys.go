@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
 
@@ -27,25 +29,38 @@ func (s *Store) ClaimKey(ctx context.Context, tenant, hash string, k Key) (store
 	if err != nil {
 		return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
 	}
-	// An entry may expire between the two steps: then the key is free again.
-	for range 3 {
-		_, err = s.keys.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
+	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
+	defer cancel()
+	create := func() error {
+		_, err := s.keys.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
+		return err
+	}
+	// An entry may expire between the two steps: then the key is free again. A new
+	// leader may not know yet of what the old one has refused: then it is not.
+	for {
+		err := settled(ctx, create)
 		if err == nil {
 			return k, true, nil
 		}
-		if !errors.Is(err, jetstream.ErrKeyExists) {
-			return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(err))
+		if !errors.Is(err, task.ErrConflict) {
+			return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
 		}
 		stored, ok, err := s.LookupKey(ctx, tenant, hash)
 		if err != nil || ok {
 			return stored, ok && stored.TaskID == k.TaskID, err
 		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(ctx.Err()))
+		}
 	}
-	return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(err))
 }
 
 // LookupKey reads what is stored under hash, if anything.
 func (s *Store) LookupKey(ctx context.Context, tenant, hash string) (k Key, ok bool, err error) {
+	ctx, cancel := s.bound(ctx, topology.IdempotencyBucket)
+	defer cancel()
 	e, err := s.keys.Get(ctx, topology.IdempotencyKey(tenant, hash))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return Key{}, false, nil

@@ -49,6 +49,7 @@ func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (dup
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
 	t.QueueSeq = ack.Sequence
+	s.seen.add(t.Tenant, t.ID)
 	return ack.Duplicate, nil
 }
 
@@ -65,6 +66,7 @@ func messageID(t *task.Task) string {
 // out of the queue. It is a courtesy to the workers: a message that stays is
 // acked by the first worker that meets it, since the record is terminal.
 func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
+	s.seen.forget(t.Tenant, t.ID)
 	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
 		if err := remove(ctx, s.tasks, subject, t.ID); err != nil {
 			return fmt.Errorf("withdraw task %s: %w", t.ID, err)

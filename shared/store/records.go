@@ -17,7 +17,7 @@ import (
 // Get reads a task's record from its leader. It returns task.ErrNotFound when
 // no worker or cancel has written one yet: see Find.
 func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(tenant, id))
 	if err != nil {
@@ -57,7 +57,7 @@ func (s *Store) Save(ctx context.Context, t *task.Task) error {
 }
 
 func (s *Store) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(t.Tenant, t.ID))
 	if err != nil || msg.Sequence <= t.Rev || !bytes.Equal(msg.Data, data) {
@@ -79,19 +79,31 @@ func (s *Store) Find(ctx context.Context, tenant, id string) (*task.Task, error)
 	} else {
 		for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
 			if !errors.Is(err, task.ErrNotFound) {
-				return t, err
+				return t, s.found(tenant, id, err)
 			}
 			t, err = s.queued(ctx, tenant, id, subject)
 		}
 	}
 	if errors.Is(err, task.ErrNotFound) {
-		return s.Get(ctx, tenant, id)
+		t, err = s.Get(ctx, tenant, id)
 	}
-	return t, err
+	return t, s.found(tenant, id, err)
+}
+
+// found remembers a task that was found. One that was a moment ago is not gone on
+// one node's word.
+func (s *Store) found(tenant, id string, err error) error {
+	switch {
+	case err == nil:
+		s.seen.add(tenant, id)
+	case errors.Is(err, task.ErrNotFound):
+		return s.seen.gone(tenant, id, err)
+	}
+	return err
 }
 
 func (s *Store) queued(ctx context.Context, tenant, id, subject string) (*task.Task, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	msg, err := s.tasks.GetLastMsgForSubject(ctx, subject)
 	if err != nil {

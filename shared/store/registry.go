@@ -102,7 +102,7 @@ func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
 
 // Agents reads every definition.
 func (s *Store) Agents(ctx context.Context) ([]Definition, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.AgentsBucket)
 	defer cancel()
 	var all []Definition
 	done := false

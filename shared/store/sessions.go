@@ -29,17 +29,18 @@ const (
 // session.ErrNotFound when there is none and session.ErrExpired while it is
 // known that there was one.
 func (s *Store) Session(ctx context.Context, tenant, id string) (*session.Session, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
 	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.Session(tenant, id))
 	if err == nil {
 		var sess *session.Session
 		if sess, err = decodeSession(msg.Data, msg.Header, msg.Sequence); err == nil {
+			s.seen.add(tenant, id)
 			return sess, nil
 		}
 	}
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		err = session.ErrNotFound
+	if errors.Is(err, jetstream.ErrMsgNotFound) { // whoever deletes a session leaves a mark
+		err = s.seen.gone(tenant, id, session.ErrNotFound)
 	}
 	return nil, fmt.Errorf("read session %s: %w", id, classify(err))
 }
@@ -73,6 +74,7 @@ func (s *Store) SaveSession(ctx context.Context, sess *session.Session) error {
 		return fmt.Errorf("record session %s: %w", sess.ID, err)
 	}
 	sess.Rev = rev
+	s.seen.add(sess.Tenant, sess.ID)
 	return nil
 }
 
@@ -95,7 +97,7 @@ func (s *Store) putSession(ctx context.Context, sess *session.Session, msg *nats
 	case err == nil:
 		return ack.Sequence, nil
 	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
-		ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+		ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 		defer cancel()
 		last, look := s.sessions.GetLastMsgForSubject(ctx, msg.Subject)
 		if look == nil && last.Sequence > sess.Rev && bytes.Equal(last.Data, msg.Data) && last.Header.Get(headerOperation) == msg.Header.Get(headerOperation) {

@@ -9,13 +9,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
 
@@ -64,11 +62,9 @@ type Store struct {
 	sessions jetstream.Stream // behind the sessions bucket
 
 	calls madeCalls
+	reach reach
+	seen  seen
 }
-
-// requestTimeout bounds one request to JetStream. A publish that takes longer
-// is an unknown outcome.
-const requestTimeout = 5 * time.Second
 
 // Open makes sure that every stream exists and returns the store. The error is
 // task.ErrUnavailable when JetStream does not answer.
@@ -113,6 +109,8 @@ func (s *Store) Conn() *nats.Conn { return s.nc }
 // Probe writes and so tells whether the store takes writes: a store that is
 // frozen by a disk error or full still answers reads.
 func (s *Store) Probe(ctx context.Context, who string) error {
+	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
+	defer cancel()
 	_, err := s.keys.Put(ctx, topology.IdempotencyKey("_probe", who), nil)
 	return classify(err)
 }
@@ -126,51 +124,12 @@ func (s *Store) Check(ctx context.Context) (queue, records error) {
 
 // publish stores one message and resolves what JetStream answered into our
 // sentinels.
-func (s *Store) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+func (s *Store) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
+	ctx, cancel := s.bound(ctx, written(msg.Subject))
 	defer cancel()
-	ack, err := s.js.PublishMsg(ctx, msg, opts...)
-	return ack, counted(classify(err))
-}
-
-// classify turns what the client library returns into the errors of package
-// task: ErrConflict, ErrFull, ErrUnavailable. Other errors pass as they are.
-func classify(err error) error {
-	if err == nil {
-		return nil
-	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
-		switch {
-		case api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence,
-			api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
-			return fmt.Errorf("%w (%w)", task.ErrConflict, err)
-		case api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum "),
-			api.ErrorCode == codeInsufficientResources, api.ErrorCode == codeAccountResources, api.ErrorCode == codeStorageResources:
-			return fmt.Errorf("%w (%w)", task.ErrFull, err)
-		case api.Code >= 500, api.ErrorCode == codeDuplicateInFlight:
-			return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
-		}
+	err = settled(ctx, func() (err error) {
+		ack, err = s.js.PublishMsg(ctx, msg, opts...)
 		return err
-	}
-	for _, away := range []error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionClosed,
-		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, nats.ErrConnectionDraining,
-		jetstream.ErrNoStreamResponse, nats.ErrJetStreamNotEnabled, nats.ErrStaleConnection,
-	} {
-		if errors.Is(err, away) {
-			return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
-		}
-	}
-	return err
+	})
+	return ack, counted(err)
 }
-
-// Error codes of the server that the client library does not name.
-const (
-	codeAccountResources      jetstream.ErrorCode = 10002
-	codeInsufficientResources jetstream.ErrorCode = 10023 // the server's max_file_store
-	codeNoMessage             jetstream.ErrorCode = 10057
-	codeStorageResources      jetstream.ErrorCode = 10047
-	codeStoreFailed           jetstream.ErrorCode = 10077
-	codeDuplicateInFlight     jetstream.ErrorCode = 10158
-)

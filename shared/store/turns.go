@@ -31,13 +31,14 @@ func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header) 
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
 	t.QueueSeq = ack.Sequence
+	s.seen.add(t.Tenant, t.ID)
 	return ack.Duplicate, nil
 }
 
 // OpenTurn reads the open turn of a session from the queue. It returns
 // task.ErrNotFound when there is none.
 func (s *Store) OpenTurn(ctx context.Context, tenant, agent, sessionID string) (*task.Task, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.Turns)
 	defer cancel()
 	msg, err := s.turns.GetLastMsgForSubject(ctx, topology.Turn(tenant, agent, sessionID))
 	if err != nil {
@@ -50,13 +51,13 @@ func (s *Store) OpenTurn(ctx context.Context, tenant, agent, sessionID string) (
 func (s *Store) FindTurn(ctx context.Context, tenant, agent, sessionID, id string) (*task.Task, error) {
 	t, err := s.Get(ctx, tenant, id)
 	if !errors.Is(err, task.ErrNotFound) {
-		return t, err
+		return t, s.found(tenant, id, err)
 	}
 	t, err = s.OpenTurn(ctx, tenant, agent, sessionID)
 	if err == nil && t.ID != id || errors.Is(err, task.ErrNotFound) {
-		return s.Get(ctx, tenant, id)
+		t, err = s.Get(ctx, tenant, id)
 	}
-	return t, err
+	return t, s.found(tenant, id, err)
 }
 
 // scanTurns looks a turn whose session is not known up in the queue. No index
@@ -77,6 +78,7 @@ func (s *Store) scanTurns(ctx context.Context, tenant, id string) (*task.Task, e
 // WithdrawTurn takes the message of a turn that was canceled before an attempt
 // of it began, and so opens the session.
 func (s *Store) WithdrawTurn(ctx context.Context, turn *task.Task) error {
+	s.seen.forget(turn.Tenant, turn.ID)
 	if err := remove(ctx, s.turns, queueSubject(turn), turn.ID); err != nil {
 		return fmt.Errorf("withdraw turn %s: %w", turn.ID, err)
 	}

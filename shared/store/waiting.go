@@ -30,7 +30,7 @@ const lineCounted = 32
 
 // Line reads the line of an agent. Keep the answer for a while.
 func (s *Store) Line(ctx context.Context, q Queue, agent string) (l Line, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	stream := s.tasks
 	if q == TurnQueue {
@@ -93,7 +93,7 @@ func (s *Store) ReadySequence(ctx context.Context, t *task.Task) (uint64, error)
 	if t.QueueSeq > 0 {
 		return t.QueueSeq, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	stream := s.tasks
 	if t.Kind == task.KindTurn {

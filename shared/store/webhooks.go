@@ -35,7 +35,7 @@ func (s *Store) SaveWebhook(ctx context.Context, e *webhook.Endpoint) error {
 // Webhook reads a webhook. It returns webhook.ErrNotFound when there is none,
 // also when it was deleted or is another tenant's.
 func (s *Store) Webhook(ctx context.Context, tenant, id string) (*webhook.Endpoint, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
 	defer cancel()
 	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.Webhook(tenant, id))
 	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && len(msg.Data) == 0 {
@@ -72,7 +72,7 @@ const kvOperation = "KV-Operation"
 // Webhooks lists the webhooks of a tenant in the order of their ids, which is
 // that of their creation; an empty tenant means all.
 func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.Endpoint, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
 	defer cancel()
 	subject := topology.WebhooksAll
 	if tenant != "" {
@@ -96,7 +96,7 @@ func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.End
 
 // WebhooksRevision changes with every change of any webhook.
 func (s *Store) WebhooksRevision(ctx context.Context) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
 	defer cancel()
 	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.WebhooksAll)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -112,8 +112,14 @@ func (s *Store) WebhooksRevision(ctx context.Context) (uint64, error) {
 // or stores the one that fresh makes. It protects nothing from who reads the
 // store.
 func (s *Store) SharedSecretKey(ctx context.Context, fresh func() string) (string, error) {
-	if _, err := s.apiKeys.Create(ctx, topology.SecretKey, []byte(fresh())); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
-		return "", fmt.Errorf("store secret key: %w", classify(err))
+	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
+	defer cancel()
+	err := settled(ctx, func() error {
+		_, err := s.apiKeys.Create(ctx, topology.SecretKey, []byte(fresh()))
+		return err
+	})
+	if err != nil && !errors.Is(err, task.ErrConflict) { // a conflict: there is one
+		return "", fmt.Errorf("store secret key: %w", err)
 	}
 	e, err := s.apiKeys.Get(ctx, topology.SecretKey)
 	if err != nil {
