@@ -1,10 +1,8 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -14,9 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"agentmesh/shared/schema"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -37,13 +32,6 @@ type agents struct {
 
 // refreshEvery bounds what requests for agents that do not exist cost.
 const refreshEvery = time.Second
-
-// definition is an agent with its compiled schema.
-type definition struct {
-	store.Definition
-	schema    *jsonschema.Schema // nil: any input
-	schemaErr error
-}
 
 func newAgents(st *store.Store, log *slog.Logger) *agents {
 	return &agents{store: st, log: log, known: map[string]*definition{}, loaded: make(chan struct{})}
@@ -72,12 +60,9 @@ func (a *agents) learn(d store.Definition) {
 	if old := a.known[d.Name]; old != nil && old.Rev >= d.Rev {
 		return
 	}
-	def := &definition{Definition: d}
-	if len(d.InputSchema) > 0 {
-		def.schema, def.schemaErr = schema.Compile(d.InputSchema)
-		if def.schemaErr != nil {
-			a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.schemaErr)
-		}
+	def := newDefinition(d)
+	if def.schemaErr != nil {
+		a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.schemaErr)
 	}
 	a.known[d.Name] = def
 }
@@ -151,46 +136,6 @@ func (a *agents) names() string {
 		return "none (no worker has registered one)"
 	}
 	return strings.Join(names, ", ")
-}
-
-// checkInput validates an input against the agent's schema.
-func (d *definition) checkInput(input json.RawMessage) error {
-	if d.schemaErr != nil {
-		return refuse("input_invalid", "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
-	}
-	if d.schema == nil {
-		return nil
-	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(input))
-	if err != nil {
-		return refuse("malformed_json", "The input is not JSON.")
-	}
-	var broken *jsonschema.ValidationError
-	if err := d.schema.Validate(v); errors.As(err, &broken) {
-		p := refuse("input_invalid", "The input breaks the schema of agent %s; see GET /agents/%s.", d.Name, d.Name)
-		p.Errors = schemaFaults(broken, nil)
-		return p
-	}
-	return nil
-}
-
-// schemaFaults lists the leaves of a validation error.
-func schemaFaults(e *jsonschema.ValidationError, faults []Invalid) []Invalid {
-	if len(e.Causes) == 0 && len(faults) < maxFaults {
-		pointer := "/input"
-		for _, token := range e.InstanceLocation {
-			pointer += "/" + escapePointer(token)
-		}
-		detail := e.Error()
-		if i := strings.LastIndex(detail, ": "); i >= 0 {
-			detail = detail[i+2:]
-		}
-		return append(faults, Invalid{Detail: detail, Pointer: pointer})
-	}
-	for _, cause := range e.Causes {
-		faults = schemaFaults(cause, faults)
-	}
-	return faults
 }
 
 func escapePointer(token string) string {

@@ -66,7 +66,7 @@ func (g *Gateway) adopt(ctx context.Context, t, parent *task.Task, key *requestK
 		t.ID = task.ChildID(parent.ID, key.hash, 0)
 		err = g.store.Link(ctx, parent, t.ID)
 	} else {
-		t.ID, _, err = g.store.Adopt(ctx, parent, task.CallKey(t.Agent, body))
+		t.ID, _, err = g.store.Adopt(ctx, parent, task.CallKey(t.Agent, []byte(canonical(body))))
 		key = &requestKey{hash: digest(tenant, "child", t.ID), fingerprint: t.ID}
 	}
 	if errors.Is(err, task.ErrConflict) {

@@ -146,7 +146,7 @@ func (g *Gateway) taskOf(r *http.Request, kind task.Kind, body []byte, parent *t
 		return nil, nil, invalid(Invalid{"a task needs an input or an instruction", "/input"})
 	}
 	if input != nil {
-		if err := a.checkInput(input); err != nil {
+		if err := a.checkInput(ctx, input); err != nil {
 			return nil, nil, err
 		}
 	}

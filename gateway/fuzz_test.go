@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"agentmesh/shared/schema"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -167,10 +166,8 @@ func FuzzInputSchema(f *testing.F) {
 		if checkJSON(raw) != nil || checkJSON(input) != nil {
 			return
 		}
-		compiled, err := schema.Compile(raw)
-		d := &definition{schema: compiled, schemaErr: err}
-		d.Name = "a"
-		if err := d.checkInput(input); err != nil {
+		d := newDefinition(store.Definition{Definition: task.Definition{Name: "a", InputSchema: raw}})
+		if err := d.checkInput(t.Context(), input); err != nil {
 			refusedAs(t, err, 422)
 			var p *Problem
 			errors.As(err, &p)

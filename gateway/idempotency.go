@@ -7,9 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
+	"slices"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -31,8 +34,25 @@ func newKey(r *http.Request, body []byte) (*requestKey, error) {
 	route := chi.RouteContext(r.Context()).RoutePattern()
 	return &requestKey{
 		hash:        digest(tenant, r.Method, unversioned(route), key),
-		fingerprint: digest(r.Method, unversioned(r.URL.Path), r.Header.Get("Content-Type"), string(body)),
+		fingerprint: digest(r.Method, unversioned(r.URL.Path), mediaType(r), canonical(body)),
 	}, nil
+}
+
+// mediaType is the content type without its parameters.
+func mediaType(r *http.Request) string {
+	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return media
+}
+
+// canonical is the one text of a JSON value, whatever the order of its members,
+// its blanks and its escapes (RFC 8785). Whole numbers keep all their digits:
+// ids over 2^53 must not become one another.
+func canonical(body []byte) string {
+	v := jsontext.Value(slices.Clone(body))
+	if len(v) == 0 || v.Canonicalize(jsontext.CanonicalizeRawInts(false)) != nil {
+		return string(body)
+	}
+	return string(v)
 }
 
 // under makes the key one of a parent's own: children of two parents may use the

@@ -89,6 +89,9 @@ func responses(registry huma.Registry, op route, problem *huma.Schema) map[strin
 	}
 	if !op.probe {
 		codes[503] = append(codes[503], "store_unavailable")
+		if !slices.Contains(op.problems, "bad_query") {
+			codes[400] = append(codes[400], "bad_query")
+		}
 	}
 	for status, names := range codes {
 		slices.Sort(names)

@@ -87,6 +87,8 @@ var problems = map[string]problemCode{
 	"unsupported_media_type": {415, "The content type is not supported.", 0},
 	"validation_failed":      {422, "The request has invalid fields.", 0},
 	"input_invalid":          {422, "The input breaks the agent's schema.", 0},
+	"number_out_of_range":    {422, "A number has too many digits or too large an exponent.", 0},
+	"input_too_complex":      {422, "Checking the input took too long.", 0},
 	"call_too_deep":          {422, "Agents call each other more than 16 levels deep.", 0},
 	"call_deadlock":          {422, "The call would wait for itself.", 0},
 	"agent_required":         {422, "The request must name an agent.", 0},

@@ -42,6 +42,9 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if err := checkJSON(body); err != nil {
 		return nil, refuse("malformed_json", "%s", err)
 	}
+	if faults := wildNumbers(body); len(faults) > 0 {
+		return nil, numberOutOfRange(faults)
+	}
 	return body, nil
 }
 

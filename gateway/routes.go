@@ -60,7 +60,7 @@ func (g *Gateway) operations() []route {
 			headers: []param{keyHeader, waitHeader, parentDoc}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full",
+				"validation_failed", "number_out_of_range", "input_invalid", "input_too_complex", "agent_required", "idempotency_key_reused", "store_full",
 				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock", "callback_blocked", "callbacks_off",
 			},
 		},
@@ -117,7 +117,7 @@ func (g *Gateway) operations() []route {
 			headers: []param{keyHeader, waitHeader}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "input_invalid", "agent_required", "idempotency_key_reused", "store_full", "callback_blocked", "callbacks_off",
+				"validation_failed", "number_out_of_range", "input_invalid", "input_too_complex", "agent_required", "idempotency_key_reused", "store_full", "callback_blocked", "callbacks_off",
 			},
 		},
 		{
@@ -154,7 +154,7 @@ func (g *Gateway) operations() []route {
 			headers: []param{sessionKeyHeader}, body: CreateSession{}, optional: true, answers: map[int]any{201: SessionCreated{}},
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "agent_required", "idempotency_key_reused", "store_full",
+				"validation_failed", "number_out_of_range", "agent_required", "idempotency_key_reused", "store_full",
 			},
 		},
 		{
@@ -207,7 +207,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "POST", path: "/webhooks", id: "createWebhook", summary: "Subscribe to events; the secret is shown this once", handler: g.createWebhook,
 			body: WebhookRequest{}, answers: map[int]any{201: Webhook{}},
-			problems: []string{"malformed_json", "unsupported_media_type", "validation_failed", "callback_blocked", "too_many_webhooks", "callbacks_off"},
+			problems: []string{"malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "too_many_webhooks", "callbacks_off"},
 		},
 		{
 			method: "GET", path: "/webhooks", id: "listWebhooks", summary: "List webhooks", handler: g.listWebhooks,
@@ -220,7 +220,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "PATCH", path: "/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook, enable or disable it", handler: g.updateWebhook,
 			body: WebhookRequest{}, answers: map[int]any{200: Webhook{}},
-			problems: []string{"webhook_not_found", "malformed_json", "unsupported_media_type", "validation_failed", "callback_blocked", "conflict", "callbacks_off"},
+			problems: []string{"webhook_not_found", "malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "conflict", "callbacks_off"},
 		},
 		{
 			method: "DELETE", path: "/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook; what is on its way to it is canceled", handler: g.deleteWebhook,

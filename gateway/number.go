@@ -1,0 +1,100 @@
+package gateway
+
+import (
+	"bytes"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Bounds of numbers. Beyond them exact arithmetic, which schemas ask for, takes
+// seconds and megabytes for a few bytes of text; no agent counts so far.
+const (
+	maxDigits   = 400
+	maxExponent = 400
+)
+
+// wildNumbers finds the numbers of a well-formed JSON text that are out of
+// bounds, the first few with their pointers.
+func wildNumbers(body []byte) (faults []Invalid) {
+	if !anyWild(body) {
+		return nil
+	}
+	d := jsontext.NewDecoder(bytes.NewReader(body)) // again, for the places
+	for len(faults) < maxFaults {
+		token, err := d.ReadToken()
+		if err != nil {
+			break
+		}
+		if token.Kind() == jsontext.KindNumber && wild(token.String()) {
+			faults = append(faults, Invalid{
+				"a number may have " + strconv.Itoa(maxDigits) + " digits and an exponent from -" + strconv.Itoa(maxExponent) + " to " + strconv.Itoa(maxExponent) + "; send it as a string",
+				string(d.StackPointer()),
+			})
+		}
+	}
+	return faults
+}
+
+func numberOutOfRange(faults []Invalid) *Problem {
+	p := refuse("number_out_of_range", "%s: %s.", clip(faults[0].Pointer, maxPointer), faults[0].Detail)
+	for _, f := range faults {
+		p.Errors = append(p.Errors, Invalid{f.Detail, clip(f.Pointer, maxPointer)})
+	}
+	return p
+}
+
+// anyWild looks for a number that is out of bounds, without reading more than
+// once what is none.
+func anyWild(body []byte) bool {
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case c == '"':
+			for i++; body[i] != '"'; i++ {
+				if body[i] == '\\' {
+					i++
+				}
+			}
+		case c == '-' || '0' <= c && c <= '9':
+			begin := i
+			for i++; i < len(body) && numeric(body[i]); i++ {
+			}
+			if i-begin > 3 && wild(string(body[begin:i])) {
+				return true
+			}
+			i--
+		}
+	}
+	return false
+}
+
+func numeric(c byte) bool {
+	return '0' <= c && c <= '9' || c == '.' || c == 'e' || c == 'E' || c == '+' || c == '-'
+}
+
+// wild says whether a JSON number is out of bounds.
+func wild(number string) bool {
+	mantissa, exponent := number, ""
+	for i := range len(number) {
+		if number[i] == 'e' || number[i] == 'E' {
+			mantissa, exponent = number[:i], number[i+1:]
+			break
+		}
+	}
+	digits := len(mantissa)
+	if digits > maxDigits {
+		for _, c := range []byte(mantissa) {
+			if c == '-' || c == '.' {
+				digits--
+			}
+		}
+	}
+	if digits > maxDigits {
+		return true
+	}
+	if exponent == "" {
+		return false
+	}
+	n, err := strconv.Atoi(exponent)
+	return err != nil || n > maxExponent || n < -maxExponent
+}
