@@ -16,7 +16,7 @@ import (
 // adminConfig is the listener for those who run the mesh. It is never the
 // public one.
 type adminConfig struct {
-	Admin string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/metrics, /healthz, /debug/pprof); off disables it"`
+	Admin string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/metrics, /healthz, /readyz, /debug/pprof); off disables it"`
 }
 
 func defaultAdmin() adminConfig { return adminConfig{Admin: "127.0.0.1:9090"} }
@@ -25,12 +25,19 @@ func defaultAdmin() adminConfig { return adminConfig{Admin: "127.0.0.1:9090"} }
 func (c adminConfig) on() bool { return c.Admin != "off" }
 
 // adminParts serves on l; there is none when the listener is off.
-func adminParts(l net.Listener, metrics http.Handler, log *slog.Logger) []proc.Part {
+func adminParts(l net.Listener, metrics http.Handler, state *opening, log *slog.Logger) []proc.Part {
 	if l == nil {
 		return nil
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := state.waitsFor(); why != "" {
+			http.Error(w, "not ready: "+why, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
 	if metrics != nil {
 		mux.Handle("GET /metrics", metrics)
 	}

@@ -16,8 +16,13 @@ import (
 // fleetServer is a server of its own for a fleet of processes.
 func fleetServer(t *testing.T) *embedded {
 	t.Helper()
+	return fleetServerAt(t, "127.0.0.1:0")
+}
+
+func fleetServerAt(t *testing.T, address string) *embedded {
+	t.Helper()
 	cfg := defaultUp()
-	cfg.server.Data, cfg.server.NATS, cfg.server.Sync = t.TempDir(), "127.0.0.1:0", "2m"
+	cfg.server.Data, cfg.server.NATS, cfg.server.Sync = t.TempDir(), address, "2m"
 	cfg.gateway.HTTP, cfg.admin.Admin = "127.0.0.1:0", "off"
 	at, err := takePlace(&cfg)
 	if err != nil {

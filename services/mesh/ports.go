@@ -14,6 +14,7 @@ import (
 // trace in the mesh, and hears of everything that is in its way at once.
 type ports struct {
 	open   []net.Listener
+	api    net.Listener // of the gateway, where there is one
 	faults []error
 }
 
@@ -58,7 +59,6 @@ type place struct {
 	server *server.Options
 	lock   *os.File
 	nats   net.Listener // keeps the server's address until the server takes it
-	http   net.Listener
 	admin  net.Listener
 }
 
@@ -74,18 +74,18 @@ func takePlace(cfg *upConfig) (_ *place, err error) {
 	}
 	p.lock, err = lockData(cfg.server.Data)
 	p.fault(err)
-	p.http = p.bind("http", cfg.gateway.HTTP)
+	p.api = p.bind("http", cfg.gateway.HTTP)
 	p.nats, p.admin = p.bind("nats", cfg.server.NATS), p.bind("admin", cfg.admin.Admin)
 	if err := p.err(); err != nil {
 		p.close()
 		return nil, err
 	}
-	cfg.gateway.Listener = p.http
+	cfg.gateway.Listener = p.api
 	return p, nil
 }
 
 // url is where the gateway is reached.
-func (p *place) url() string { return "http://" + p.http.Addr().String() }
+func (p *place) url() string { return "http://" + p.api.Addr().String() }
 
 // close gives the place back.
 func (p *place) close() {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -84,21 +85,53 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 	if err := at.err(); err != nil {
 		return err
 	}
-	nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+r.name, log)
+	state := newOpening(log)
+	own := proc.Part{Name: r.name, Run: func(ctx context.Context) error { return r.serve(ctx, cfg, at.api, state, log) }}
+	return proc.Run(ctx, append(adminParts(admin, exports.Metrics, state, log), own)...)
+}
+
+// serve opens the mesh, however long that is away, and runs the parts of the
+// role. Meanwhile the lobby answers at its address.
+func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, state *opening, log *slog.Logger) error {
+	leave, err := state.lobby(api)
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	st, err := store.Open(ctx, nc, cfg.store)
+	defer leave()
+	var st *store.Store
+	var parts []proc.Part
+	hangUp := func() {}
+	err = state.try(ctx, func() error {
+		nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+r.name, log)
+		if err != nil {
+			return err
+		}
+		if st, err = store.Open(ctx, nc, cfg.store); err == nil {
+			parts, err = r.parts(ctx, st, log)
+		}
+		if err != nil {
+			nc.Close()
+			return err
+		}
+		hangUp = nc.Close
+		return nil
+	})
+	defer func() { hangUp() }()
 	if err != nil {
-		return err
+		return stopped(ctx, err)
 	}
 	defer store.Observe(st)()
-	parts, err := r.parts(ctx, st, log)
-	if err != nil {
-		return err
+	leave()
+	state.done()
+	return proc.Run(ctx, parts...)
+}
+
+// stopped is err, unless the process was told to end: then there is none.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
 	}
-	return proc.Run(ctx, append(parts, adminParts(admin, exports.Metrics, log)...)...)
+	return err
 }
 
 // roleStores are the stores of the roles in one process. Each has a connection of
@@ -147,7 +180,8 @@ func gatewayCommand() *cobra.Command {
 				return err
 			}
 			guard, err = callbacks.guard()
-			cfg.Listener = at.bind("http", cfg.HTTP)
+			at.api = at.bind("http", cfg.HTTP)
+			cfg.Listener = at.api
 			return err
 		},
 		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {

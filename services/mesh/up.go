@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -101,25 +102,45 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	state := newOpening(log)
+	leave, err := state.lobby(at.api)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	srv, err := startServer(at, log)
 	if err != nil {
 		return err
 	}
 	defer srv.stop()
-	stores, err := openStores(ctx, srv, cfg.store, log)
-	if err != nil {
+	var stores *roleStores
+	var parts []proc.Part
+	patience, cancel := context.WithTimeout(ctx, upOpens)
+	defer cancel()
+	err = state.try(patience, func() (err error) {
+		if stores, err = openStores(ctx, srv, cfg.store, log); err != nil {
+			return err
+		}
+		if parts, err = upParts(ctx, &cfg, stores, srv, served, log); err != nil {
+			stores.close()
+		}
 		return err
+	})
+	if err != nil {
+		return stopped(ctx, err)
 	}
 	defer stores.close()
 	defer store.Observe(stores.gateway, stores.worker, stores.notifier)()
-	parts, err := upParts(ctx, &cfg, stores, srv, served, log)
-	if err != nil {
-		return err
-	}
-	parts = append(parts, adminParts(at.admin, exports.Metrics, log)...)
+	parts = append(parts, adminParts(at.admin, exports.Metrics, state, log)...)
+	leave()
+	state.done()
 	welcome(out, at, srv, cfg, served)
 	return proc.Run(ctx, parts...)
 }
+
+// upOpens is how long the embedded server may take, on a disk that stalls, until
+// every stream is open: it is not away, so waiting longer would not help.
+const upOpens = 2 * time.Minute
 
 // upParts makes the three roles. The worker comes last, for it announces itself.
 func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, served []agent.Agent, log *slog.Logger) ([]proc.Part, error) {

@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,6 +58,20 @@ func Connect(ctx context.Context, cfg Config, name string, log *slog.Logger) (*n
 		return nil, ctx.Err()
 	}
 	return nc, nil
+}
+
+// Away reports whether Connect failed since no server answered, or none that
+// takes connections now: it may succeed later. A refused identity and what is
+// wrong with the settings do not pass by themselves.
+func Away(err error) bool {
+	for _, away := range []error{nats.ErrNoServers, nats.ErrTimeout, nats.ErrMaxConnectionsExceeded, nats.ErrMaxAccountConnectionsExceeded,
+		nats.ErrConnectionClosed, nats.ErrNoInfoReceived, io.EOF, io.ErrUnexpectedEOF, context.DeadlineExceeded} {
+		if errors.Is(err, away) {
+			return true
+		}
+	}
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "read" || op.Op == "write")
 }
 
 func (c Config) identity() ([]nats.Option, error) {

@@ -66,6 +66,10 @@ type Store struct {
 	seen  seen
 }
 
+// openTimeout bounds the opening of the store. On a disk that stalls the making
+// of a stream takes far longer than a request may.
+const openTimeout = 30 * time.Second
+
 // Open makes sure that every stream exists and returns the store. The error is
 // task.ErrUnavailable when JetStream does not answer.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
@@ -77,6 +81,8 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{nc: nc, js: js}
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}

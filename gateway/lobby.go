@@ -1,0 +1,33 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// Lobby answers in a gateway's place until its store is open: the process runs,
+// it is not ready, and every request is refused with store_unavailable. waitsFor
+// says in words what for.
+func Lobby(waitsFor func() string) http.Handler {
+	mux := http.NewServeMux()
+	write := func(w http.ResponseWriter, status int, contentType string, v any) {
+		w.Header().Set("Content-Type", contentType)
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusOK, "application/json", map[string]string{"status": "ok"})
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, http.StatusServiceUnavailable, "application/json", Readiness{Checks: map[string]Check{"nats": {Detail: waitsFor()}}})
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		p := refuse("store_unavailable", "Nothing was accepted: the gateway is starting. Try again in a moment.")
+		p.Instance = r.URL.Path
+		w.Header().Set("Retry-After", strconv.Itoa(p.retryAfter))
+		write(w, p.Status, "application/problem+json", p)
+	})
+	return mux
+}

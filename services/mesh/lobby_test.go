@@ -1,0 +1,82 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A role that starts while NATS is away waits for it: the process is alive and
+// not ready, says why once, refuses what it is asked, and serves when NATS is
+// there. A worker that is told to end while it waits ends well.
+func TestRolesWaitForNATS(t *testing.T) {
+	var free [3]string
+	for i := range free {
+		var err error
+		if free[i], err = freeAddress(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	api, admin, nats := free[0], free[1], free[2]
+	env := []string{"MESH_TEST_MAIN=1", "NATS_URL=nats://" + nats}
+	common := []string{"--replicas", "1", "--log-format", "json"}
+	g, output := spawn(t, env, append([]string{"gateway", "--http", api, "--admin", admin}, common...)...)
+	go g.drain(output)
+	w, output := spawn(t, env, append([]string{"worker", "--admin", "off"}, common...)...)
+	go w.drain(output)
+	status := func(method, url string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+url, strings.NewReader(`{"agent":"echo","input":1}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer func() { _ = resp.Body.Close() }()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body)
+	}
+	eventually(t, 20*time.Second, "both say that they wait", func() bool {
+		return strings.Contains(g.output.String(), "waiting for the store") && strings.Contains(w.output.String(), "waiting for the store")
+	})
+	for _, tt := range []struct {
+		method, url, want string
+		status            int
+	}{
+		{"GET", api + "/healthz", `"ok"`, 200},
+		{"GET", api + "/readyz", `"ready":false`, 503},
+		{"GET", api + "/readyz", "no servers available", 503},
+		{"POST", api + "/tasks", `"code":"store_unavailable"`, 503},
+		{"GET", admin + "/healthz", "ok", 200},
+		{"GET", admin + "/readyz", "no servers available", 503},
+	} {
+		if code, body := status(tt.method, tt.url); code != tt.status || !strings.Contains(body, tt.want) {
+			t.Errorf("%s %s = %d %s, want %d with %s", tt.method, tt.url, code, body, tt.status, tt.want)
+		}
+	}
+	w.signal(syscall.SIGTERM)
+	select {
+	case <-w.done:
+		if code := w.cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("a worker that waits ended with %d\n%s", code, w.output)
+		}
+	case <-time.After(20 * time.Second):
+		t.Errorf("a worker that waits does not end\n%s", w.output)
+	}
+	fleetServerAt(t, nats)
+	eventually(t, 30*time.Second, "the gateway is ready", func() bool {
+		code, _ := status("GET", api+"/readyz")
+		return code == 200
+	})
+	if code, body := status("GET", admin+"/readyz"); code != 200 {
+		t.Errorf("admin: %d %s", code, body)
+	}
+	if n := strings.Count(g.output.String(), "waiting for the store"); n != 1 {
+		t.Errorf("it said %d times that it waits\n%s", n, g.output)
+	}
+}
