@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -25,6 +26,7 @@ type agents struct {
 	mu     sync.RWMutex
 	known  map[string]*definition
 	loaded chan struct{}
+	away   error // why the registry is not watched now
 
 	refreshing sync.Mutex
 	refreshed  time.Time
@@ -41,17 +43,43 @@ func newAgents(st *store.Store, log *slog.Logger) *agents {
 func (a *agents) follow(ctx context.Context) error {
 	var once sync.Once
 	for ctx.Err() == nil {
-		err := a.store.WatchAgents(ctx, a.learn, func() { once.Do(func() { close(a.loaded) }) })
-		if err == nil || ctx.Err() != nil {
-			continue
+		err := a.store.WatchAgents(ctx, a.learn, func() {
+			a.watched(nil)
+			once.Do(func() { close(a.loaded) })
+		})
+		if ctx.Err() != nil {
+			break
 		}
-		a.log.Warn("agents not watched, trying again", "error", err)
+		if err == nil {
+			err = errors.New("the watch ended")
+		}
+		a.watched(err)
+		a.log.Error("agents not watched, trying again: changed definitions are not seen", "error", err)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 		}
 	}
 	return nil
+}
+
+// watched notes whether the copy is kept up to date, and if not, why.
+func (a *agents) watched(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.away = err
+}
+
+// check tells whether the copy is complete and kept up to date.
+func (a *agents) check() error {
+	select {
+	case <-a.loaded:
+	default:
+		return errors.New("the registry is not read yet")
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.away
 }
 
 func (a *agents) learn(d store.Definition) {

@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,18 +72,23 @@ func (c *readiness) check(ctx context.Context, agents *agents) Readiness {
 		note("stream", queue)
 		note("kv", records)
 		note("write", c.store.Probe(ctx, c.writer)) // a frozen or full store still answers reads
+		note("consumers", c.consumers(ctx))
 	}
-	select {
-	case <-agents.loaded:
-		note("agents", nil)
-	default:
-		note("agents", errors.New("the registry is not read yet"))
-	}
+	note("agents", agents.check())
 	if c.cfg.Health != nil {
 		note("server", c.cfg.Health())
 	}
 	c.last, c.at = r, time.Now()
 	return r
+}
+
+// consumers says which consumer that a role lives on is missing.
+func (c *readiness) consumers(ctx context.Context) error {
+	missing, err := c.store.MissingConsumers(ctx)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("%s missing: a notifier or worker makes its own again within seconds; see that one runs, and its log", strings.Join(missing, ", "))
+	}
+	return err
 }
 
 // readyz tells whether this gateway can take requests, and if not, why.

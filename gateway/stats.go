@@ -19,6 +19,7 @@ type Stats struct {
 	Sessions   int           `json:"sessions" doc:"Sessions that are kept."`
 	Deliveries DeliveryStats `json:"deliveries"`
 	Storage    StorageStats  `json:"storage"`
+	Missing    []string      `json:"missing_consumers,omitempty" doc:"Consumers that were deleted and that a role lives on. What waits for one cannot be told from what is scheduled, so all of it counts as waiting."`
 }
 
 // AgentStats is the queue of one agent.
@@ -94,6 +95,9 @@ func statsOf(c store.Census, limit int64) Stats {
 		At: c.At, Agents: []AgentStats{}, Workers: []WorkerStats{}, Scheduled: c.Scheduled, Sessions: c.Sessions, Storage: StorageStats{c.Used, limit},
 		Deliveries: DeliveryStats{c.Deliveries.Due, c.Deliveries.Scheduled, age(c.At, c.Deliveries.Oldest), c.FanoutLag},
 	}
+	for _, d := range c.Missing {
+		s.Missing = append(s.Missing, d.String())
+	}
 	for _, q := range c.Agents {
 		a := AgentStats{Name: q.Agent, Waiting: q.Waiting, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit}
 		for _, w := range serving(c.Workers, q.Agent) {
@@ -152,6 +156,7 @@ func (g *Gateway) observe(ctx context.Context, set func(*telemetry.Gauge, float6
 	set(telemetry.DeliveriesScheduled, float64(s.Deliveries.Scheduled))
 	set(telemetry.DeliveriesOldestAge, s.Deliveries.OldestAge)
 	set(telemetry.FanoutLag, float64(s.Deliveries.FanoutLag))
+	set(telemetry.ConsumersAway, float64(len(s.Missing)))
 	set(telemetry.StorageUsed, float64(s.Storage.Used))
 	if s.Storage.Limit > 0 {
 		set(telemetry.StorageLimit, float64(s.Storage.Limit))

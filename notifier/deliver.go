@@ -19,7 +19,7 @@ import (
 // handle works on one delivery that is due. The message is acknowledged last,
 // when the record and the schedule say what comes next: after a crash at any
 // point it comes again.
-func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
+func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg, born time.Time) {
 	defer n.lanes.arrive()()
 	d, recorded, err := store.DueDelivery(msg.Data())
 	if err != nil {
@@ -30,7 +30,7 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 	meta, err := msg.Metadata()
 	var early time.Duration
 	if err == nil {
-		early, err = n.deliver(ctx, d, recorded, meta, msg.Headers())
+		early, err = n.deliver(ctx, d, arrival{meta, msg.Headers(), recorded, recorded || n.repeated(meta, born)})
 	}
 	switch {
 	case early > 0:
@@ -48,15 +48,23 @@ func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg) {
 // errGone is an endpoint that was deleted.
 var errGone = errors.New("the webhook was deleted")
 
+// arrival is how a delivery came.
+type arrival struct {
+	meta     *jetstream.MsgMetadata
+	header   nats.Header
+	recorded bool // the message names a record
+	known    bool // there may be a record: it is the truth
+}
+
 // deliver attempts a delivery, unless it need not be or cannot be now. A wait says
 // that its message is early, by our clock.
-func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded bool, meta *jetstream.MsgMetadata, hdr nats.Header) (wait time.Duration, err error) {
-	if recorded || n.repeated(meta) {
+func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, by arrival) (wait time.Duration, err error) {
+	if by.known {
 		rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
 		switch {
 		case err == nil:
 			d = rec
-		case recorded && errors.Is(err, webhook.ErrDeliveryNotFound):
+		case by.recorded && errors.Is(err, webhook.ErrDeliveryNotFound):
 			n.log.Info("delivery is past its retention", "delivery", d.ID)
 			return 0, nil
 		case !errors.Is(err, webhook.ErrDeliveryNotFound):
@@ -66,13 +74,13 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, recorded bo
 	if d.Status.Final() {
 		return 0, nil // a repeat
 	}
-	switch hold, replaced := early(d.NextAt, meta.Timestamp, time.Now()); {
+	switch hold, replaced := early(d.NextAt, by.meta.Timestamp, time.Now()); {
 	case replaced:
 		return 0, n.store.ScheduleDelivery(ctx, d)
 	case hold > 0:
 		return hold, nil
 	}
-	return 0, n.take(ctx, d, hdr)
+	return 0, n.take(ctx, d, by.header)
 }
 
 // maxEarly bounds how long one message is held that is early.

@@ -30,8 +30,8 @@ var callbackMark = []byte(`"callback":`)
 // fan turns one change of a task's record into deliveries. A delivery's id is
 // that of the event and the receiver, and the store takes it once, so a change
 // may come any number of times.
-func (n *Notifier) fan(ctx context.Context, msg jetstream.Msg) {
-	err := n.fanChange(ctx, msg)
+func (n *Notifier) fan(ctx context.Context, msg jetstream.Msg, born time.Time) {
+	err := n.fanChange(ctx, msg, born)
 	switch {
 	case err == nil:
 		_ = msg.Ack()
@@ -46,7 +46,7 @@ func (n *Notifier) fan(ctx context.Context, msg jetstream.Msg) {
 
 var errMalformed = errors.New("malformed")
 
-func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
+func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg, born time.Time) error {
 	subscribed, err := n.webhooks.all(ctx)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg) error {
 		return nil
 	}
 	ctx, span := startFanout(ctx, t)
-	err = n.sendAll(ctx, t, events, audience, n.repeated(meta))
+	err = n.sendAll(ctx, t, events, audience, n.repeated(meta, born))
 	telemetry.End(span, err)
 	if err == nil {
 		n.seen.note(t)

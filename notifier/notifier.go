@@ -24,7 +24,6 @@ import (
 	"agentmesh/shared/secret"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
-	"agentmesh/shared/topology"
 )
 
 // Config of a notifier.
@@ -56,6 +55,10 @@ const (
 	maxHeld    = 1024 // deliveries: running, waiting for their endpoint, or being recorded
 	maxPerHost = 10   // attempts at one endpoint
 	prefetch   = 256
+
+	prefetchBytes = 8 << 20  // of one pull, and never less than the largest message
+	fanoutBytes   = 64 << 20 // of changes of records, worked on at a time
+	dueBytes      = 256 << 20
 )
 
 // Notifier fans events out and delivers them until its context ends.
@@ -69,9 +72,14 @@ type Notifier struct {
 	lanes     *lanes
 	seen      *seen
 	started   time.Time
-
-	fanout, due jetstream.Consumer
+	upkeep    *store.Upkeep
 }
+
+// The consumers of the notifiers.
+var (
+	fanoutDurable = store.FanoutDurable(ackWait)
+	dueDurable    = store.DeliverDurable(ackWait)
+)
 
 // New makes a notifier, and its consumers where they are missing.
 func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, keeper *secret.Keeper, log *slog.Logger) (*Notifier, error) {
@@ -81,13 +89,15 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 	n := &Notifier{
 		cfg: cfg, store: st, log: log, receivers: NewReceivers(guard, keeper), outbound: egress.NewTransports(guard),
 		webhooks: &webhooks{store: st}, lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
+		upkeep: st.NewUpkeep(log),
 	}
-	var err error
-	if n.fanout, err = st.Consumer(ctx, topology.BucketStream(topology.TasksBucket), topology.FanoutConsumer(ackWait)); err != nil {
+	if err := st.NoteNotifiers(ctx); err != nil {
 		return nil, err
 	}
-	if n.due, err = st.Consumer(ctx, topology.Deliveries, topology.DeliverConsumer(ackWait)); err != nil {
-		return nil, err
+	for _, d := range n.durables() {
+		if _, err := n.upkeep.Open(ctx, d); err != nil {
+			return nil, err
+		}
 	}
 	return n, nil
 }
@@ -100,8 +110,9 @@ func (n *Notifier) Run(ctx context.Context) error {
 	defer telemetry.Observe(n.observe)()
 	beginSeries()
 	var loops, works sync.WaitGroup
-	loops.Go(func() { n.consume(ctx, work, n.fanout, maxFanout, &works, n.fan) })
-	loops.Go(func() { n.consume(ctx, work, n.due, maxHeld, &works, n.handle) })
+	loops.Go(func() { n.upkeep.Run(ctx, n.durables) })
+	loops.Go(func() { n.consume(ctx, work, intake{fanoutDurable, maxFanout, fanoutBytes, n.fan}, &works) })
+	loops.Go(func() { n.consume(ctx, work, intake{dueDurable, maxHeld, dueBytes, n.handle}, &works) })
 	loops.Wait()
 	grace := time.AfterFunc(n.cfg.Drain, func() { cut(errDraining) })
 	defer grace.Stop()
@@ -111,59 +122,6 @@ func (n *Notifier) Run(ctx context.Context) error {
 }
 
 var errDraining = errors.New("the notifier is shutting down")
-
-// consume gives each message of a consumer to handle, at most limit at a time,
-// until ctx is done. What handle has not acknowledged comes again.
-func (n *Notifier) consume(ctx, work context.Context, c jetstream.Consumer, limit int, works *sync.WaitGroup, handle func(context.Context, jetstream.Msg)) {
-	slots := make(chan struct{}, limit)
-	for ctx.Err() == nil {
-		msgs, err := c.Messages(jetstream.PullMaxMessages(prefetch), jetstream.PullExpiry(pullExpires), jetstream.PullHeartbeat(pullBeat))
-		if err != nil {
-			n.log.Warn("cannot pull, trying again", "consumer", c.CachedInfo().Name, "error", err)
-			pause(ctx, consumeAgain)
-			continue
-		}
-		stop := context.AfterFunc(ctx, msgs.Drain) // what has come already is handed back
-		for {
-			msg, err := msgs.Next()
-			if errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-				break
-			}
-			if err != nil { // heartbeats missed, a connection lost: the iterator heals itself
-				n.log.Debug("pull disturbed", "consumer", c.CachedInfo().Name, "error", err)
-				pause(ctx, consumeAgain)
-				continue
-			}
-			if ctx.Err() != nil {
-				_ = msg.Nak() // for another notifier, at once
-				continue
-			}
-			select {
-			case slots <- struct{}{}:
-			case <-ctx.Done():
-				_ = msg.Nak()
-				continue
-			}
-			works.Go(func() {
-				defer func() { <-slots }()
-				defer keep(msg)()
-				handle(work, msg)
-			})
-		}
-		stop()
-		msgs.Stop()
-		if ctx.Err() == nil {
-			pause(ctx, consumeAgain)
-		}
-	}
-}
-
-// repeated reports whether a message may have been worked on before: it was
-// delivered before, or is from the time before this process. A server that was
-// killed has forgotten the last acknowledgements.
-func (n *Notifier) repeated(meta *jetstream.MsgMetadata) bool {
-	return meta.NumDelivered > 1 || meta.Timestamp.Before(n.started.Add(time.Second))
-}
 
 // keep tells the server now and then that a message is being worked on, so that
 // nobody else gets it while this process lives, and somebody soon after it died.

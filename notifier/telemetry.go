@@ -50,6 +50,9 @@ func kindOf(v verdict) string {
 
 // beginSeries has the counters of deliveries begin at 0.
 func beginSeries() {
+	for _, name := range []string{topology.FanoutDurable, topology.DeliverDurable} {
+		telemetry.ConsumersLost.Add(0, name)
+	}
 	for _, c := range webhook.Classes {
 		telemetry.DeliveryAttempts.Add(0, string(c))
 	}

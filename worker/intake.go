@@ -224,9 +224,14 @@ func (in *intake) await(work context.Context, msg *nats.Msg) bool {
 
 // mend creates the consumer again where somebody deleted it.
 func (in *intake) mend(ctx context.Context) {
-	if err := in.w.store.AgentConsumer(ctx, in.queue, in.agent.Name, in.agent.MaxInFlight, in.w.cfg.Lease); err != nil && ctx.Err() == nil {
+	if _, err := in.w.upkeep.Open(ctx, in.durable()); err != nil && ctx.Err() == nil {
 		in.w.log.Warn("consumer not there", "agent", in.agent.Name, "error", err)
 	}
+}
+
+// durable is the consumer that in pulls from.
+func (in *intake) durable() store.Durable {
+	return store.AgentDurable(in.queue, in.agent.Name, in.agent.MaxInFlight, in.w.cfg.Lease)
 }
 
 // stop ends the pulls and hands back what they still brought: after the flush

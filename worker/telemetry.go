@@ -47,6 +47,7 @@ func beginSeries(agent string) {
 	telemetry.TasksStarted.Add(0, agent)
 	telemetry.TaskRetries.Add(0, agent)
 	telemetry.LeaseLosses.Add(0, agent)
+	telemetry.ConsumersLost.Add(0, topology.AgentDurable(agent))
 	for _, o := range []task.Outcome{task.AttemptCompleted, task.AttemptFailed, task.AttemptCanceled} {
 		telemetry.TasksFinished.Add(0, agent, string(o))
 	}

@@ -59,6 +59,7 @@ type Worker struct {
 	store    *store.Store
 	log      *slog.Logger
 	started  time.Time
+	upkeep   *store.Upkeep
 	attempts sync.WaitGroup
 	reloads  chan []*intake
 	ended    chan struct{} // closed when Run takes no more reloads
@@ -81,6 +82,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		slots: map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{},
 	}
 	w.log = log.With("worker", w.id)
+	w.upkeep = st.NewUpkeep(w.log)
 	var err error
 	if w.intakes, err = w.prepare(agents); err != nil {
 		return nil, err
@@ -136,6 +138,9 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 func (w *Worker) register(ctx context.Context, intakes []*intake) error {
 	for _, in := range intakes {
 		if err := w.store.AgentConsumer(ctx, in.queue, in.agent.Name, in.agent.MaxInFlight, w.cfg.Lease); err != nil {
+			return err
+		}
+		if _, err := w.upkeep.Open(ctx, in.durable()); err != nil {
 			return err
 		}
 	}
@@ -218,6 +223,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	defer present.Wait()
 	defer leave()
 	present.Go(func() { w.announce(presence) })
+	present.Go(func() { w.upkeep.Run(ctx, w.durables) })
 
 	defer telemetry.Observe(w.observe)()
 	w.pull(ctx, work)
@@ -255,6 +261,14 @@ func (w *Worker) pull(ctx, work context.Context) {
 			w.log.Info("agents reloaded", "agents", len(agentsOf(next)))
 		}
 	}
+}
+
+// durables are the consumers that this worker lives on.
+func (w *Worker) durables() (all []store.Durable) {
+	for _, in := range w.serving() {
+		all = append(all, in.durable())
+	}
+	return all
 }
 
 func (w *Worker) serving() []*intake {

@@ -31,6 +31,7 @@ type Stats struct {
 		Used  int64 `json:"used_bytes"`
 		Limit int64 `json:"limit_bytes,omitempty"` // 0: not known
 	} `json:"storage"`
+	Missing []string `json:"missing_consumers,omitempty"` // deleted, though a role lives on them
 }
 
 // AgentStats is the queue of one agent.

@@ -87,7 +87,11 @@ func newMesh(t *testing.T) *mesh {
 
 func newMeshIn(t *testing.T, dir string) *mesh {
 	t.Helper()
-	srv := natstest.StartIn(t, dir)
+	return newMeshOn(t, natstest.StartIn(t, dir))
+}
+
+func newMeshOn(t *testing.T, srv *natstest.Server) *mesh {
+	t.Helper()
 	m := &mesh{t: t, srv: srv, hosts: newHosts()}
 	m.guard = egress.New(egress.Policy{Allow: egress.Loopback()}, m.hosts).WithDial(m.hosts.dial)
 	var err error

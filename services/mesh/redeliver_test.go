@@ -19,6 +19,7 @@ import (
 	"agentmesh/notifier/egress"
 	"agentmesh/notifier/signature"
 	"agentmesh/shared/secret"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
@@ -41,7 +42,7 @@ func TestRedeliverWhileTheLastAttemptEnds(t *testing.T) {
 				if err := m.st.EnqueueDelivery(t.Context(), &d, nil); err != nil {
 					t.Fatal(err)
 				}
-				c, err := m.st.Consumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(10*time.Second))
+				c, err := m.st.NewUpkeep(quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
 				if err != nil {
 					t.Fatal(err)
 				}

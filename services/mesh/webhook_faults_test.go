@@ -21,8 +21,8 @@ import (
 	"agentmesh/notifier/egress"
 	"agentmesh/notifier/signature"
 	"agentmesh/shared/event"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
-	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
@@ -146,7 +146,7 @@ func TestH2_KillBeforeTheSchedule(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The message goes to a notifier that dies with it.
-		c, err := m.st.Consumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(10*time.Second))
+		c, err := m.st.NewUpkeep(quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

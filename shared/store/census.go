@@ -24,9 +24,12 @@ type Census struct {
 	Sessions   int
 	Deliveries DeliveryQueue
 	FanoutLag  int // changes of records that no notifier has read
-	Streams    []StreamSize
-	Used       int64 // bytes that the account keeps on disk
-	Limit      int64 // that it may keep; 0: not known
+	// Missing are the consumers that are not there; see Store.MissingConsumers. What
+	// waits for one cannot be told from what is scheduled: all of it counts as waiting.
+	Missing []Durable
+	Streams []StreamSize
+	Used    int64 // bytes that the account keeps on disk
+	Limit   int64 // that it may keep; 0: not known
 }
 
 // AgentQueue is the queue of one agent.
@@ -59,14 +62,19 @@ type StreamSize struct {
 // whose tasks wait: ask it every few seconds, not for each request.
 func (s *Store) Census(ctx context.Context) (Census, error) {
 	c := Census{At: time.Now()}
+	var err error
+	if c.Workers, err = s.Workers(ctx); err == nil {
+		c.Missing, err = s.missing(ctx, c.Workers)
+	}
+	if err != nil {
+		return c, err
+	}
 	for _, step := range []func(context.Context, *Census) error{s.censusStreams, s.censusTasks, s.censusDeliveries, s.censusAccount} {
 		if err := step(ctx, &c); err != nil {
 			return c, fmt.Errorf("count the mesh: %w", classify(err))
 		}
 	}
-	var err error
-	c.Workers, err = s.Workers(ctx)
-	return c, err
+	return c, nil
 }
 
 func (s *Store) censusStreams(ctx context.Context, c *Census) error {
@@ -101,8 +109,16 @@ func (s *Store) censusTasks(ctx context.Context, c *Census) error {
 		return err
 	}
 	c.Scheduled = max(c.messages(topology.Tasks)-held, 0)
-	if _, err := censusQueue(ctx, s.turns, by); err != nil {
+	turns, err := censusQueue(ctx, s.turns, by)
+	if err != nil {
 		return err
+	}
+	loose := map[string]int{topology.Tasks: c.Scheduled, topology.Turns: max(c.messages(topology.Turns)-turns, 0)}
+	for _, d := range c.Missing {
+		if agent, ok := topology.DurableAgent(d.Config.Durable); ok {
+			queueOf(by, agent).Waiting += loose[d.Stream]
+			c.Scheduled = 0
+		}
 	}
 	c.Sessions = c.messages(topology.BucketStream(topology.SessionsBucket))
 	for _, q := range by {
@@ -110,6 +126,15 @@ func (s *Store) censusTasks(ctx context.Context, c *Census) error {
 	}
 	slices.SortFunc(c.Agents, func(a, b AgentQueue) int { return cmp.Compare(a.Agent, b.Agent) })
 	return nil
+}
+
+func queueOf(by map[string]*AgentQueue, agent string) *AgentQueue {
+	q := by[agent]
+	if q == nil {
+		q = &AgentQueue{Agent: agent}
+		by[agent] = q
+	}
+	return q
 }
 
 // censusQueue adds what waits and runs in one queue, and returns how much of it
@@ -121,11 +146,7 @@ func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*Ag
 		if !ok {
 			continue
 		}
-		q := by[agent]
-		if q == nil {
-			q = &AgentQueue{Agent: agent}
-			by[agent] = q
-		}
+		q := queueOf(by, agent)
 		q.Waiting += int(info.NumPending)
 		q.InFlight += info.NumAckPending
 		q.Limit = info.Config.MaxAckPending
@@ -157,7 +178,10 @@ func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
 	} {
 		consumer, err := s.js.Consumer(ctx, one.stream, one.durable)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
-			continue // there was no notifier yet
+			if slices.ContainsFunc(c.Missing, func(d Durable) bool { return d.Config.Durable == one.durable }) {
+				one.count(&jetstream.ConsumerInfo{NumPending: uint64(c.messages(one.stream))})
+			}
+			continue // or there was no notifier yet
 		}
 		if err != nil {
 			return err

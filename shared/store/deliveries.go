@@ -234,19 +234,6 @@ func (s *Store) ListDeliveries(ctx context.Context, tenant string, at uint64, li
 	return page, next, nil
 }
 
-// Consumer returns one of the notifiers' durable consumers, made where it is
-// missing.
-func (s *Store) Consumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
-	c, err := s.js.Consumer(ctx, stream, want.Durable)
-	if err == nil {
-		return c, nil // an equal config is left alone: updates race with other notifiers
-	}
-	if c, err = s.js.CreateOrUpdateConsumer(ctx, stream, want); err != nil {
-		return nil, fmt.Errorf("create consumer %s: %w", want.Durable, classify(err))
-	}
-	return c, nil
-}
-
 // RecordOf decodes a change of a task's record, as a consumer of the records'
 // stream gets it; nil when it is no value.
 func RecordOf(data []byte, rev uint64) (*task.Task, error) {

@@ -144,19 +144,16 @@ const (
 
 // AgentConsumer creates or updates the durable consumer of an agent in a queue.
 func (s *Store) AgentConsumer(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
-	stream, want := s.tasks, topology.AgentConsumer(agent, maxInFlight, ackWait)
-	if q == TurnQueue {
-		stream, want = s.turns, topology.TurnConsumer(agent, maxInFlight, ackWait)
-	}
-	got, err := stream.Consumer(ctx, want.Durable)
+	d := AgentDurable(q, agent, maxInFlight, ackWait)
+	got, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
 	if err == nil {
 		// An equal config is left alone: updates race with other workers.
-		if c := got.CachedInfo().Config; c.MaxAckPending == want.MaxAckPending && c.AckWait == want.AckWait {
+		if c := got.CachedInfo().Config; c.MaxAckPending == d.Config.MaxAckPending && c.AckWait == d.Config.AckWait {
 			return nil
 		}
 	}
-	if _, err := stream.CreateOrUpdateConsumer(ctx, want); err != nil {
-		return fmt.Errorf("create consumer of agent %s: %w", agent, classify(err))
+	if _, err := s.js.CreateOrUpdateConsumer(ctx, d.Stream, d.Config); err != nil {
+		return fmt.Errorf("create consumer %s: %w", d, classify(err))
 	}
 	return nil
 }

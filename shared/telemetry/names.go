@@ -145,6 +145,8 @@ var (
 	JetStreamErrors = counter("mesh.jetstream.errors", "{error}", "Requests to JetStream that failed.", "kind")
 	NATSConnected   = gauge("mesh.nats.connected", "{connection}", "1 while this process is connected to NATS.")
 	NATSReconnects  = gauge("mesh.nats.reconnects", "{reconnect}", "Times that this process has connected to NATS again.")
+	ConsumersLost   = counter("mesh.consumers.lost", "{consumer}", "Consumers of this role that were found deleted and made again.", "consumer")
+	ConsumersAway   = gauge("mesh.consumers.missing", "{consumer}", "Consumers that roles of the mesh live on and that are not there.")
 	StorageUsed     = gauge("mesh.jetstream.storage.used", "By", "Bytes that the mesh's account keeps on disk.")
 	StorageLimit    = gauge("mesh.jetstream.storage.limit", "By", "Bytes that it may keep; none: no limit is known.")
 	StreamMessages  = gauge("mesh.stream.messages", "{message}", "Messages in a stream.", "stream")

@@ -199,6 +199,10 @@ const WebhooksAll = "$KV." + WebhooksBucket + ".>"
 // without one of its operator's makes for itself.
 const SecretKey = "_secret"
 
+// NotifiersMark is the key, in the bucket of keys, that says that this mesh has
+// notifiers.
+const NotifiersMark = "_notifiers"
+
 // Durable consumers of the notifiers, shared by all of them.
 const (
 	FanoutDurable  = "notifier-fanout"
@@ -220,6 +224,12 @@ func DeliverConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 		Durable: DeliverDurable, FilterSubject: "mesh.deliveries.due.>",
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 16384, MaxWaiting: 512, MaxDeliver: -1,
 	}
+}
+
+// ConsumerDeleted is the core subject on which the server tells, at most once,
+// that a consumer was deleted.
+func ConsumerDeleted(stream, durable string) string {
+	return "$JS.EVENT.ADVISORY.CONSUMER.DELETED." + stream + "." + durable
 }
 
 // PullSubject is where a worker asks for messages of an agent's consumer.
