@@ -1,6 +1,9 @@
 // Package protocol is how an agent of any language talks with the mesh: it
 // receives one JSON object, and answers in lines. A line that is a JSON object
-// with a known type is a message; any other line is output text.
+// with a known type is a message; any other line is output text, which is passed
+// on as it comes. Names and types are exact. A line that was meant as a message
+// and is none is a fault, since an error must not become a result; a side note
+// (progress, milestone, output) that is not as it should be costs a warning.
 //
 //	{"type":"progress","percent":70,"message":".."}
 //	{"type":"milestone","name":"..","message":"..","data":{}}
@@ -14,25 +17,16 @@
 package protocol
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"strings"
 	"time"
 
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
-)
-
-// Limits of what an agent may send.
-const (
-	MaxLine = 1 << 20  // bytes of a line
-	MaxText = 32 << 20 // bytes of output text that becomes the result
 )
 
 // Request is the object that an agent receives for one attempt.
@@ -46,6 +40,7 @@ type Request struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	Deadline    *time.Time        `json:"deadline,omitempty"`
 	TraceParent string            `json:"traceparent,omitempty"`
+	Metadata    json.RawMessage   `json:"metadata,omitempty"`
 	Session     *Session          `json:"session,omitempty"` // of a turn
 }
 
@@ -60,7 +55,7 @@ type Session struct {
 func Encode(job *agent.Job) ([]byte, error) {
 	r := Request{
 		TaskID: job.TaskID, Kind: job.Kind, Agent: job.Agent, Attempt: job.Attempt,
-		Instruction: job.Instruction, Input: job.Input, Labels: job.Labels, TraceParent: job.TraceParent,
+		Instruction: job.Instruction, Input: job.Input, Labels: job.Labels, TraceParent: job.TraceParent, Metadata: job.Metadata,
 	}
 	if !job.Deadline.IsZero() {
 		r.Deadline = &job.Deadline
@@ -72,20 +67,6 @@ func Encode(job *agent.Job) ([]byte, error) {
 		}
 	}
 	return task.Marshal(r)
-}
-
-// message is any line that is a message.
-type message struct {
-	Type      string          `json:"type"`
-	Percent   *float64        `json:"percent"`
-	Name      string          `json:"name"`
-	Message   string          `json:"message"`
-	Data      json.RawMessage `json:"data"`
-	Text      *string         `json:"text"`
-	Result    json.RawMessage `json:"result"`
-	State     json.RawMessage `json:"state"`
-	Code      string          `json:"code"`
-	Retryable *bool           `json:"retryable"`
 }
 
 // Outcome is what an agent's lines came to.
@@ -112,152 +93,31 @@ func (o *Outcome) Value() (any, error) {
 
 // Read reads an agent's lines until the end of r and reports what they say to
 // the job. A fault of the agent is an *agent.Error with the code
-// agent_bad_output; any other error is that of r.
+// agent_bad_output or result_too_large; any other error is that of r.
 func Read(ctx context.Context, r io.Reader, job *agent.Job) (*Outcome, error) {
-	o, text := &Outcome{}, strings.Builder{}
-	lines := bufio.NewReaderSize(r, 64<<10)
+	s := &stream{ctx: ctx, job: job, outcome: &Outcome{}, limit: int(cmp.Or(job.MaxResult, agent.DefaultMaxResult))}
+	buf := make([]byte, 64<<10)
 	for {
-		line, err := readLine(lines)
-		if len(line) > 0 {
-			if err := o.take(ctx, line, job, &text); err != nil {
-				return nil, err
-			}
+		n, err := r.Read(buf)
+		if fault := s.write(buf[:n]); fault != nil {
+			return nil, fault
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			o.Text = strings.ToValidUTF8(text.String(), "\uFFFD")
-			return o, nil
+			return s.end()
 		case err != nil:
 			return nil, err
 		}
 	}
 }
 
-// readLine reads a line with its line break, or what there is before an error.
-func readLine(r *bufio.Reader) ([]byte, error) {
-	var line []byte
-	for {
-		piece, err := r.ReadSlice('\n')
-		if len(line) == 0 && err == nil {
-			return piece, nil // the common line fits the buffer
-		}
-		// At the limit without a line break: do not wait for more.
-		if line = append(line, piece...); len(line) > MaxLine || len(line) == MaxLine && err != nil {
-			return nil, bad("a line is longer than %d bytes; send large results in pieces or store them elsewhere", MaxLine)
-		}
-		if !errors.Is(err, bufio.ErrBufferFull) {
-			return line, err
-		}
-	}
-}
-
-// take acts on one line.
-func (o *Outcome) take(ctx context.Context, line []byte, job *agent.Job, text *strings.Builder) error {
-	m, ok, err := parse(line)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return output(job, text, string(line))
-	}
-	switch m.Type {
-	case "progress":
-		job.Progress(percent(m.Percent), m.Message)
-	case "milestone":
-		var data any
-		if m.Data != nil {
-			data = m.Data
-		}
-		if err := job.Milestone(ctx, m.Name, m.Message, data); err != nil && ctx.Err() == nil {
-			return bad("%s", err)
-		}
-	case "output":
-		return output(job, text, *m.Text)
-	case "result":
-		o.Result = bytes.Clone(m.Result)
-	case "reply":
-		o.Reply = &agent.Reply{Message: m.Message}
-		if m.State != nil {
-			o.Reply.State = json.RawMessage(bytes.Clone(m.State))
-		}
-	case "error":
-		o.Err = &agent.Error{Code: m.Code, Message: m.Message, Permanent: m.Retryable != nil && !*m.Retryable}
-	}
-	return nil
-}
-
-func percent(p *float64) int {
-	if p == nil {
-		return 0
-	}
-	return int(min(max(*p, 0), 100))
-}
-
-func output(job *agent.Job, text *strings.Builder, s string) error {
-	if text.Len()+len(s) > MaxText {
-		return &agent.Error{
-			Code: task.CodeResultTooLarge, Permanent: true,
-			Message: fmt.Sprintf("the output text is over %d bytes: store it elsewhere and return a reference", MaxText),
-		}
-	}
-	text.WriteString(s)
-	job.Output(s)
-	return nil
-}
-
-// parse tells a message from text. A message of a known type that lacks what
-// the type needs is a fault: the agent meant something that would be lost.
-func parse(line []byte) (m message, ok bool, err error) {
-	trimmed := bytes.TrimSpace(line)
-	if len(trimmed) < 2 || trimmed[0] != '{' {
-		return m, false, nil
-	}
-	var head struct {
-		Type string `json:"type"`
-	}
-	if err := json.Unmarshal(trimmed, &head); err != nil {
-		if brokenReply.Match(trimmed) { // taken for text it would become the reply
-			return m, false, bad("the reply message %s: %v", clip(trimmed), err)
-		}
-		return m, false, nil
-	}
-	switch head.Type {
-	case "progress", "milestone", "output", "result", "reply", "error":
-	default:
-		return m, false, nil
-	}
-	if err := json.Unmarshal(trimmed, &m); err != nil {
-		return m, false, bad("the %s message %s: %v", head.Type, clip(trimmed), err)
-	}
-	missing := ""
-	switch {
-	case m.Type == "milestone" && m.Name == "":
-		missing = "name"
-	case m.Type == "output" && m.Text == nil:
-		missing = "text"
-	case m.Type == "result" && m.Result == nil:
-		missing = "result"
-	case m.Type == "reply" && m.Message == "":
-		missing = "message"
-	case m.Type == "error" && m.Message == "" && m.Code == "":
-		missing = "message"
-	}
-	if missing != "" {
-		return m, false, bad("the %s message %s has no %q", m.Type, clip(trimmed), missing)
-	}
-	return m, true, nil
-}
-
-// brokenReply matches what begins as a reply and may not be JSON.
-var brokenReply = regexp.MustCompile(`^\{\s*"type"\s*:\s*"reply"`)
-
 func bad(format string, args ...any) error {
 	return &agent.Error{Code: task.CodeAgentBadOutput, Message: "bad output: " + fmt.Sprintf(format, args...), Permanent: true}
 }
 
-func clip(b []byte) string {
-	if len(b) <= 120 {
-		return string(b)
+func tooLarge(what string, limit int) error {
+	return &agent.Error{
+		Code: task.CodeResultTooLarge, Permanent: true,
+		Message: fmt.Sprintf("%s is over %d bytes: store it elsewhere and return a reference", what, limit),
 	}
-	return strings.ToValidUTF8(string(b[:120]), "") + "…"
 }
