@@ -213,7 +213,6 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = object.Close() }()
 	h.Set("Content-Length", strconv.FormatInt(t.Result.Size, 10))
 	if _, err := io.Copy(w, object); err != nil {
 		// The headers are out: a broken connection tells the client that it is not whole.

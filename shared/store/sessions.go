@@ -138,7 +138,7 @@ func (s *Store) archive(ctx context.Context, sess *session.Session, name string,
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
 	}
 	object := topology.Artifact(sess.Tenant, sess.ID, "messages-"+name)
-	if _, err := s.artifacts.PutBytes(ctx, object, data); err != nil {
+	if err := s.putObject(ctx, object, data); err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, classify(err))
 	}
 	return session.Page{Object: object, Messages: len(messages), Bytes: size, At: task.Stamp(time.Now())}, nil

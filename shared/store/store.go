@@ -52,6 +52,7 @@ type Store struct {
 	workers   jetstream.KeyValue
 	presence  jetstream.Stream // behind the workers bucket
 	artifacts jetstream.ObjectStore
+	objects   jetstream.Stream // behind the artifacts
 
 	deliveries jetstream.Stream // behind the deliveries bucket
 	due        jetstream.Stream // the queue of deliveries
@@ -60,6 +61,8 @@ type Store struct {
 
 	turns    jetstream.Stream // the queue of turns
 	sessions jetstream.Stream // behind the sessions bucket
+
+	putting chan struct{} // an element for each artifact that is being stored
 
 	calls madeCalls
 	reach reach
@@ -80,7 +83,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{nc: nc, js: js}
+	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting)}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {
@@ -92,7 +95,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [13]error
+	var errs [14]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.keys, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -106,6 +109,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.apiKeys, errs[10] = js.KeyValue(ctx, topology.KeysBucket)
 	s.turns, errs[11] = js.Stream(ctx, topology.Turns)
 	s.sessions, errs[12] = js.Stream(ctx, topology.BucketStream(topology.SessionsBucket))
+	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
 	return s, open(errors.Join(errs[:]...), "store")
 }
 

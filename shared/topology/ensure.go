@@ -54,8 +54,8 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		bucket(WebhooksBucket, 1, 0),
 		bucket(KeysBucket, 1, 0),
 		{
-			Name:     "OBJ_" + Artifacts,
-			Subjects: []string{"$O." + Artifacts + ".C.>", "$O." + Artifacts + ".M.>"},
+			Name:     ArtifactStream,
+			Subjects: []string{ArtifactChunks(">"), "$O." + Artifacts + ".M.>"},
 			MaxAge:   ArtifactRetention, Discard: jetstream.DiscardNew, AllowRollup: true, MaxConsumers: maxConsumers,
 		},
 	}

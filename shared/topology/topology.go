@@ -160,6 +160,12 @@ const Presences = "$KV." + WorkersBucket + ".>"
 // IdempotencyKey is the bucket key of a request's hash.
 func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }
 
+// ArtifactStream is behind the object store.
+const ArtifactStream = "OBJ_" + Artifacts
+
+// ArtifactChunks is the subject of the pieces of an object, in their order.
+func ArtifactChunks(nuid string) string { return "$O." + Artifacts + ".C." + nuid }
+
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 

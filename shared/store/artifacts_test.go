@@ -1,0 +1,76 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+func TestAReaderOfAnArtifactHoldsOnePiece(t *testing.T) {
+	srv := natstest.Start(t)
+	st := open(t, srv)
+	want := bytes.Repeat([]byte("0123456789abcdef"), 100_001) // no whole number of pieces
+	v, err := st.PutValue(t.Context(), "default", "tsk_1", "result", want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var readers []io.Reader
+	for range 100 {
+		r, err := st.OpenObject(t.Context(), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+	}
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), topology.ArtifactStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stream.CachedInfo().State.Consumers; n != 0 {
+		t.Errorf("%d consumers at the server for readers that do not read", n)
+	}
+	for _, r := range readers[:2] {
+		if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("read %d bytes, %v", len(got), err)
+		}
+	}
+	if got, err := st.Value(t.Context(), v); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("value of %d bytes, %v", len(got), err)
+	}
+	if err := st.DropValue(t.Context(), v); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(readers[2]); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("an object that goes while it is read ends with %v", err)
+	}
+	if _, err := st.Value(t.Context(), v); !errors.Is(err, task.ErrNotFound) {
+		t.Errorf("an object that is gone: %v", err)
+	}
+}
+
+func TestManyLargeInputsAtOnceAreAllStored(t *testing.T) {
+	st := open(t, natstest.Start(t))
+	input := bytes.Repeat([]byte("x"), 8<<20)
+	var wg sync.WaitGroup
+	for i := range 24 {
+		wg.Go(func() {
+			if _, err := st.PutValue(t.Context(), "default", fmt.Sprintf("tsk_%d", i), "input", input); err != nil {
+				t.Errorf("input %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
