@@ -56,6 +56,7 @@ type DeliveryAttempt struct {
 type DeliveryList struct {
 	Deliveries []Delivery `json:"deliveries"`
 	NextCursor string     `json:"next_cursor" doc:"Empty on the last page. A page may be short and still have a next one."`
+	Scanned    int        `json:"scanned" doc:"How many records were looked at for this page."`
 }
 
 // RedeliverRequest is the body of POST /webhooks/{id}/redeliver; it may be left
@@ -120,16 +121,16 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 		return (status == "" || d.Status == status) && (q.Get("webhook_id") == "" || d.Webhook == q.Get("webhook_id")) &&
 			(q.Get("type") == "" || string(d.Type) == q.Get("type"))
 	}
-	found, next, err := g.store.ListDeliveries(r.Context(), tenant, from.Record, limit, match)
+	found, err := g.store.ListDeliveries(r.Context(), tenant, from.Record, limit, match)
 	if err != nil {
 		return err
 	}
-	page := DeliveryList{Deliveries: make([]Delivery, 0, len(found))}
-	for _, d := range found {
+	page := DeliveryList{Deliveries: make([]Delivery, 0, len(found.Items)), Scanned: found.Scanned}
+	for _, d := range found.Items {
 		page.Deliveries = append(page.Deliveries, deliveryView(d))
 	}
-	if next > 0 {
-		page.NextCursor = encodeCursor(store.Position{Record: next}, f)
+	if found.Next > 0 {
+		page.NextCursor = encodeCursor(store.Position{Record: found.Next}, f)
 		q.Set("cursor", page.NextCursor)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}
@@ -330,11 +331,12 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 	var again Redelivered
 	next := from.Record
 	for next > 0 && again.Redelivered < maxRedeliver {
-		var found []*webhook.Delivery
-		if found, next, err = g.store.ListDeliveries(ctx, tenant, next, maxPage, match); err != nil {
+		found, err := g.store.ListDeliveries(ctx, tenant, next, maxPage, match)
+		if err != nil {
 			return err
 		}
-		for _, d := range found {
+		next = found.Next
+		for _, d := range found.Items {
 			if _, err := g.redeliver(ctx, d); err != nil {
 				return err
 			}

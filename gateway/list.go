@@ -18,6 +18,7 @@ import (
 type TaskList struct {
 	Tasks      []Task `json:"tasks"`
 	NextCursor string `json:"next_cursor" doc:"Empty on the last page. A page may be short and still have a next one."`
+	Scanned    int    `json:"scanned" doc:"How many records were looked at for this page: a listing that filters hard ends after 2 s, with a cursor to go on."`
 }
 
 const maxPage = 200
@@ -37,16 +38,16 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tasks, next, err := g.store.List(r.Context(), tenant, from, limit, f.match)
+	found, err := g.store.List(r.Context(), store.Listing{Tenant: tenant, From: from, Limit: limit, Match: f.match, Queued: f.queued()})
 	if err != nil {
 		return err
 	}
-	page := TaskList{Tasks: make([]Task, 0, len(tasks))}
-	for _, t := range tasks {
+	page := TaskList{Tasks: make([]Task, 0, len(found.Tasks)), Scanned: found.Scanned}
+	for _, t := range found.Tasks {
 		page.Tasks = append(page.Tasks, g.view(t))
 	}
-	if !next.Done() {
-		page.NextCursor = encodeCursor(next, f)
+	if !found.Next.Done() {
+		page.NextCursor = encodeCursor(found.Next, f)
 		q.Set("cursor", page.NextCursor)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}
@@ -72,6 +73,8 @@ type filter struct {
 	agent     string
 	parent    string
 	session   string
+	code      string    // of the error
+	kind      task.Kind // of the task
 	labels    map[string]string
 	after     time.Time // created later than this
 	before    time.Time // created earlier than this; zero: no limit
@@ -102,6 +105,12 @@ func filterOf(q url.Values) (filter, error) {
 			f.parent = v
 		case name == "session_id":
 			f.session = v
+		case name == "error":
+			f.code = v
+		case name == "kind":
+			if f.kind = task.Kind(v); !f.kind.Valid() {
+				return f, refuse("bad_query", "kind is %q, allowed are %v.", clip(v, 32), task.Kinds)
+			}
 		case name == "created_after", name == "created_before":
 			at, err := time.Parse(time.RFC3339, v)
 			if err != nil {
@@ -128,6 +137,9 @@ func (f filter) match(t *task.Task) bool {
 	if len(f.statuses) > 0 && !slices.Contains(f.statuses, t.Status) || f.agent != "" && t.Agent != f.agent || f.parent != "" && t.ParentID != f.parent || f.session != "" && t.SessionID != f.session {
 		return false
 	}
+	if f.kind != "" && t.Kind != f.kind || f.code != "" && (t.Error == nil || t.Error.Code != f.code) {
+		return false
+	}
 	if !t.CreatedAt.After(f.after) || !f.before.IsZero() && !t.CreatedAt.Before(f.before) {
 		return false
 	}
@@ -139,18 +151,24 @@ func (f filter) match(t *task.Task) bool {
 	return true
 }
 
+// queued reports whether a task that no worker has met may match.
+func (f filter) queued() bool {
+	return f.code == "" && (len(f.statuses) == 0 || slices.Contains(f.statuses, task.Pending))
+}
+
 // cursor is a listing's position as clients carry it. It is untrusted: it is
 // bound to its filters and only ever compared.
 type cursor struct {
 	Record uint64 `json:"r"`
 	Queue  uint64 `json:"q"`
+	Turns  uint64 `json:"t"`
 	Filter string `json:"f"`
 }
 
 var cursorEncoding = base64.RawURLEncoding
 
 func encodeCursor(p store.Position, f filter) string {
-	b, _ := json.Marshal(cursor{p.Record, p.Queue, f.canonical[:8]})
+	b, _ := json.Marshal(cursor{p.Record, p.Queue, p.Turns, f.canonical[:8]})
 	return cursorEncoding.EncodeToString(b)
 }
 
@@ -163,7 +181,7 @@ func decodeCursor(s string, f filter) (store.Position, error) {
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	p := store.Position{Record: c.Record, Queue: c.Queue}
+	p := store.Position{Record: c.Record, Queue: c.Queue, Turns: c.Turns}
 	if err != nil || p.Done() {
 		return p, refuse("bad_cursor", "The cursor is malformed. Start again without one.")
 	}

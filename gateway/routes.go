@@ -70,7 +70,9 @@ func (g *Gateway) operations() []route {
 			query: []param{
 				{"agent", "Tasks of this agent."},
 				{"parent_id", "Children of this task."},
-				{"session_id", "Turns of this session that a worker has begun."},
+				{"session_id", "Turns of this session."},
+				{"kind", "task, action or turn."},
+				{"error", "Tasks whose error has this code."},
 				{"created_after", "Tasks created later than this time (RFC 3339)."},
 				{"created_before", "Tasks created earlier than this time (RFC 3339)."},
 				{labelAny, "Tasks with this value of the label, such as label.team=search; label.team= are those with an empty value."},

@@ -48,6 +48,7 @@ type Session struct {
 type SessionList struct {
 	Sessions   []Session `json:"sessions"`
 	NextCursor string    `json:"next_cursor" doc:"Empty on the last page. A page may be short and still have a next one."`
+	Scanned    int       `json:"scanned" doc:"How many records were looked at for this page."`
 }
 
 // Transcript is what has been said in a session.
@@ -161,6 +162,8 @@ func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (Session,
 	case err == nil && g.over(ctx, open): // its acknowledgement is on its way
 	case err == nil:
 		v.Busy, v.OpenTurn = true, open.ID
+	case errors.Is(err, task.ErrBadRecord):
+		v.Busy = true // with what nobody can read: it must not hide the session
 	case !errors.Is(err, task.ErrNotFound):
 		return v, err
 	}
@@ -188,20 +191,20 @@ func (g *Gateway) listSessions(w http.ResponseWriter, r *http.Request) error {
 	if from == store.Start {
 		at = 0
 	}
-	found, next, err := g.store.Sessions(r.Context(), tenant, at, limit, func(s *session.Session) bool { return f.agent == "" || s.Agent == f.agent })
+	found, err := g.store.Sessions(r.Context(), tenant, at, limit, func(s *session.Session) bool { return f.agent == "" || s.Agent == f.agent })
 	if err != nil {
 		return err
 	}
-	page := SessionList{Sessions: make([]Session, 0, len(found))}
-	for _, s := range found {
+	page := SessionList{Sessions: make([]Session, 0, len(found.Items)), Scanned: found.Scanned}
+	for _, s := range found.Items {
 		v, err := g.sessionView(r.Context(), s)
 		if err != nil {
 			return err
 		}
 		page.Sessions = append(page.Sessions, v)
 	}
-	if next > 0 {
-		page.NextCursor = encodeCursor(store.Position{Record: next}, f)
+	if found.Next > 0 {
+		page.NextCursor = encodeCursor(store.Position{Record: found.Next}, f)
 		q.Set("cursor", page.NextCursor)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}

@@ -39,6 +39,7 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 	if err != nil {
 		return err
 	}
+	st.LogTo(log)
 	defer store.Observe(st)()
 	w, err := New(ctx, cfg, st, agents, log)
 	if err != nil {

@@ -120,6 +120,7 @@ func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, state
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	st.LogTo(log)
 	defer store.Observe(st)()
 	leave()
 	state.done()
@@ -158,6 +159,7 @@ func openStores(ctx context.Context, srv *embedded, opts store.Options, log *slo
 			s.close()
 			return nil, err
 		}
+		(*role.st).LogTo(log.With("role", role.name))
 	}
 	return s, nil
 }

@@ -203,7 +203,9 @@ func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
 		if err == nil && recorded {
 			d, err = s.Delivery(ctx, d.Tenant, d.Source, d.ID)
 		}
-		if err != nil && !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {
+		if errors.Is(err, task.ErrBadRecord) {
+			s.damaged.note(message{msg.Subject, msg.Data, msg.Sequence}, err)
+		} else if err != nil && !errors.Is(err, webhook.ErrDeliveryNotFound) {
 			return err
 		}
 		if err == nil && !d.Status.Final() && (c.Deliveries.Oldest.IsZero() || d.CreatedAt.Before(c.Deliveries.Oldest)) {

@@ -22,7 +22,7 @@ func encode(t *task.Task) ([]byte, error) { return json.Marshal(t, codec) }
 func decode(data []byte) (*task.Task, error) {
 	var t task.Task
 	if err := json.Unmarshal(data, &t, codec); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", task.ErrBadRecord, err)
 	}
 	if err := t.Validate(); err != nil {
 		return nil, err

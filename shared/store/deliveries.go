@@ -124,7 +124,7 @@ func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
 		Ref bool `json:"ref"`
 	}
 	if err := json.Unmarshal(data, &both); err != nil {
-		return nil, false, fmt.Errorf("decode due delivery: %w", err)
+		return nil, false, fmt.Errorf("decode due delivery: %w: %w", task.ErrBadRecord, err)
 	}
 	d = &both.Delivery
 	if both.Ref {
@@ -194,7 +194,7 @@ func (s *Store) QueuedDelivery(ctx context.Context, tenant, id string) (*webhook
 func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 	var d webhook.Delivery
 	if err := json.Unmarshal(data, &d); err != nil {
-		return nil, fmt.Errorf("decode delivery at revision %d: %w", rev, err)
+		return nil, fmt.Errorf("decode delivery at revision %d: %w: %w", rev, task.ErrBadRecord, err)
 	}
 	if err := d.Validate(); err != nil {
 		return nil, fmt.Errorf("decode delivery at revision %d: %w", rev, err)
@@ -205,12 +205,12 @@ func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 
 // DeliveriesOf lists the recorded deliveries of a task, oldest change first.
 func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []*webhook.Delivery, err error) {
-	ctx, cancel := s.bound(ctx, topology.DeliveriesBucket)
-	defer cancel()
-	err = window(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), 1, ^uint64(0)-1, func(data []byte, rev uint64) {
-		if d, bad := decodeDelivery(data, rev); bad == nil {
+	err = s.all(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), func(m message) error {
+		d, err := decodeDelivery(m.data, m.seq)
+		if err == nil {
 			all = append(all, d)
 		}
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries of %s: %w", source, err)
@@ -219,19 +219,14 @@ func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []
 }
 
 // ListDeliveries returns up to limit recorded deliveries of a tenant that match,
-// newest change first, from revision at downwards, and the revision that the
-// next page starts at, 0 when there is none. A short page is not the end.
-func (s *Store) ListDeliveries(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (page []*webhook.Delivery, next uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 4*requestTimeout)
-	defer cancel()
-	page, next, err = backwards(ctx, s.deliveries, topology.DeliveriesOf(tenant), at, listWindow, limit, func(data []byte, rev uint64) (*webhook.Delivery, bool) {
-		d, err := decodeDelivery(data, rev)
-		return d, err == nil && match(d)
-	})
+// newest change first, from revision at (0: the newest) downwards. A short page
+// is not the end.
+func (s *Store) ListDeliveries(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (Found[*webhook.Delivery], error) {
+	page, err := newestFirst(ctx, s, s.deliveries, topology.DeliveriesOf(tenant), at, limit, decodeDelivery, match)
 	if err != nil {
-		return nil, at, fmt.Errorf("list deliveries: %w", err)
+		return page, fmt.Errorf("list deliveries: %w", err)
 	}
-	return page, next, nil
+	return page, nil
 }
 
 // RecordOf decodes a change of a task's record, as a consumer of the records'

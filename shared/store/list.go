@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,54 +13,117 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// Position is where a listing goes on: the highest revision and the highest
-// queue sequence that it has not looked at yet. A done half has 0.
+// Position is where a listing goes on: the highest revision, and the highest
+// sequence in the queues of tasks and of turns, that it has not looked at yet. A
+// part that is done has 0.
 type Position struct {
 	Record uint64
 	Queue  uint64
+	Turns  uint64
 }
 
 // Start is the position of a first page.
-var Start = Position{Record: ^uint64(0), Queue: ^uint64(0)}
+var Start = Position{Record: ^uint64(0), Queue: ^uint64(0), Turns: ^uint64(0)}
 
 // Done reports whether there is nothing left to list.
-func (p Position) Done() bool { return p.Record == 0 && p.Queue == 0 }
+func (p Position) Done() bool { return p == Position{} }
 
-// Bounds of one page's work: a listing that filters hard ends short, with a
-// position to go on from.
+// Bounds of one page: a listing that filters hard ends when its time is over,
+// one of large tasks when it has enough to show, each with a position to go on
+// from.
 const (
-	listWindow = 256
-	listBudget = 8192 // messages looked at
+	listTime     = 1500 * time.Millisecond // of looking; an answer comes within 2 s
+	listShare    = time.Second             // of it for the records
+	pageBytes    = 16 << 20                // of the tasks of a page, inputs left out
+	stepMessages = 256                     // of a window of a queue: each is a request
 )
+
+// Listing is what a listing of tasks asks for.
+type Listing struct {
+	Tenant string
+	From   Position
+	Limit  int
+	Match  func(*task.Task) bool
+	// Queued says that tasks may match that no worker has met: they are pending.
+	Queued bool
+}
+
+// Listed is a page of tasks. Their inputs and outputs are left out.
+type Listed struct {
+	Tasks   []*task.Task
+	Next    Position
+	Scanned int // records and queue messages that were looked at
+}
 
 // List returns up to limit tasks of a tenant that match, newest change first,
 // and where the next page starts. There is no index: it reads the records'
-// stream backwards, and in the queue the tasks that have no record yet. A short
+// stream backwards, and in the queues the tasks that have no record yet. A short
 // page is not the end; a Done position is.
-func (s *Store) List(ctx context.Context, tenant string, from Position, limit int, match func(*task.Task) bool) ([]*task.Task, Position, error) {
-	next := from
-	records, err := s.scanRecords(ctx, tenant, &next.Record, limit, match)
+func (s *Store) List(ctx context.Context, l Listing) (Listed, error) {
+	began := time.Now()
+	out := Listed{Next: l.From}
+	records, err := s.listRecords(ctx, l, &out, began.Add(listShare))
 	if err != nil {
-		return nil, from, fmt.Errorf("list records: %w", err)
+		return Listed{}, fmt.Errorf("list records: %w", err)
 	}
-	queued, err := s.scanQueue(ctx, tenant, &next.Queue, limit, match)
-	if err != nil {
-		return nil, from, fmt.Errorf("list queue: %w", err)
+	page := records
+	if !l.Queued {
+		out.Next.Queue, out.Next.Turns = 0, 0
 	}
-	page := append(records, queued...)
-	slices.SortStableFunc(page, func(a, b *task.Task) int { return changed(b).Compare(changed(a)) })
-	if len(page) > limit {
-		// What the page has no room for is met again on the next one.
-		for _, t := range page[limit:] {
-			if t.Rev > 0 {
-				next.Record = max(next.Record, t.Rev)
-			} else {
-				next.Queue = max(next.Queue, t.QueueSeq)
-			}
+	for _, q := range s.queues(out.Next, l.Tenant) {
+		queued, err := s.listQueue(ctx, l, q, &out, began.Add(listTime))
+		if err != nil {
+			return Listed{}, fmt.Errorf("list queue: %w", err)
 		}
-		page = page[:limit]
+		page = append(page, queued...)
 	}
-	return page, next, nil
+	slices.SortStableFunc(page, func(a, b *task.Task) int { return changed(b).Compare(changed(a)) })
+	out.Tasks = page
+	if n := fitting(page, l.Limit); n < len(page) {
+		for _, t := range page[n:] { // met again on the next page
+			out.Next.back(t)
+		}
+		out.Tasks = page[:n]
+	}
+	return out, nil
+}
+
+// back has a listing meet a task again.
+func (p *Position) back(t *task.Task) {
+	switch {
+	case t.Rev > 0:
+		p.Record = max(p.Record, t.Rev)
+	case t.Kind == task.KindTurn:
+		p.Turns = max(p.Turns, t.QueueSeq)
+	default:
+		p.Queue = max(p.Queue, t.QueueSeq)
+	}
+}
+
+// fitting is how many tasks of a page one answer holds: at least one.
+func fitting(page []*task.Task, limit int) int {
+	size := 0
+	for i, t := range page {
+		if size += weight(t); i == limit || i > 0 && size > pageBytes {
+			return i
+		}
+	}
+	return len(page)
+}
+
+// weight is about how much of a task is shown.
+func weight(t *task.Task) int {
+	size := 2048 + len(t.Result.Inline) + len(t.Metadata)
+	for _, m := range t.Milestones {
+		size += 100 + len(m.Message) + len(m.Data)
+	}
+	return size
+}
+
+// slim leaves out what no list shows.
+func slim(t *task.Task) *task.Task {
+	t.Input.Inline, t.Output = nil, ""
+	return t
 }
 
 func changed(t *task.Task) time.Time {
@@ -71,198 +133,182 @@ func changed(t *task.Task) time.Time {
 	return t.CreatedAt
 }
 
-// scanRecords reads the records' stream backwards from *at in windows and
-// leaves in *at where it stopped.
-func (s *Store) scanRecords(ctx context.Context, tenant string, at *uint64, limit int, match func(*task.Task) bool) ([]*task.Task, error) {
-	if *at == 0 {
+// collector gathers a page until it is full.
+type collector struct {
+	limit, size int
+	page        []*task.Task
+}
+
+func (c *collector) full() bool { return len(c.page) >= c.limit || c.size > pageBytes }
+
+func (c *collector) add(t *task.Task) {
+	c.page = append(c.page, slim(t))
+	c.size += weight(t)
+}
+
+// listRecords reads the records' stream backwards from l.From.
+func (s *Store) listRecords(ctx context.Context, l Listing, out *Listed, until time.Time) ([]*task.Task, error) {
+	if l.From.Record == 0 {
 		return nil, nil
 	}
-	info, err := s.records.Info(ctx)
+	scan, err := s.newBackwards(ctx, s.records, s.readers(s.records, topology.TaskRecordsOf(l.Tenant)), l.From.Record, windowMessages)
 	if err != nil {
-		return nil, classify(err)
+		return nil, err
 	}
-	first, last := info.State.FirstSeq, info.State.LastSeq
-	*at = min(*at, last)
-	var page []*task.Task
-	seen := map[string]bool{}
-	for looked := 0; *at >= first && *at > 0 && looked < listBudget && len(page) < limit; {
-		low := max(first, *at-min(*at-1, listWindow-1))
-		window, err := s.window(ctx, tenant, low, *at)
+	page, seen := collector{limit: l.Limit}, map[string]bool{}
+	err = scan.each(ctx, until, func(m message) (bool, error) {
+		if page.full() {
+			return false, nil
+		}
+		id := topology.SubjectID(m.subject)
+		if seen[id] || len(m.data) == 0 {
+			return true, nil // an older revision, or a marker
+		}
+		seen[id] = true
+		t, err := decodeRecord(m.data, m.seq)
+		if err == nil && (t.ID != id || t.Tenant != l.Tenant) {
+			err = fmt.Errorf("it is the record of %s of tenant %s: %w", t.ID, t.Tenant, task.ErrBadRecord)
+		}
 		if err != nil {
-			return nil, err
+			s.damaged.note(m, err)
+			return true, nil
 		}
-		for i := len(window) - 1; i >= 0; i-- {
-			if len(page) == limit {
-				*at = window[i].Rev
-				return page, nil
-			}
-			t := window[i]
-			if seen[t.ID] || !match(t) {
-				seen[t.ID] = true
-				continue
-			}
-			seen[t.ID] = true
-			// An older revision of a task that was listed, or has changed, above.
-			if newest, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(tenant, t.ID)); err != nil || newest.Sequence != t.Rev {
-				continue
-			}
-			page = append(page, t)
+		if !l.Match(t) {
+			return true, nil
 		}
-		looked += int(*at - low + 1)
-		*at = low - 1
-	}
-	if *at < first {
-		*at = 0
-	}
-	return page, nil
+		// A page that is not the first meets older revisions of tasks that were
+		// listed before, or that have changed since.
+		if l.From.Record != Start.Record {
+			newest, err := s.newest(ctx, m.subject)
+			if err != nil || newest != m.seq {
+				return true, err
+			}
+		}
+		page.add(t)
+		return true, nil
+	})
+	out.Next.Record = scan.at
+	out.Scanned += scan.looked
+	return page.page, err
 }
 
-// window reads a tenant's records with revisions low to high, in order, through
-// a consumer in memory that lives as long.
-func (s *Store) window(ctx context.Context, tenant string, low, high uint64) (tasks []*task.Task, err error) {
-	err = window(ctx, s.records, topology.TaskRecordsOf(tenant), low, high, func(data []byte, rev uint64) {
-		if t, err := decodeRecord(data, rev); err == nil {
-			tasks = append(tasks, t)
-		}
-	})
-	return tasks, err
-}
-
-// window calls f with the messages of a stream with sequences low to high.
-func window(ctx context.Context, stream jetstream.Stream, subject string, low, high uint64, f func(data []byte, seq uint64)) error {
-	c, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: low,
-		FilterSubject: subject, MemoryStorage: true, Replicas: 1, InactiveThreshold: 10 * time.Second,
-	})
+// newest is the last revision of a subject of the records' stream, 0: none.
+func (s *Store) newest(ctx context.Context, subject string) (uint64, error) {
+	ctx, cancel := s.bound(ctx, topology.TasksBucket)
+	defer cancel()
+	msg, err := s.records.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
 	if err != nil {
-		return classify(err)
+		return 0, classify(err)
 	}
-	defer func() { _ = stream.DeleteConsumer(context.WithoutCancel(ctx), c.CachedInfo().Name) }()
-	n := int(min(c.CachedInfo().NumPending, high-low+1))
-	if n == 0 {
+	return msg.Sequence, nil
+}
+
+// queue is one of those in which tasks without a record wait.
+type queue struct {
+	stream  jetstream.Stream
+	subject string
+	at      func(*Position) *uint64
+}
+
+// queues are those that a listing has to look into.
+func (s *Store) queues(from Position, tenant string) []queue {
+	return slices.DeleteFunc([]queue{
+		{s.tasks, ">", func(p *Position) *uint64 { return &p.Queue }},
+		{s.turns, topology.TurnsOf(tenant), func(p *Position) *uint64 { return &p.Turns }},
+	}, func(q queue) bool { return *q.at(&from) == 0 })
+}
+
+// listQueue reads a queue backwards.
+func (s *Store) listQueue(ctx context.Context, l Listing, q queue, out *Listed, until time.Time) ([]*task.Task, error) {
+	at := q.at(&out.Next)
+	scan, err := s.newBackwards(ctx, q.stream, s.steps(q.stream, q.subject), *at, stepMessages)
+	if err != nil {
+		return nil, err
+	}
+	page := collector{limit: l.Limit}
+	err = scan.each(ctx, until, func(m message) (bool, error) {
+		if page.full() {
+			return false, nil
+		}
+		t, err := s.unrecorded(ctx, l.Tenant, m)
+		if t != nil && l.Match(t) {
+			page.add(t)
+		}
+		return true, err
+	})
+	*at = scan.at
+	out.Scanned += scan.looked
+	return page.page, err
+}
+
+// unrecorded reads a message of a queue: the task, where it has no record yet.
+func (s *Store) unrecorded(ctx context.Context, tenant string, m message) (*task.Task, error) {
+	t, err := decodeQueued(m.data, m.seq)
+	if err != nil {
+		s.damaged.note(m, err)
+		return nil, nil
+	}
+	if t.Tenant != tenant || t.Attempt > 0 { // a retry has a record
+		return nil, nil
+	}
+	rev, err := s.newest(ctx, topology.TaskRecord(tenant, t.ID))
+	if err != nil || rev > 0 {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Found is a page of what a bucket holds.
+type Found[T any] struct {
+	Items   []T
+	Next    uint64 // revision that the next page starts at, 0: there is none
+	Scanned int
+}
+
+// newestFirst reads a page of a bucket that keeps one revision of each key: up to
+// limit values that match, newest change first, from revision from (0: the
+// newest) on. A short page is not the end.
+func newestFirst[T any](ctx context.Context, s *Store, stream jetstream.Stream, subject string, from uint64, limit int, decode func(data []byte, rev uint64) (T, error), match func(T) bool) (out Found[T], err error) {
+	if from == 0 {
+		from = ^uint64(0)
+	}
+	scan, err := s.newBackwards(ctx, stream, s.readers(stream, subject), from, windowMessages)
+	if err != nil {
+		return out, err
+	}
+	size := 0
+	err = scan.each(ctx, time.Now().Add(listTime), func(m message) (bool, error) {
+		if len(out.Items) >= limit || size > pageBytes {
+			return false, nil
+		}
+		if len(m.data) == 0 {
+			return true, nil // a marker
+		}
+		v, err := decode(m.data, m.seq)
+		switch {
+		case err != nil:
+			s.damaged.note(m, err)
+		case match(v):
+			out.Items, size = append(out.Items, v), size+len(m.data)
+		}
+		return true, nil
+	})
+	out.Next, out.Scanned = scan.at, scan.looked
+	return out, err
+}
+
+// all calls f with every value that a stream holds of a subject, oldest first.
+func (s *Store) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
+	return s.readers(stream, subject)(ctx, 1, ^uint64(0), func(m message) error {
+		if len(m.data) == 0 {
+			return nil // a marker
+		}
+		if err := f(m); err != nil {
+			s.damaged.note(m, err)
+		}
 		return nil
-	}
-	batch, err := c.Fetch(n, jetstream.FetchMaxWait(requestTimeout))
-	if err != nil {
-		return classify(err)
-	}
-	for msg := range batch.Messages() {
-		if meta, err := msg.Metadata(); err == nil && meta.Sequence.Stream <= high {
-			f(msg.Data(), meta.Sequence.Stream)
-		}
-	}
-	return classify(batch.Error())
-}
-
-// scanQueue lists the queued tasks that have no record yet, newest first.
-func (s *Store) scanQueue(ctx context.Context, tenant string, at *uint64, limit int, match func(*task.Task) bool) ([]*task.Task, error) {
-	if *at == 0 {
-		return nil, nil
-	}
-	info, err := s.tasks.Info(ctx)
-	if err != nil {
-		return nil, classify(err)
-	}
-	*at = min(*at, info.State.LastSeq)
-	var page []*task.Task
-	consider := func(msg *jetstream.RawStreamMsg) error {
-		t, err := decodeQueued(msg.Data, msg.Sequence)
-		if err != nil || t.Tenant != tenant || t.Attempt > 0 || !match(t) {
-			return nil // a retry has a record
-		}
-		_, err = s.Get(ctx, tenant, t.ID)
-		if errors.Is(err, task.ErrNotFound) {
-			page = append(page, t)
-			return nil
-		}
-		return err
-	}
-	if info.State.Msgs <= listWindow {
-		return s.scanShortQueue(ctx, at, limit, &page, consider)
-	}
-	looked := 0
-	for ; *at >= info.State.FirstSeq && *at > 0 && looked < listBudget/4 && len(page) < limit; *at-- {
-		looked++
-		msg, err := s.tasks.GetMsg(ctx, *at)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, classify(err)
-		}
-		if err := consider(msg); err != nil {
-			return nil, err
-		}
-	}
-	if *at < info.State.FirstSeq {
-		*at = 0
-	}
-	return page, nil
-}
-
-// scanShortQueue reads a queue of few messages forwards, from one to the next
-// over the gaps that acked messages left.
-func (s *Store) scanShortQueue(ctx context.Context, at *uint64, limit int, page *[]*task.Task, consider func(*jetstream.RawStreamMsg) error) ([]*task.Task, error) {
-	for seq := uint64(1); seq <= *at; {
-		msg, err := s.tasks.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(">"))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			break
-		}
-		if err != nil {
-			return nil, classify(err)
-		}
-		if msg.Sequence > *at {
-			break
-		}
-		if err := consider(msg); err != nil {
-			return nil, err
-		}
-		seq = msg.Sequence + 1
-	}
-	slices.SortFunc(*page, func(a, b *task.Task) int { return cmp.Compare(b.QueueSeq, a.QueueSeq) })
-	*at = 0
-	if len(*page) > limit {
-		*at = (*page)[limit].QueueSeq
-		*page = (*page)[:limit]
-	}
-	return *page, nil
-}
-
-// backwards reads up to limit values from a bucket that keeps one revision of
-// each key: newest change first, from revision from (0: the newest) on, width
-// messages at a time. next is where to go on, 0 the end; a short page is not.
-func backwards[T any](ctx context.Context, stream jetstream.Stream, subject string, from, width uint64, limit int, decode func(data []byte, rev uint64) (T, bool)) (page []T, next uint64, err error) {
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return nil, from, classify(err)
-	}
-	at, first := info.State.LastSeq, info.State.FirstSeq
-	if from > 0 {
-		at = min(at, from)
-	}
-	for looked := 0; at >= first && at > 0 && looked < listBudget; {
-		low := max(first, at-min(at-1, width-1))
-		var found []T
-		var revs []uint64
-		err := window(ctx, stream, subject, low, at, func(data []byte, rev uint64) {
-			if v, ok := decode(data, rev); ok {
-				found, revs = append(found, v), append(revs, rev)
-			}
-		})
-		if err != nil {
-			return nil, from, err
-		}
-		for i := len(found) - 1; i >= 0; i-- {
-			if len(page) == limit {
-				return page, revs[i], nil
-			}
-			page = append(page, found[i])
-		}
-		looked += int(at - low + 1)
-		at = low - 1
-	}
-	if at < first {
-		at = 0
-	}
-	return page, at, nil
+	})
 }

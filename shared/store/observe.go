@@ -39,6 +39,7 @@ func Observe(stores ...*Store) (stop func()) {
 		telemetry.JetStreamErrors.Add(0, kind)
 	}
 	telemetry.StoreConflicts.Add(0)
+	telemetry.StoreUnreadable.Add(0)
 	return telemetry.Observe(func(_ context.Context, set func(*telemetry.Gauge, float64, ...string)) {
 		connected, reconnects := 1.0, uint64(0)
 		for _, s := range stores {

@@ -133,9 +133,12 @@ func (s *Store) WatchAgents(ctx context.Context, f func(Definition), ready func(
 				ready()
 				continue
 			}
-			if d, err := decodeDefinition(e); err == nil {
-				f(d)
+			d, err := decodeDefinition(e)
+			if err != nil {
+				s.damaged.note(message{e.Bucket() + "." + e.Key(), e.Value(), e.Revision()}, err)
+				continue
 			}
+			f(d)
 		}
 	}
 }
@@ -181,9 +184,14 @@ func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
 			return nil, fmt.Errorf("list workers: %w", classify(err))
 		}
 		var p Presence
-		if json.Unmarshal(msg.Data, &p) == nil { // one that has left has no data
-			all = append(all, p)
+		if len(msg.Data) == 0 {
+			continue // it has left
 		}
+		if err := json.Unmarshal(msg.Data, &p); err != nil {
+			s.damaged.note(message{subject, msg.Data, msg.Sequence}, err)
+			continue
+		}
+		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b Presence) int {
 		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.WorkerID, b.WorkerID))

@@ -114,22 +114,16 @@ func (s *Store) putSession(ctx context.Context, sess *session.Session, msg *nats
 func (s *Store) SessionIdle() time.Duration { return s.sessions.CachedInfo().Config.MaxAge }
 
 // Sessions lists up to limit sessions of a tenant that match, newest change
-// first, from position from (0: the newest) on, and says where the next page
-// starts; 0 is the end. A short page is not the end.
-func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (page []*session.Session, next uint64, err error) {
-	page, next, err = backwards(ctx, s.sessions, topology.SessionsOf(tenant), from, sessionWindow, limit, func(data []byte, rev uint64) (*session.Session, bool) {
-		sess, err := decodeSession(data, nil, rev)
-		return sess, err == nil && match(sess)
-	})
+// first, from position from (0: the newest) on. A short page is not the end.
+func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (Found[*session.Session], error) {
+	page, err := newestFirst(ctx, s, s.sessions, topology.SessionsOf(tenant), from, limit, func(data []byte, rev uint64) (*session.Session, error) {
+		return decodeSession(data, nil, rev)
+	}, match)
 	if err != nil {
-		return nil, from, fmt.Errorf("list sessions: %w", err)
+		return page, fmt.Errorf("list sessions: %w", err)
 	}
-	return page, next, nil
+	return page, nil
 }
-
-// sessionWindow is how many sessions a listing reads at a time: they may be
-// large.
-const sessionWindow = 32
 
 // archive stores messages that leave a session's record as a page of it.
 func (s *Store) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {

@@ -67,6 +67,9 @@ type Store struct {
 	calls madeCalls
 	reach reach
 	seen  seen
+
+	scans   chan struct{} // a slot for each scan that reads now
+	damaged *unreadable
 }
 
 // openTimeout bounds the opening of the store. On a disk that stalls the making
@@ -83,7 +86,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting)}
+	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: make(chan struct{}, scansAtATime), damaged: newUnreadable()}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {

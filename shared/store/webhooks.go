@@ -52,6 +52,9 @@ func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, err)
 	}
+	if !task.ValidWebhookID(e.ID) || !task.ValidTenant(e.Tenant) {
+		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, task.ErrBadRecord)
+	}
 	e.Rev = rev
 	return &e, nil
 }
@@ -72,20 +75,16 @@ const kvOperation = "KV-Operation"
 // Webhooks lists the webhooks of a tenant in the order of their ids, which is
 // that of their creation; an empty tenant means all.
 func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.Endpoint, err error) {
-	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
-	defer cancel()
 	subject := topology.WebhooksAll
 	if tenant != "" {
 		subject = topology.Webhook(tenant, "*")
 	}
-	info, err := s.webhooks.Info(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list webhooks: %w", classify(err))
-	}
-	err = window(ctx, s.webhooks, subject, 1, info.State.LastSeq, func(data []byte, rev uint64) {
-		if e, bad := decodeWebhook(data, rev); bad == nil && e.ID != "" {
+	err = s.all(ctx, s.webhooks, subject, func(m message) error {
+		e, err := decodeWebhook(m.data, m.seq)
+		if err == nil {
 			all = append(all, e)
 		}
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)

@@ -27,6 +27,12 @@ const (
 	KindTurn   Kind = "turn"
 )
 
+// Kinds lists them.
+var Kinds = []Kind{KindTask, KindAction, KindTurn}
+
+// Valid reports whether k is one of Kinds.
+func (k Kind) Valid() bool { return slices.Contains(Kinds, k) }
+
 // Task is the record of one run of one agent. The same JSON travels in the
 // queue message (as accepted or as retried) and, once a worker or a cancel has
 // written it, in the tasks bucket. Times are UTC with millisecond precision.

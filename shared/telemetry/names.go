@@ -142,6 +142,7 @@ var (
 var (
 	HTTPDuration    = histogram("http.server.request.duration", "One request at the gateway.", string(keyHTTPMethod), string(keyHTTPRoute), string(keyHTTPStatus))
 	StoreConflicts  = counter("mesh.store.conflicts", "{write}", "Writes of task records that another writer was ahead of.")
+	StoreUnreadable = counter("mesh.store.unreadable", "{record}", "Records that are left out of lists and counts because they cannot be read.")
 	JetStreamErrors = counter("mesh.jetstream.errors", "{error}", "Requests to JetStream that failed.", "kind")
 	NATSConnected   = gauge("mesh.nats.connected", "{connection}", "1 while this process is connected to NATS.")
 	NATSReconnects  = gauge("mesh.nats.reconnects", "{reconnect}", "Times that this process has connected to NATS again.")

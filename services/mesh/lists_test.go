@@ -1,0 +1,196 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/task"
+	"agentmesh/worker/agents/echo"
+)
+
+// listed is a page of tasks.
+type listed struct {
+	Tasks   []client.Task `json:"tasks"`
+	Next    string        `json:"next_cursor"`
+	Scanned *int          `json:"scanned"`
+}
+
+func (m *mesh) taskPage(query string) listed {
+	m.t.Helper()
+	w := m.do("GET", "/tasks?"+query, "")
+	if w.Code != 200 {
+		m.t.Fatalf("GET /tasks?%s = %d %s", query, w.Code, clipped(w.Body.Bytes()))
+	}
+	return decode[listed](m.t, w.Body)
+}
+
+// everyPage lists the ids of all pages, in their order.
+func (m *mesh) everyPage(query string) (ids []string) {
+	m.t.Helper()
+	for cursor := ""; ; {
+		page := m.taskPage(query + "&cursor=" + url.QueryEscape(cursor))
+		for _, v := range page.Tasks {
+			ids = append(ids, v.TaskID)
+		}
+		if cursor = page.Next; cursor == "" {
+			return ids
+		}
+	}
+}
+
+// put writes the record of a task that was never in the queue.
+func (m *mesh) put(change func(*task.Task)) *task.Task {
+	m.t.Helper()
+	now := task.Stamp(time.Now())
+	t := &task.Task{
+		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
+		Status: task.Completed, CreatedAt: now, UpdatedAt: now,
+	}
+	change(t)
+	if err := m.st.Save(m.t.Context(), t); err != nil {
+		m.t.Fatal(err)
+	}
+	return t
+}
+
+// Tasks with large inputs are more than a connection may leave unread. They are
+// all listed, and the connection lives.
+func TestAListHoldsEveryLargeTask(t *testing.T) {
+	m := newMeshOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 8 << 20}))
+	m.work(echo.Agent())() // its definition stays
+	large := json.RawMessage(`"` + strings.Repeat("x", 250_000) + `"`)
+	const n = 220
+	for i := range n {
+		if i%10 == 0 {
+			m.create(`{"agent":"echo","input":` + string(large) + `}`)
+			continue
+		}
+		m.put(func(t *task.Task) { t.Input.Inline = large })
+	}
+	if page := m.taskPage("limit=200"); len(page.Tasks) != 200 || page.Next == "" {
+		t.Errorf("the first page has %d tasks and the cursor %q", len(page.Tasks), page.Next)
+	}
+	seen := map[string]bool{}
+	for _, id := range m.everyPage("limit=30") {
+		seen[id] = true
+	}
+	if len(seen) != n {
+		t.Errorf("%d tasks are listed, want %d", len(seen), n)
+	}
+	if again := m.nc.Stats().Reconnects; again != 0 {
+		t.Errorf("the connection was cut %d times", again)
+	}
+}
+
+// A filter that one of very many meets finds it in one answer, which says how far
+// it looked.
+func TestAListThatFiltersHardLooksOn(t *testing.T) {
+	m := newMesh(t)
+	failed := m.put(func(t *task.Task) { t.Status = task.Failed; t.Error = &task.Error{Code: "agent_error"} })
+	record, err := json.Marshal(m.put(func(*task.Task) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(m.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 12_000
+	for i := range n {
+		id := task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7()))
+		body := strings.Replace(string(record), `"task_id":"tsk_`+taskHex(record), `"task_id":"`+id, 1)
+		if _, err := js.PublishAsync("$KV.tasks.default."+id, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+		if i%1000 == 999 {
+			<-js.PublishAsyncComplete()
+		}
+	}
+	for _, query := range []string{"status=failed", "error=agent_error", "kind=task&status=failed&created_after=2020-01-01T00:00:00Z"} {
+		page := m.taskPage(query)
+		if len(page.Tasks) != 1 || page.Tasks[0].TaskID != failed.ID || page.Next != "" {
+			t.Errorf("?%s: %d tasks, cursor %q, want the one that failed", query, len(page.Tasks), page.Next)
+		}
+		if page.Scanned == nil || *page.Scanned < n {
+			t.Errorf("?%s: scanned %v, want %d", query, page.Scanned, n)
+		}
+	}
+	for _, query := range []string{"kind=none", "error=agent_error&status=none"} {
+		if w := m.do("GET", "/tasks?"+query, ""); w.Code != 400 || problem(t, w).Code != "bad_query" {
+			t.Errorf("?%s = %d %s", query, w.Code, w.Body)
+		}
+	}
+	if page := m.taskPage("kind=action"); len(page.Tasks) != 0 {
+		t.Errorf("%d actions, there are none", len(page.Tasks))
+	}
+}
+
+func taskHex(record []byte) string {
+	_, rest, _ := strings.Cut(string(record), `"task_id":"tsk_`)
+	return rest[:32]
+}
+
+// One record that nobody can read, anywhere, hides no other.
+func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
+	m := newMesh(t)
+	said := &transcript{}
+	m.st.LogTo(slog.New(slog.NewTextHandler(said, nil)))
+	m.work(echo.Agent())
+	done := m.create(`{"agent":"echo","instruction":"x"}`)
+	m.end(done)
+	hook := decode[struct {
+		ID string `json:"webhook_id"`
+	}](t, m.do("POST", "/webhooks", `{"url":"http://127.0.0.1:9/x"}`).Body).ID
+	ses := decode[struct {
+		ID string `json:"session_id"`
+	}](t, m.do("POST", "/sessions", `{"agent":"echo"}`).Body).ID
+	waits := m.create(`{"agent":"echo","instruction":"later","delay":"1h"}`)
+	js, err := jetstream.New(m.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := func(prefix string) string { return task.NewID(prefix, uuid.Must(uuid.NewV7())) }
+	for _, garbage := range []string{"\x00\xff not JSON", `{"task_id":7,"webhook_id":{},"delivery_id":[],"session_id":1,"name":2,"worker_id":3}`, `[]`} {
+		for _, subject := range []string{
+			"$KV.tasks.default." + id("tsk_"), "mesh.tasks.ready.default.nobody." + id("tsk_"),
+			"mesh.turns.default.nobody." + id("ses_"), "mesh.turns.default.echo." + ses,
+			"$KV.sessions.default." + id("ses_"), "$KV.agents.agent-" + fmt.Sprint(len(garbage)), "$KV.workers." + id("wrk_"),
+			"$KV.webhooks.default." + id("whk_"), "$KV.deliveries.default." + done + "." + id("dlv_"),
+			"mesh.deliveries.due.default." + id("dlv_"), "$KV.tasks.default." + done + "." + id("tsk_"),
+		} {
+			_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: []byte(garbage)})
+			if err != nil && !strings.Contains(err.Error(), "maximum messages per subject") {
+				t.Fatal(err)
+			}
+		}
+	}
+	for path, want := range map[string]string{
+		"/tasks": done, "/tasks?status=pending": waits, "/sessions": ses, "/webhooks": hook,
+		"/deliveries": `"deliveries"`, "/tasks/" + done: done, "/sessions/" + ses: ses, "/stats": `"agents"`, "/agents": "echo",
+		"/.well-known/webhooks/jwks.json": `"keys"`, "/agents/echo": "echo",
+	} {
+		if w := m.do("GET", path, ""); w.Code != 200 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("GET %s = %d %s, want it with %s", path, w.Code, clipped(w.Body.Bytes()), want)
+		}
+	}
+	if all, err := m.st.Agents(t.Context()); err != nil || len(all) != 1 { // the gateway has asked before
+		t.Errorf("agents %v, %v", all, err)
+	}
+	for _, key := range []string{"$KV.tasks.default.tsk_", "$KV.sessions.default.", "$KV.webhooks.default.", "$KV.deliveries.default.", "$KV.workers.", "agents."} {
+		if n := strings.Count(said.String(), "key="+key); n != 3 {
+			t.Errorf("the log names %d keys %s* that are not readable, want each of 3 once:\n%s", n, key, said)
+		}
+	}
+}

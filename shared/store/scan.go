@@ -1,0 +1,319 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// message is one message of a stream.
+type message struct {
+	subject string
+	data    []byte
+	seq     uint64
+}
+
+// Bounds of reading. Whatever messages weigh, a store has at most scansAtATime
+// times pullBytes of them on the way to it: the server cuts a connection that
+// leaves 64 MiB unread, and with it whatever else the connection does.
+const (
+	scansAtATime   = 4
+	pullBytes      = 4 << 20
+	pullMessages   = 1024
+	windowBytes    = 8 << 20 // of one window of a scan, kept in memory
+	windowMessages = 8192
+	readerIdle     = 10 * time.Second // then the server drops a reader that is gone
+)
+
+// errReaderGone is a reader whose consumer the server does not know: it was
+// deleted, or the server was started anew. A new one goes on where it stopped.
+var errReaderGone = errors.New("the reader's consumer is gone")
+
+// reader reads a stream in order, through a consumer in memory of its own and in
+// pulls that are bounded by bytes.
+type reader struct {
+	s    *Store
+	pull string // subject
+	sub  *nats.Subscription
+	drop func()
+	wide bool // the next message is larger than a pull
+}
+
+// newReader begins at sequence from. It is for one goroutine; close it.
+func (s *Store) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64) (*reader, error) {
+	what := stream.CachedInfo().Config.Name
+	bounded, cancel := s.bound(ctx, what)
+	defer cancel()
+	c, err := stream.CreateConsumer(bounded, jetstream.ConsumerConfig{
+		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		FilterSubject: subject, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle,
+	})
+	if err != nil {
+		return nil, classify(err)
+	}
+	name := c.CachedInfo().Name
+	drop := func() {
+		ctx, cancel := s.bound(context.WithoutCancel(ctx), what)
+		defer cancel()
+		_ = stream.DeleteConsumer(ctx, name)
+	}
+	sub, err := s.nc.SubscribeSync(s.nc.NewInbox())
+	if err != nil {
+		drop()
+		return nil, classify(err)
+	}
+	return &reader{s: s, pull: topology.PullSubject(what, name), sub: sub, drop: drop}, nil
+}
+
+func (r *reader) close() {
+	_ = r.sub.Unsubscribe()
+	r.drop()
+}
+
+// next calls f with the messages of one pull, and reports whether the server had
+// no more. It waits up to wait for the first of them, 0: it takes what there is.
+func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) error) (end bool, err error) {
+	req := struct {
+		Batch    int           `json:"batch"`
+		MaxBytes int           `json:"max_bytes,omitempty"`
+		Expires  time.Duration `json:"expires,omitempty"`
+		NoWait   bool          `json:"no_wait,omitempty"`
+	}{pullMessages, pullBytes, wait, wait == 0}
+	if r.wide {
+		req.Batch, req.MaxBytes = 1, 0
+	}
+	body, err := json.Marshal(req)
+	if err != nil {
+		return false, err
+	}
+	if err := r.s.nc.PublishRequest(r.pull, r.sub.Subject, body); err != nil {
+		return false, classify(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait+requestTimeout)
+	defer cancel()
+	for got := 0; got < req.Batch; {
+		msg, err := r.sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return false, classify(err)
+		}
+		switch status := msg.Header.Get(headerStatus); {
+		case status == "" || len(msg.Data) > 0:
+		case status == "404" || status == "408":
+			return true, nil
+		case status == "409" && msg.Header.Get(headerDescription) == "Batch Completed":
+			continue // the end of the pull before, which had room for more bytes
+		case status == "409" && msg.Header.Get(headerDescription) == "Message Size Exceeds MaxBytes":
+			r.wide = got == 0
+			return false, nil
+		default:
+			return false, fmt.Errorf("%w: %s %s", errReaderGone, status, msg.Header.Get(headerDescription))
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return false, fmt.Errorf("read %s: %w", msg.Subject, err)
+		}
+		got++
+		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream}); err != nil {
+			return false, err
+		}
+	}
+	r.wide = false
+	return false, nil
+}
+
+// Headers of the server's answers that are no messages of a stream.
+const (
+	headerStatus      = "Status"
+	headerDescription = "Description"
+)
+
+// span calls f with the messages of a stream with sequences low to high, in
+// order: with all of them, or it returns an error.
+type span func(ctx context.Context, low, high uint64, f func(message) error) error
+
+// errPast ends the reading of a span behind it.
+var errPast = errors.New("past the span")
+
+// readers reads spans of a stream through consumers.
+func (s *Store) readers(stream jetstream.Stream, subject string) span {
+	return func(ctx context.Context, low, high uint64, f func(message) error) error {
+		select {
+		case s.scans <- struct{}{}:
+			defer func() { <-s.scans }()
+		case <-ctx.Done():
+			return classify(ctx.Err())
+		}
+		var err error
+		for range 3 {
+			err = s.readSpan(ctx, stream, subject, low, high, func(m message) error {
+				low = m.seq + 1
+				return f(m)
+			})
+			if !errors.Is(err, errReaderGone) {
+				return err
+			}
+		}
+		return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
+	}
+}
+
+func (s *Store) readSpan(ctx context.Context, stream jetstream.Stream, subject string, low, high uint64, f func(message) error) error {
+	if low > high {
+		return nil
+	}
+	r, err := s.newReader(ctx, stream, subject, low)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	for end := false; !end; {
+		end, err = r.next(ctx, 0, func(m message) error {
+			if m.seq > high {
+				return errPast
+			}
+			if err := f(m); err != nil {
+				return err
+			}
+			if m.seq == high {
+				return errPast
+			}
+			return nil
+		})
+		if errors.Is(err, errPast) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// steps reads spans of a work queue, which lets nobody but its consumers walk
+// through it: each message is a request.
+func (s *Store) steps(stream jetstream.Stream, subject string) span {
+	get := func(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
+		ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
+		defer cancel()
+		return stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+	}
+	return func(ctx context.Context, low, high uint64, f func(message) error) error {
+		for low <= high {
+			msg, err := get(ctx, low)
+			if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence > high {
+				return nil
+			}
+			if err != nil {
+				return classify(err)
+			}
+			if err := f(message{msg.Subject, msg.Data, msg.Sequence}); err != nil {
+				return err
+			}
+			low = msg.Sequence + 1
+		}
+		return nil
+	}
+}
+
+// backwards reads a stream from its end to its beginning, in windows.
+type backwards struct {
+	read   span
+	at     uint64 // the highest sequence that was not looked at yet; 0: the end
+	first  uint64
+	looked int // messages
+
+	width uint64 // of the next window, in sequences
+	most  int    // messages of a window
+	full  bool   // the last one could not have been much wider
+}
+
+// errHeavy is a window that holds more than may be kept.
+var errHeavy = errors.New("too much for one window")
+
+// The widths of windows: a first page needs few messages, who looks for one among
+// a million reads more at a time.
+const (
+	firstWindow  = 128
+	widestWindow = 1 << 20
+)
+
+// newBackwards begins at sequence from, or at the end of the stream when that
+// comes first.
+func (s *Store) newBackwards(ctx context.Context, stream jetstream.Stream, read span, from uint64, most int) (*backwards, error) {
+	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
+	defer cancel()
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return nil, classify(err)
+	}
+	b := &backwards{read: read, at: min(from, info.State.LastSeq), first: max(info.State.FirstSeq, 1), width: firstWindow, most: most}
+	b.settle()
+	return b, nil
+}
+
+func (b *backwards) settle() {
+	if b.at < b.first {
+		b.at = 0
+	}
+}
+
+// each calls f with the messages, newest first, until f does not take one or,
+// after a window, the time is over.
+func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (taken bool, err error)) error {
+	for b.at > 0 {
+		low := max(b.first, b.at-min(b.at-1, b.width-1))
+		found, heavy, err := b.window(ctx, low)
+		if err != nil {
+			return err
+		}
+		if heavy {
+			b.width = max((b.at-low+1)/4, 1)
+			continue
+		}
+		for i := len(found) - 1; i >= 0; i-- {
+			taken, err := f(found[i])
+			if err != nil {
+				return err
+			}
+			if !taken {
+				b.at = found[i].seq
+				return nil
+			}
+			b.looked++
+		}
+		if !b.full {
+			b.width = min(2*b.width, widestWindow)
+		}
+		b.at = low - 1
+		b.settle()
+		if !time.Now().Before(until) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// window reads what is between low and b.at, unless that is more than may be kept.
+func (b *backwards) window(ctx context.Context, low uint64) (found []message, heavy bool, err error) {
+	size := 0
+	err = b.read(ctx, low, b.at, func(m message) error {
+		size += len(m.data)
+		if found = append(found, m); low < b.at && (size > windowBytes || len(found) > b.most) {
+			return errHeavy
+		}
+		return nil
+	})
+	b.full = size > windowBytes/4 || len(found) > b.most/4
+	if errors.Is(err, errHeavy) {
+		return nil, true, nil
+	}
+	return found, false, err
+}
