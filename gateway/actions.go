@@ -43,6 +43,7 @@ type AcceptedAction struct {
 	RetriedFrom string     `json:"retried_from,omitempty"`
 	TraceID     string     `json:"trace_id,omitempty"`
 	TraceURL    string     `json:"trace_url,omitempty"`
+	Warning     string     `json:"warning,omitempty" doc:"What the client should know, such as that nobody has served the agent for a day."`
 }
 
 const actionMessage = "Processing your request. We'll notify you at the provided callback URL."
@@ -54,7 +55,7 @@ func (a Accepted) wire() any {
 	}
 	return AcceptedAction{
 		ActionID: a.TaskID, Status: initiated, Message: actionMessage, StatusURL: a.StatusURL, Agent: a.Agent,
-		CreatedAt: a.CreatedAt, RetriedFrom: a.RetriedFrom, TraceID: a.TraceID, TraceURL: a.TraceURL,
+		CreatedAt: a.CreatedAt, RetriedFrom: a.RetriedFrom, TraceID: a.TraceID, TraceURL: a.TraceURL, Warning: a.Warning,
 	}
 }
 

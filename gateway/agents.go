@@ -2,19 +2,15 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"agentmesh/shared/store"
-	"agentmesh/shared/task"
 )
 
 // agents knows the registered definitions: a copy that a watch keeps up to
@@ -43,7 +39,7 @@ func newAgents(st *store.Store, log *slog.Logger) *agents {
 func (a *agents) follow(ctx context.Context) error {
 	var once sync.Once
 	for ctx.Err() == nil {
-		err := a.store.WatchAgents(ctx, a.learn, func() {
+		err := a.store.WatchAgents(ctx, a.learn, a.forget, func() {
 			a.watched(nil)
 			once.Do(func() { close(a.loaded) })
 		})
@@ -95,6 +91,16 @@ func (a *agents) learn(d store.Definition) {
 	a.known[d.Name] = def
 }
 
+// forget notes that an agent was removed. A reading of the registry that began
+// before does not bring it back.
+func (a *agents) forget(name string, rev uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.known[name]; old == nil || old.Rev < rev {
+		a.known[name] = &definition{Definition: store.Definition{Rev: rev}, removed: true}
+	}
+}
+
 // resolve finds the agent that a request names, or the default one. One that
 // is not known may have been registered a moment ago, so the registry itself
 // has the last word.
@@ -119,7 +125,10 @@ func (a *agents) find(name string) *definition {
 	if name != "" {
 		a.mu.RLock()
 		defer a.mu.RUnlock()
-		return a.known[name]
+		if d := a.known[name]; d != nil && !d.removed {
+			return d
+		}
+		return nil
 	}
 	for _, d := range a.all() {
 		if d.Default {
@@ -150,7 +159,7 @@ func (a *agents) refresh(ctx context.Context) error {
 func (a *agents) all() []*definition {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	all := slices.Collect(maps.Values(a.known))
+	all := slices.DeleteFunc(slices.Collect(maps.Values(a.known)), func(d *definition) bool { return d.removed })
 	slices.SortFunc(all, func(x, y *definition) int { return strings.Compare(x.Name, y.Name) })
 	return all
 }
@@ -168,78 +177,4 @@ func (a *agents) names() string {
 
 func escapePointer(token string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
-}
-
-// Agent is an agent as clients see it.
-type Agent struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Version     string          `json:"version,omitempty"`
-	Greeting    string          `json:"greeting,omitempty"`
-	Default     bool            `json:"default,omitempty" doc:"Runs the tasks that name no agent."`
-	InputSchema json.RawMessage `json:"input_schema,omitempty" doc:"JSON Schema of the input."`
-	Concurrency int             `json:"concurrency" doc:"Slots of each worker."`
-	MaxInFlight int             `json:"max_in_flight" doc:"Slots in the whole mesh."`
-	Timeout     string          `json:"timeout" doc:"Of one attempt."`
-	MaxAttempts int             `json:"max_attempts"`
-	LiveWorkers int             `json:"live_workers"`
-	Workers     []AgentWorker   `json:"workers"`
-}
-
-// AgentWorker is a live worker of an agent.
-type AgentWorker struct {
-	WorkerID  string    `json:"worker_id"`
-	Version   string    `json:"version,omitempty"`
-	Slots     int       `json:"slots"`
-	Busy      int       `json:"busy" doc:"Slots taken at its last report, up to 30 s ago."`
-	StartedAt time.Time `json:"started_at"`
-}
-
-// AgentList is the answer of GET /agents.
-type AgentList struct {
-	Agents []Agent `json:"agents"`
-}
-
-// listAgents is GET /agents.
-func (g *Gateway) listAgents(w http.ResponseWriter, r *http.Request) error {
-	if err := g.agents.refresh(r.Context()); err != nil {
-		return err
-	}
-	workers, err := g.store.Workers(r.Context())
-	if err != nil {
-		return err
-	}
-	list := AgentList{Agents: []Agent{}}
-	for _, d := range g.agents.all() {
-		list.Agents = append(list.Agents, agentOf(d, workers))
-	}
-	return writeJSON(w, http.StatusOK, list)
-}
-
-// getAgent is GET /agents/{name}.
-func (g *Gateway) getAgent(w http.ResponseWriter, r *http.Request) error {
-	name := r.PathValue("name")
-	if !task.ValidAgent(name) {
-		return refuse("agent_not_found", "%s is no agent name; they match [a-z0-9-]{1,40}.", strconv.Quote(clip(name, 64)))
-	}
-	d, err := g.agents.resolve(r.Context(), name)
-	if err != nil {
-		return err
-	}
-	workers, err := g.store.Workers(r.Context())
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusOK, agentOf(d, workers))
-}
-
-func agentOf(d *definition, workers []store.Presence) Agent {
-	full := d.WithDefaults()
-	a := Agent{
-		Name: d.Name, Description: d.Description, Version: d.Version, Greeting: d.Greeting, Default: d.Default, InputSchema: d.InputSchema,
-		Concurrency: full.Concurrency, MaxInFlight: full.MaxInFlight, Timeout: time.Duration(full.Timeout).String(),
-		MaxAttempts: full.Retry.MaxAttempts, Workers: append([]AgentWorker{}, serving(workers, d.Name)...),
-	}
-	a.LiveWorkers = len(a.Workers)
-	return a
 }

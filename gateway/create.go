@@ -54,6 +54,7 @@ type Accepted struct {
 	RetriedFrom string     `json:"retried_from,omitempty"`
 	TraceID     string     `json:"trace_id,omitempty"`
 	TraceURL    string     `json:"trace_url,omitempty"`
+	Warning     string     `json:"warning,omitempty" doc:"What the client should know, such as that nobody has served the agent for a day."`
 }
 
 // Limits of a task's fields.
@@ -257,7 +258,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, i
 	if t.TraceParent != "" { // a child is in the trace of its parent
 		answer.TraceID = telemetry.TraceIDOf(t.TraceParent)
 	}
-	answer.TraceURL = g.traceURL(answer.TraceID)
+	answer.TraceURL, answer.Warning = g.traceURL(answer.TraceID), g.warning(ctx, t.Agent)
 	var watch *store.Watch
 	prefs := preferred(r)
 	replayed, err := g.claim(ctx, key, &answer, place{})

@@ -17,9 +17,11 @@ import (
 	"agentmesh/shared/store"
 )
 
-// definition is an agent with its compiled schema.
+// definition is an agent with its compiled schema, or the memory of one that was
+// removed.
 type definition struct {
 	store.Definition
+	removed   bool
 	schemaErr error
 
 	mu    sync.Mutex

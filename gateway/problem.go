@@ -67,6 +67,7 @@ var problems = map[string]problemCode{
 	"action_not_found":       {404, "There is no such action.", 0},
 	"webhook_not_found":      {404, "There is no such webhook.", 0},
 	"delivery_not_found":     {404, "There is no such delivery.", 0},
+	"agent_served":           {409, "A live worker serves the agent.", 0},
 	"webhook_disabled":       {409, "The webhook is disabled.", 0},
 	"nothing_to_redeliver":   {409, "There is nothing to deliver again.", 0},
 	"conflict":               {409, "Somebody else changed it at the same time.", 1},

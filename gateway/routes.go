@@ -110,7 +110,7 @@ func (g *Gateway) operations() []route {
 			method: "POST", path: "/tasks/{id}/retry", id: "retryTask", summary: "Run a failed or canceled task again, as a new one", handler: g.retryTask,
 			headers: []param{keyHeader, waitHeader, parentDoc}, answers: map[int]any{202: Accepted{}, 200: Task{}},
 			problems: []string{
-				"task_not_found", "task_not_retryable", "bad_idempotency_key", "idempotency_key_reused", "store_full",
+				"task_not_found", "task_not_retryable", "agent_not_found", "bad_idempotency_key", "idempotency_key_reused", "store_full",
 				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock",
 			},
 		},
@@ -141,7 +141,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "POST", path: "/actions/{id}/retry", id: "retryAction", summary: "Run a failed or canceled action again, as a new one", handler: g.ofAction(g.retryTask),
 			headers: []param{keyHeader, waitHeader}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
-			problems: []string{"action_not_found", "task_not_retryable", "bad_idempotency_key", "idempotency_key_reused", "store_full"},
+			problems: []string{"action_not_found", "task_not_retryable", "agent_not_found", "bad_idempotency_key", "idempotency_key_reused", "store_full"},
 		},
 		{
 			method: "GET", path: "/actions/{id}/deliveries", id: "actionDeliveries", summary: "List what was sent of an action, and every attempt", handler: g.ofAction(g.actionDeliveries),
@@ -282,6 +282,10 @@ func (g *Gateway) operations() []route {
 		{
 			method: "GET", path: "/agents/{name}", id: "getAgent", summary: "Read an agent", handler: g.getAgent,
 			answers: map[int]any{200: Agent{}}, problems: []string{"agent_not_found"},
+		},
+		{
+			method: "DELETE", path: "/agents/{name}", id: "deleteAgent", summary: "Remove an agent that no live worker serves; tasks that wait for it stay", handler: g.deleteAgent,
+			answers: map[int]any{200: RemovedAgent{}, 204: nil}, problems: []string{"agent_not_found", "agent_served", "conflict"},
 		},
 		{
 			method: "GET", path: "/stats", id: "getStats", summary: "Count what waits and runs in the whole mesh", handler: g.getStats,

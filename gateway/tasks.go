@@ -333,6 +333,12 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 	if old.Status != task.Failed && old.Status != task.Canceled {
 		return refuse("task_not_retryable", "The task is %s.", old.Status)
 	}
+	if _, err := g.agents.resolve(r.Context(), old.Agent); err != nil {
+		if stored, ok, _ := g.recall(r.Context(), key); ok {
+			return g.answerAgain(w, r, stored, key)
+		}
+		return err
+	}
 	t := &task.Task{
 		ID: newID(old.Kind), Tenant: tenant, Kind: old.Kind, Agent: old.Agent, Status: task.Pending, Callback: old.Callback,
 		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,

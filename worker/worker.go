@@ -69,6 +69,7 @@ type Worker struct {
 	slots   map[string]*slots   // by agent: they outlive a reload
 	running map[string]*attempt // by task id: the newest attempt in this process
 	waiting map[string]int      // by agent: attempts that wait for a task they called
+	rivals  map[rivalry]bool    // that were told of
 }
 
 // New registers the agents and creates their consumers.
@@ -79,7 +80,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	w := &Worker{
 		id: task.NewID(task.PrefixWorker, uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
 		started: task.Stamp(time.Now()), reloads: make(chan []*intake), ended: make(chan struct{}),
-		slots: map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{},
+		slots: map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
 	}
 	w.log = log.With("worker", w.id)
 	w.upkeep = st.NewUpkeep(w.log)
@@ -145,7 +146,7 @@ func (w *Worker) register(ctx context.Context, intakes []*intake) error {
 		}
 	}
 	for _, in := range agentsOf(intakes) {
-		if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil {
+		if err := w.enroll(ctx, in.agent.Definition); err != nil {
 			return err
 		}
 	}
@@ -217,6 +218,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for children: %w", err)
 	}
 	defer func() { _ = children.Unsubscribe() }()
+	others, err := w.store.OnRival(w.contest)
+	if err != nil {
+		return fmt.Errorf("listen for rivals: %w", err)
+	}
+	defer func() { _ = others.Unsubscribe() }()
 
 	var present sync.WaitGroup
 	presence, leave := context.WithCancel(work)
@@ -328,7 +334,7 @@ func (w *Worker) present(ctx context.Context) error {
 		waiting := w.waiting[in.agent.Name]
 		w.mu.Unlock()
 		p.Agents = append(p.Agents, store.AgentPresence{
-			Name: in.agent.Name, Version: in.agent.Version, Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
+			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
 		})
 	}
 	return w.store.Announce(ctx, p)
@@ -345,7 +351,7 @@ func (w *Worker) announce(ctx context.Context) {
 		}
 		for _, in := range agentsOf(w.serving()) {
 			// One that gave way to a newer version comes back when that is gone.
-			if err := w.store.RegisterAgent(ctx, in.agent.Definition, w.id); err != nil && ctx.Err() == nil {
+			if err := w.enroll(ctx, in.agent.Definition); err != nil && ctx.Err() == nil {
 				w.log.Debug("agent not registered again", "agent", in.agent.Name, "error", err)
 			}
 		}

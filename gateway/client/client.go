@@ -50,6 +50,7 @@ type Task struct {
 	ParentID    string            `json:"parent_id,omitempty"`
 	Children    []string          `json:"children,omitempty"`
 	StatusURL   string            `json:"status_url,omitempty"`
+	Warning     string            `json:"warning,omitempty"` // of a task that was just accepted
 	TraceID     string            `json:"trace_id,omitempty"`
 	TraceURL    string            `json:"trace_url,omitempty"`
 	Attempts    []Attempt         `json:"attempts,omitempty"`
@@ -401,6 +402,7 @@ type Agent struct {
 	Default     bool            `json:"default"`
 	InputSchema json.RawMessage `json:"input_schema"`
 	LiveWorkers int             `json:"live_workers"`
+	Conflict    bool            `json:"conflict"` // live workers serve different definitions of it
 }
 
 // Agents lists the agents that the mesh knows.
@@ -410,6 +412,27 @@ func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
 	}
 	err := c.call(ctx, http.MethodGet, "/agents", nil, nil, &out)
 	return out.Agents, err
+}
+
+// DeleteAgent has the mesh forget an agent that no live worker serves. Tasks
+// that wait for it are not lost: waiting is how many go on waiting for a worker
+// that serves an agent of this name.
+func (c *Client) DeleteAgent(ctx context.Context, name string) (waiting int, err error) {
+	resp, err := c.do(ctx, http.MethodDelete, "/agents/"+url.PathEscape(name), nil, nil)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusNoContent {
+		return 0, nil
+	}
+	var left struct {
+		Waiting int `json:"waiting"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&left); err != nil {
+		return 0, fmt.Errorf("delete agent %s: read the answer: %w", name, err)
+	}
+	return left.Waiting, nil
 }
 
 func (c *Client) call(ctx context.Context, method, path string, h http.Header, body []byte, out any) error {

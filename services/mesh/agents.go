@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -13,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"agentmesh/gateway/client"
 	"agentmesh/shared/proc"
 	"agentmesh/worker"
 	"agentmesh/worker/agents"
@@ -75,7 +79,7 @@ func (c agentsConfig) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
 func agentsCommand() *cobra.Command {
 	f := &clientFlags{}
 	cmd := &cobra.Command{
-		Use: "agents", Short: "List agents, and check agents.yaml",
+		Use: "agents", Short: "List agents, remove them, and check agents.yaml",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usage("there is no command %q; mesh agents --help lists what there is", args[0])
@@ -85,7 +89,7 @@ func agentsCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f.bind(cmd)
-	cmd.AddCommand(agentsListCommand(f), agentsCheckCommand(), &cobra.Command{
+	cmd.AddCommand(agentsListCommand(f), agentsDeleteCommand(f), agentsCheckCommand(), &cobra.Command{
 		Use: "schema", Short: "Print the JSON Schema of agents.yaml, for editors", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := cmd.OutOrStdout().Write(agents.Schema)
@@ -114,15 +118,38 @@ func agentsListCommand(f *clientFlags) *cobra.Command {
 				return writeJSON(cmd.OutOrStdout(), all)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tVERSION\tWORKERS\tDEFAULT\tDESCRIPTION")
+			fmt.Fprintln(w, "NAME\tVERSION\tWORKERS\tNOTE\tDESCRIPTION")
 			for _, a := range all {
-				mark := ""
-				if a.Default {
-					mark = "yes"
+				note := ""
+				switch {
+				case a.Conflict:
+					note = "conflict: workers differ"
+				case a.Default:
+					note = "default"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.Name, a.Version, a.LiveWorkers, mark, a.Description)
+				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.Name, a.Version, a.LiveWorkers, note, a.Description)
 			}
 			return w.Flush()
+		},
+	}
+}
+
+func agentsDeleteCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME", Short: "Remove an agent that no live worker serves; tasks that wait for it stay", Args: anID("agent name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, "delete agent", request{
+				method: http.MethodDelete, path: "/agents/" + url.PathEscape(args[0]),
+				call: func(ctx context.Context, c *client.Client) (any, error) {
+					waiting, err := c.DeleteAgent(ctx, args[0])
+					return map[string]int{"waiting": waiting}, err
+				},
+				show: func(out io.Writer, v any) {
+					if n := v.(map[string]int)["waiting"]; n > 0 {
+						fmt.Fprintf(out, "%d tasks go on waiting for an agent of this name: mesh task list --agent %s --status pending\n", n, args[0])
+					}
+				},
+			})
 		},
 	}
 }

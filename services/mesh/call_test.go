@@ -205,7 +205,7 @@ func TestCancelReachesChildren(t *testing.T) {
 			ended <- context.Cause(ctx)
 			return nil, ctx.Err()
 		}))
-		if err := m.st.RegisterAgent(t.Context(), task.Definition{Name: "nowhere"}, ""); err != nil {
+		if _, err := m.st.RegisterAgent(t.Context(), task.Definition{Name: "nowhere"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		id := m.create(`{"agent":"parent","instruction":"x"}`)
@@ -236,7 +236,7 @@ func TestCancelReachesChildren(t *testing.T) {
 func TestCancelMeetsALateChild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
-		if err := m.st.RegisterAgent(t.Context(), task.Definition{Name: "child"}, ""); err != nil {
+		if _, err := m.st.RegisterAgent(t.Context(), task.Definition{Name: "child"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		parent := m.create(`{"agent":"child","instruction":"x"}`)

@@ -271,6 +271,7 @@ func show(out io.Writer, output string, t *client.Task) error {
 	row("finished", clock(t.FinishedAt))
 	row("stopped", clock(t.StoppedAt))
 	row("waiting", waitingText(t.Waiting))
+	row("warning", t.Warning)
 	if t.Error != nil {
 		row("error", fmt.Sprintf("%s: %s (attempt %d)", t.Error.Code, t.Error.Message, t.Error.Attempt))
 	}

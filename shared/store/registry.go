@@ -21,6 +21,9 @@ import (
 type Definition struct {
 	task.Definition
 	Rev uint64
+	// Noted is when a worker last noted that it serves the agent, which it does
+	// every topology.ServedEvery.
+	Noted time.Time
 }
 
 // Presence is a worker process that is alive: it writes this every
@@ -36,52 +39,65 @@ type Presence struct {
 type AgentPresence struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
+	Digest  string `json:"digest,omitempty"` // of the definition that it serves
 	Slots   int    `json:"slots"`
 	Busy    int    `json:"busy"`              // slots taken when this was written
 	Waiting int    `json:"waiting,omitempty"` // attempts that wait for a task they called
 }
 
-// RegisterAgent stores a definition for the worker, unless it is stored already,
-// or one with a newer version is and another live worker still serves that: the
-// gateway checks inputs against the newest version that is served.
-func (s *Store) RegisterAgent(ctx context.Context, d task.Definition, workerID string) error {
+// RegisterAgent stores a definition for the worker and notes that the agent is
+// served. What another live worker serves and has stored stays, if its version
+// is newer, or if no version says which of the two is: then rival is that
+// worker, and it is told.
+func (s *Store) RegisterAgent(ctx context.Context, d task.Definition, workerID string) (rival string, err error) {
 	data, err := json.Marshal(d)
 	if err != nil {
-		return fmt.Errorf("register agent %s: %w", d.Name, err)
+		return "", fmt.Errorf("register agent %s: %w", d.Name, err)
 	}
 	if e, err := s.agents.Get(ctx, d.Name); err == nil {
 		if bytes.Equal(e.Value(), data) {
-			return nil
+			if time.Since(e.Created()) > topology.ServedEvery {
+				// Of several workers one is enough.
+				_, _ = s.agents.Update(ctx, d.Name, data, e.Revision())
+			}
+			return "", nil
 		}
 		stored, err := decodeDefinition(e)
-		if err == nil && newer(stored.Version, d.Version) && s.served(ctx, stored.Definition, workerID) {
-			return nil
+		if by, live := "", false; err == nil && !newer(d.Version, stored.Version) {
+			if by, live = s.servedBy(ctx, stored.Definition, workerID); live {
+				if newer(stored.Version, d.Version) || by == "" {
+					return "", nil
+				}
+				return by, s.signalRival(d, workerID)
+			}
 		}
 	}
 	if _, err := s.agents.Put(ctx, d.Name, data); err != nil {
-		return fmt.Errorf("register agent %s: %w", d.Name, classify(err))
+		return "", fmt.Errorf("register agent %s: %w", d.Name, classify(err))
 	}
-	return nil
+	return "", nil
 }
 
 // newer reports whether version a comes after b (semver.org, the v left out).
 // Versions of another form have no order.
 func newer(a, b string) bool { return semver.Compare("v"+a, "v"+b) > 0 && semver.IsValid("v"+b) }
 
-// served reports whether a live worker but one serves this version of an agent.
-func (s *Store) served(ctx context.Context, d task.Definition, but string) bool {
+// servedBy finds a live worker but one that serves this definition. Where the
+// workers are not known it says that one does, and not which.
+func (s *Store) servedBy(ctx context.Context, d task.Definition, but string) (workerID string, live bool) {
 	workers, err := s.Workers(ctx)
 	if err != nil {
-		return true // not known: leave what is there
+		return "", true // leave what is there
 	}
+	digest := d.Digest()
 	for _, p := range workers {
 		for _, a := range p.Agents {
-			if p.WorkerID != but && a.Name == d.Name && a.Version == d.Version {
-				return true
+			if p.WorkerID != but && a.Name == d.Name && (a.Digest == digest || a.Digest == "" && a.Version == d.Version) {
+				return p.WorkerID, true
 			}
 		}
 	}
-	return false
+	return "", false
 }
 
 // Agent reads one definition. It returns task.ErrNotFound when no worker has
@@ -106,17 +122,18 @@ func (s *Store) Agents(ctx context.Context) ([]Definition, error) {
 	defer cancel()
 	var all []Definition
 	done := false
-	err := s.WatchAgents(ctx, func(d Definition) { all = append(all, d) }, func() { done = true; cancel() })
+	err := s.WatchAgents(ctx, func(d Definition) { all = append(all, d) }, func(string, uint64) {}, func() { done = true; cancel() })
 	if err == nil && !done {
 		err = fmt.Errorf("read agents: %w", classify(context.DeadlineExceeded))
 	}
 	return all, err
 }
 
-// WatchAgents calls f with every definition and then with each change, until
-// ctx ends. ready is called once, after the last of those that exist now.
-func (s *Store) WatchAgents(ctx context.Context, f func(Definition), ready func()) error {
-	w, err := s.agents.WatchAll(ctx, jetstream.IgnoreDeletes())
+// WatchAgents calls f with every definition and then with each change, and gone
+// with the name and revision of each that was removed, until ctx ends. ready is
+// called once, after the last of those that exist now.
+func (s *Store) WatchAgents(ctx context.Context, f func(Definition), gone func(name string, rev uint64), ready func()) error {
+	w, err := s.agents.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch agents: %w", classify(err))
 	}
@@ -133,6 +150,10 @@ func (s *Store) WatchAgents(ctx context.Context, f func(Definition), ready func(
 				ready()
 				continue
 			}
+			if e.Operation() != jetstream.KeyValuePut {
+				gone(e.Key(), e.Revision())
+				continue
+			}
 			d, err := decodeDefinition(e)
 			if err != nil {
 				s.damaged.note(message{e.Bucket() + "." + e.Key(), e.Value(), e.Revision()}, err)
@@ -144,7 +165,7 @@ func (s *Store) WatchAgents(ctx context.Context, f func(Definition), ready func(
 }
 
 func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {
-	d := Definition{Rev: e.Revision()}
+	d := Definition{Rev: e.Revision(), Noted: e.Created()}
 	if err := json.Unmarshal(e.Value(), &d.Definition); err != nil {
 		return Definition{}, fmt.Errorf("decode agent %s: %w", e.Key(), err)
 	}

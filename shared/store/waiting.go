@@ -37,6 +37,9 @@ func (s *Store) Line(ctx context.Context, q Queue, agent string) (l Line, err er
 		stream = s.turns
 	}
 	c, err := stream.Consumer(ctx, topology.AgentDurable(agent))
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return l, nil // the agent was removed, and nobody has served it since
+	}
 	if err != nil {
 		return l, fmt.Errorf("read the line of agent %s: %w", agent, classify(err))
 	}

@@ -1,6 +1,8 @@
 package task
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -78,6 +80,13 @@ func (d Definition) WithDefaults() Definition {
 	dur(&d.Retry.Backoff, time.Second)
 	dur(&d.Retry.MaxBackoff, time.Minute)
 	return d
+}
+
+// Digest tells definitions apart: equal ones have the same.
+func (d Definition) Digest() string {
+	data, _ := json.Marshal(d) // of plain fields; a schema that is no JSON is told by Validate
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
 }
 
 // Validate names the first field that is out of its range.

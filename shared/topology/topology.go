@@ -35,12 +35,14 @@ const (
 
 // Lifetimes of what is stored.
 const (
-	Retention            = 7 * 24 * time.Hour // of a task's record after its last change
-	SessionIdle          = 24 * time.Hour     // of a session after its last turn, unless set otherwise
-	SessionTombstone     = Retention          // how long it is known that a session has expired
-	IdempotencyWindow    = 24 * time.Hour
-	PresenceTTL          = 90 * time.Second
-	PresenceEvery        = 30 * time.Second
+	Retention         = 7 * 24 * time.Hour // of a task's record after its last change
+	SessionIdle       = 24 * time.Hour     // of a session after its last turn, unless set otherwise
+	SessionTombstone  = Retention          // how long it is known that a session has expired
+	IdempotencyWindow = 24 * time.Hour
+	PresenceTTL       = 90 * time.Second
+	PresenceEvery     = 30 * time.Second
+	// ServedEvery is how often workers note in the registry that an agent is served.
+	ServedEvery          = time.Hour
 	DeliveryLogRetention = 30 * 24 * time.Hour
 	// ArtifactRetention is longer than Retention, so that a record never names
 	// an artifact that is gone: the input is stored before the first write.
@@ -150,6 +152,10 @@ func Cancel(id string) string { return "mesh.control.cancel." + id }
 
 // CancelAny matches the cancels of all tasks.
 const CancelAny = "mesh.control.cancel.*"
+
+// Rival carries the workers whose definition of an agent differs from the one
+// that is stored.
+const Rival = "mesh.control.rival"
 
 // SubjectID is the task id at the end of a subject.
 func SubjectID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }

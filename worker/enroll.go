@@ -1,0 +1,47 @@
+package worker
+
+import (
+	"context"
+
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// enroll has the registry know an agent, unless another worker's definition
+// stands.
+func (w *Worker) enroll(ctx context.Context, d task.Definition) error {
+	rival, err := w.store.RegisterAgent(ctx, d, w.id)
+	if err == nil && rival != "" {
+		w.warn(d, rival)
+	}
+	return err
+}
+
+// contest looks whether another worker serves something else by the name of one
+// of our agents.
+func (w *Worker) contest(r store.Rival) {
+	if r.WorkerID == w.id {
+		return
+	}
+	for _, in := range agentsOf(w.serving()) {
+		if r.Of(in.agent.Definition) {
+			w.warn(in.agent.Definition, r.WorkerID)
+		}
+	}
+}
+
+// rivalry is a definition of ours and a worker that serves another one.
+type rivalry struct{ agent, digest, worker string }
+
+// warn tells once of a rival.
+func (w *Worker) warn(d task.Definition, rival string) {
+	of := rivalry{d.Name, d.Digest(), rival}
+	w.mu.Lock()
+	told := w.rivals[of]
+	w.rivals[of] = true
+	w.mu.Unlock()
+	if !told {
+		w.log.Warn("another worker serves a different definition of this agent, and no version says which is the newer; "+
+			"the one that was there first stands until its workers are gone. Give the agents different names or versions", "agent", d.Name, "other_worker", rival)
+	}
+}
