@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -30,20 +31,11 @@ const (
 // reported as duplicate. The error is task.ErrUnavailable when the outcome is
 // unknown, and task.ErrFull when nothing was stored.
 func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
-	data, err := encode(t)
+	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
-	ready := topology.TaskReady(t.Tenant, t.Agent, t.ID)
-	msg := &nats.Msg{Subject: ready, Data: data, Header: hdr}
-	if msg.Header == nil {
-		msg.Header = nats.Header{}
-	}
-	if time.Until(t.NotBefore) > 0 {
-		msg.Subject = topology.TaskLater(t.ID)
-		msg.Header.Set(headerSchedule, "@at "+t.NotBefore.UTC().Format(time.RFC3339Nano))
-		msg.Header.Set(headerScheduleTarget, ready)
-	}
+	maps.Copy(msg.Header, hdr)
 	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(messageID(t)))
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
@@ -51,6 +43,22 @@ func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (dup
 	t.QueueSeq = ack.Sequence
 	s.seen.add(t.Tenant, t.ID)
 	return ack.Duplicate, nil
+}
+
+// queueMessage is the message that carries a task: where it is ready, or as a
+// schedule when its time has not come. A turn has no schedule.
+func queueMessage(t *task.Task) (*nats.Msg, error) {
+	data, err := encode(t)
+	if err != nil {
+		return nil, err
+	}
+	msg := &nats.Msg{Subject: queueSubject(t), Data: data, Header: nats.Header{}}
+	if t.Kind != task.KindTurn && time.Until(t.NotBefore) > 0 {
+		msg.Subject = topology.TaskLater(t.ID)
+		msg.Header.Set(headerSchedule, "@at "+t.NotBefore.UTC().Format(time.RFC3339Nano))
+		msg.Header.Set(headerScheduleTarget, queueSubject(t))
+	}
+	return msg, nil
 }
 
 // messageID is the task id for the message that accepts it, so that a repeated

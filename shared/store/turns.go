@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -18,21 +19,27 @@ import (
 // subject, where the server takes one message at a time. It returns
 // session.ErrBusy while another turn is open, and otherwise as Enqueue does.
 func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
-	data, err := encode(t)
+	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
-	ack, err := s.publish(ctx, &nats.Msg{Subject: queueSubject(t), Data: data, Header: hdr}, jetstream.WithMsgID(t.ID))
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum messages per subject") {
-		err = session.ErrBusy
-	}
+	maps.Copy(msg.Header, hdr)
+	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(t.ID))
 	if err != nil {
-		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
+		return false, fmt.Errorf("queue turn %s: %w", t.ID, busy(err))
 	}
 	t.QueueSeq = ack.Sequence
 	s.seen.add(t.Tenant, t.ID)
 	return ack.Duplicate, nil
+}
+
+// busy is session.ErrBusy for the server's refusal of a second turn.
+func busy(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) && api.ErrorCode == codeStoreFailed && strings.HasPrefix(api.Description, "maximum messages per subject") {
+		return session.ErrBusy
+	}
+	return err
 }
 
 // OpenTurn reads the open turn of a session from the queue. It returns

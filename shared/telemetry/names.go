@@ -143,6 +143,7 @@ var (
 	HTTPDuration    = histogram("http.server.request.duration", "One request at the gateway.", string(keyHTTPMethod), string(keyHTTPRoute), string(keyHTTPStatus))
 	StoreConflicts  = counter("mesh.store.conflicts", "{write}", "Writes of task records that another writer was ahead of.")
 	StoreUnreadable = counter("mesh.store.unreadable", "{record}", "Records that are left out of lists and counts because they cannot be read.")
+	Reconciled      = counter("mesh.reconciled", "{message}", "Accepted work that no queue would have delivered any more and that was queued again. Not zero is a fault of the mesh.", "kind")
 	JetStreamErrors = counter("mesh.jetstream.errors", "{error}", "Requests to JetStream that failed.", "kind")
 	NATSConnected   = gauge("mesh.nats.connected", "{connection}", "1 while this process is connected to NATS.")
 	NATSReconnects  = gauge("mesh.nats.reconnects", "{reconnect}", "Times that this process has connected to NATS again.")

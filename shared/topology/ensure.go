@@ -30,7 +30,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 	// A work queue without limits: a store that is full refuses, it never drops.
 	tasks := queue(Tasks, "mesh.tasks.ready.*.*.*", TasksLater)
 	tasks.AllowMsgSchedules = true
-	deliveries := queue(Deliveries, "mesh.deliveries.due.>", "mesh.deliveries.later.>")
+	deliveries := queue(Deliveries, DueAll, DueLaterAll)
 	deliveries.AllowMsgSchedules = true
 	// One message for each subject: the server itself refuses a second turn.
 	turns := queue(Turns, "mesh.turns.*.*.*")

@@ -95,6 +95,9 @@ func Turn(tenant, agent, session string) string {
 	return "mesh.turns." + tenant + "." + agent + "." + session
 }
 
+// AgentTurns matches the turns of an agent: its consumer's filter.
+func AgentTurns(agent string) string { return "mesh.turns.*." + agent + ".*" }
+
 // TurnsOf matches the open turns of a tenant.
 func TurnsOf(tenant string) string { return "mesh.turns." + tenant + ".>" }
 
@@ -172,12 +175,16 @@ const ArtifactStream = "OBJ_" + Artifacts
 // ArtifactChunks is the subject of the pieces of an object, in their order.
 func ArtifactChunks(nuid string) string { return "$O." + Artifacts + ".C." + nuid }
 
+// ReconcilerKey is where the process that looks for lost work says so, in the
+// bucket of idempotency records: a key of no tenant.
+const ReconcilerKey = "_mesh.reconciler"
+
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 
-// recordsAll matches the records of all tasks of all tenants, and not the links
+// RecordsAll matches the records of all tasks of all tenants, and not the links
 // of children.
-const recordsAll = "$KV." + TasksBucket + ".*.*"
+const RecordsAll = "$KV." + TasksBucket + ".*.*"
 
 // DeliveryDue is where a delivery waits for a notifier.
 func DeliveryDue(tenant, id string) string { return "mesh.deliveries.due." + tenant + "." + id }
@@ -185,6 +192,16 @@ func DeliveryDue(tenant, id string) string { return "mesh.deliveries.due." + ten
 // DeliveryLater is where a schedule holds a delivery until it is due. It is one
 // subject for each delivery, so that publishing again replaces the schedule.
 func DeliveryLater(id string) string { return "mesh.deliveries.later." + id }
+
+// DueAll and DueLaterAll match the deliveries that are due and the schedules of
+// those that are not.
+const (
+	DueAll      = "mesh.deliveries.due.>"
+	DueLaterAll = "mesh.deliveries.later.>"
+)
+
+// DeliveryRecordsAll matches the deliveries of all tenants.
+const DeliveryRecordsAll = "$KV." + DeliveriesBucket + ".>"
 
 // DueTemplate names the due subjects in spans: low cardinality.
 const DueTemplate = "mesh.deliveries.due"
@@ -225,7 +242,7 @@ const (
 // task's record, from the first.
 func FanoutConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: FanoutDurable, FilterSubject: recordsAll, DeliverPolicy: jetstream.DeliverAllPolicy,
+		Durable: FanoutDurable, FilterSubject: RecordsAll, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 8192, MaxWaiting: 512, MaxDeliver: -1,
 	}
 }
@@ -233,7 +250,7 @@ func FanoutConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 // DeliverConsumer is the consumer config of the deliveries that are due.
 func DeliverConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{
-		Durable: DeliverDurable, FilterSubject: "mesh.deliveries.due.>",
+		Durable: DeliverDurable, FilterSubject: DueAll,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 16384, MaxWaiting: 512, MaxDeliver: -1,
 	}
 }
@@ -259,7 +276,7 @@ func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstre
 
 // TurnConsumer is the consumer config of an agent on Turns.
 func TurnConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {
-	return agentConsumer(agent, "mesh.turns.*."+agent+".*", maxInFlight, ackWait)
+	return agentConsumer(agent, AgentTurns(agent), maxInFlight, ackWait)
 }
 
 func agentConsumer(agent, filter string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {

@@ -1,0 +1,394 @@
+package mesh_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/event"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
+)
+
+const lease = time.Second
+
+// house is a server with a store, without any role.
+type house struct {
+	t   *testing.T
+	dir string
+	srv *natstest.Server
+	nc  *nats.Conn
+	st  *store.Store
+}
+
+func newHouse(t *testing.T) *house {
+	h := &house{t: t, dir: t.TempDir()}
+	h.start()
+	for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
+		if err := h.st.AgentConsumer(t.Context(), q, "echo", 100, lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func (h *house) start() {
+	h.t.Helper()
+	h.srv = natstest.StartIn(h.t, h.dir)
+	h.nc = h.srv.Connect(h.t)
+	var err error
+	if h.st, err = store.Open(h.t.Context(), h.nc, store.Options{Replicas: 1}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) restart() {
+	h.t.Helper()
+	h.nc.Close()
+	h.srv.Stop()
+	h.start()
+}
+
+func (h *house) js() jetstream.JetStream {
+	js, err := jetstream.New(h.nc)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return js
+}
+
+// look has a reconciler look once; it is a new one, as after a start.
+func (h *house) look(who string) {
+	h.t.Helper()
+	if err := mesh.NewReconciler(h.st, who, slog.New(slog.DiscardHandler)).Look(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func newTask(kind task.Kind, age time.Duration) *task.Task {
+	prefix := task.PrefixTask
+	t := &task.Task{Tenant: "default", Kind: kind, Agent: "echo", Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now().Add(-age))}
+	if kind == task.KindTurn {
+		prefix = task.PrefixTurn
+		t.SessionID = task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7()))
+	}
+	t.ID = task.NewID(prefix, uuid.Must(uuid.NewV7()))
+	t.UpdatedAt = t.CreatedAt
+	return t
+}
+
+func (h *house) queue(t *task.Task) {
+	h.t.Helper()
+	enqueue := h.st.Enqueue
+	if t.Kind == task.KindTurn {
+		enqueue = h.st.EnqueueTurn
+	}
+	if _, err := enqueue(h.t.Context(), t, nats.Header{"traceparent": {"00-1-2-01"}}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) save(t *task.Task) {
+	h.t.Helper()
+	if err := h.st.Save(h.t.Context(), t); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// take takes up to n messages of a consumer.
+func (h *house) take(stream, durable string, n int) []jetstream.Msg {
+	h.t.Helper()
+	c, err := h.js().Consumer(h.t.Context(), stream, durable)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	batch, err := c.FetchNoWait(n)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var all []jetstream.Msg
+	for m := range batch.Messages() {
+		all = append(all, m)
+	}
+	return all
+}
+
+// arrives takes messages until those of ids have come, and acks them.
+func (h *house) arrives(stream, durable string, ids ...string) {
+	h.t.Helper()
+	left := map[string]bool{}
+	for _, id := range ids {
+		left[id] = true
+	}
+	natstest.Until(h.t, fmt.Sprintf("%v are delivered", ids), func() bool {
+		for _, m := range h.take(stream, durable, 100) {
+			var t task.Task
+			if err := json.Unmarshal(m.Data(), &t); err == nil && left[t.ID] {
+				delete(left, t.ID)
+				if m.Headers().Get("traceparent") == "" && stream == topology.Tasks {
+					h.t.Errorf("%s has lost its trace", t.ID)
+				}
+			}
+			_ = m.DoubleAck(h.t.Context())
+		}
+		return len(left) == 0
+	})
+}
+
+func (h *house) messages(stream string) uint64 {
+	h.t.Helper()
+	s, err := h.js().Stream(h.t.Context(), stream)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs
+}
+
+// lose has the consumer of a queue take what it has delivered for acknowledged, as
+// meshes of before have done it: by a purge of one subject, an ack and a restart.
+func (h *house) lose(stream string, kind task.Kind) (lost []*task.Task) {
+	h.t.Helper()
+	var all []*task.Task
+	for range 6 {
+		t := newTask(kind, time.Minute)
+		h.queue(t)
+		all = append(all, t)
+	}
+	held := h.take(stream, topology.AgentDurable("echo"), 6)
+	if len(held) != 6 {
+		h.t.Fatalf("%d messages are held", len(held))
+	}
+	s, err := h.js().Stream(h.t.Context(), stream)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if err := s.Purge(h.t.Context(), jetstream.WithPurgeSubject(held[2].Subject())); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := held[3].DoubleAck(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	h.restart()
+	c, err := h.js().Consumer(h.t.Context(), stream, topology.AgentDurable("echo"))
+	if err != nil || c.CachedInfo().AckFloor.Stream < 2 {
+		h.t.Fatalf("nothing is lost: %+v, %v", c.CachedInfo().AckFloor, err)
+	}
+	return all[:2]
+}
+
+func TestLostTasksAreQueuedAgain(t *testing.T) {
+	h := newHouse(t)
+	lost := h.lose(topology.Tasks, task.KindTask)
+	// One of them had begun, on a worker that is gone.
+	began := lost[0].Clone()
+	began.Attempt, began.Lease = 1, &task.Lease{Worker: "wrk_gone", Seq: 1}
+	if err := began.To(task.Processing, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	h.save(began)
+	h.look("a")
+	h.arrives(topology.Tasks, topology.AgentDurable("echo"), lost[0].ID, lost[1].ID)
+	rec, err := h.st.Get(t.Context(), "default", began.ID)
+	if err != nil || rec.Status != task.Pending || rec.Attempt != 1 || rec.Lease != nil {
+		t.Errorf("%+v, %v: want it pending after one attempt", rec, err)
+	}
+}
+
+func TestLostTurnsAreQueuedAgain(t *testing.T) {
+	h := newHouse(t)
+	lost := h.lose(topology.Turns, task.KindTurn)
+	h.look("a")
+	h.arrives(topology.Turns, topology.AgentDurable("echo"), lost[0].ID, lost[1].ID)
+}
+
+func TestATaskThatHasEndedIsNotQueuedAgain(t *testing.T) {
+	h := newHouse(t)
+	lost := h.lose(topology.Tasks, task.KindTask)
+	done := lost[0].Clone()
+	if err := done.To(task.Completed, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	h.save(done)
+	before := h.messages(topology.Tasks)
+	h.look("a")
+	if after := h.messages(topology.Tasks); after != before-1 {
+		t.Errorf("%d messages became %d; want that of the finished task gone", before, after)
+	}
+}
+
+func TestARecordWithoutAMessageIsQueuedAgain(t *testing.T) {
+	for _, kind := range []task.Kind{task.KindTask, task.KindTurn} {
+		h := newHouse(t)
+		waits, runs, lives, young := newTask(kind, time.Hour), newTask(kind, time.Hour), newTask(kind, time.Hour), newTask(kind, 0)
+		for worker, tk := range map[string]*task.Task{"wrk_gone": runs, "wrk_here": lives} {
+			tk.Attempt, tk.Lease = 1, &task.Lease{Worker: worker, Seq: 77}
+			if err := tk.To(task.Processing, time.Now().Add(-time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, tk := range []*task.Task{waits, runs, lives, young} {
+			h.save(tk)
+		}
+		if err := h.st.Announce(t.Context(), store.Presence{WorkerID: "wrk_here"}); err != nil {
+			t.Fatal(err)
+		}
+		stream := topology.Tasks
+		if kind == task.KindTurn {
+			stream = topology.Turns
+		}
+		h.look("a")
+		if n := h.messages(stream); n != 2 {
+			t.Errorf("%s: %d messages; want one for each of two: a young record has time, a live worker knows more", kind, n)
+		}
+	}
+}
+
+func TestAScheduleThatDidNotFireIsQueued(t *testing.T) {
+	h := newHouse(t)
+	late := newTask(task.KindTask, time.Hour)
+	data, err := json.Marshal(late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Without its header it is a schedule that the server has forgotten.
+	if _, err := h.js().Publish(t.Context(), topology.TaskLater(late.ID), data); err != nil {
+		t.Fatal(err)
+	}
+	ahead := newTask(task.KindTask, 0)
+	ahead.NotBefore = time.Now().Add(time.Hour)
+	h.queue(ahead)
+	h.look("a")
+	got := h.take(topology.Tasks, topology.AgentDurable("echo"), 10)
+	if len(got) != 1 || topology.SubjectID(got[0].Subject()) != late.ID {
+		t.Errorf("%d messages are ready, want that of %s", len(got), late.ID)
+	}
+	if n := h.messages(topology.Tasks); n != 2 {
+		t.Errorf("%d messages are left, want the one that is ready and the schedule that is not due", n)
+	}
+}
+
+func TestADeliveryWithoutAMessageIsQueuedAgain(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.st.Consumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(lease)); err != nil {
+		t.Fatal(err)
+	}
+	d := newDelivery()
+	if err := h.st.SaveDelivery(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	done := newDelivery()
+	done.Status = webhook.Delivered
+	if err := h.st.SaveDelivery(t.Context(), done); err != nil {
+		t.Fatal(err)
+	}
+	h.look("a")
+	natstest.Until(t, "the delivery is due", func() bool { return len(h.take(topology.Deliveries, topology.DeliverDurable, 10)) == 1 })
+}
+
+func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.st.Consumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(lease)); err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for range 6 {
+		d := newDelivery()
+		if err := h.st.EnqueueDelivery(t.Context(), d, nil); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, d.ID)
+	}
+	held := h.take(topology.Deliveries, topology.DeliverDurable, 6)
+	s, err := h.js().Stream(t.Context(), topology.Deliveries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(t.Context(), jetstream.WithPurgeSubject(held[2].Subject())); err != nil {
+		t.Fatal(err)
+	}
+	if err := held[3].DoubleAck(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.restart()
+	h.look("a")
+	left := map[string]bool{ids[0]: true, ids[1]: true, ids[4]: true, ids[5]: true}
+	natstest.Until(t, "every delivery comes", func() bool {
+		for _, m := range h.take(topology.Deliveries, topology.DeliverDurable, 10) {
+			delete(left, topology.SubjectID(m.Subject()))
+			_ = m.DoubleAck(t.Context())
+		}
+		return len(left) == 0
+	})
+}
+
+func newDelivery() *webhook.Delivery {
+	source := task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7()))
+	return &webhook.Delivery{
+		ID: webhook.DeliveryID(source+"-completed", webhook.Callback), Tenant: "default", Source: source, EventID: source + "-completed",
+		Type: event.Type("task.completed"), URL: "https://receiver.example/", Body: []byte("{}"), Status: webhook.Pending,
+		CreatedAt: task.Stamp(time.Now().Add(-time.Hour)),
+	}
+}
+
+// A healthy mesh has tasks that wait, are held, are scheduled and run.
+func TestAHealthyMeshIsLeftAlone(t *testing.T) {
+	h := newHouse(t)
+	for range 20 {
+		h.queue(newTask(task.KindTask, time.Hour))
+	}
+	h.queue(newTask(task.KindTurn, time.Hour))
+	ahead := newTask(task.KindTask, 0)
+	ahead.NotBefore = time.Now().Add(time.Hour)
+	h.queue(ahead)
+	h.take(topology.Tasks, topology.AgentDurable("echo"), 10)
+	h.take(topology.Turns, topology.AgentDurable("echo"), 10)
+	tasks, turns := h.messages(topology.Tasks), h.messages(topology.Turns)
+	for range 3 {
+		h.look("a")
+	}
+	if now := h.messages(topology.Tasks); now != tasks {
+		t.Errorf("%d messages of tasks became %d", tasks, now)
+	}
+	if now := h.messages(topology.Turns); now != turns {
+		t.Errorf("%d messages of turns became %d", turns, now)
+	}
+}
+
+func TestOneReconcilerWorksAtATime(t *testing.T) {
+	h := newHouse(t)
+	h.look("a")
+	h.save(newTask(task.KindTask, time.Hour))
+	h.look("b") // a leads
+	if n := h.messages(topology.Tasks); n != 0 {
+		t.Fatalf("%d messages: two reconcilers work", n)
+	}
+	h.look("a")
+	if n := h.messages(topology.Tasks); n != 1 {
+		t.Errorf("%d messages, want 1", n)
+	}
+}
+
+func TestTwoThatRequeueAtOnceQueueOne(t *testing.T) {
+	h := newHouse(t)
+	lost := newTask(task.KindTask, time.Hour)
+	h.save(lost)
+	for range 2 {
+		if err := h.st.Requeue(context.Background(), lost.Clone()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := h.messages(topology.Tasks); n != 1 {
+		t.Errorf("%d messages, want 1", n)
+	}
+}

@@ -1,0 +1,327 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Intake is a queue's consumer as the server counts it: whoever holds a message
+// against it sees whether that will still be delivered.
+type Intake struct {
+	Agent     string        // whose consumer it is; empty: the notifiers'
+	Leader    string        // the node that answers for it, empty without a cluster
+	Floor     uint64        // every message up to this sequence counts as acknowledged
+	Delivered uint64        // every message up to this sequence was given to somebody
+	Unacked   int           // messages that the server knows to be with somebody
+	Asking    bool          // somebody asks for messages now
+	Lease     time.Duration // a message that nobody acknowledges comes again after it
+}
+
+// LeadReconciling reports whether who may look for lost work now: one at a time
+// does, until it has not asked again for a while.
+func (s *Store) LeadReconciling(ctx context.Context, who string, lasts time.Duration) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	type lead struct {
+		Who   string    `json:"who"`
+		Until time.Time `json:"until"`
+	}
+	var held lead
+	var rev uint64
+	e, err := s.keys.Get(ctx, topology.ReconcilerKey)
+	switch {
+	case err == nil:
+		rev = e.Revision()
+		if json.Unmarshal(e.Value(), &held) == nil && held.Who != who && time.Now().Before(held.Until) {
+			return false, nil
+		}
+	case !errors.Is(err, jetstream.ErrKeyNotFound):
+		return false, fmt.Errorf("lead the reconcilers: %w", classify(err))
+	}
+	data, err := json.Marshal(lead{who, time.Now().Add(lasts)})
+	if err != nil {
+		return false, fmt.Errorf("lead the reconcilers: %w", err)
+	}
+	_, err = s.keys.Update(ctx, topology.ReconcilerKey, data, rev)
+	if err = classify(err); errors.Is(err, task.ErrConflict) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("lead the reconcilers: %w", err)
+	}
+	return true, nil
+}
+
+// Intakes lists the consumers of the agents in a queue.
+func (s *Store) Intakes(ctx context.Context, q Queue) (all []Intake, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	list := s.queue(q).ListConsumers(ctx)
+	for info := range list.Info() {
+		if agent, ok := topology.DurableAgent(info.Config.Durable); ok {
+			all = append(all, intakeOf(agent, info))
+		}
+	}
+	if err := list.Err(); err != nil {
+		return nil, fmt.Errorf("list intakes: %w", classify(err))
+	}
+	return all, nil
+}
+
+func intakeOf(agent string, info *jetstream.ConsumerInfo) Intake {
+	in := Intake{
+		Agent: agent, Floor: info.AckFloor.Stream, Delivered: info.Delivered.Stream,
+		Unacked: info.NumAckPending, Asking: info.NumWaiting > 0, Lease: info.Config.AckWait,
+	}
+	if info.Cluster != nil {
+		in.Leader = info.Cluster.Leader
+	}
+	return in
+}
+
+func (s *Store) queue(q Queue) jetstream.Stream {
+	if q == TurnQueue {
+		return s.turns
+	}
+	return s.tasks
+}
+
+// Held calls f with the messages of an agent that were delivered and are still in
+// the queue, from sequence from on, until the budget of bytes is used up. next is
+// where to go on, 0: that was all.
+func (s *Store) Held(ctx context.Context, q Queue, in Intake, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
+	filter := topology.AgentReady(in.Agent)
+	if q == TurnQueue {
+		filter = topology.AgentTurns(in.Agent)
+	}
+	next, err = walk(ctx, s.queue(q), filter, from, in.Delivered, budget, func(msg *jetstream.RawStreamMsg) {
+		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
+			f(t)
+		}
+	})
+	if err != nil {
+		return from, fmt.Errorf("read what agent %s holds: %w", in.Agent, err)
+	}
+	return next, nil
+}
+
+// Scheduled calls f with the tasks that a schedule holds, as Held does.
+func (s *Store) Scheduled(ctx context.Context, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
+	next, err = walk(ctx, s.tasks, topology.TasksLater, from, ^uint64(0), budget, func(msg *jetstream.RawStreamMsg) {
+		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
+			f(t)
+		}
+	})
+	if err != nil {
+		return from, fmt.Errorf("read the schedules: %w", err)
+	}
+	return next, nil
+}
+
+// walk calls f with the messages of a filter from one sequence to another: a work
+// queue lets nobody but its consumer read it otherwise.
+func walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
+	for seq := max(from, 1); seq <= to; {
+		if budget <= 0 {
+			return seq, nil
+		}
+		msg, err := get(ctx, queue, seq, filter)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return 0, nil
+		}
+		if err != nil {
+			return seq, classify(err)
+		}
+		if msg.Sequence > to {
+			return 0, nil
+		}
+		f(msg)
+		budget -= len(msg.Data) + messageFrame
+		seq = msg.Sequence + 1
+	}
+	return 0, nil
+}
+
+// messageFrame is about what reading a message costs besides its data, in bytes.
+const messageFrame = 512
+
+// get reads the first message of a filter from a sequence on.
+func get(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))
+}
+
+// HasMessage reports whether the queue has a message of a task, or a schedule.
+func (s *Store) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
+	subjects := []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)}
+	if t.Kind == task.KindTurn {
+		subjects = []string{queueSubject(t)}
+	}
+	for _, subject := range subjects {
+		msg, err := s.lastQueued(ctx, t, subject)
+		if err != nil || msg != nil {
+			return msg != nil, err
+		}
+	}
+	return false, nil
+}
+
+// lastQueued reads the newest message of a subject, nil when it is none of t's.
+func (s *Store) lastQueued(ctx context.Context, t *task.Task, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	queue := s.tasks
+	if t.Kind == task.KindTurn {
+		queue = s.turns
+	}
+	msg, err := queue.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look task %s up in the queue: %w", t.ID, classify(err))
+	}
+	if q, err := decodeQueued(msg.Data, msg.Sequence); err == nil && q.ID != t.ID {
+		return nil, nil // a session's next turn
+	}
+	return msg, nil
+}
+
+// Requeue puts a task that nobody will get any more into the queue again, in
+// place of the message that its queue has of it (t.QueueSeq, 0: none). Two that do
+// so at once put in one. A task whose time has not come goes into a schedule.
+func (s *Store) Requeue(ctx context.Context, t *task.Task) error {
+	if t.Kind == task.KindTurn {
+		return s.requeueTurn(ctx, t)
+	}
+	msg, err := queueMessage(t)
+	if err != nil {
+		return fmt.Errorf("requeue task %s: %w", t.ID, err)
+	}
+	var last uint64
+	var opts []jetstream.PublishOpt
+	if msg.Subject == topology.TaskReady(t.Tenant, t.Agent, t.ID) {
+		if last, err = s.before(ctx, t, msg); err != nil {
+			return fmt.Errorf("requeue task %s: %w", t.ID, err)
+		}
+		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(last))
+	}
+	if last <= t.QueueSeq { // otherwise a newer message carries it already
+		_, err = s.publish(ctx, msg, opts...)
+	}
+	if err == nil && t.QueueSeq > 0 {
+		err = discard(ctx, s.tasks, t.QueueSeq)
+	}
+	if errors.Is(err, task.ErrConflict) {
+		return nil // somebody else did
+	}
+	if err != nil {
+		return fmt.Errorf("requeue task %s: %w", t.ID, err)
+	}
+	return nil
+}
+
+// before gives msg the headers of the newest message of a task on its subject, but
+// the server's own, and returns that one's sequence, 0: there is none.
+func (s *Store) before(ctx context.Context, t *task.Task, msg *nats.Msg) (uint64, error) {
+	newest, err := s.lastQueued(ctx, t, msg.Subject)
+	if err != nil || newest == nil {
+		return 0, err
+	}
+	carryOn(msg.Header, newest.Header)
+	return newest.Sequence, nil
+}
+
+// carryOn copies the headers of an earlier message, but the server's own.
+func carryOn(hdr, before nats.Header) {
+	for name, values := range before {
+		if !strings.HasPrefix(name, "Nats-") {
+			hdr[name] = values
+		}
+	}
+}
+
+// requeueTurn does so for a turn, whose subject takes one message: its record must
+// have been written before, so that a crash in between leaves a turn that is found
+// again. It returns session.ErrBusy when the session has another turn open.
+func (s *Store) requeueTurn(ctx context.Context, t *task.Task) error {
+	msg, err := queueMessage(t)
+	if err != nil {
+		return fmt.Errorf("requeue turn %s: %w", t.ID, err)
+	}
+	last, err := s.before(ctx, t, msg)
+	if err == nil && last > 0 {
+		err = discard(ctx, s.turns, last)
+	}
+	if err == nil {
+		_, err = s.publish(ctx, msg)
+	}
+	if err != nil {
+		return fmt.Errorf("requeue turn %s: %w", t.ID, busy(err))
+	}
+	return nil
+}
+
+// Records calls f with the newest records of tasks that were written in a window of
+// revisions, from revision from on, and have not ended. next is where to go on, 0:
+// that was the last window.
+func (s *Store) Records(ctx context.Context, from uint64, f func(*task.Task)) (next uint64, err error) {
+	open := map[string]*task.Task{}
+	next, err = s.forwards(ctx, s.records, topology.RecordsAll, from, func(data []byte, rev uint64) {
+		t, err := decodeRecord(data, rev)
+		if err != nil {
+			return
+		}
+		if open[t.ID] = t; t.Status.Terminal() {
+			delete(open, t.ID)
+		}
+	})
+	if err != nil {
+		return from, fmt.Errorf("read records: %w", err)
+	}
+	for _, t := range open {
+		newest, err := s.Get(ctx, t.Tenant, t.ID)
+		if errors.Is(err, task.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return from, err
+		}
+		if newest.Rev == t.Rev { // otherwise it is met again in a later window
+			f(newest)
+		}
+	}
+	return next, nil
+}
+
+// forwards calls f with the messages of the window of a stream that begins at a
+// sequence, and returns where the next one does, 0: nowhere.
+func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(data []byte, seq uint64)) (uint64, error) {
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return from, classify(err)
+	}
+	low := max(from, info.State.FirstSeq, 1)
+	if low > info.State.LastSeq {
+		return 0, nil
+	}
+	high := min(low+listWindow-1, info.State.LastSeq)
+	if err := window(ctx, stream, subject, low, high, f); err != nil {
+		return from, err
+	}
+	if high == info.State.LastSeq {
+		return 0, nil
+	}
+	return high + 1, nil
+}
