@@ -100,7 +100,7 @@ func notifierCommand() *cobra.Command {
 				return nil, err
 			}
 			log.Info("notifier delivers")
-			return []proc.Part{{Name: "notifier", Run: n.Run}}, nil
+			return []proc.Part{{Name: "notifier", Run: n.Run}, reconciling(st, log)}, nil
 		},
 	}.command()
 }

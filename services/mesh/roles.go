@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"agentmesh/notifier"
 	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
+	core "agentmesh/shared/mesh"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
@@ -197,7 +199,7 @@ func gatewayCommand() *cobra.Command {
 				return nil, err
 			}
 			log.Info("gateway listens", "url", "http://"+g.Addr().String())
-			return []proc.Part{{Name: "gateway", Run: g.Run}}, nil
+			return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log)}, nil
 		},
 	}.command()
 }
@@ -221,4 +223,11 @@ func workerCommand() *cobra.Command {
 			return []proc.Part{{Name: "worker", Run: w.Run}, served.reloading(w, log)}, nil
 		},
 	}.command()
+}
+
+// reconciling looks for lost work. Every gateway and notifier runs it, and one at
+// a time works.
+func reconciling(st *store.Store, log *slog.Logger) proc.Part {
+	host, _ := os.Hostname()
+	return proc.Part{Name: "reconciler", Run: core.NewReconciler(st, fmt.Sprintf("%s %d", host, os.Getpid()), log).Run}
 }

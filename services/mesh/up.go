@@ -166,12 +166,12 @@ func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, 
 	if err != nil {
 		return nil, err
 	}
-	log = log.With("role", "worker")
-	w, err := worker.New(ctx, cfg.worker, st.worker, served, log)
+	workerLog := log.With("role", "worker")
+	w, err := worker.New(ctx, cfg.worker, st.worker, served, workerLog)
 	if err != nil {
 		return nil, err
 	}
-	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, cfg.agents.reloading(w, log)}, nil
+	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, reconciling(st.notifier, log), cfg.agents.reloading(w, workerLog)}, nil
 }
 
 // startTelemetry starts the telemetry of a process and has its log take part.
