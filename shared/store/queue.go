@@ -76,7 +76,7 @@ func messageID(t *task.Task) string {
 func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
 	s.seen.forget(t.Tenant, t.ID)
 	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
-		if err := remove(ctx, s.tasks, subject, t.ID); err != nil {
+		if err := s.remove(ctx, s.tasks, subject, t.ID); err != nil {
 			return fmt.Errorf("withdraw task %s: %w", t.ID, err)
 		}
 	}
@@ -88,8 +88,8 @@ func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
 // its place: a purge moves the consumer's ack floor past other messages that it
 // holds, and after a restart or a leader change those are never delivered again
 // (nats-server 2.15.2; TestWithdrawLosesNoOtherTask...).
-func remove(ctx context.Context, queue jetstream.Stream, subject, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+func (s *Store) remove(ctx context.Context, queue jetstream.Stream, subject, id string) error {
+	ctx, cancel := s.bound(ctx, queue.CachedInfo().Config.Name)
 	defer cancel()
 	msg, err := queue.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

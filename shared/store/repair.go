@@ -30,7 +30,7 @@ type Intake struct {
 // LeadReconciling reports whether who may look for lost work now: one at a time
 // does, until it has not asked again for a while.
 func (s *Store) LeadReconciling(ctx context.Context, who string, lasts time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.BucketStream(topology.IdempotencyBucket))
 	defer cancel()
 	type lead struct {
 		Who   string    `json:"who"`
@@ -64,7 +64,7 @@ func (s *Store) LeadReconciling(ctx context.Context, who string, lasts time.Dura
 
 // Intakes lists the consumers of the agents in a queue.
 func (s *Store) Intakes(ctx context.Context, q Queue) (all []Intake, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, s.queue(q).CachedInfo().Config.Name)
 	defer cancel()
 	list := s.queue(q).ListConsumers(ctx)
 	for info := range list.Info() {
@@ -104,7 +104,7 @@ func (s *Store) Held(ctx context.Context, q Queue, in Intake, from uint64, budge
 	if q == TurnQueue {
 		filter = topology.AgentTurns(in.Agent)
 	}
-	next, err = walk(ctx, s.queue(q), filter, from, in.Delivered, budget, func(msg *jetstream.RawStreamMsg) {
+	next, err = s.walk(ctx, s.queue(q), filter, from, in.Delivered, budget, func(msg *jetstream.RawStreamMsg) {
 		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
 			f(t)
 		}
@@ -117,7 +117,7 @@ func (s *Store) Held(ctx context.Context, q Queue, in Intake, from uint64, budge
 
 // Scheduled calls f with the tasks that a schedule holds, as Held does.
 func (s *Store) Scheduled(ctx context.Context, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
-	next, err = walk(ctx, s.tasks, topology.TasksLater, from, ^uint64(0), budget, func(msg *jetstream.RawStreamMsg) {
+	next, err = s.walk(ctx, s.tasks, topology.TasksLater, from, ^uint64(0), budget, func(msg *jetstream.RawStreamMsg) {
 		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
 			f(t)
 		}
@@ -130,12 +130,12 @@ func (s *Store) Scheduled(ctx context.Context, from uint64, budget int, f func(t
 
 // walk calls f with the messages of a filter from one sequence to another: a work
 // queue lets nobody but its consumer read it otherwise.
-func walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
+func (s *Store) walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
 	for seq := max(from, 1); seq <= to; {
 		if budget <= 0 {
 			return seq, nil
 		}
-		msg, err := get(ctx, queue, seq, filter)
+		msg, err := s.step(ctx, queue, seq, filter)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return 0, nil
 		}
@@ -155,9 +155,9 @@ func walk(ctx context.Context, queue jetstream.Stream, filter string, from, to u
 // messageFrame is about what reading a message costs besides its data, in bytes.
 const messageFrame = 512
 
-// get reads the first message of a filter from a sequence on.
-func get(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+// step reads the first message of a filter from a sequence on.
+func (s *Store) step(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
 	defer cancel()
 	return stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))
 }
@@ -179,12 +179,12 @@ func (s *Store) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
 
 // lastQueued reads the newest message of a subject, nil when it is none of t's.
 func (s *Store) lastQueued(ctx context.Context, t *task.Task, subject string) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	queue := s.tasks
 	if t.Kind == task.KindTurn {
 		queue = s.turns
 	}
+	ctx, cancel := s.bound(ctx, queue.CachedInfo().Config.Name)
+	defer cancel()
 	msg, err := queue.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
@@ -278,9 +278,10 @@ func (s *Store) requeueTurn(ctx context.Context, t *task.Task) error {
 // that was the last window.
 func (s *Store) Records(ctx context.Context, from uint64, f func(*task.Task)) (next uint64, err error) {
 	open := map[string]*task.Task{}
-	next, err = s.forwards(ctx, s.records, topology.RecordsAll, from, func(data []byte, rev uint64) {
-		t, err := decodeRecord(data, rev)
+	next, err = s.forwards(ctx, s.records, topology.RecordsAll, from, func(m message) {
+		t, err := decodeRecord(m.data, m.seq)
 		if err != nil {
+			s.damaged.note(m, err)
 			return
 		}
 		if open[t.ID] = t; t.Status.Terminal() {
@@ -305,10 +306,13 @@ func (s *Store) Records(ctx context.Context, from uint64, f func(*task.Task)) (n
 	return next, nil
 }
 
+// forwardWindow is how many revisions one look reads.
+const forwardWindow = 1024
+
 // forwards calls f with the messages of the window of a stream that begins at a
 // sequence, and returns where the next one does, 0: nowhere.
-func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(data []byte, seq uint64)) (uint64, error) {
-	info, err := stream.Info(ctx)
+func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(message)) (uint64, error) {
+	info, err := s.info(ctx, stream)
 	if err != nil {
 		return from, classify(err)
 	}
@@ -316,12 +320,22 @@ func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject s
 	if low > info.State.LastSeq {
 		return 0, nil
 	}
-	high := min(low+listWindow-1, info.State.LastSeq)
-	if err := window(ctx, stream, subject, low, high, f); err != nil {
+	high := min(low+forwardWindow-1, info.State.LastSeq)
+	err = s.readers(stream, subject)(ctx, low, high, func(m message) error {
+		f(m)
+		return nil
+	})
+	if err != nil {
 		return from, err
 	}
 	if high == info.State.LastSeq {
 		return 0, nil
 	}
 	return high + 1, nil
+}
+
+func (s *Store) info(ctx context.Context, stream jetstream.Stream) (*jetstream.StreamInfo, error) {
+	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
+	defer cancel()
+	return stream.Info(ctx)
 }

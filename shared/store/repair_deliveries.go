@@ -30,7 +30,7 @@ type QueuedMessage struct {
 // DeliveryIntake is the notifiers' consumer of what is due. It returns
 // task.ErrNotFound when there is none.
 func (s *Store) DeliveryIntake(ctx context.Context) (Intake, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	c, err := s.due.Consumer(ctx, topology.DeliverDurable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -53,7 +53,7 @@ func (s *Store) ScheduledDeliveries(ctx context.Context, from uint64, budget int
 }
 
 func (s *Store) walkDeliveries(ctx context.Context, filter string, from, to uint64, budget int, f func(QueuedMessage)) (uint64, error) {
-	next, err := walk(ctx, s.due, filter, from, to, budget, func(msg *jetstream.RawStreamMsg) {
+	next, err := s.walk(ctx, s.due, filter, from, to, budget, func(msg *jetstream.RawStreamMsg) {
 		if d, recorded, err := DueDelivery(msg.Data); err == nil {
 			f(QueuedMessage{d, recorded, msg.Sequence, scheduledFor(msg), msg.Data, msg.Header})
 		}
@@ -84,7 +84,7 @@ func (s *Store) DropDelivery(ctx context.Context, m QueuedMessage) error {
 // HasDelivery reports whether the queue has a message of a delivery, or a schedule.
 func (s *Store) HasDelivery(ctx context.Context, d *webhook.Delivery) (bool, error) {
 	for _, subject := range []string{topology.DeliveryLater(d.ID), topology.DeliveryDue(d.Tenant, d.ID)} {
-		seq, err := lastSequence(ctx, s.due, subject)
+		seq, err := s.lastDelivery(ctx, subject)
 		if err != nil || seq > 0 {
 			return seq > 0, err
 		}
@@ -92,11 +92,11 @@ func (s *Store) HasDelivery(ctx context.Context, d *webhook.Delivery) (bool, err
 	return false, nil
 }
 
-// lastSequence is that of a subject's newest message, 0: there is none.
-func lastSequence(ctx context.Context, stream jetstream.Stream, subject string) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+// lastDelivery is the sequence of a subject's newest message, 0: there is none.
+func (s *Store) lastDelivery(ctx context.Context, subject string) (uint64, error) {
+	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
-	msg, err := stream.GetLastMsgForSubject(ctx, subject)
+	msg, err := s.due.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
@@ -111,7 +111,7 @@ func lastSequence(ctx context.Context, stream jetstream.Stream, subject string) 
 func (s *Store) RequeueDelivery(ctx context.Context, m QueuedMessage) error {
 	msg := &nats.Msg{Subject: topology.DeliveryDue(m.Delivery.Tenant, m.Delivery.ID), Data: m.data, Header: nats.Header{}}
 	carryOn(msg.Header, m.header)
-	last, err := lastSequence(ctx, s.due, msg.Subject)
+	last, err := s.lastDelivery(ctx, msg.Subject)
 	if err == nil && last <= m.Seq { // otherwise a newer message carries it already
 		_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(last))
 	}
@@ -126,8 +126,11 @@ func (s *Store) RequeueDelivery(ctx context.Context, m QueuedMessage) error {
 
 // OpenDeliveries is Records for deliveries that are not final.
 func (s *Store) OpenDeliveries(ctx context.Context, from uint64, f func(*webhook.Delivery)) (next uint64, err error) {
-	next, err = s.forwards(ctx, s.deliveries, topology.DeliveryRecordsAll, from, func(data []byte, rev uint64) {
-		if d, err := decodeDelivery(data, rev); err == nil && !d.Status.Final() {
+	next, err = s.forwards(ctx, s.deliveries, topology.DeliveryRecordsAll, from, func(m message) {
+		d, err := decodeDelivery(m.data, m.seq)
+		if err != nil {
+			s.damaged.note(m, err)
+		} else if !d.Status.Final() {
 			f(d)
 		}
 	})

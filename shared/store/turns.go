@@ -86,7 +86,7 @@ func (s *Store) scanTurns(ctx context.Context, tenant, id string) (*task.Task, e
 // of it began, and so opens the session.
 func (s *Store) WithdrawTurn(ctx context.Context, turn *task.Task) error {
 	s.seen.forget(turn.Tenant, turn.ID)
-	if err := remove(ctx, s.turns, queueSubject(turn), turn.ID); err != nil {
+	if err := s.remove(ctx, s.turns, queueSubject(turn), turn.ID); err != nil {
 		return fmt.Errorf("withdraw turn %s: %w", turn.ID, err)
 	}
 	return nil
