@@ -317,6 +317,13 @@ func (w *Worker) enter(at *attempt) {
 	}
 }
 
+// Running is how many attempts run now.
+func (w *Worker) Running() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.running)
+}
+
 func (w *Worker) leave(at *attempt) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

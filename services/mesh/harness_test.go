@@ -10,8 +10,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/signal"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,6 +40,7 @@ var chaos = flag.Bool("chaos", false, "run the long form of the crash tests")
 // build of their own.
 func TestMain(m *testing.M) {
 	if os.Getenv("MESH_TEST_MAIN") == "1" {
+		signal.Ignore(syscall.SIGXFSZ) // a write over the limit of limitFiles is an error, as on a full disk
 		ctx, stop := proc.Context(context.Background())
 		code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 		stop()

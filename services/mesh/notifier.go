@@ -85,7 +85,7 @@ func notifierCommand() *cobra.Command {
 	var guard *egress.Guard
 	return role{
 		name: "notifier", short: "Run a notifier against a NATS server",
-		settings: append([]any{&cfg}, callbacks.settings()...),
+		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(*ports, *slog.Logger) (err error) {
 			guard, err = callbacks.guard()
 			return err

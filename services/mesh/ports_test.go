@@ -48,7 +48,7 @@ func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 // admin port were counted as live ones.
 func TestARoleThatCannotListenLeavesNoTraceInTheMesh(t *testing.T) {
 	srv := fleetServer(t)
-	nc, err := natsconn.InProcess(srv.Server, "test", quiet())
+	nc, err := natsconn.InProcess(srv, "test", quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

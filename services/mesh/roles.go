@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -41,6 +43,8 @@ func defaultRole() roleConfig {
 type role struct {
 	name, short string
 	settings    []any
+	drain       *time.Duration
+	attempts    func() int // that run now
 	// prepare checks what needs no mesh and binds what else the role listens on.
 	// It may be nil.
 	prepare func(p *ports, log *slog.Logger) error
@@ -87,14 +91,16 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 	if err := at.err(); err != nil {
 		return err
 	}
+	ctx, last, ended := ending(ctx, *r.drain, r.attempts, log)
+	defer ended()
 	state := newOpening(log)
-	own := proc.Part{Name: r.name, Run: func(ctx context.Context) error { return r.serve(ctx, cfg, at.api, state, log) }}
+	own := proc.Part{Name: r.name, Run: func(ctx context.Context) error { return r.serve(ctx, cfg, at.api, last, state, log) }}
 	return proc.Run(ctx, append(adminParts(admin, exports.Metrics, state, log), own)...)
 }
 
 // serve opens the mesh, however long that is away, and runs the parts of the
 // role. Meanwhile the lobby answers at its address.
-func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, state *opening, log *slog.Logger) error {
+func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, last proc.Part, state *opening, log *slog.Logger) error {
 	leave, err := state.lobby(api)
 	if err != nil {
 		return err
@@ -126,7 +132,7 @@ func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, state
 	defer store.Observe(st)()
 	leave()
 	state.done()
-	return proc.Run(ctx, parts...)
+	return proc.Run(ctx, append(parts, last)...)
 }
 
 // stopped is err, unless the process was told to end: then there is none.
@@ -152,7 +158,7 @@ func openStores(ctx context.Context, srv *embedded, opts store.Options, log *slo
 		name string
 		st   **store.Store
 	}{{"gateway", &s.gateway}, {"worker", &s.worker}, {"notifier", &s.notifier}} {
-		nc, err := natsconn.InProcess(srv.Server, "mesh-"+role.name, log.With("role", role.name))
+		nc, err := natsconn.InProcess(srv, "mesh-"+role.name, log.With("role", role.name))
 		if err == nil {
 			s.closers = append(s.closers, nc.Close)
 			*role.st, err = store.Open(ctx, nc, opts)
@@ -178,7 +184,7 @@ func gatewayCommand() *cobra.Command {
 	var guard *egress.Guard
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server",
-		settings: append([]any{&cfg}, callbacks.settings()...),
+		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(at *ports, _ *slog.Logger) (err error) {
 			if err := cfg.Validate(); err != nil {
 				return err
@@ -207,9 +213,10 @@ func gatewayCommand() *cobra.Command {
 func workerCommand() *cobra.Command {
 	cfg, served := worker.Default(), agentsConfig{}
 	var all []agent.Agent
+	var running atomic.Pointer[worker.Worker]
 	return role{
 		name: "worker", short: "Run a worker against a NATS server",
-		settings: []any{&cfg, &served},
+		settings: []any{&cfg, &served}, drain: &cfg.Drain, attempts: attemptsOf(&running),
 		prepare: func(_ *ports, log *slog.Logger) (err error) {
 			all, err = agents.Load(served.Agents, served.options(log))
 			return err
@@ -219,6 +226,7 @@ func workerCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
+			running.Store(w)
 			log.Info("worker pulls", "worker", w.ID(), "agents", len(all))
 			return []proc.Part{{Name: "worker", Run: w.Run}, served.reloading(w, log)}, nil
 		},

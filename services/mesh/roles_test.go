@@ -18,7 +18,7 @@ func TestEachRoleOfUpHasItsOwnConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stores.close()
-	open, err := srv.Connz(&server.ConnzOptions{})
+	open, err := srv.server().Connz(&server.ConnzOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ import (
 // crooked are values that encoding/json takes and a strict reader does not, and
 // what they are once the mesh keeps them.
 var crooked = map[string]string{
-	"{\"name\":\"caf\xe9\"}":       "{\"name\":\"caf\uFFFD\"}",
-	`{"name":"\ud800 half"}`:       "{\"name\":\"\uFFFD half\"}",
-	`{"name":"a","name":"b"}`:      `{"name":"b"}`,
+	"{\"name\":\"caf\xe9\"}":        "{\"name\":\"caf\uFFFD\"}",
+	`{"name":"\ud800 half"}`:        "{\"name\":\"\uFFFD half\"}",
+	`{"name":"a","name":"b"}`:       `{"name":"b"}`,
 	"{\"\xff\":1,\"\xfe\":[\"é\"]}": "{\"\uFFFD\":[\"é\"]}",
 }
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -68,37 +69,74 @@ func (c serverConfig) options() (*server.Options, error) {
 	return o, nil
 }
 
-// embedded is a running server.
-type embedded struct{ *server.Server }
+// embedded is the server of `mesh up`: the one that runs now, see guard.
+type embedded struct {
+	opts *server.Options
+	log  *slog.Logger
+
+	mu  sync.RWMutex
+	srv *server.Server
+}
 
 // startServer starts the embedded server in its place.
 func startServer(at *place, log *slog.Logger) (*embedded, error) {
 	if at.nats != nil {
 		_ = at.nats.Close()
 	}
-	srv, err := server.NewServer(at.server)
-	if err != nil {
-		return nil, fmt.Errorf("start embedded NATS: %w", err)
+	e := &embedded{opts: at.server, log: log}
+	if err := e.start(); err != nil {
+		return nil, err
 	}
-	srv.SetLoggerV2(serverLog{log}, false, false, false)
+	if address, ok := e.server().Addr().(*net.TCPAddr); ok {
+		e.opts.Port = address.Port // also after a restart
+	}
+	return e, nil
+}
+
+func (e *embedded) start() error {
+	srv, err := server.NewServer(e.opts.Clone())
+	if err != nil {
+		return fmt.Errorf("start embedded NATS: %w", err)
+	}
+	srv.SetLoggerV2(serverLog{e.log}, false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(30 * time.Second) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
-		return nil, errors.New("start embedded NATS: it was not ready within 30s; the log says why")
+		return errors.New("start embedded NATS: it was not ready within 30s; the log says why")
 	}
-	return &embedded{srv}, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.srv = srv
+	return nil
 }
+
+func (e *embedded) server() *server.Server {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.srv
+}
+
+// InProcessConn connects to the server that runs now: who was connected to the
+// one before reconnects to it.
+func (e *embedded) InProcessConn() (net.Conn, error) { return e.server().InProcessConn() }
+
+// ClientURL is where clients reach it.
+func (e *embedded) ClientURL() string { return e.server().ClientURL() }
+
+// storageLimit is what it may keep on disk.
+func (e *embedded) storageLimit() int64 { return e.server().JetStreamConfig().MaxStore }
 
 // stop ends the server, and returns when it has let go of its data.
 func (e *embedded) stop() {
-	e.Shutdown()
-	e.WaitForShutdown()
+	srv := e.server()
+	srv.Shutdown()
+	srv.WaitForShutdown()
 }
 
 // healthy is the server's own word on itself.
 func (e *embedded) healthy() error {
-	if h := e.Healthz(&server.HealthzOptions{}); h != nil && h.StatusCode != 0 && h.StatusCode != 200 {
+	if h := e.server().Healthz(&server.HealthzOptions{}); h != nil && h.StatusCode != 0 && h.StatusCode != 200 {
 		return errors.New(h.Error)
 	}
 	return nil

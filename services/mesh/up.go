@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -95,6 +96,9 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	defer exports.Flush()
+	var running atomic.Pointer[worker.Worker]
+	ctx, last, ended := ending(ctx, cfg.worker.Drain, attemptsOf(&running), log)
+	defer ended()
 	if cfg.agents.Gateway == "" {
 		cfg.agents.Gateway = at.url()
 	}
@@ -121,7 +125,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		if stores, err = openStores(ctx, srv, cfg.store, log); err != nil {
 			return err
 		}
-		if parts, err = upParts(ctx, &cfg, stores, srv, served, log); err != nil {
+		if parts, err = upParts(ctx, &cfg, stores, srv, served, &running, log); err != nil {
 			stores.close()
 		}
 		return err
@@ -131,6 +135,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	defer stores.close()
 	defer store.Observe(stores.gateway, stores.worker, stores.notifier)()
+	parts = append(parts, proc.Part{Name: "store", Run: srv.guard}, last)
 	parts = append(parts, adminParts(at.admin, exports.Metrics, state, log)...)
 	leave()
 	state.done()
@@ -143,7 +148,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 const upOpens = 2 * time.Minute
 
 // upParts makes the three roles. The worker comes last, for it announces itself.
-func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, served []agent.Agent, log *slog.Logger) ([]proc.Part, error) {
+func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, served []agent.Agent, running *atomic.Pointer[worker.Worker], log *slog.Logger) ([]proc.Part, error) {
 	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
 		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
 	}
@@ -157,7 +162,7 @@ func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, 
 	}
 	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
-	cfg.gateway.StorageLimit = srv.JetStreamConfig().MaxStore
+	cfg.gateway.StorageLimit = srv.storageLimit()
 	g, err := gateway.New(cfg.gateway, st.gateway, log.With("role", "gateway"))
 	if err != nil {
 		return nil, err
@@ -171,6 +176,7 @@ func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, 
 	if err != nil {
 		return nil, err
 	}
+	running.Store(w)
 	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, reconciling(st.notifier, log), cfg.agents.reloading(w, workerLog)}, nil
 }
 

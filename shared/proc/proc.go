@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Part is a piece of a process. Run blocks until ctx is done and what it began
@@ -37,6 +38,28 @@ func Run(ctx context.Context, parts ...Part) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// EndWithin calls cut when the process still runs d after ctx is done: something
+// hangs that was to end, and nobody is to wait for it. cut ends the process. stop
+// says that all has ended.
+func EndWithin(ctx context.Context, d time.Duration, cut func()) (stop func()) {
+	ended := make(chan struct{})
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-ended:
+			return
+		}
+		late := time.NewTimer(d)
+		defer late.Stop()
+		select {
+		case <-late.C:
+			cut()
+		case <-ended:
+		}
+	}()
+	return sync.OnceFunc(func() { close(ended) })
 }
 
 // ExitForced is the exit status after a second signal: nothing was finished.

@@ -32,6 +32,32 @@ func TestFirstPartToEndEndsAll(t *testing.T) {
 	})
 }
 
+// What hangs after the end was asked for is cut, and nothing else is.
+func TestEndWithinCutsWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cut := make(chan time.Time, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		stop := proc.EndWithin(ctx, time.Minute, func() { cut <- time.Now() })
+		defer stop()
+		time.Sleep(time.Hour)
+		if len(cut) > 0 {
+			t.Error("cut although it was not to end")
+		}
+		asked := time.Now()
+		cancel()
+		if took := (<-cut).Sub(asked); took != time.Minute {
+			t.Errorf("cut after %v", took)
+		}
+		stop = proc.EndWithin(ctx, time.Minute, func() { cut <- time.Now() })
+		stop()
+		stop()
+		time.Sleep(time.Hour)
+		if len(cut) > 0 {
+			t.Error("cut although it had ended")
+		}
+	})
+}
+
 func TestEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
