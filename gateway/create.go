@@ -274,6 +274,7 @@ func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, i
 		}
 	}
 	telemetry.End(span, err)
+	releaseBody(r)
 	if err == nil && !replayed {
 		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 	}

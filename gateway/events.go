@@ -252,7 +252,7 @@ func (s *stream) text(offset int64, text string) bool {
 // event writes one server-sent event. The data is one line: JSON has no raw
 // line breaks.
 func (s *stream) event(name, id string, data any) error {
-	body, err := task.Marshal(data)
+	body, err := task.Marshal(linked(s.w, data))
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -25,13 +26,17 @@ import (
 
 // Config of a gateway.
 type Config struct {
-	HTTP     string        `flag:"http" env:"MESH_HTTP" help:"address of the gateway"`
-	Auth     string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off"`
-	Insecure bool          `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
-	MaxBody  int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
-	Drain    time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
+	HTTP      string        `flag:"http" env:"MESH_HTTP" help:"address of the gateway"`
+	Auth      string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off"`
+	Insecure  bool          `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
+	MaxBody   int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
+	MaxBodies int64         `flag:"max-bodies" env:"MESH_MAX_BODIES" help:"bytes that all request bodies in flight may take together"`
+	MaxConns  int           `flag:"max-connections" env:"MESH_MAX_CONNECTIONS" help:"connections that may be open; 0: half of the files that the process may open"`
+	Drain     time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
 
-	TraceURL string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
+	PublicURL   string `flag:"public-url" env:"MESH_PUBLIC_URL" help:"URL by which clients reach the gateway, such as https://mesh.example.com: links are absolute"`
+	CORSOrigins string `flag:"cors-origins" env:"MESH_CORS_ORIGINS" help:"origins whose pages may call the gateway from a browser, separated by commas; * is any"`
+	TraceURL    string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
 
 	// Durability says what a 202 survives ("sync always", "sync 2m"), for
 	// /readyz; empty: unknown.
@@ -52,7 +57,7 @@ type Config struct {
 
 // Default is the configuration of the design.
 func Default() Config {
-	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, Drain: 30 * time.Second, Version: "dev"}
+	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev"}
 }
 
 // Validate names the first setting that is out of its range.
@@ -69,10 +74,20 @@ func (c Config) validate() error {
 		return fmt.Errorf("auth is %q, allowed is off", c.Auth)
 	case c.MaxBody < 1<<10 || c.MaxBody > 1<<30:
 		return fmt.Errorf("max-body is %d, allowed is 1024 to 1073741824 bytes", c.MaxBody)
+	case c.MaxBodies < 1<<10 || c.MaxBodies > 1<<40:
+		return fmt.Errorf("max-bodies is %d, allowed is 1024 to 1099511627776 bytes", c.MaxBodies)
+	case c.MaxConns < 0:
+		return fmt.Errorf("max-connections is %d, it must not be negative", c.MaxConns)
 	case c.Drain < 0 || c.Drain > time.Hour:
 		return fmt.Errorf("drain is %v, allowed is 0s to 1h", c.Drain)
 	case c.TraceURL != "" && !strings.Contains(c.TraceURL, traceIDMark):
 		return fmt.Errorf("trace-url-template is %q, it must contain %s", c.TraceURL, traceIDMark)
+	}
+	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
+		return fmt.Errorf("public-url is %q, it must be like https://mesh.example.com/base, without a query", c.PublicURL)
+	}
+	if _, err := parseOrigins(c.CORSOrigins); err != nil {
+		return err
 	}
 	host, _, err := net.SplitHostPort(c.HTTP)
 	if err != nil {
@@ -106,6 +121,7 @@ type Gateway struct {
 	lines    *lines
 	census   *census
 	children singleflight.Group // readers of one task's children share a read
+	bodies   budget
 	handler  http.Handler
 	closing  context.Context // done when open waits and streams should end
 	close    context.CancelFunc
@@ -121,6 +137,7 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 		agents: newAgents(st, log), ready: newReadiness(cfg, st),
 		lines: newLines(st), census: &census{store: st},
 	}
+	g.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
 	g.closing, g.close = context.WithCancel(context.Background())
 	g.handler = g.routes()
 	if g.listener = cfg.Listener; g.listener == nil {
@@ -145,19 +162,25 @@ func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 // Handler is the API without a listener, for tests.
 func (g *Gateway) Handler() http.Handler { return g.handler }
 
+// server is what serves the handler, and its listener.
+func (g *Gateway) server() (*http.Server, *doorway) {
+	return &http.Server{
+		Handler: g.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 32 << 10, ConnState: states, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}, newDoorway(g.listener, connectionLimit(g.cfg.MaxConns), g.log)
+}
+
 // Run serves until ctx is done, then lets open requests finish within
 // Config.Drain and returns nil. Waits end with their 202, streams are cut: both
 // can be taken up again at another gateway.
 func (g *Gateway) Run(ctx context.Context) error {
-	srv := &http.Server{
-		Handler: g.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 32 << 10, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-	}
+	srv, door := g.server()
+	defer door.telling.Wait()
 	defer telemetry.Observe(g.observe)()
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return g.agents.follow(ctx) })
 	parts.Go(func() error {
-		if err := srv.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := srv.Serve(door); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve http: %w", err)
 		}
 		return nil

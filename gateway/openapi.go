@@ -87,6 +87,9 @@ func responses(registry huma.Registry, op route, problem *huma.Schema) map[strin
 	for _, code := range op.problems {
 		codes[problems[code].status] = append(codes[problems[code].status], code)
 	}
+	if op.body != nil {
+		codes[408], codes[503] = append(codes[408], "body_stalled"), append(codes[503], "too_many_bodies")
+	}
 	if !op.probe {
 		codes[503] = append(codes[503], "store_unavailable")
 		if !slices.Contains(op.problems, "bad_query") {

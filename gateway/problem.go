@@ -84,6 +84,7 @@ var problems = map[string]problemCode{
 	"task_finished":          {409, "The task has finished.", 0},
 	"parent_finished":        {409, "The parent task has finished.", 0},
 	"task_not_retryable":     {409, "Only a failed or canceled task can be retried.", 0},
+	"body_stalled":           {408, "The request body did not come.", 1},
 	"body_too_large":         {413, "The request body is over the limit.", 0},
 	"unsupported_media_type": {415, "The content type is not supported.", 0},
 	"validation_failed":      {422, "The request has invalid fields.", 0},
@@ -97,6 +98,8 @@ var problems = map[string]problemCode{
 	"internal":               {500, "The gateway made a mistake.", 0},
 	"store_unavailable":      {503, "The mesh cannot reach its store.", 1},
 	"store_full":             {503, "The mesh's store is full.", 30},
+	"too_many_bodies":        {503, "Too many large requests are in flight.", 1},
+	"too_many_connections":   {503, "The gateway has no more room for connections.", 1},
 	"shutting_down":          {503, "This gateway is shutting down.", 1},
 }
 
@@ -156,10 +159,10 @@ func problemOf(err error) *Problem {
 // writeProblem answers with err's problem and logs what is not the client's
 // fault.
 func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // nobody is there to read it
-	}
 	p := *problemOf(err)
+	if r.Context().Err() != nil && p.Status != http.StatusRequestTimeout { // a body that stalls ends the context, too
+		panic(http.ErrAbortHandler) // nobody is there to read it; whoever is must not take silence for a 200
+	}
 	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
 	if p.Status >= 500 {
 		g.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)

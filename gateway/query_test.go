@@ -13,7 +13,9 @@ import (
 // bare is a gateway that is asked for refusals only: nothing behind it is
 // reached.
 func bare() http.Handler {
-	return (&Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), agents: newAgents(nil, nil)}).routes()
+	g := &Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), agents: newAgents(nil, nil)}
+	g.bodies.max = g.cfg.MaxBodies
+	return g.routes()
 }
 
 // refusal sends a request and reads the problem that it is answered with.

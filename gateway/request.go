@@ -27,16 +27,15 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return nil, refuse("unsupported_media_type", "The content encoding is %q; send the body as it is.", enc)
 	}
+	if r.ContentLength > g.cfg.MaxBody { // before any of it is read, or asked for
+		return nil, &http.MaxBytesError{Limit: g.cfg.MaxBody}
+	}
 	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 && n <= g.cfg.MaxBody {
-		buf.Grow(int(n) + bytes.MinRead)
+	if n := r.ContentLength; n > 0 {
+		buf.Grow(int(min(n, smallBody)) + bytes.MinRead)
 	}
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody)); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return nil, err
-		}
-		return nil, refuse("malformed_json", "The body ended early.")
+		return nil, brokenBody(err)
 	}
 	body := buf.Bytes()
 	if err := checkJSON(body); err != nil {
@@ -54,13 +53,14 @@ func (g *Gateway) readInto(w http.ResponseWriter, r *http.Request, v any) error 
 	if err != nil {
 		return err
 	}
+	releaseBody(r)
 	return decodeObject(body, v, lenient(r))
 }
 
 // readOptional is readInto where the body may be left out.
 func (g *Gateway) readOptional(w http.ResponseWriter, r *http.Request, v any) error {
-	if r.ContentLength == 0 {
-		return nil
+	if has, err := hasBody(r); err != nil || !has {
+		return err
 	}
 	return g.readInto(w, r, v)
 }
@@ -191,7 +191,7 @@ func clip(s string, n int) string {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {
-	b, err := task.Marshal(v)
+	b, err := task.Marshal(linked(w, v))
 	if err != nil {
 		return err
 	}

@@ -340,12 +340,19 @@ func (g *Gateway) routes() http.Handler {
 		})
 	}
 	root := chi.NewRouter()
-	root.Use(requestID, g.survive)
+	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
+	root.Use(g.answering, requestID, g.survive, origins.cors)
 	missing := g.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		return refuse("not_found", "There is no %s; GET /openapi.json lists what there is.", clip(r.URL.Path, 128))
 	})
 	wrongMethod := g.handle(func(w http.ResponseWriter, r *http.Request) error {
-		return refuse("method_not_allowed", "%s does not take %s.", clip(r.URL.Path, 128), r.Method)
+		allowed := methods(root, r.URL.Path)
+		if len(allowed) == 0 { // also a method that nobody knows comes here
+			missing(w, r)
+			return nil
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return refuse("method_not_allowed", "%s does not take %s; see Allow for what it takes.", clip(r.URL.Path, 128), clip(r.Method, 32))
 	})
 	root.NotFound(missing)
 	root.MethodNotAllowed(wrongMethod)
@@ -354,11 +361,26 @@ func (g *Gateway) routes() http.Handler {
 	return root
 }
 
+// methods are those that a path takes.
+func methods(routes chi.Routes, path string) (all []string) {
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), m, path) {
+			if all = append(all, m); m == http.MethodGet {
+				all = append(all, http.MethodHead)
+			}
+		}
+	}
+	return all
+}
+
 // serve checks what all operations check alike before the operation itself.
 func (g *Gateway) serve(op *route) http.HandlerFunc {
 	return g.handle(func(w http.ResponseWriter, r *http.Request) error {
 		if op.probe { // load balancers add what they like
 			return op.handler(w, r)
+		}
+		if r.ContentLength != 0 && r.Body != nil {
+			defer g.meter(w, r).done()
 		}
 		lenient := lenient(r)
 		if lenient {

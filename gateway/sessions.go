@@ -73,8 +73,11 @@ func (g *Gateway) sessionOf(r *http.Request) (*session.Session, error) {
 func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request) error {
 	var req CreateSession
 	var body []byte
-	if r.ContentLength != 0 {
-		var err error
+	has, err := hasBody(r)
+	if err != nil {
+		return err
+	}
+	if has {
 		if body, err = g.readJSON(w, r); err != nil {
 			return err
 		}

@@ -214,6 +214,9 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.Set("Content-Length", strconv.FormatInt(t.Result.Size, 10))
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	if _, err := io.Copy(w, object); err != nil {
 		// The headers are out: a broken connection tells the client that it is not whole.
 		panic(http.ErrAbortHandler)

@@ -1,0 +1,139 @@
+package gateway
+
+import (
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+)
+
+// answer is the writer of every answer. A reader that takes nothing for
+// slowReader is cut, whatever it reads; links get the prefix by which the request
+// came.
+type answer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	base    string // before the path of each link
+	head    bool   // there is no body
+	wrote   bool
+}
+
+// piece is what a reader must take within slowReader.
+const piece = 16 << 10
+
+// answering wraps the writer of each request, and has HEAD routed as GET.
+func (g *Gateway) answering(next http.Handler) http.Handler {
+	public := strings.TrimSuffix(g.cfg.PublicURL, "/")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), base: public}
+		if strings.HasPrefix(r.URL.Path, prefixV1+"/") {
+			a.base += prefixV1
+		}
+		if r.Method == http.MethodHead {
+			a.head, chi.RouteContext(r.Context()).RouteMethod = true, http.MethodGet
+		}
+		next.ServeHTTP(a, r)
+	})
+}
+
+// Unwrap serves http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+func (a *answer) WriteHeader(status int) {
+	if h := a.Header(); a.base != "" && !a.wrote {
+		if to := h.Get("Location"); strings.HasPrefix(to, "/") {
+			h.Set("Location", a.base+to)
+		}
+		if link := h.Get("Link"); strings.HasPrefix(link, "</") {
+			h.Set("Link", "<"+a.base+unversioned(link[1:]))
+		}
+	}
+	a.wrote = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (n int, err error) {
+	if !a.wrote {
+		a.WriteHeader(http.StatusOK)
+	}
+	if a.head { // a stream ends with its header
+		return 0, http.ErrBodyNotAllowed
+	}
+	for {
+		part := b[n:min(n+piece, len(b))]
+		_ = a.control.SetWriteDeadline(time.Now().Add(slowReader)) // only a server's connection has deadlines
+		m, err := a.ResponseWriter.Write(part)
+		if n += m; err != nil || n == len(b) {
+			return n, err
+		}
+	}
+}
+
+// answerOf finds the answer below what middleware has put on it.
+func answerOf(w http.ResponseWriter) *answer {
+	for {
+		switch x := w.(type) {
+		case *answer:
+			return x
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = x.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// linked gives the links in v, one of our wire types, the prefix by which the
+// request of w came.
+func linked(w http.ResponseWriter, v any) any {
+	a := answerOf(w)
+	if a == nil || a.base == "" || v == nil {
+		return v
+	}
+	own := reflect.New(reflect.TypeOf(v)).Elem()
+	own.Set(reflect.ValueOf(v))
+	rebase(own, a.base)
+	return own.Interface()
+}
+
+var ours = reflect.TypeFor[Gateway]().PkgPath()
+
+func rebase(v reflect.Value, base string) {
+	switch v.Kind() {
+	case reflect.Struct:
+		if v.Type().PkgPath() != ours {
+			return
+		}
+		for i := range v.NumField() {
+			f, name := v.Field(i), v.Type().Field(i).Name
+			switch link := name == "StatusURL" || name == "ResultURL" || name == "InputURL"; {
+			case !v.Type().Field(i).IsExported():
+			case !link:
+				rebase(f, base)
+			case strings.HasPrefix(f.String(), "/"):
+				f.SetString(base + f.String())
+			}
+		}
+	case reflect.Slice:
+		if kind := v.Type().Elem().Kind(); kind != reflect.Struct && kind != reflect.Interface {
+			return
+		}
+		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len()) // others may share the old one
+		reflect.Copy(own, v)
+		for i := range own.Len() {
+			rebase(own.Index(i), base)
+		}
+		if !v.IsNil() {
+			v.Set(own)
+		}
+	case reflect.Interface:
+		if !v.IsNil() {
+			own := reflect.New(v.Elem().Type()).Elem()
+			own.Set(v.Elem())
+			rebase(own, base)
+			v.Set(own)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// Bounds of request bodies.
+const (
+	bodyStall = time.Minute     // without a byte, a body is given up
+	bodyRest  = 2 * time.Second // for what is left of it behind an answer that needed none of it; the answer waits for it
+	smallBody = 64 << 10        // of each body that counts for nothing: small requests go through while large ones wait
+)
+
+// budget is the memory that all large bodies in flight may take together.
+type budget struct {
+	max  int64
+	used atomic.Int64
+}
+
+func (b *budget) take(n int64) bool {
+	if b.used.Add(n) > b.max {
+		b.used.Add(-n)
+		return false
+	}
+	return true
+}
+
+// meteredBody is a request's body that counts what has come against the budget,
+// as it comes: what is only announced costs nothing. It ends with a problem when
+// the budget is used up, or nothing has come for bodyStall.
+type meteredBody struct {
+	io.ReadCloser
+	control *http.ResponseController
+	budget  *budget
+	got     int64
+	taken   int64  // of the budget
+	ahead   []byte // read to see whether there is anything
+	ended   bool
+}
+
+// meter has the body of r counted until it is done.
+func (g *Gateway) meter(w http.ResponseWriter, r *http.Request) *meteredBody {
+	b := &meteredBody{ReadCloser: r.Body, control: http.NewResponseController(w), budget: &g.bodies}
+	b.patience(time.Now().Add(bodyStall))
+	r.Body = b
+	return b
+}
+
+func (b *meteredBody) patience(until time.Time) {
+	_ = b.control.SetReadDeadline(until) // only a server's connection has deadlines
+}
+
+func (b *meteredBody) Read(p []byte) (int, error) {
+	if n := copy(p, b.ahead); n > 0 {
+		b.ahead = b.ahead[n:]
+		return n, nil
+	}
+	if b.ended {
+		return 0, io.EOF
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.got += int64(n)
+	if over := b.got - smallBody - b.taken; over > 0 {
+		if !b.budget.take(over) {
+			return 0, refuse("too_many_bodies", "The large request bodies in flight fill this gateway's memory for them, %d MiB. Nothing was accepted: send the request again in a moment.", b.budget.max>>20)
+		}
+		b.taken += over
+	}
+	switch {
+	case err == io.EOF:
+		b.ended = true
+		b.patience(time.Time{}) // the server watches the connection from now on
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return n, refuse("body_stalled", "Nothing of the request body came for %v. Nothing was accepted: send the request again.", bodyStall)
+	case err == nil && n > 0:
+		b.patience(time.Now().Add(bodyStall))
+	}
+	return n, err
+}
+
+// done ends the request's part of a body.
+func (b *meteredBody) done() {
+	b.release()
+	if !b.ended { // the server reads the rest, so that the connection can be used again
+		b.patience(time.Now().Add(bodyRest))
+	}
+}
+
+// release gives back what the body took of the budget, once nothing keeps it.
+func (b *meteredBody) release() {
+	b.budget.used.Add(-b.taken)
+	b.got, b.taken = 0, 0
+}
+
+// empty says whether there is no body, which a client that sends in chunks does
+// not announce.
+func (b *meteredBody) empty() (bool, error) {
+	one := make([]byte, 1)
+	for len(b.ahead) == 0 {
+		n, err := b.Read(one)
+		b.ahead = one[:n]
+		if n == 0 && err == io.EOF {
+			return true, nil
+		}
+		if n == 0 && err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// releaseBody lets others send while this request only waits: its body is kept
+// nowhere any more.
+func releaseBody(r *http.Request) {
+	if b, ok := r.Body.(*meteredBody); ok {
+		b.release()
+	}
+}
+
+// hasBody says whether a request comes with a body. One in chunks may turn out to
+// be empty.
+func hasBody(r *http.Request) (bool, error) {
+	b, ok := r.Body.(*meteredBody)
+	if r.ContentLength == 0 || !ok {
+		return false, nil
+	}
+	if r.ContentLength > 0 {
+		return true, nil
+	}
+	empty, err := b.empty()
+	if err != nil {
+		return false, brokenBody(err)
+	}
+	return !empty, nil
+}
+
+// brokenBody is the refusal of a body that did not come whole.
+func brokenBody(err error) error {
+	var p *Problem
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &p) || errors.As(err, &tooLarge) {
+		return err
+	}
+	return refuse("malformed_json", "The body ended early.")
+}

@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"agentmesh/gateway"
+	"agentmesh/gateway/client"
+	"agentmesh/worker/agents/echo"
+)
+
+// documented lists what the OpenAPI document says is served.
+func (m *mesh) documented() map[string][]string {
+	m.t.Helper()
+	doc := decode[struct {
+		Paths map[string]map[string]json.RawMessage
+	}](m.t, m.do("GET", "/openapi.json", "").Body)
+	methods := map[string][]string{}
+	for path, of := range doc.Paths {
+		for method := range of {
+			methods[path] = append(methods[path], strings.ToUpper(method))
+		}
+	}
+	if len(methods) < 30 {
+		m.t.Fatalf("%d paths", len(methods))
+	}
+	return methods
+}
+
+func TestHEADAnswersWhereGETDoes(t *testing.T) {
+	m := newMesh(t)
+	m.work(echo.Agent(), counter())
+	id := m.create(`{"agent":"echo","input":1}`)
+	m.end(id)
+	session := decode[sessionView](t, m.do("POST", "/sessions", `{"agent":"counter"}`).Body).SessionID
+	srv, _ := m.serve()
+	quick := &http.Client{Timeout: 10 * time.Second}
+	for path, methods := range m.documented() {
+		if !slices.Contains(methods, "GET") {
+			continue
+		}
+		for _, prefix := range []string{"", "/v1"} {
+			to := prefix + path
+			switch {
+			case strings.HasPrefix(path, "/tasks"):
+				to = strings.Replace(to, "{id}", id, 1)
+			case strings.HasPrefix(path, "/sessions"):
+				to = strings.Replace(to, "{id}", session, 1)
+			}
+			to = strings.NewReplacer("{name}", "echo", "{code}", "not_found").Replace(to)
+			want := http.StatusOK
+			switch {
+			case strings.Contains(to, "{"): // one that there is not
+				want = http.StatusNotFound
+			case path == "/readyz": // it does not run, it only answers
+				want = http.StatusServiceUnavailable
+			}
+			resp, err := quick.Head(srv.URL + to)
+			if err != nil {
+				t.Errorf("HEAD %s: %v", to, err)
+				continue
+			}
+			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if resp.StatusCode != want && !strings.HasSuffix(to, "/input") || len(body) > 0 || err != nil || resp.Header.Get("Content-Type") == "" {
+				t.Errorf("HEAD %s = %d %v with %d bytes, %v", to, resp.StatusCode, resp.Header, len(body), err)
+			}
+		}
+	}
+	get, head := m.do("GET", "/tasks/"+id, ""), m.do("HEAD", "/tasks/"+id, "")
+	if head.Code != 200 || head.Header().Get("ETag") != get.Header().Get("ETag") || head.Header().Get("Content-Length") != get.Header().Get("Content-Length") || head.Body.Len() > 0 {
+		t.Errorf("HEAD = %d %v, GET says %v", head.Code, head.Header(), get.Header())
+	}
+}
+
+func TestAWrongMethodLearnsTheRightOnes(t *testing.T) {
+	m := newMesh(t)
+	for path, methods := range m.documented() {
+		to := strings.NewReplacer("{id}", "tsk_1", "{name}", "echo", "{code}", "x", "{turn_id}", "trn_1").Replace(path)
+		if slices.Contains(methods, "GET") {
+			methods = append(methods, "HEAD")
+		}
+		slices.Sort(methods)
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} {
+			if slices.Contains(methods, method) {
+				continue
+			}
+			for _, prefix := range []string{"", "/v1"} {
+				w := m.do(method, prefix+to, "")
+				allow := strings.Split(w.Header().Get("Allow"), ", ")
+				slices.Sort(allow)
+				if p := problem(t, w); w.Code != 405 || p.Code != "method_not_allowed" || !slices.Equal(allow, methods) {
+					t.Errorf("%s %s = %d, Allow: %v, want %v", method, prefix+to, w.Code, allow, methods)
+				}
+			}
+		}
+	}
+	if w := m.do("BREW", "/nothing", ""); w.Code != 404 {
+		t.Errorf("an unknown method on an unknown path = %d", w.Code)
+	}
+}
+
+// chunked hides the length of a body.
+type chunked struct{ io.Reader }
+
+func TestAnEmptyChunkedBodyIsNoBody(t *testing.T) {
+	m := newMesh(t)
+	m.work(echo.Agent(), counter())()
+	post := func(path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest("POST", path, chunked{strings.NewReader(body)})
+		r.ContentLength = -1
+		w := httptest.NewRecorder()
+		m.g.Handler().ServeHTTP(w, r)
+		return w
+	}
+	hook := decode[client.Webhook](t, m.do("POST", "/webhooks", `{"url":"http://127.0.0.1:9/x"}`).Body)
+	for path, want := range map[string]int{"/sessions": 201, "/webhooks/" + hook.WebhookID + "/rotate-secret": 200, "/webhooks/" + hook.WebhookID + "/redeliver": 202, "/tasks": 415} {
+		if w := post(path, ""); w.Code != want {
+			t.Errorf("POST %s with nothing = %d %s, want %d", path, w.Code, w.Body, want)
+		}
+		if w := post(path, "{}"); w.Code != 415 {
+			t.Errorf("POST %s with a body of no type = %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// with makes a gateway of its own settings.
+func (m *mesh) with(change func(*gateway.Config)) http.Handler {
+	m.t.Helper()
+	cfg := gateway.Default()
+	cfg.HTTP = "127.0.0.1:0"
+	change(&cfg)
+	g, err := gateway.New(cfg, m.st, quiet())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(g.Close)
+	return g.Handler()
+}
+
+func TestLinksKeepThePrefixOfTheRequest(t *testing.T) {
+	m := newMesh(t)
+	m.work(echo.Agent(), counter())
+	public := m.with(func(c *gateway.Config) { c.PublicURL = "https://mesh.example.com/base/" })
+	large := `{"agent":"echo","input":{"status_url":"/tasks/x","text":"` + strings.Repeat("x", 300<<10) + `"}}`
+	for base, front := range map[string]struct {
+		h    http.Handler
+		path string
+	}{
+		"": {m.g.Handler(), ""}, "/v1": {m.g.Handler(), "/v1"}, "https://mesh.example.com/base": {public, ""}, "https://mesh.example.com/base/v1": {public, "/v1"},
+	} {
+		do := func(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+			return call(front.h, method, front.path+path, body, headers...)
+		}
+		w := do("POST", "/tasks", large, "Idempotency-Key", "the-key")
+		accepted := decode[client.Task](t, bytes.NewReader(w.Body.Bytes()))
+		want := base + "/tasks/" + accepted.TaskID
+		if w.Code != 202 || accepted.StatusURL != want || w.Header().Get("Location") != want {
+			t.Fatalf("%q: %d %s, Location %s, want %s", base, w.Code, w.Body, w.Header().Get("Location"), want)
+		}
+		m.end(accepted.TaskID)
+		got := decode[client.Task](t, do("GET", "/tasks/"+accepted.TaskID, "").Body)
+		if got.StatusURL != want || got.ResultURL != want+"/result" {
+			t.Errorf("%q: read as %s and %s", base, got.StatusURL, got.ResultURL)
+		}
+		if result := do("GET", "/tasks/"+accepted.TaskID+"/result", "").Body.String(); !strings.Contains(result, `"status_url":"/tasks/x"`) {
+			t.Errorf("%q: the result itself was changed", base)
+		}
+		w = do("GET", "/tasks?limit=1&agent=echo", "")
+		page := decode[struct{ Tasks []client.Task }](t, w.Body)
+		if len(page.Tasks) != 1 || page.Tasks[0].StatusURL != want {
+			t.Errorf("%q: listed as %+v", base, page)
+		}
+		if link := w.Header().Get("Link"); link != "" && !strings.HasPrefix(link, "<"+base+"/tasks?") {
+			t.Errorf("%q: Link: %s", base, link)
+		}
+		for _, accept := range []string{"application/json", "text/event-stream"} {
+			if events := do("GET", "/tasks/"+accepted.TaskID+"/events", "", "Accept", accept).Body.String(); !strings.Contains(events, `"status_url":"`+want+`"`) {
+				t.Errorf("%q: events as %s: %s", base, accept, clipped([]byte(events)))
+			}
+		}
+		session := decode[sessionView](t, do("POST", "/sessions", `{"agent":"counter"}`).Body).SessionID
+		w = do("POST", "/sessions/"+session+"/messages", `{"text":"hi"}`, "Prefer", "respond-async")
+		if to := w.Header().Get("Location"); !strings.HasPrefix(to, base+"/sessions/"+session+"/turns/") || !strings.Contains(w.Body.String(), `"status_url":"`+to+`"`) {
+			t.Errorf("%q: turn = %s %s", base, to, w.Body)
+		}
+	}
+}
+
+func TestBrowsersOfOtherOriginsAreLetInByNameOnly(t *testing.T) {
+	m := newMesh(t)
+	named := m.with(func(c *gateway.Config) { c.CORSOrigins = "https://app.example.com, http://localhost:3000" })
+	any := m.with(func(c *gateway.Config) { c.CORSOrigins = "*" })
+	for _, tt := range []struct {
+		h      http.Handler
+		origin string
+		ok     bool
+	}{
+		{m.g.Handler(), "https://app.example.com", false}, {named, "https://app.example.com", true}, {named, "http://localhost:3000", true},
+		{named, "https://evil.example.com", false}, {named, "https://app.example.com.evil.com", false}, {named, "null", false}, {any, "https://x.example", true},
+	} {
+		want := ""
+		if tt.ok {
+			want = tt.origin
+		}
+		w := call(tt.h, "GET", "/agents", "", "Origin", tt.origin)
+		if got := w.Header().Get("Access-Control-Allow-Origin"); w.Code != 200 || got != want || tt.ok && !strings.Contains(w.Header().Get("Access-Control-Expose-Headers"), "Location") {
+			t.Errorf("GET from %s = %d %v", tt.origin, w.Code, w.Header())
+		}
+		w = call(tt.h, "OPTIONS", "/tasks", "", "Origin", tt.origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "idempotency-key")
+		if got := w.Header().Get("Access-Control-Allow-Headers"); tt.ok != (w.Code == 204 && strings.Contains(got, "Idempotency-Key") && w.Header().Get("Access-Control-Allow-Origin") == want) {
+			t.Errorf("preflight from %s = %d %v", tt.origin, w.Code, w.Header())
+		}
+	}
+	cfg := gateway.Default()
+	for _, bad := range []string{"app.example.com", "https://app.example.com/", "ftp://x", "https://"} {
+		if cfg.CORSOrigins = bad; cfg.Validate() == nil {
+			t.Errorf("cors-origins %q is taken", bad)
+		}
+	}
+	cfg = gateway.Default()
+	for _, bad := range []string{"mesh.example.com", "/base", "https://mesh.example.com/?x=1", "ftp://mesh.example.com"} {
+		if cfg.PublicURL = bad; cfg.Validate() == nil {
+			t.Errorf("public-url %q is taken", bad)
+		}
+	}
+}
