@@ -122,3 +122,9 @@ func names(of []name) []string {
 	}
 	return all
 }
+
+// named is the name that an alias stands for.
+func named(list []name, alias string) string {
+	i := slices.IndexFunc(list, func(n name) bool { return slices.Contains(n.aliases, alias) })
+	return list[i].name
+}

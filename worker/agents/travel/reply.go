@@ -6,8 +6,36 @@ import (
 	"time"
 )
 
+// slot is something that a search needs.
+type slot int
+
+const (
+	slotNone slot = iota
+	slotDestination
+	slotDeparture
+	slotReturn
+	slotAirline
+)
+
+// missing is what to ask for next.
+func (t *trip) missing() slot {
+	switch {
+	case t.Destination == "":
+		return slotDestination
+	case t.Depart == "":
+		return slotDeparture
+	case t.Return == "" && !t.OneWay:
+		return slotReturn
+	case t.Airline == "":
+		return slotAirline
+	}
+	return slotNone
+}
+
+const abilities = `I understand cities, dates such as May 16 or tomorrow, airlines, the number of passengers, and "start over".`
+
 // respond says what came of a message, piece by piece.
-func respond(t *trip, h *heard) []string {
+func respond(text string, before trip, t *trip, faults []string) []string {
 	var pieces []string
 	say := func(format string, args ...any) {
 		text := fmt.Sprintf(format, args...)
@@ -16,51 +44,31 @@ func respond(t *trip, h *heard) []string {
 		}
 		pieces = append(pieces, text)
 	}
-	for _, f := range h.faults {
+	for _, f := range faults {
 		say("%s", f)
 	}
 	lost := false
-	complete, again := t.missing() == nothing, len(h.faults) == 0 && (h.known || h.about == prices)
-	switch {
-	case h.reset:
+	switch low := strings.ToLower(text); {
+	case startsOver.MatchString(low):
 		say("Let us start over.")
-	case h.changed, len(h.faults) > 0, complete && again:
-	case h.about == thanks:
+	case *t != before || len(faults) > 0:
+	case strings.Contains(low, "thank"):
 		say("You're welcome!")
-	case h.about == goodbye:
-		say("Goodbye! I keep your search in case you come back.")
-		return pieces
-	case h.about == hello:
+	case strings.HasPrefix(low, "bye") || strings.HasPrefix(low, "goodbye"):
+		return []string{"Goodbye! I keep your search in case you come back."}
+	case strings.HasPrefix(low, "hello") || strings.HasPrefix(low, "hi"):
 		say("Hello!")
-	case h.about == wish && !complete:
-	case h.about == booking:
-		say("I only look flights up, and these are sample data, so nothing can be booked.")
-	case h.about == whichCities:
-		say("I know flights between %s.", list(names(cities), "and"))
-	case h.about == whichAirlines && t.Destination == "":
-		say("There are flights of %s.", list(names(airlines), "and"))
-	case h.about == whichAirlines:
-		say("There are flights%s of %s.", t.route(), list(of(journeys(t.Origin, t.Destination, "", true), carrier), "and"))
-	case h.about == help, h.about == prices:
-		lost = true
-		say("%s", abilities)
 	default:
 		lost = true
 		say("Sorry, I did not understand that. %s", abilities)
 	}
 	t.fit(say)
-	switch summary := t.summary(); {
-	case t.missing() == nothing && !h.changed && !again:
-		say("%s. Say another city, date or airline to change it.", summary)
-		return pieces
-	case t.missing() != nothing && (h.changed || lost) && *t != trip{Destination: t.Destination}:
-		say("%s.", summary)
+	if t.missing() != slotNone && (*t != before || lost) && *t != (trip{Destination: t.Destination}) {
+		say("%s.", t.summary())
 	}
 	t.next(say)
 	return pieces
 }
-
-const abilities = `I understand cities, dates such as May 16, tomorrow or next Friday, airlines, the number of passengers, and "start over".`
 
 // fit drops what the sample data has no flights for, and says so.
 func (t *trip) fit(say func(string, ...any)) {
@@ -81,15 +89,15 @@ func (t *trip) fit(say func(string, ...any)) {
 // next asks for what is missing, or lists the flights.
 func (t *trip) next(say func(string, ...any)) {
 	switch t.missing() {
-	case destination:
+	case slotDestination:
 		say("Where would you like to go? I know %s.", list(names(cities), "and"))
-	case departure:
+	case slotDeparture:
 		say("When would you like to travel to %s? For example: from May 10 to May 16.", t.Destination)
-	case comingBack:
+	case slotReturn:
 		say("And when do you come back from %s? Or say one way.", t.Destination)
-	case airline:
+	case slotAirline:
 		say("Which airline do you prefer: %s? Or any airline?", list(of(journeys(t.Origin, t.Destination, "", true), carrier), "or"))
-	case nothing:
+	case slotNone:
 		t.flights(say)
 	}
 }
@@ -184,3 +192,11 @@ func (t *trip) summary() string {
 }
 
 func dated(d time.Time) string { return d.Format("Monday, January 2, 2006") }
+
+// list is a, b and c.
+func list(all []string, last string) string {
+	if len(all) < 2 {
+		return strings.Join(all, "")
+	}
+	return strings.Join(all[:len(all)-1], ", ") + " " + last + " " + all[len(all)-1]
+}

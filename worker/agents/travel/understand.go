@@ -2,236 +2,194 @@ package travel
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
-// topic is what a message is about beside the trip.
-type topic int
+const layout = "2006-01-02"
 
-const (
-	noTopic topic = iota
-	help
-	whichAirlines
-	whichCities
-	booking
-	prices
-	thanks
-	goodbye
-	hello
-	wish // for a flight
-)
-
-// heard is what a message has brought.
-type heard struct {
-	about   topic
-	changed bool     // the trip
-	known   bool     // it names what the trip has already
-	reset   bool     // start over
-	faults  []string // what could not be taken as it was said
-}
-
-// maxFaults are said; a text that has more is nonsense.
-const maxFaults = 2
-
-func (h *heard) fault(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	if len(h.faults) < maxFaults && !slices.Contains(h.faults, text) {
-		h.faults = append(h.faults, text)
-	}
-}
-
-// Words that go before what they tell of.
+// The patterns of what fills a slot, in lower case.
 var (
-	leaving    = []string{"from", "on", "leave", "leaving", "depart", "departing", "departure", "start", "starting", "out", "outbound"}
-	returning  = []string{"until", "till", "through", "back", "return", "returning", "returns"}
-	people     = []string{"passenger", "passengers", "people", "persons", "person", "adult", "adults", "travellers", "traveller", "travelers", "traveler", "seats", "tickets", "friends"}
-	correcting = []string{"no", "actually", "instead", "rather", "sorry", "change", "correction", "make", "wait"}
+	startsOver = regexp.MustCompile(`\b(start over|start again|reset|new trip)\b`)
+	oneWay     = regexp.MustCompile(`\bone[- ]way\b`)
+	anyOf      = regexp.MustCompile(`\b(any|no preference|don't care|doesn't matter|whatever)\b`)
+	corrects   = regexp.MustCompile(`\b(no|actually|instead|rather|sorry|change)\b`)
+	passengers = regexp.MustCompile(`\b(\d{1,4}|one|two|three|four|five) (?:passengers?|people|persons?|adults?|tickets?)\b`)
+	cityName   = pattern(cities)
+	airline    = pattern(airlines)
+	dateForms  = regexp.MustCompile(`\b(?:(\d{4})-(\d{1,2})-(\d{1,2})` + // 1 to 3: 2030-05-16
+		`|(` + months + `)\.? (?:the )?(\d{1,2})(?:st|nd|rd|th)?(?:,? (\d{4}))?` + // 4 to 6: May 16, 2030
+		`|(?:the )?(\d{1,2})(?:st|nd|rd|th)?(?: of)? (` + months + `)(?:,? (\d{4}))?` + // 7 to 9: 16th of May 2030
+		`|the (\d{1,2})(?:st|nd|rd|th)` + // 10: the 16th
+		`|(today|tomorrow))\b`) // 11
 )
 
-func isRange(word string) bool {
-	return slices.Contains([]string{"-", "–", "—", "to", "until", "till", "through"}, word)
-}
+const months = `jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?`
 
-// understand takes what a text says into the trip. today is the day of the
-// message, zero when it is not known.
-func understand(text string, today time.Time, t *trip) *heard {
-	h, w, asked, before := &heard{}, split(text), t.missing(), *t
-	if w.take("start over", "start again", "begin again", "reset", "restart", "new search", "new trip", "forget it", "forget everything", "from scratch") {
-		h.reset, *t, asked = true, trip{}, destination
-	}
-	w.airlines(t, h, asked)
-	w.cities(t, h)
-	w.passengers(t, h)
-	w.dates(t, h, today)
-	h.known = slices.Contains(w.used, true)
-	if len(h.faults) == 0 {
-		w.strangers(h, asked)
-	}
-	h.changed = !h.reset && *t != before || h.reset && *t != trip{}
-	h.about = w.topic(asked)
-	return h
-}
+var monthNames = []string{"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
 
-func (w *words) airlines(t *trip, h *heard, asked item) {
-	for i := range w.all {
-		for _, a := range airlines {
-			n := 0
-			for _, alias := range a.aliases {
-				n = max(n, w.phrase(i, alias))
-			}
-			if n == 0 || a.name == "United" && slices.Contains([]string{"states", "kingdom", "arab", "nations"}, w.at(i+1)) {
-				continue
-			}
-			denied := w.denied(i)
-			if w.use(i, i+n); !denied {
-				t.Airline = a.name
-			} else if t.Airline == a.name {
-				t.Airline = ""
-			}
+var numbers = []string{"zero", "one", "two", "three", "four", "five"}
+
+// pattern matches the names and aliases of a list, the longest first.
+func pattern(list []name) *regexp.Regexp {
+	var all []string
+	for _, n := range list {
+		for _, alias := range n.aliases {
+			all = append(all, regexp.QuoteMeta(alias))
 		}
 	}
-	if w.take("any airline", "any airlines", "any carrier", "all airlines", "no preference", "no preferences", "no preferred airline", "no airline preference", "which airline doesn't matter", "airline doesn't matter", "airline does not matter", "no particular airline") ||
-		asked == airline && t.Airline == "" && (w.take("any", "anything", "doesn't matter", "does not matter", "don't care", "do not care", "don't mind", "do not mind", "whatever", "whichever", "either", "all", "not really", "none") ||
-			slices.Equal(w.all, []string{"no"}) || slices.Equal(w.all, []string{"no", "."})) {
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	return regexp.MustCompile(`\b(` + strings.Join(all, "|") + `)\b`)
+}
+
+// understand fills the slots that a text, in lower case, speaks of. It returns
+// what could not be taken as it was said.
+func understand(text string, today time.Time, t *trip) (faults []string) {
+	if startsOver.MatchString(text) {
+		*t = trip{}
+	}
+	asked := t.missing()
+	if m := airline.FindString(text); m != "" {
+		t.Airline = named(airlines, m)
+		text = strings.ReplaceAll(text, m, "") // Singapore Airlines is no city
+	} else if anyOf.MatchString(text) && (asked == slotAirline || strings.Contains(text, "airline")) {
 		t.Airline = anyAirline
 	}
-}
-
-func (w *words) cities(t *trip, h *heard) {
-	for i := range w.all {
-		for _, c := range cities {
-			n := 0
-			for _, alias := range c.aliases {
-				n = max(n, w.phrase(i, alias))
-			}
-			if n == 0 {
-				continue
-			}
-			denied := w.denied(i)
-			w.use(i, i+n)
-			w.city(t, h, c.name, i, i+n, denied)
+	t.takeCities(text)
+	if m := passengers.FindStringSubmatch(text); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		if n = max(n, slices.Index(numbers, m[1])); n < 1 || n > 9 {
+			faults = append(faults, "I can look for 1 to 9 passengers.")
+		} else {
+			t.Passengers = n
 		}
+	}
+	if oneWay.MatchString(text) {
+		t.OneWay, t.Return = true, ""
+	}
+	if fault := t.takeDates(text, today); fault != "" {
+		faults = append(faults, fault)
 	}
 	if t.Origin != "" && t.Origin == t.Destination {
-		h.fault("You cannot fly from %s to %s.", t.Origin, t.Destination)
+		faults = append(faults, fmt.Sprintf("You cannot fly from %s to %s.", t.Origin, t.Destination))
 		t.Origin = ""
 	}
+	return faults
 }
 
-// city decides what a city is, whose words are from i to end.
-func (w *words) city(t *trip, h *heard, name string, i, end int, denied bool) {
-	prior, _ := w.before(i)
-	switch {
-	case denied:
-		if t.Destination == name {
-			t.Destination = ""
+// takeCities takes origin and destination: "from London", "London to Tokyo". A
+// city alone is the destination, or the origin when that is known.
+func (t *trip) takeCities(text string) {
+	for _, at := range cityName.FindAllStringIndex(text, -1) {
+		city := named(cities, text[at[0]:at[1]])
+		prior := lastWord(text[:at[0]])
+		rest := strings.TrimSpace(text[at[1]:])
+		origin := prior == "from" || prior != "to" && (strings.HasPrefix(rest, "to ") || strings.HasPrefix(rest, "- "))
+		if origin || prior != "to" && t.Destination != "" && t.Destination != city && !corrects.MatchString(text) {
+			t.Origin = city
+		} else {
+			t.Destination = city
 		}
-		if t.Origin == name {
-			t.Origin = ""
-		}
-	case prior == "via":
-		h.fault("I know direct flights only.")
-	case prior == "from" || prior == "of" || prior == "leaving" || prior == "departing":
-		t.Origin = name
-	case w.said(end) == "-" || w.said(end) == "–" || w.said(end) == "to" && prior != "to": // London - Tokyo, London to Tokyo
-		t.Origin = name
-	case slices.Contains([]string{"to", "for", "into", "visit", "towards", "in", "-", "–", "toward", "reach", "what", "how"}, prior) || // what about Osaka
-		t.Destination == "" || w.corrects():
-		t.Destination = name
-	case t.Destination != name:
-		t.Origin = name
 	}
 }
 
-// corrects reports whether the text says that something was not right. The no of
-// "no preference" is used up.
-func (w *words) corrects() bool {
-	for i := range w.all {
-		if slices.Contains(correcting, w.at(i)) {
-			return true
+// takeDates takes departure and return. The first date is the departure, unless a
+// word before it says otherwise or only the return is not known.
+func (t *trip) takeDates(text string, today time.Time) (fault string) {
+	text = spellOut.ReplaceAllString(text, "$1 $2 to $1 $3")
+	for i, at := range dateForms.FindAllStringSubmatchIndex(text, -1) {
+		group := func(n int) string {
+			if at[2*n] < 0 {
+				return ""
+			}
+			return text[at[2*n]:at[2*n+1]]
 		}
-	}
-	return false
-}
-
-func (w *words) passengers(t *trip, h *heard) {
-	count := -1
-	for i := range w.all {
-		n := number(w.at(i))
-		switch {
-		case n < 0:
-			continue
-		case slices.Contains(people, w.at(i+1)), w.at(i+1) == "of" && w.at(i+2) == "us":
-			count = n
-			w.use(i, i+2)
-		case w.said(i-1) == "it" && w.said(i-2) == "make" && i == len(w.all)-1:
-			count = n
-			w.use(i, i+1)
+		prior := lastWord(text[:at[0]])
+		returns := slices.Contains([]string{"back", "until", "till", "return", "through"}, prior) || i > 0 && (prior == "to" || prior == "-") ||
+			i == 0 && prior != "from" && prior != "leaving" && t.Depart != "" && t.Return == "" && !t.OneWay && !corrects.MatchString(text)
+		near := today
+		if leaves, ok := day(t.Depart); ok && group(10) != "" {
+			near = leaves.AddDate(0, 0, 1-leaves.Day()) // the 16th is of the month that was spoken of
 		}
-	}
-	switch {
-	case count >= 1 && count <= 9:
-		t.Passengers = count
-	case count >= 0:
-		h.fault("I can look for 1 to 9 passengers.")
-	case w.take("just me", "only me", "alone", "by myself"):
-		t.Passengers = 1
-	}
-}
-
-// strangers finds cities and airlines that the sample data does not have.
-func (w *words) strangers(h *heard, asked item) {
-	for i := range w.all {
-		if p := w.said(i - 1); p != "to" && p != "from" && p != "with" || !w.isName(i) {
-			continue
-		}
-		switch p := w.said(i - 2); {
-		case w.said(i-1) == "with" && asked == airline:
-			h.fault("I have no flights of %s.", clip(w.raw[i]))
-		case w.said(i-1) == "from", w.said(i-1) == "to" && (p == "" || slices.Contains([]string{"flight", "flights", "fly", "flying", "go", "going", "travel", "travelling", "traveling", "ticket", "tickets", "trip", "get", "actually", "no", "rather", "instead", "and", "but", ",", "."}, p)):
-			h.fault("I have no flights %s %s.", w.said(i-1), clip(w.raw[i]))
+		d, ok := dateOf(group, today, near)
+		switch leaves, known := day(t.Depart); {
+		case !ok:
+			fault = fmt.Sprintf("There is no day %q.", text[at[0]:at[1]])
+		case d.Before(today) || d.After(today.AddDate(1, 0, 0)):
+			fault = fmt.Sprintf("%s is not within a year from today.", d.Format("January 2, 2006"))
+		case returns && known && !d.After(leaves):
+			fault = fmt.Sprintf("You leave on %s, so you cannot come back on %s.", leaves.Format("January 2"), d.Format("January 2"))
+		case returns:
+			t.Return, t.OneWay = d.Format(layout), false
 		default:
-			continue
+			if t.Depart = d.Format(layout); t.Return <= t.Depart {
+				t.Return = ""
+			}
 		}
-		return
 	}
+	return fault
 }
 
-// isName reports whether the word at i may be a name.
-func (w *words) isName(i int) bool {
-	word := w.at(i)
-	if len(word) < 2 || word[0] >= '0' && word[0] <= '9' || monthOf(word) > 0 || weekdayOf(word) > 0 {
-		return false
-	}
-	return !slices.Contains([]string{
-		"the", "my", "your", "our", "me", "you", "us", "it", "there", "here", "where", "what", "which", "any", "anywhere", "somewhere", "this", "that", "one",
-		"go", "fly", "be", "see", "book", "buy", "know", "find", "travel", "get", "leave", "return", "come", "change", "start", "have", "scratch", "now", "today", "tomorrow", "an", "and", "or", "home",
-	}, word)
-}
+// spellOut makes "may 10-16" two dates.
+var spellOut = regexp.MustCompile(`\b(` + months + `) (\d{1,2}) ?(?:-|–|to|until) ?(\d{1,2})\b`)
 
-// topic is what else a text is about.
-func (w *words) topic(asked item) topic {
-	asks := w.has("which", "what", "list", "show")
+// dateOf reads the groups of dateForms. A date without a year is the next one of
+// that name, from near on.
+func dateOf(group func(int) string, today, near time.Time) (time.Time, bool) {
+	number := func(n int) int { v, _ := strconv.Atoi(group(n)); return v }
+	month := func(n int) time.Month { return time.Month(slices.Index(monthNames, group(n)[:3]) + 1) }
 	switch {
-	case asks && w.has("airline", "airlines", "carrier", "carriers"):
-		return whichAirlines
-	case asks && w.has("city", "cities", "destination", "destinations", "places"), w.has("where"):
-		return whichCities
-	case w.has("book", "buy", "reserve", "pay") && asked == nothing:
-		return booking
-	case w.has("cheap", "cheaper", "cheapest", "price", "prices", "cost", "costs", "much"):
-		return prices
-	case w.has("help", "how", "why") || w.has("what", "who") && w.has("do", "are", "can"):
-		return help
-	case w.has("thanks", "thank", "thx", "cheers"):
-		return thanks
-	case w.has("bye", "goodbye", "quit", "exit", "ciao"):
-		return goodbye
-	case w.has("hi", "hello", "hey", "morning", "evening"):
-		return hello
-	case w.has("flight", "flights", "fly", "trip", "travel", "ticket", "tickets"):
-		return wish
+	case group(11) == "today":
+		return today, true
+	case group(11) != "":
+		return today.AddDate(0, 0, 1), true
+	case group(1) != "":
+		return date(number(1), time.Month(number(2)), number(3))
+	case group(4) != "":
+		return nextOf(number(6), month(4), number(5), today)
+	case group(7) != "":
+		return nextOf(number(9), month(8), number(7), today)
 	}
-	return noTopic
+	for m := range 3 {
+		if d, ok := date(near.Year(), near.Month()+time.Month(m), number(10)); ok && !d.Before(today) {
+			return d, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func nextOf(year int, month time.Month, day int, today time.Time) (time.Time, bool) {
+	if year > 0 {
+		return date(year, month, day)
+	}
+	d, ok := date(today.Year(), month, day)
+	if ok && d.Before(today) {
+		return date(today.Year()+1, month, day)
+	}
+	return d, ok
+}
+
+func date(year int, month time.Month, day int) (time.Time, bool) {
+	d := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+	return d, d.Day() == day && d.Month() == month
+}
+
+func day(text string) (time.Time, bool) {
+	d, err := time.Parse(layout, text)
+	return d, err == nil
+}
+
+// lastWord is the last word of a text, blanks and "on" and "the" left out.
+func lastWord(text string) string {
+	words := strings.Fields(text)
+	for len(words) > 0 && slices.Contains([]string{"on", "the"}, words[len(words)-1]) {
+		words = words[:len(words)-1]
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return strings.Trim(words[len(words)-1], ",.;:")
 }
