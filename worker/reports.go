@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -24,7 +25,7 @@ type reports struct {
 	opened     bool // the record is claimed: progress may be written
 	percent    *int
 	message    string
-	tail       string // the newest output, at most outputTail bytes
+	tail       []byte // ends with the newest output: see grow
 	written    int64  // output bytes so far
 	parent     bool   // the job has started other tasks
 	changed    bool   // since the last take
@@ -45,7 +46,7 @@ const (
 )
 
 func newReports(st *store.Store, t *task.Task) *reports {
-	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: t.Output, written: t.OutputBytes}
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: []byte(t.Output), written: t.OutputBytes}
 }
 
 // Progress implements agent.Reporter.
@@ -63,13 +64,7 @@ func (r *reports) Output(text string) {
 	r.mu.Lock()
 	offset := r.written
 	r.written += int64(len(text))
-	r.tail += text
-	if over := len(r.tail) - outputTail; over > 0 {
-		for over < len(r.tail) && r.tail[over]&0xC0 == 0x80 {
-			over++
-		}
-		r.tail = strings.Clone(r.tail[over:])
-	}
+	r.grow(text)
 	r.touch()
 	r.mu.Unlock()
 	for len(text) > 0 {
@@ -83,6 +78,25 @@ func (r *reports) Output(text string) {
 		}
 		text, offset = text[n:], offset+int64(n)
 	}
+}
+
+// grow appends output. What is too old goes when there is as much of it as is
+// kept: a copy for each line was most of the bytes that an attempt moved.
+func (r *reports) grow(text string) {
+	text = text[max(0, len(text)-outputTail):]
+	if len(r.tail)+len(text) > 2*outputTail {
+		r.tail = append(r.tail[:0], r.tail[len(r.tail)-outputTail:]...)
+	}
+	r.tail = append(r.tail, text...)
+}
+
+// newest is the newest output, at most outputTail bytes of whole characters.
+func (r *reports) newest() string {
+	from := max(0, len(r.tail)-outputTail)
+	for from < len(r.tail) && !utf8.RuneStart(r.tail[from]) {
+		from++
+	}
+	return string(r.tail[from:])
 }
 
 // Milestone implements agent.Reporter.
@@ -164,7 +178,7 @@ func (r *reports) takeLocked(t *task.Task) {
 		p := *r.percent
 		t.Percent, t.Message = &p, r.message
 	}
-	t.Output, t.OutputBytes = r.tail, r.written
+	t.Output, t.OutputBytes = r.newest(), r.written
 	t.HasChildren = t.HasChildren || r.parent
 	for _, text := range r.warnings {
 		t.Warn(text)

@@ -36,6 +36,7 @@ type Task struct {
 	Result      json.RawMessage   `json:"result,omitempty"`
 	ResultURL   string            `json:"result_url,omitempty"`
 	Error       *TaskError        `json:"error,omitempty"`
+	Warnings    []string          `json:"warnings,omitempty"` // what was wrong with the agent's messages though its result was taken
 	Milestones  []Milestone       `json:"milestones,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Metadata    json.RawMessage   `json:"metadata,omitempty"`
@@ -68,6 +69,7 @@ type TaskError struct {
 	Message   string `json:"message"`
 	Attempt   int    `json:"attempt"`
 	Retryable bool   `json:"retryable"`
+	Detail    string `json:"detail,omitempty"` // for who runs the agent: of a task that was read by Get, from a gateway that shows it
 }
 
 // Attempt is one run of the agent.

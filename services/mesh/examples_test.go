@@ -120,18 +120,22 @@ agents:
 	}
 	m.work(all...)
 	for name, want := range map[string]struct {
-		code, message string
-		attempts      int
+		code, message, detail string
+		attempts              int
 	}{
-		"crashes": {"agent_crashed", "status 7: the model is away", 2},
-		"hangs":   {"agent_timeout", "50ms", 2},
-		"missing": {"agent_unreachable", "no-such-program", 2},
-		"garbles": {"agent_bad_output", `has no "result"`, 1},
-		"nobody":  {"agent_unreachable", "refused", 2},
+		"crashes": {"agent_crashed", "status 7", "the model is away", 2},
+		"hangs":   {"agent_timeout", "50ms", "", 2},
+		"missing": {"agent_unreachable", "could not be started", "no-such-program", 2},
+		"garbles": {"agent_bad_output", `has no "result"`, "", 1},
+		"nobody":  {"agent_unreachable", "", "", 2},
 	} {
 		v, err := c.Create(t.Context(), client.Request{Agent: name, Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
 		if err != nil || v.Status != "failed" || v.Error.Code != want.code || v.Attempt != want.attempts || !strings.Contains(v.Error.Message, want.message) {
 			t.Errorf("%s: %+v, %v", name, v.Error, err)
+			continue
+		}
+		if v, err = c.Get(t.Context(), v.TaskID); err != nil || !strings.Contains(v.Error.Detail, want.detail) {
+			t.Errorf("%s: %+v, %v; want %q in the detail", name, v.Error, err, want.detail)
 		}
 	}
 }

@@ -18,9 +18,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/shared/proc"
+	"agentmesh/worker/agents/exec"
 )
 
 func main() {
+	if os.Getpid() == 1 { // of a container: who ends without a parent is ours to reap
+		exec.Adopt()
+	}
 	ctx, stop := proc.Context(context.Background())
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

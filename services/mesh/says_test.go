@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"agentmesh/gateway"
+	"agentmesh/shared/event"
 	"agentmesh/worker/agent"
 )
 
@@ -117,4 +120,79 @@ func TestBadSideNotesCostAWarning(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	})
+}
+
+// Output costs what it has, not what has gone before.
+func TestOutputLinesDoNotCopyTheTail(t *testing.T) {
+	m := newMesh(t)
+	m.work(named("chatty", func(_ context.Context, job *agent.Job) (any, error) {
+		for range 20_000 {
+			job.Output("a line of output\n")
+		}
+		return "done", nil
+	}))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	v := m.end(m.create(`{"agent":"chatty","instruction":"x"}`))
+	runtime.ReadMemStats(&after)
+	rec := m.record(v.TaskID)
+	if used := after.TotalAlloc - before.TotalAlloc; v.Status != "completed" || used > 500<<20 || len(rec.Output) != 64<<10 || rec.OutputBytes != 340_000 || !strings.HasSuffix(rec.Output, "put\na line of output\n") {
+		t.Errorf("%s with %d MB allocated, %d bytes kept of %d", v.Status, used>>20, len(rec.Output), rec.OutputBytes)
+	}
+}
+
+// What an agent's program wrote to standard error is for who runs it: in the
+// answer about the one task, and nowhere that others read.
+func TestErrorDetailIsForTheOperatorOnly(t *testing.T) {
+	m := newMesh(t)
+	fail := func(context.Context, *agent.Job) (any, error) {
+		return nil, &agent.Error{Code: "away", Message: "it is away", Detail: "hunter2"}
+	}
+	m.work(agent.Agent{Definition: agent.Definition{Name: "fails", Retry: agent.Retry{MaxAttempts: 2, Backoff: 1, MaxBackoff: 1}}, Handler: fail})
+	id := m.end(m.create(`{"agent":"fails","instruction":"x"}`)).TaskID
+	if w := m.do("POST", "/tasks", `{"agent":"fails","instruction":"x"}`, "Prefer", "wait=10"); !strings.Contains(w.Body.String(), "it is away") || strings.Contains(w.Body.String(), "hunter2") {
+		t.Errorf("the answer of POST: %s", w.Body)
+	}
+	session := m.session("fails")
+	turn := m.do("POST", "/sessions/"+session+"/messages", `{"text":"x"}`)
+
+	if v := m.get(id); v.Error.Detail != "hunter2" || v.Attempt != 2 {
+		t.Errorf("on loopback: %+v", v.Error)
+	}
+	for _, path := range []string{"/tasks", "/tasks/" + id + "/events", "/sessions/" + session, "/sessions/" + session + "/messages"} {
+		if w := m.do("GET", path, "", "Accept", "application/json"); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "hunter2") {
+			t.Errorf("GET %s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if w := m.do("GET", "/tasks/"+id+"/events", ""); strings.Contains(w.Body.String(), "hunter2") {
+		t.Errorf("the stream: %s", w.Body)
+	}
+	if strings.Contains(turn.Body.String(), "hunter2") {
+		t.Errorf("the turn: %s", turn.Body)
+	}
+	events, err := event.Of(m.record(id), 0, func(event.Type) bool { return true })
+	if err != nil || len(events) == 0 {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if strings.Contains(string(e.Body), "hunter2") {
+			t.Errorf("event %s: %s", e.ID, e.Body)
+		}
+	}
+
+	cfg := gateway.Default()
+	cfg.HTTP, cfg.Insecure = "0.0.0.0:0", true
+	open, err := gateway.New(cfg, m.st, quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	for query, want := range map[string]bool{"": false, "?include=error_detail": true} {
+		if w := call(open.Handler(), "GET", "/tasks/"+id+query, ""); w.Code != http.StatusOK || strings.Contains(w.Body.String(), "hunter2") != want {
+			t.Errorf("elsewhere with %q: %d %s", query, w.Code, w.Body)
+		}
+	}
+	if w := m.do("GET", "/tasks/"+id+"?include=secrets", ""); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "bad_query") {
+		t.Errorf("an unknown part: %d %s", w.Code, w.Body)
+	}
 }

@@ -97,7 +97,7 @@ func TestOutcomes(t *testing.T) {
 		{"binary", `printf '\377\000\376\n'`, `{"text":"` + "\uFFFD" + `\u0000` + "\uFFFD" + `\n"}`, "", "", false},
 		{"error", `echo '{"type":"error","code":"no_model","message":"away"}'; exit 1`, "null", "no_model", "away", false},
 		{"permanent error", `echo '{"type":"error","message":"never","retryable":false}'`, "null", "", "never", true},
-		{"status", `echo oops >&2; exit 3`, "null", task.CodeAgentCrashed, "status 3: oops", false},
+		{"status", `echo oops >&2; exit 3`, "null", task.CodeAgentCrashed, "status 3", false},
 		{"result, then a bad status", `echo '{"type":"result","result":1}'; exit 3`, "null", task.CodeAgentCrashed, "status 3", false},
 		{"killed", `kill -9 $$`, "null", task.CodeAgentCrashed, "killed by killed", false},
 		{"long line", `printf '{"type":'; head -c 34000000 /dev/zero | tr '\0' ' '; sleep 60`, "null", task.CodeResultTooLarge, "over 33554432 bytes", true},
@@ -145,7 +145,10 @@ func TestWhatAProgramSees(t *testing.T) {
 	t.Setenv("NATS_CREDS", "secret")
 	t.Setenv("MESH_TENANT", "secret")
 	t.Setenv("MODEL", "large")
-	got, _, err := sh(t.Context(), `read -r line; echo "$line"; echo "$MESH_TASK_ID $MESH_ATTEMPT $TRACEPARENT $MESH_GATEWAY_URL $KEY $MODEL [$NATS_CREDS$MESH_TENANT]"; if read -r more; then echo more; fi; pwd`,
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		t.Setenv(name, "secret")
+	}
+	got, _, err := sh(t.Context(), `read -r line; echo "$line"; echo "$MESH_TASK_ID $MESH_ATTEMPT $TRACEPARENT $MESH_GATEWAY_URL $KEY $MODEL [$NATS_CREDS$MESH_TENANT$(env | grep secret)]"; if read -r more; then echo more; fi; pwd`,
 		func(c *exec.Config, o *exec.Options) {
 			c.Dir, c.Env, o.GatewayURL = "/", map[string]string{"KEY": "value"}, "http://127.0.0.1:1"
 		})
@@ -213,12 +216,50 @@ func TestStderrGoesToTheLog(t *testing.T) {
 			t.Errorf("the log has no %q: %s", want, log.String())
 		}
 	}
-	if err == nil || !strings.HasSuffix(err.Error(), ": first\nsecond") {
-		t.Errorf("%v", err)
+	if err == nil || err.Error() != "the program ended with status 1" || detail(err) != "first\nsecond" {
+		t.Errorf("%v, %q", err, detail(err))
 	}
 	_, _, err = sh(t.Context(), `head -c 100000 /dev/zero | tr '\0' x >&2; exit 1`)
-	if err == nil || len(err.Error()) > 5000 {
-		t.Errorf("the tail has %d bytes", len(err.Error()))
+	if got := detail(err); len(got) < 4000 || len(got) > 5000 {
+		t.Errorf("the tail has %d bytes", len(got))
+	}
+}
+
+func detail(err error) string {
+	var e *agent.Error
+	if errors.As(err, &e) {
+		return e.Detail
+	}
+	return ""
+}
+
+// However an attempt fails, what the program said of it is for its operator
+// only.
+func TestStderrIsNoPartOfTheMessage(t *testing.T) {
+	for name, script := range map[string]string{
+		"status": `exit 1`, "killed": `kill -9 $$`, "error": `echo '{"type":"error","message":"away"}'`, "bad output": `echo '{"type":"result"}'; sleep 60`, "timeout": `sleep 60`,
+	} {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, agent.ErrTimeout)
+		_, _, err := sh(ctx, `echo "db password is hunter2" >&2; `+script)
+		cancel()
+		if err == nil || strings.Contains(err.Error(), "hunter2") || detail(err) != "db password is hunter2" {
+			t.Errorf("%s: %v, %q", name, err, detail(err))
+		}
+	}
+	_, err := exec.New(exec.Config{Command: []string{"/opt/secret/agent"}}, exec.Options{Log: slog.New(slog.DiscardHandler)})(t.Context(), job(&reports{}))
+	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(detail(err), "/opt/secret/agent") {
+		t.Errorf("not there: %v, %q", err, detail(err))
+	}
+}
+
+// What a program writes to standard error without end does not fill the disk.
+func TestAFloodOfStderrIsBoundedInTheLog(t *testing.T) {
+	var log bytes.Buffer
+	_, _, err := sh(t.Context(), `yes "a line of no interest to anybody" | head -c 20000000 >&2; echo the last words >&2; exit 1`, func(_ *exec.Config, o *exec.Options) {
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+	})
+	if log.Len() > 4<<20 || !strings.Contains(log.String(), "left out of the log") || !strings.HasSuffix(detail(err), "the last words") {
+		t.Errorf("the log has %d bytes, detail %q", log.Len(), detail(err))
 	}
 }
 

@@ -21,18 +21,28 @@ func signalGroup(pgid int, s syscall.Signal) error { return syscall.Kill(-pgid, 
 // for each, so that it sleeps until it is needed: telling it of each program
 // through a pipe cost 0.35 ms an attempt.
 type groups struct {
-	mu    sync.Mutex
-	file  *os.File
-	guard *os.File    // the writing end of its input; nil while there is none
-	lines map[int]int // by process group
-	free  []int
+	mu     sync.Mutex
+	file   *os.File
+	guard  *os.File    // the writing end of its input; nil while there is none
+	keeper int         // the guard's process
+	lines  map[int]int // by process group
+	free   []int
 }
 
 var group = groups{lines: map[int]int{}}
 
+// What has left its group is found by its environment, where there is /proc.
 const guardScript = `read -r end; while read -r pgid; do
 	case $pgid in ?*) kill -s KILL -- "-$pgid" 2>/dev/null ;; esac
-done <&3`
+done <&3
+for round in 1 2 3 4 5 6 7 8 9 10; do
+	found=$(grep -lF "$1" /proc/[0-9]*/environ 2>/dev/null)
+	[ -n "$found" ] || break
+	for file in $found; do
+		pid=${file#/proc/}
+		kill -s KILL "${pid%/environ}" 2>/dev/null
+	done
+done`
 
 const lineWidth = 11 // of a process id, padded, with its line break
 
@@ -59,6 +69,14 @@ func (g *groups) remove(pgid int) {
 	g.write(line, fmt.Sprintf("%*s\n", lineWidth-1, ""))
 }
 
+// has reports whether pid is a program that runs, or the guard.
+func (g *groups) has(pid int) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	_, ok := g.lines[pid]
+	return ok || pid == g.keeper
+}
+
 func (g *groups) write(line int, text string) {
 	if g.file != nil {
 		_, _ = g.file.WriteAt([]byte(text), int64(line*lineWidth))
@@ -79,14 +97,14 @@ func (g *groups) start() {
 		return
 	}
 	defer func() { _ = read.Close() }()
-	cmd := osexec.Command("sh", "-c", guardScript)
+	cmd := osexec.Command("sh", "-c", guardScript, "sh", markPrefix)
 	cmd.Stdin, cmd.ExtraFiles = read, []*os.File{g.file}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C on the terminal is not for it
 	if cmd.Start() != nil {
 		_ = write.Close()
 		return
 	}
-	g.guard = write
+	g.guard, g.keeper = write, cmd.Process.Pid
 	go func() {
 		_ = cmd.Wait() // somebody killed it: the next program starts another
 		g.mu.Lock()

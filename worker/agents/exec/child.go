@@ -1,0 +1,168 @@
+package exec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	osexec "os/exec"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/protocol"
+)
+
+// child is a started program. Its pipes are files, so that waiting for the
+// process is not waiting for whoever else holds them.
+type child struct {
+	cmd            *osexec.Cmd
+	mark           string // in the environment of the program and of what it starts
+	stdin          *os.File
+	stdout, stderr *source
+
+	read, heard chan struct{} // closed when stdout and stderr are read
+	outcome     *protocol.Outcome
+	fault       error
+	tail        tail
+}
+
+func (p *program) start(job *agent.Job) (*child, error) {
+	Adopt()
+	cmd := osexec.Command(p.cfg.Command[0], p.cfg.Command[1:]...)
+	c := &child{cmd: cmd, mark: newMark(), read: make(chan struct{}), heard: make(chan struct{})}
+	cmd.Dir = p.cfg.Dir
+	cmd.Env = append(p.env[:len(p.env):len(p.env)],
+		"MESH_TASK_ID="+job.TaskID, "MESH_ATTEMPT="+strconv.Itoa(job.Attempt), "TRACEPARENT="+job.TraceParent, c.mark)
+	cmd.SysProcAttr = attributes()
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			_ = f.Close()
+		}
+	}()
+	var ours []*os.File
+	for range 3 {
+		r, w, err := os.Pipe()
+		if err != nil {
+			for _, f := range ours {
+				_ = f.Close()
+			}
+			return nil, err
+		}
+		ours, theirs = append(ours, r), append(theirs, w)
+	}
+	// Of the first pipe the program has the reading end.
+	ours[0], theirs[0] = theirs[0], ours[0]
+	c.stdin, c.stdout, c.stderr = ours[0], &source{file: ours[1]}, &source{file: ours[2]}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
+	if err := cmd.Start(); err != nil {
+		c.close()
+		return nil, err
+	}
+	group.add(cmd.Process.Pid)
+	return c, nil
+}
+
+func (c *child) close() {
+	_, _, _ = c.stdin.Close(), c.stdout.file.Close(), c.stderr.file.Close()
+}
+
+// feed writes the input. A program need not read it.
+func (c *child) feed(input []byte) {
+	_, _ = c.stdin.Write(input)
+	_ = c.stdin.Close()
+}
+
+// wait waits until the program has ended and its output is read, and ends what
+// it left behind. When ctx ends first, the program is told to.
+func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
+	pgid := c.cmd.Process.Pid
+	ended := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-ended:
+			return
+		case <-ctx.Done():
+		}
+		_ = signalGroup(pgid, syscall.SIGTERM)
+		kill := time.NewTimer(stopAfter)
+		defer kill.Stop()
+		select {
+		case <-ended:
+		case <-kill.C:
+			_ = signalGroup(pgid, syscall.SIGKILL)
+		}
+	}()
+	state, err := c.cmd.Process.Wait()
+	close(ended)
+	<-stopped
+	_ = signalGroup(pgid, syscall.SIGKILL) // what it forked and left
+	group.remove(pgid)
+	endMarked(c.mark) // what has left the group
+	_ = c.stdin.Close()
+	c.stdout.end()
+	c.stderr.end()
+	<-c.read
+	<-c.heard
+	c.close()
+	if err != nil {
+		return nil, fmt.Errorf("wait for the program: %w", err)
+	}
+	return state, nil
+}
+
+// source is the reading end of a program's pipe. Once the program has ended it
+// has what is in the pipe, however long the reader takes over it, and ends there:
+// a process that nobody could reach may hold the other end for ever.
+type source struct {
+	file  *os.File
+	ended atomic.Bool
+	late  int // bytes read since
+}
+
+const (
+	idleAfter = 200 * time.Millisecond // nothing more is in the pipe
+	maxLate   = 1 << 20                // bytes that a pipe may hold
+)
+
+func (s *source) end() {
+	s.ended.Store(true)
+	_ = s.file.SetReadDeadline(time.Now()) // wakes a reader that waits
+}
+
+// Read implements io.Reader.
+func (s *source) Read(b []byte) (n int, err error) {
+	if !s.ended.Load() {
+		if n, err = s.file.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+	}
+	if s.late > maxLate {
+		return 0, io.EOF
+	}
+	_ = s.file.SetReadDeadline(time.Now().Add(idleAfter))
+	if n, err = s.file.Read(b); errors.Is(err, os.ErrDeadlineExceeded) {
+		n, err = s.rest(b) // the deadline may be over before the read began
+	}
+	s.late += n
+	return n, err
+}
+
+// rest reads what is there without waiting.
+func (s *source) rest(b []byte) (n int, err error) {
+	_ = s.file.SetReadDeadline(time.Time{})
+	raw, err := s.file.SyscallConn()
+	if err != nil {
+		return 0, io.EOF
+	}
+	if raw.Read(func(fd uintptr) bool { n, err = syscall.Read(int(fd), b); return true }) != nil || err != nil || n <= 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
