@@ -66,7 +66,7 @@ func (g *Gateway) taskEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	seen, resumed := lastEventID(r, t)
-	if t.Status.Terminal() && resumed && seen == t.Rev {
+	if t.Status.Terminal() && resumed && len(task.Events(t, seen)) == 0 {
 		w.WriteHeader(http.StatusNoContent) // tells an EventSource to stop reconnecting
 		return nil
 	}
@@ -91,8 +91,8 @@ func lastEventID(r *http.Request, t *task.Task) (seen uint64, resumed bool) {
 		return 0, false
 	}
 	if seen > t.Rev {
-		if t.Status.Terminal() {
-			return t.Rev - 1, true // at least the outcome
+		if n := len(t.Transitions); t.Status.Terminal() && n > 0 {
+			return t.Transitions[n-1].After, true // at least the outcome
 		}
 		return t.Rev, true
 	}

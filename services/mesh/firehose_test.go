@@ -4,11 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"agentmesh/gateway/client"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
 )
@@ -72,6 +78,213 @@ func TestFirehose(t *testing.T) {
 		}
 	}
 	srv.CloseClientConnections()
+}
+
+// told reads events of all tasks until n are there, and counts each by its type and
+// task.
+func told(t *testing.T, c *client.Client, f client.MeshFilter, n int) (map[string]int, []client.MeshEvent) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	seen, all := map[string]int{}, []client.MeshEvent{}
+	for e, err := range c.MeshEvents(ctx, f) {
+		if err != nil {
+			t.Fatalf("after %d events: %v", len(all), err)
+		}
+		v := struct {
+			TaskID string `json:"task_id"`
+		}{}
+		if err := json.Unmarshal(e.Data, &v); err != nil {
+			t.Fatal(err)
+		}
+		seen[e.Type+" "+v.TaskID]++
+		if all = append(all, e); len(all) == n {
+			break
+		}
+	}
+	return seen, all
+}
+
+// A canceled task gets stopped_at when its agent has ended. That is no second
+// cancel, for whoever reads from wherever.
+func TestFirehoseTellsACancelOnce(t *testing.T) {
+	m := newMesh(t)
+	srv, c := m.serve()
+	m.work(echo.Agent(), named("stubborn", func(ctx context.Context, _ *agent.Job) (any, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}))
+	var canceled []string
+	for range 3 {
+		id := m.create(`{"agent":"stubborn","instruction":"x"}`)
+		eventually(t, 5*time.Second, "it runs", func() bool { return m.get(id).Status == "processing" })
+		if w := m.do("POST", "/tasks/"+id+"/cancel", ""); w.Code != 200 {
+			t.Fatalf("cancel = %d %s", w.Code, w.Body)
+		}
+		eventually(t, 5*time.Second, "it has stopped", func() bool { return !m.get(id).StoppedAt.IsZero() })
+		canceled = append(canceled, id)
+	}
+	last := m.create(`{"agent":"echo","instruction":"x"}`)
+	m.end(last)
+	types := []string{"task.processing", "task.canceled", "task.completed"}
+	for _, after := range []string{"0", fmt.Sprint(m.record(canceled[0]).Replaces - 1), fmt.Sprint(m.record(canceled[0]).Replaces)} {
+		seen := map[string]int{}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		for e, err := range c.MeshEvents(ctx, client.MeshFilter{After: after, Types: types}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Type == "task.completed" {
+				break
+			}
+			if e.Type == "task.canceled" {
+				seen[string(e.Data)]++
+			}
+		}
+		cancel()
+		want := 3
+		if after == fmt.Sprint(m.record(canceled[0]).Replaces) {
+			want = 2 // it has the first
+		}
+		for data, n := range seen {
+			if n != 1 {
+				t.Errorf("after %s: %d times %s", after, n, data)
+			}
+		}
+		if len(seen) != want {
+			t.Errorf("after %s: %d cancels, want %d", after, len(seen), want)
+		}
+	}
+	// The stream of the task itself: who has its outcome has all.
+	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/tasks/"+canceled[0]+"/events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Last-Event-ID", fmt.Sprint(m.record(canceled[0]).Replaces))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		t.Errorf("a reader that has the outcome gets %d, want 204: it comes back for ever", resp.StatusCode)
+	}
+	req.Header.Set("Last-Event-ID", "99999999")
+	if resp, err = http.DefaultClient.Do(req); err != nil {
+		t.Fatal(err)
+	}
+	var outcomes int
+	scanEvents(resp.Body, func(_, _, data string) {
+		if strings.Contains(data, `"status":"canceled"`) {
+			outcomes++
+		}
+	})
+	_ = resp.Body.Close()
+	if outcomes != 1 {
+		t.Errorf("a reader from the future gets the outcome %d times", outcomes)
+	}
+}
+
+// Readers of all events cost the server one consumer, however many they are and
+// however fast they come and go.
+func TestFirehoseReadersShareOneConsumer(t *testing.T) {
+	m := newMesh(t)
+	srv, c := m.serve()
+	m.work(echo.Agent())
+	m.end(m.create(`{"agent":"echo","instruction":"x"}`))
+	before := m.srv.NumConsumers(t)
+	most := 0
+	for i := range 150 {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		path := "/events"
+		if i%2 == 0 {
+			path += "?after=0"
+		}
+		req, err := http.NewRequestWithContext(ctx, "GET", srv.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != 200 {
+			t.Fatalf("reader %d gets %d", i, resp.StatusCode)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		most = max(most, m.srv.NumConsumers(t)-before)
+		if i%3 == 0 {
+			cancel()
+		}
+	}
+	if most > 4 { // the feed, and readers that catch up two at a time
+		t.Errorf("%d consumers for 150 readers", most)
+	}
+	// All of them hear what happens.
+	id := m.create(`{"agent":"echo","instruction":"x"}`)
+	if seen, _ := told(t, c, client.MeshFilter{After: "0", Types: []string{"task.completed"}}, 2); seen["task.completed "+id] != 1 {
+		t.Errorf("events %v, want the end of %s", seen, id)
+	}
+	srv.CloseClientConnections()
+	eventually(t, 10*time.Second, "the readers' consumer is gone", func() bool { return m.srv.NumConsumers(t) <= before })
+}
+
+// A consumer that is deleted under its readers is made again, and no event comes
+// twice or not at all.
+func TestFirehoseOutlivesItsConsumer(t *testing.T) {
+	m := newMesh(t)
+	_, c := m.serve()
+	m.work(echo.Agent())
+	js, err := jetstream.New(m.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := js.Stream(t.Context(), "KV_tasks")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 120
+	go func() {
+		for range n / 4 {
+			for name := range records.ConsumerNames(t.Context()).Name() {
+				if !strings.HasPrefix(name, "notifier") {
+					_ = records.DeleteConsumer(t.Context(), name)
+				}
+			}
+			for range 4 {
+				m.do("POST", "/tasks", `{"agent":"echo","instruction":"x"}`, "Content-Type", "application/json")
+			}
+		}
+	}()
+	seen, all := told(t, c, client.MeshFilter{After: "0", Types: []string{"task.completed"}}, n)
+	if len(seen) != n {
+		t.Errorf("%d of %d tasks are told, in %d events", len(seen), n, len(all))
+	}
+}
+
+// Who reads from the beginning gets everything, however large, at a pace that the
+// connection bears.
+func TestFirehoseFromTheBeginningIsBoundedByBytes(t *testing.T) {
+	m := newMeshOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 8 << 20}))
+	_, c := m.serve()
+	large := json.RawMessage(`"` + strings.Repeat("x", 250_000) + `"`)
+	const n = 150
+	for range n {
+		m.put(func(t *task.Task) {
+			t.Input.Inline, t.Status = large, task.Pending
+			t.Attempt = 1
+			if err := t.To(task.Completed, time.Now()); err != nil {
+				panic(err)
+			}
+		})
+	}
+	if seen, _ := told(t, c, client.MeshFilter{After: "0", Types: []string{"task.completed"}}, n); len(seen) != n {
+		t.Errorf("%d tasks are told, want %d", len(seen), n)
+	}
+	if again := m.nc.Stats().Reconnects; again != 0 {
+		t.Errorf("the connection was cut %d times", again)
+	}
 }
 
 // The documented subject carries each change of a record.

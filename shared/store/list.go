@@ -151,7 +151,7 @@ func (s *Store) listRecords(ctx context.Context, l Listing, out *Listed, until t
 	if l.From.Record == 0 {
 		return nil, nil
 	}
-	scan, err := s.newBackwards(ctx, s.records, s.readers(s.records, topology.TaskRecordsOf(l.Tenant)), l.From.Record, windowMessages)
+	scan, err := s.newBackwards(ctx, s.records, s.readers(s.records, topology.TaskRecordsOf(l.Tenant), s.scans), l.From.Record, windowMessages)
 	if err != nil {
 		return nil, err
 	}
@@ -275,7 +275,7 @@ func newestFirst[T any](ctx context.Context, s *Store, stream jetstream.Stream, 
 	if from == 0 {
 		from = ^uint64(0)
 	}
-	scan, err := s.newBackwards(ctx, stream, s.readers(stream, subject), from, windowMessages)
+	scan, err := s.newBackwards(ctx, stream, s.readers(stream, subject, s.scans), from, windowMessages)
 	if err != nil {
 		return out, err
 	}
@@ -302,7 +302,7 @@ func newestFirst[T any](ctx context.Context, s *Store, stream jetstream.Stream, 
 
 // all calls f with every value that a stream holds of a subject, oldest first.
 func (s *Store) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
-	return s.readers(stream, subject)(ctx, 1, ^uint64(0), func(m message) error {
+	return s.readers(stream, subject, s.scans)(ctx, 1, ^uint64(0), func(m message) error {
 		if len(m.data) == 0 {
 			return nil // a marker
 		}

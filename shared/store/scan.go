@@ -21,9 +21,9 @@ type message struct {
 	seq     uint64
 }
 
-// Bounds of reading. Whatever messages weigh, a store has at most scansAtATime
-// times pullBytes of them on the way to it: the server cuts a connection that
-// leaves 64 MiB unread, and with it whatever else the connection does.
+// Bounds of reading. Whatever messages weigh, the scans of a store have at most
+// scansAtATime times pullBytes of them on their way: the server cuts a connection
+// that leaves 64 MiB unread, and with it whatever else the connection does.
 const (
 	scansAtATime   = 4
 	pullBytes      = 4 << 20
@@ -32,6 +32,15 @@ const (
 	windowMessages = 8192
 	readerIdle     = 10 * time.Second // then the server drops a reader that is gone
 )
+
+// lane bounds those who read at a time: how many they are, and the bytes that each
+// asks for at a time.
+type lane struct {
+	slots chan struct{}
+	bytes int
+}
+
+func newLane(readers, bytes int) lane { return lane{make(chan struct{}, readers), bytes} }
 
 // errReaderGone is a reader whose consumer the server does not know: it was
 // deleted, or the server was started anew. A new one goes on where it stopped.
@@ -44,13 +53,15 @@ type reader struct {
 	pull string // subject
 	sub  *nats.Subscription
 	drop func()
-	wide bool // the next message is larger than a pull
+	most int  // bytes of a pull
+	wide bool // the next message is larger than that
 }
 
 // newReader begins at sequence from. It is for one goroutine; close it.
-func (s *Store) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64) (*reader, error) {
+func (s *Store) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64, most int) (*reader, error) {
 	what := stream.CachedInfo().Config.Name
-	bounded, cancel := s.bound(ctx, what)
+	// Whoever asks may go away meanwhile: a consumer that was made is deleted.
+	bounded, cancel := s.bound(context.WithoutCancel(ctx), what)
 	defer cancel()
 	c, err := stream.CreateConsumer(bounded, jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
@@ -70,7 +81,7 @@ func (s *Store) newReader(ctx context.Context, stream jetstream.Stream, subject 
 		drop()
 		return nil, classify(err)
 	}
-	return &reader{s: s, pull: topology.PullSubject(what, name), sub: sub, drop: drop}, nil
+	return &reader{s: s, pull: topology.PullSubject(what, name), sub: sub, drop: drop, most: most}, nil
 }
 
 func (r *reader) close() {
@@ -86,7 +97,7 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 		MaxBytes int           `json:"max_bytes,omitempty"`
 		Expires  time.Duration `json:"expires,omitempty"`
 		NoWait   bool          `json:"no_wait,omitempty"`
-	}{pullMessages, pullBytes, wait, wait == 0}
+	}{pullMessages, r.most, wait, wait == 0}
 	if r.wide {
 		req.Batch, req.MaxBytes = 1, 0
 	}
@@ -142,18 +153,18 @@ type span func(ctx context.Context, low, high uint64, f func(message) error) err
 // errPast ends the reading of a span behind it.
 var errPast = errors.New("past the span")
 
-// readers reads spans of a stream through consumers.
-func (s *Store) readers(stream jetstream.Stream, subject string) span {
+// readers reads spans of a stream through consumers, in a lane.
+func (s *Store) readers(stream jetstream.Stream, subject string, in lane) span {
 	return func(ctx context.Context, low, high uint64, f func(message) error) error {
 		select {
-		case s.scans <- struct{}{}:
-			defer func() { <-s.scans }()
+		case in.slots <- struct{}{}:
+			defer func() { <-in.slots }()
 		case <-ctx.Done():
 			return classify(ctx.Err())
 		}
 		var err error
 		for range 3 {
-			err = s.readSpan(ctx, stream, subject, low, high, func(m message) error {
+			err = s.readSpan(ctx, stream, subject, in.bytes, low, high, func(m message) error {
 				low = m.seq + 1
 				return f(m)
 			})
@@ -165,11 +176,11 @@ func (s *Store) readers(stream jetstream.Stream, subject string) span {
 	}
 }
 
-func (s *Store) readSpan(ctx context.Context, stream jetstream.Stream, subject string, low, high uint64, f func(message) error) error {
+func (s *Store) readSpan(ctx context.Context, stream jetstream.Stream, subject string, bytes int, low, high uint64, f func(message) error) error {
 	if low > high {
 		return nil
 	}
-	r, err := s.newReader(ctx, stream, subject, low)
+	r, err := s.newReader(ctx, stream, subject, low, bytes)
 	if err != nil {
 		return err
 	}

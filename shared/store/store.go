@@ -68,8 +68,9 @@ type Store struct {
 	reach reach
 	seen  seen
 
-	scans   chan struct{} // a slot for each scan that reads now
+	scans   lane // of the lists
 	damaged *unreadable
+	feed    *feed
 }
 
 // openTimeout bounds the opening of the store. On a disk that stalls the making
@@ -86,7 +87,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: make(chan struct{}, scansAtATime), damaged: newUnreadable()}
+	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed()}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {

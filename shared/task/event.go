@@ -59,6 +59,14 @@ func Events(t *Task, seen uint64) []Event {
 	return append(events, Event{ID: t.Rev, Type: EventProgress, Latest: true})
 }
 
+// Annotation reports whether this version of a finished record only adds to it
+// when its agent was seen to end. It tells no event: the outcome is what an
+// earlier version told.
+func (t *Task) Annotation() bool {
+	n := len(t.Transitions)
+	return t.Status.Terminal() && n > 0 && t.Replaces > t.Transitions[n-1].After
+}
+
 // OutputChunk is a piece of a task's output text as it is sent live. Offset is
 // its place in the whole output, in bytes, so that a reader can join it with
 // the part in the record.
