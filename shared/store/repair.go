@@ -321,7 +321,7 @@ func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject s
 		return 0, nil
 	}
 	high := min(low+forwardWindow-1, info.State.LastSeq)
-	err = s.readers(stream, subject)(ctx, low, high, func(m message) error {
+	err = s.readers(stream, subject, s.scans)(ctx, low, high, func(m message) error {
 		f(m)
 		return nil
 	})
