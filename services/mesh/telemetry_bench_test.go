@@ -21,13 +21,14 @@ import (
 // processor worked tells more than that of the clock where others share it.
 func BenchmarkTracing(b *testing.B) {
 	for _, sync := range []string{"always", "2m"} {
-		for _, impl := range []string{"off", "on"} {
-			b.Run("sync="+sync+"/impl="+impl, func(b *testing.B) {
+		for _, sampled := range []string{"off", "0", "0.1", "1"} {
+			b.Run("sync="+sync+"/sampled="+sampled, func(b *testing.B) {
 				collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 				defer collector.Close()
-				if impl == "on" {
+				if sampled != "off" {
 					b.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", collector.URL+"/v1/traces")
-					b.Setenv("OTEL_TRACES_SAMPLER", "always_on")
+					b.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+					b.Setenv("OTEL_TRACES_SAMPLER_ARG", sampled)
 				}
 				exports, err := telemetry.Start(b.Context(), telemetry.DefaultConfig(), "bench", "1", true)
 				if err != nil {

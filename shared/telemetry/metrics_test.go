@@ -17,7 +17,7 @@ import (
 // bounded are the labels that a metric may have, each with a closed or a
 // configured set of values.
 var bounded = []string{
-	"agent", "kind", "outcome", "code", "class", "status", "state", "stream", "result", "version", "go_version",
+	"agent", "kind", "outcome", "code", "class", "status", "state", "stream", "consumer", "result", "version", "go_version",
 	"http.request.method", "http.route", "http.response.status_code",
 }
 

@@ -122,7 +122,7 @@ func (e *Exports) startTraces(ctx context.Context, res *resource.Resource) error
 		Use(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.NeverSample())), false)
 		return nil
 	}
-	exporter, err := newSpanExporter(ctx)
+	exporter, err := autoexport.NewSpanExporter(ctx)
 	if err != nil {
 		return err
 	}
