@@ -219,7 +219,7 @@ func (g *Gateway) deliveriesOf(ctx context.Context, id string) ([]*webhook.Deliv
 	for _, name := range t.Callback.Events {
 		f.Types = append(f.Types, event.Type(name))
 	}
-	events, err := event.Of(t, 0, func(name event.Type) bool { return f.Match(name, t.Agent) })
+	events, err := event.Base(g.cfg.PublicURL).Of(t, 0, func(name event.Type) bool { return f.Match(name, t.Agent) })
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func (g *Gateway) allEvents(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(g.closing, cancel)()
-	hose := firehose{filter: f, start: changes.Start(), seen: map[string]uint64{}}
+	hose := firehose{filter: f, base: event.Base(g.cfg.PublicURL), start: changes.Start(), seen: map[string]uint64{}}
 	for {
 		window, done := context.WithTimeout(ctx, heartbeatEvery)
 		t, err := changes.Next(window)
@@ -88,6 +88,7 @@ func (g *Gateway) allEvents(w http.ResponseWriter, r *http.Request) error {
 // the reader was away for long; the records tell what happened in them.
 type firehose struct {
 	filter event.Filter
+	base   event.Base
 	start  uint64            // the reader has seen what came up to here
 	seen   map[string]uint64 // last revision of each task that has not finished
 }
@@ -102,7 +103,7 @@ func (h *firehose) events(t *task.Task) ([]event.Event, error) {
 	} else {
 		h.seen[t.ID] = t.Rev
 	}
-	all, err := event.Of(t, seen, func(name event.Type) bool { return h.filter.Match(name, t.Agent) })
+	all, err := h.base.Of(t, seen, func(name event.Type) bool { return h.filter.Match(name, t.Agent) })
 	if err != nil {
 		return nil, err
 	}

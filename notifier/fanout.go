@@ -69,7 +69,7 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg, born time.T
 	// What this process has fanned out before needs no second look. Other than
 	// that every event that the record still tells is looked at: revisions that
 	// nobody saw may have fallen out of the bucket's history.
-	events, err := event.Of(t, n.seen.upTo(t), audience.wants)
+	events, err := event.Base(n.cfg.PublicURL).Of(t, n.seen.upTo(t), audience.wants)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}

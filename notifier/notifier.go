@@ -29,6 +29,8 @@ import (
 // Config of a notifier.
 type Config struct {
 	Drain time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
+
+	PublicURL string `flag:"public-url" env:"MESH_PUBLIC_URL" help:"URL by which clients reach the gateway, such as https://mesh.example.com: links are absolute"`
 }
 
 // Default is the configuration of the design.

@@ -126,6 +126,15 @@ func (f Filter) Match(t Type, agent string) bool {
 // than revision from, oldest first, and writes the bodies of those that want asks
 // for. A record that is not stored (t.Rev == 0) has none.
 func Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
+	return Base("").Of(t, from, want)
+}
+
+// Base is the URL by which receivers reach the gateway, before the paths of
+// links; empty: links are paths.
+type Base string
+
+// Of is Of with absolute links.
+func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
 	if t.Rev == 0 {
 		return nil, nil
 	}
@@ -136,7 +145,7 @@ func Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
 			return nil
 		}
 		b.Type, b.Timestamp = e.Type, at
-		if err := b.encode(t, &e); err != nil {
+		if err := b.encode(base, t, &e); err != nil {
 			return fmt.Errorf("write event %s: %w", e.ID, err)
 		}
 		events = append(events, e)
@@ -159,7 +168,7 @@ func Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
 		default:
 			b.Result, b.Error = t.Result.Inline, t.Error
 			if t.Result.Object != "" {
-				b.ResultURL = resultURL(t)
+				b.ResultURL = base.resultURL(t)
 			}
 		}
 		if err := add(string(tr.Status), string(tr.Status), tr.At, tr.After, b); err != nil {
@@ -170,15 +179,16 @@ func Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
 	return events, nil
 }
 
-func resultURL(t *task.Task) string {
+func (base Base) resultURL(t *task.Task) string {
+	root := strings.TrimSuffix(string(base), "/")
 	if t.Kind == task.KindAction {
-		return "/actions/" + t.ID + "/result"
+		return root + "/actions/" + t.ID + "/result"
 	}
-	return "/tasks/" + t.ID + "/result"
+	return root + "/tasks/" + t.ID + "/result"
 }
 
 // encode writes the body of e, without the result where that makes it too long.
-func (b body) encode(t *task.Task, e *Event) (err error) {
+func (b body) encode(base Base, t *task.Task, e *Event) (err error) {
 	if t.Kind == task.KindAction {
 		b.ActionID = t.ID
 	} else {
@@ -187,12 +197,12 @@ func (b body) encode(t *task.Task, e *Event) (err error) {
 	b.SessionID = t.SessionID
 	b.Agent, b.Labels, b.Metadata, b.TraceID = t.Agent, t.Labels, t.Metadata, traceID(t.TraceParent)
 	if len(b.Result) > MaxBody {
-		b.Result, b.ResultURL = nil, resultURL(t)
+		b.Result, b.ResultURL = nil, base.resultURL(t)
 	}
 	if e.Body, err = task.Marshal(b); err != nil || len(e.Body) <= MaxBody || b.Result == nil {
 		return err
 	}
-	b.Result, b.ResultURL = nil, resultURL(t)
+	b.Result, b.ResultURL = nil, base.resultURL(t)
 	e.Body, err = task.Marshal(b)
 	return err
 }

@@ -134,6 +134,18 @@ func TestLargeResults(t *testing.T) {
 	}
 }
 
+// Receivers elsewhere can follow a link only when it is absolute.
+func TestLinksAreAbsoluteWithABase(t *testing.T) {
+	rec := life(t)[6]
+	rec.Result = task.Value{Object: "x", Size: 1 << 20}
+	for _, base := range []event.Base{"https://mesh.example.com/base", "https://mesh.example.com/base/"} {
+		events, err := base.Of(rec, 0, func(t event.Type) bool { return t == "action.completed" })
+		if err != nil || len(events) != 1 || !bytes.Contains(events[0].Body, []byte(`"result_url":"https://mesh.example.com/base/actions/act_01a200000000000000000000000000ff/result"`)) {
+			t.Errorf("%s: %s, %v", base, events[0].Body, err)
+		}
+	}
+}
+
 // A turn of a session is told as a task, and of which session it is.
 func TestTurn(t *testing.T) {
 	turn := &task.Task{
