@@ -48,8 +48,8 @@ type Config struct {
 	StorageLimit int64
 	// Listener is where the gateway listens; nil: New binds HTTP.
 	Listener net.Listener
-	// Version is shown in the OpenAPI document.
-	Version string
+	// Version and Commit say which build this is.
+	Version, Commit string
 	// Receivers decides on the addresses of callbacks and keeps the keys of
 	// webhooks; nil: this gateway takes neither.
 	Receivers Receivers
@@ -57,7 +57,7 @@ type Config struct {
 
 // Default is the configuration of the design.
 func Default() Config {
-	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev"}
+	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit"}
 }
 
 // Validate names the first setting that is out of its range.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -107,4 +108,18 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
 // healthz tells that the process runs.
 func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// Version is the answer of GET /version.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+	NATS    string `json:"nats,omitempty" doc:"Of the server that the gateway is connected to."`
+}
+
+// getVersion tells which build answers, and on which NATS server.
+func (g *Gateway) getVersion(w http.ResponseWriter, _ *http.Request) error {
+	v := Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.Conn().ConnectedServerVersion()}
+	return writeJSON(w, http.StatusOK, v)
 }

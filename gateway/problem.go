@@ -64,6 +64,8 @@ var problems = map[string]problemCode{
 	"parent_not_found":       {404, "There is no such parent task.", 0},
 	"result_not_ready":       {404, "The task has no result.", 0},
 	"result_expired":         {410, "The result is past its retention.", 0},
+	"no_input":               {404, "The task has no input.", 0},
+	"input_expired":          {410, "The input is past its retention.", 0},
 	"action_not_found":       {404, "There is no such action.", 0},
 	"webhook_not_found":      {404, "There is no such webhook.", 0},
 	"delivery_not_found":     {404, "There is no such delivery.", 0},
@@ -200,6 +202,16 @@ func ProblemPages() []ProblemPage {
 	return slices.SortedFunc(maps.Values(pages), func(a, b ProblemPage) int { return strings.Compare(a.Code, b.Code) })
 }
 
+// ProblemList is the answer of GET /problems.
+type ProblemList struct {
+	Problems []ProblemPage `json:"problems" doc:"In the order of their codes."`
+}
+
+// listProblems is the catalogue of codes.
+func (g *Gateway) listProblems(w http.ResponseWriter, _ *http.Request) error {
+	return writeJSON(w, http.StatusOK, ProblemList{ProblemPages()})
+}
+
 // serveProblem is the page of a code.
 func (g *Gateway) serveProblem(w http.ResponseWriter, r *http.Request) error {
 	code := r.PathValue("code")
@@ -208,5 +220,5 @@ func (g *Gateway) serveProblem(w http.ResponseWriter, r *http.Request) error {
 			return writeJSON(w, http.StatusOK, page)
 		}
 	}
-	return refuse("not_found", "There is no problem code %q.", clip(code, 64))
+	return refuse("not_found", "There is no problem code %q; GET /problems lists them.", clip(code, 64))
 }

@@ -45,7 +45,7 @@ var (
 	turnKeyHeader    = param{"Idempotency-Key", "The same message with the same key is said once, and its repeat has the same answer, for 24 hours."}
 	turnWaitHeader   = param{"Prefer", "wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."}
 	ifMatchHeader    = param{"If-Match", "The ETag of the session as it was read: 412 when it has changed."}
-	includeQuery     = param{"include", "Parts that are left out otherwise, separated by commas: error_detail."}
+	includeQuery     = param{"include", "Parts that are left out otherwise, separated by commas: input, error_detail."}
 	etagHeader       = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
 )
 
@@ -83,11 +83,15 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/tasks/{id}", id: "getTask", summary: "Read a task", handler: g.getTask,
-			headers: []param{etagHeader, waitHeader}, query: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"task_not_found", "bad_query"},
+			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"task_not_found", "bad_query"},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/result", id: "getTaskResult", summary: "Read the result itself", handler: g.getResult,
 			answers: map[int]any{200: anyJSON{}}, problems: []string{"task_not_found", "result_not_ready", "result_expired"},
+		},
+		{
+			method: "GET", path: "/tasks/{id}/input", id: "getTaskInput", summary: "Read the input as it was sent", handler: g.getInput,
+			answers: map[int]any{200: anyJSON{}}, problems: []string{"task_not_found", "no_input", "input_expired"},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/events", id: "taskEvents", summary: "Follow a task", handler: g.taskEvents,
@@ -124,11 +128,15 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/actions/{id}", id: "getAction", summary: "Read an action", handler: g.ofAction(g.getTask),
-			headers: []param{etagHeader, waitHeader}, query: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"action_not_found", "bad_query"},
+			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"action_not_found", "bad_query"},
 		},
 		{
 			method: "GET", path: "/actions/{id}/result", id: "getActionResult", summary: "Read the result itself", handler: g.ofAction(g.getResult),
 			answers: map[int]any{200: anyJSON{}}, problems: []string{"action_not_found", "result_not_ready", "result_expired"},
+		},
+		{
+			method: "GET", path: "/actions/{id}/input", id: "getActionInput", summary: "Read the input as it was sent", handler: g.ofAction(g.getInput),
+			answers: map[int]any{200: anyJSON{}}, problems: []string{"action_not_found", "no_input", "input_expired"},
 		},
 		{
 			method: "GET", path: "/actions/{id}/events", id: "actionEvents", summary: "Follow an action", handler: g.ofAction(g.taskEvents),
@@ -290,6 +298,14 @@ func (g *Gateway) operations() []route {
 		{
 			method: "GET", path: "/stats", id: "getStats", summary: "Count what waits and runs in the whole mesh", handler: g.getStats,
 			answers: map[int]any{200: Stats{}},
+		},
+		{
+			method: "GET", path: "/version", id: "getVersion", summary: "Read which build answers", handler: g.getVersion,
+			answers: map[int]any{200: Version{}},
+		},
+		{
+			method: "GET", path: "/problems", id: "listProblems", summary: "List the problem codes", handler: g.listProblems,
+			answers: map[int]any{200: ProblemList{}},
 		},
 		{
 			method: "GET", path: "/problems/{code}", id: "getProblem", summary: "Read what a problem code means", handler: g.serveProblem,

@@ -84,21 +84,26 @@ func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task
 	if v.Error != nil && (g.cfg.trusting() || slices.Contains(include, includeErrorDetail)) {
 		v.Error.Detail = t.ErrorDetail
 	}
+	if slices.Contains(include, includeInput) {
+		if v.Input = t.Input.Inline; t.Input.Object != "" {
+			v.InputURL = partURL(t, "input")
+		}
+	}
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// includeErrorDetail is a value of ?include=.
-const includeErrorDetail = "error_detail"
+// Values of ?include=.
+const (
+	includeInput       = "input"
+	includeErrorDetail = "error_detail"
+)
 
 // included reads ?include=: the parts that are left out otherwise.
 func included(r *http.Request) ([]string, error) {
-	var parts []string
-	for _, list := range r.URL.Query()["include"] {
-		for part := range strings.SplitSeq(list, ",") {
-			if part != includeErrorDetail {
-				return nil, refuse("bad_query", "include is %q, allowed is %s.", clip(part, 64), includeErrorDetail)
-			}
-			parts = append(parts, part)
+	parts := listed(r.URL.Query(), "include")
+	for _, part := range parts {
+		if part != includeInput && part != includeErrorDetail {
+			return nil, refuse("bad_query", "include is %q, allowed are %s and %s.", clip(part, 64), includeInput, includeErrorDetail)
 		}
 	}
 	return parts, nil
@@ -198,22 +203,44 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) error {
 	if t.Status != task.Completed {
 		return refuse("result_not_ready", "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
 	}
+	w.Header().Set("ETag", etag(t))
+	return g.writeValue(w, r, t.Result, "result_expired")
+}
+
+// getInput is GET /tasks/{id}/input: the input as it was sent.
+func (g *Gateway) getInput(w http.ResponseWriter, r *http.Request) error {
+	id, err := pathID(r)
+	if err != nil {
+		return err
+	}
+	t, err := g.store.Find(r.Context(), tenant, id)
+	if err != nil {
+		return err
+	}
+	if t.Input.Object == "" && len(t.Input.Inline) == 0 {
+		return refuse("no_input", "The task was given its instruction only; GET %s shows the task.", statusURL(t))
+	}
+	return g.writeValue(w, r, t.Input, "input_expired")
+}
+
+// writeValue answers with a value itself, streamed where it is large. expired is
+// the code of one that is gone.
+func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v task.Value, expired string) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("ETag", etag(t))
-	if t.Result.Object == "" {
-		h.Set("Content-Length", strconv.Itoa(len(t.Result.Inline)))
-		_, _ = w.Write(t.Result.Inline)
+	if v.Object == "" {
+		h.Set("Content-Length", strconv.Itoa(len(v.Inline)))
+		_, _ = w.Write(v.Inline)
 		return nil
 	}
-	object, err := g.store.OpenObject(r.Context(), t.Result)
+	object, err := g.store.OpenObject(r.Context(), v)
 	if errors.Is(err, task.ErrNotFound) {
-		return refuse("result_expired", "The task's record is still there, its result is not.")
+		return refuse(expired, "The task's record is still there, this part of it is not.")
 	}
 	if err != nil {
 		return err
 	}
-	h.Set("Content-Length", strconv.FormatInt(t.Result.Size, 10))
+	h.Set("Content-Length", strconv.FormatInt(v.Size, 10))
 	if r.Method == http.MethodHead {
 		return nil
 	}

@@ -47,6 +47,8 @@ type Task struct {
 	TraceID     string            `json:"trace_id,omitempty"`
 	TraceURL    string            `json:"trace_url,omitempty" doc:"The trace in the tracing backend, where the operator has set one."`
 	Attempts    []Attempt         `json:"attempts,omitempty" doc:"The attempts, oldest first: those of the newest 64 changes of status."`
+	Input       json.RawMessage   `json:"input,omitempty" doc:"With ?include=input: the input as it was sent, when it is at most 256 KiB."`
+	InputURL    string            `json:"input_url,omitempty" doc:"With ?include=input: where a larger input is."`
 	Waiting     *Waiting          `json:"waiting,omitempty" doc:"In GET of a pending task: why it does not run."`
 
 	CallbackURL    string   `json:"callback_url,omitempty"`
@@ -121,7 +123,7 @@ func viewOf(t *task.Task) Task {
 		v.Progress = strconv.Itoa(*t.Percent) + "%"
 	}
 	if t.Result.Object != "" {
-		v.ResultURL = resultURL(t)
+		v.ResultURL = partURL(t, "result")
 	}
 	for _, m := range t.Milestones {
 		v.Milestones = append(v.Milestones, milestoneOf(m))
@@ -179,11 +181,12 @@ func statusURL(t *task.Task) string {
 
 func taskURL(id string) string { return "/tasks/" + id }
 
-func resultURL(t *task.Task) string {
+// partURL is where the result or the input of a task is.
+func partURL(t *task.Task, part string) string {
 	if t.Kind == task.KindTurn {
-		return taskURL(t.ID) + "/result"
+		return taskURL(t.ID) + "/" + part
 	}
-	return statusURL(t) + "/result"
+	return statusURL(t) + "/" + part
 }
 
 // etag is the strong validator of a record's version; "0" while there is none.

@@ -232,3 +232,54 @@ func TestBrowsersOfOtherOriginsAreLetInByNameOnly(t *testing.T) {
 		}
 	}
 }
+
+func TestTheInputIsReadAsItWasSent(t *testing.T) {
+	m := newMesh(t)
+	stop := m.work(echo.Agent())
+	const small = `{"b":[1.50,"é"],"a":null}`
+	large := `{"text":"` + strings.Repeat("x", 300<<10) + `"}`
+	done, big := m.create(`{"agent":"echo","input":`+small+`}`), m.create(`{"agent":"echo","input":`+large+`}`)
+	m.end(done)
+	m.end(big)
+	stop()
+	waiting, told := m.create(`{"agent":"echo","input":`+small+`}`), m.create(`{"agent":"echo","instruction":"x"}`)
+	for id, want := range map[string]string{done: small, big: large, waiting: small} {
+		if w := m.do("GET", "/tasks/"+id+"/input", ""); w.Code != 200 || w.Body.String() != want || w.Header().Get("Content-Type") != "application/json" {
+			t.Errorf("input = %d %s", w.Code, clipped(w.Body.Bytes()))
+		}
+		got := decode[struct {
+			Input    json.RawMessage
+			InputURL string `json:"input_url"`
+		}](t, m.do("GET", "/tasks/"+id+"?include=error_detail&include=input", "").Body)
+		if id == big && (got.Input != nil || got.InputURL != "/tasks/"+id+"/input") || id != big && string(got.Input) != want {
+			t.Errorf("include=input: %s %s", clipped(got.Input), got.InputURL)
+		}
+		if w := m.do("GET", "/tasks/"+id, ""); strings.Contains(w.Body.String(), `"input`) {
+			t.Errorf("without include: %s", clipped(w.Body.Bytes()))
+		}
+	}
+	if w := m.do("GET", "/tasks/"+told+"/input", ""); problem(t, w).Code != "no_input" {
+		t.Errorf("without an input: %d", w.Code)
+	}
+	if w := m.do("GET", "/tasks/"+done+"?include=secrets", ""); problem(t, w).Code != "bad_query" {
+		t.Errorf("an unknown part: %d", w.Code)
+	}
+}
+
+func TestTheBuildAndEachCodeCanBeReadUp(t *testing.T) {
+	m := newMesh(t)
+	v := decode[map[string]string](t, m.do("GET", "/version", "").Body)
+	if v["version"] == "" || v["commit"] == "" || !strings.HasPrefix(v["go"], "go1.") || !strings.HasPrefix(v["nats"], "2.") {
+		t.Errorf("GET /version = %v", v)
+	}
+	list := decode[struct{ Problems []gateway.ProblemPage }](t, m.do("GET", "/problems", "").Body)
+	if len(list.Problems) < 40 {
+		t.Errorf("%d codes", len(list.Problems))
+	}
+	for _, want := range list.Problems {
+		got := decode[gateway.ProblemPage](t, m.do("GET", "/problems/"+want.Code, "").Body)
+		if got != want || got.Title == "" {
+			t.Errorf("GET /problems/%s = %+v, listed as %+v", want.Code, got, want)
+		}
+	}
+}

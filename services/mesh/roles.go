@@ -180,7 +180,7 @@ func (s *roleStores) close() {
 
 func gatewayCommand() *cobra.Command {
 	cfg, callbacks := gateway.Default(), callbackConfig{}
-	cfg.Version = version()
+	cfg.Version, cfg.Commit = version(), commit()
 	var guard *egress.Guard
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server",

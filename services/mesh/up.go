@@ -44,7 +44,7 @@ func defaultUp() upConfig {
 		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
 		admin: defaultAdmin(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
 	}
-	c.gateway.Version = version()
+	c.gateway.Version, c.gateway.Commit = version(), commit()
 	return c
 }
 
