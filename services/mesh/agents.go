@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -117,8 +116,7 @@ func agentsListCommand(f *clientFlags) *cobra.Command {
 			if f.output == "json" {
 				return writeJSON(cmd.OutOrStdout(), all)
 			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "NAME\tVERSION\tWORKERS\tNOTE\tDESCRIPTION")
+			w := newTable(cmd.OutOrStdout(), "NAME", "VERSION", "WORKERS", "NOTE", "DESCRIPTION")
 			for _, a := range all {
 				note := ""
 				switch {
@@ -127,9 +125,9 @@ func agentsListCommand(f *clientFlags) *cobra.Command {
 				case a.Default:
 					note = "default"
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", a.Name, a.Version, a.LiveWorkers, note, a.Description)
+				w.row(a.Name, a.Version, a.LiveWorkers, note, a.Description)
 			}
-			return w.Flush()
+			return w.flush()
 		},
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,28 +48,29 @@ func deliveryListCommand(f *clientFlags) *cobra.Command {
 
 func showDeliveries(out io.Writer, v any) {
 	all, _ := v.([]client.Delivery)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "DELIVERY\tSTATUS\tTYPE\tTASK\tATTEMPTS\tURL")
+	t := newTable(out, "DELIVERY", "STATUS", "TYPE", "TASK", "ATTEMPTS", "URL")
 	for _, d := range all {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%s\n", d.DeliveryID, d.Status, d.Type, d.TaskID, len(d.Attempts), d.URL)
+		t.row(d.DeliveryID, d.Status, d.Type, d.TaskID, len(d.Attempts), d.URL)
 	}
-	_ = t.Flush()
+	_ = t.flush()
 }
 
 func showDelivery(out io.Writer, v any) {
 	d, _ := v.(*client.Delivery)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "delivery\t%s\nevent\t%s\ntype\t%s\nstatus\t%s\nurl\t%s\n", d.DeliveryID, d.EventID, d.Type, d.Status, d.URL)
+	t := newTable(out)
+	t.field("delivery", d.DeliveryID)
+	t.field("event", d.EventID)
+	t.field("type", d.Type)
+	t.field("status", d.Status)
+	t.field("url", d.URL)
 	for i, a := range d.Attempts {
-		fmt.Fprintf(t, "attempt %d\t%s  %s  %d  %.1f ms  %s\n", i+1, a.At.Local().Format(time.DateTime), a.Class, a.StatusCode, a.DurationMS, a.Error)
+		t.field(fmt.Sprintf("attempt %d", i+1), fmt.Sprintf("%s  %s  %d  %.1f ms  %s", a.At.Local().Format(time.DateTime), a.Class, a.StatusCode, a.DurationMS, a.Error))
 	}
 	if !d.NextAt.IsZero() {
-		fmt.Fprintf(t, "next\t%s\n", d.NextAt.Local().Format(time.DateTime))
+		t.field("next", d.NextAt.Local().Format(time.DateTime))
 	}
-	if len(d.Payload) > 0 {
-		fmt.Fprintf(t, "payload\t%s\n", d.Payload)
-	}
-	_ = t.Flush()
+	t.field("payload", string(d.Payload))
+	_ = t.flush()
 }
 
 func deliveryGetCommand(f *clientFlags) *cobra.Command {

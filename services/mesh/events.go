@@ -40,9 +40,12 @@ func eventsCommand() *cobra.Command {
 					return f.explain("follow events", err)
 				}
 				if f.output == "json" {
-					fmt.Fprintf(cmd.OutOrStdout(), "%s\n", e.Data)
+					err = writeRaw(cmd.OutOrStdout(), append(e.Data, '\n'))
 				} else {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-18s %s\n", e.ID, e.Type, e.Data)
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-18s %s\n", oneLine(e.ID, 0), oneLine(e.Type, 0), oneLine(string(e.Data), 0))
+				}
+				if err != nil {
+					return err
 				}
 			}
 			return nil

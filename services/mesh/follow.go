@@ -68,22 +68,22 @@ func (f *follower) state(e client.Event) {
 }
 
 func (f *follower) output(text string) {
-	lines := strings.Split(f.partial+text, "\n")
+	lines := strings.Split(f.partial+strings.ReplaceAll(text, "\r\n", "\n"), "\n")
 	f.partial = lines[len(lines)-1]
 	for _, l := range lines[:len(lines)-1] {
 		f.line("output", l)
 	}
 }
 
-const barWidth = 30
+const (
+	barWidth  = 30
+	whatWidth = 10
+)
 
 func (f *follower) draw(percent int, message string) {
 	full := percent * barWidth / 100
-	if r := []rune(message); len(r) > 40 {
-		message = string(r[:39]) + "…"
-	}
 	fmt.Fprintf(f.out, "\r\x1b[K[%s%s] %3d%%  %s  %s", strings.Repeat("█", full), strings.Repeat("░", barWidth-full), percent,
-		time.Since(f.began).Round(time.Second), message)
+		time.Since(f.began).Round(time.Second), oneLine(message, 40))
 	f.drawn = true
 }
 
@@ -104,9 +104,10 @@ func (f *follower) line(what, text string) {
 		fmt.Fprint(f.out, "\r\x1b[K")
 		f.drawn = false
 	}
-	name := fmt.Sprintf("%-10s", what)
+	what = oneLine(what, 0)
+	name := fmt.Sprintf("%-*s", whatWidth, what)
 	if colour := map[string]string{"completed": "32", "failed": "31", "canceled": "33", "milestone": "36"}[what]; f.colour && colour != "" {
 		name = "\x1b[" + colour + "m" + name + "\x1b[0m"
 	}
-	fmt.Fprintln(f.out, strings.TrimRight(name+" "+text, " "))
+	fmt.Fprintln(f.out, strings.TrimRight(name+" "+hanging(text, whatWidth+1), " "))
 }

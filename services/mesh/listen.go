@@ -234,20 +234,20 @@ func (r *localReceiver) print(l line) {
 		} else {
 			l.Arrow = "out"
 		}
-		_ = json.NewEncoder(r.out).Encode(l)
+		_ = writeJSON(r.out, l)
 		return
 	}
 	at := l.At.Format("15:04:05")
 	switch {
 	case l.Refused != "":
-		fmt.Fprintf(r.out, "%s  -->  REFUSED: %s\n", at, l.Refused)
+		fmt.Fprintf(r.out, "%s  -->  REFUSED: %s\n", at, oneLine(l.Refused, 0))
 	case l.Arrow == "-->":
-		fmt.Fprintf(r.out, "%s  -->  %-18s %s  [%s]\n", at, l.Type, l.Subject, l.ID)
+		fmt.Fprintf(r.out, "%s  -->  %-18s %s  [%s]\n", at, oneLine(l.Type, 0), oneLine(l.Subject, 0), oneLine(l.ID, 0))
 	default:
 		to := ""
 		if l.To != "" {
-			to = " from " + l.To
+			to = " from " + oneLine(l.To, 0)
 		}
-		fmt.Fprintf(r.out, "%s  <--  [%d]%s in %v  [%s]\n", at, l.Status, to, l.Took.Round(100*time.Microsecond), l.ID)
+		fmt.Fprintf(r.out, "%s  <--  [%d]%s in %v  [%s]\n", at, l.Status, to, l.Took.Round(100*time.Microsecond), oneLine(l.ID, 0))
 	}
 }

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintln(stderr, "mesh: "+text)
+		fmt.Fprintln(stderr, "mesh: "+clean(text))
 	}
 	var exit *exitError
 	if errors.As(err, &exit) {

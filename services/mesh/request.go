@@ -53,7 +53,7 @@ func (f *clientFlags) run(cmd *cobra.Command, doing string, r request) error {
 		return f.explain(doing, err)
 	}
 	if f.output == "json" && answer != nil {
-		return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
+		return writeJSON(cmd.OutOrStdout(), answer)
 	}
 	r.show(cmd.OutOrStdout(), answer)
 	return nil

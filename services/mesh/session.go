@@ -6,7 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"text/tabwriter"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,12 +47,11 @@ func sessionListCommand(f *clientFlags) *cobra.Command {
 			},
 			show: func(out io.Writer, v any) {
 				all, _ := v.([]client.Session)
-				t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-				fmt.Fprintln(t, "SESSION\tAGENT\tSTATE\tTURNS\tLAST TURN\tEXPIRES")
+				t := newTable(out, "SESSION", "AGENT", "STATE", "TURNS", "LAST TURN", "EXPIRES")
 				for _, s := range all {
-					fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s ago\tin %s\n", s.SessionID, s.Agent, sessionState(&s), s.Turns, age(time.Since(s.UpdatedAt)), age(time.Until(s.ExpiresAt)))
+					t.row(s.SessionID, s.Agent, sessionState(&s), s.Turns, age(time.Since(s.UpdatedAt))+" ago", "in "+age(time.Until(s.ExpiresAt)))
 				}
-				_ = t.Flush()
+				_ = t.flush()
 			},
 		})
 	}
@@ -100,16 +99,21 @@ func sessionShowCommand(f *clientFlags) *cobra.Command {
 
 func showConversation(out io.Writer, v any) {
 	s, _ := v.(*sessionRecord)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "session\t%s\nagent\t%s\nstate\t%s %s\nturns\t%d\ncreated\t%s\nexpires\t%s\n",
-		s.SessionID, s.Agent, sessionState(&s.Session), s.OpenTurn, s.Turns, clock(s.CreatedAt), clock(s.ExpiresAt))
-	_ = t.Flush()
+	t := newTable(out)
+	t.row("session", s.SessionID)
+	t.row("agent", s.Agent)
+	t.row("state", strings.TrimSpace(sessionState(&s.Session)+" "+s.OpenTurn))
+	t.row("turns", s.Turns)
+	t.row("created", clock(s.CreatedAt))
+	t.row("expires", clock(s.ExpiresAt))
+	_ = t.flush()
 	for _, m := range s.Transcript {
 		mark := ""
 		if m.Interrupted {
 			mark = " (interrupted)"
 		}
-		fmt.Fprintf(out, "\n%s  %s%s\n%s\n", clock(m.At), m.Role, mark, m.Text)
+		// Indented, so that no text looks like the head of another message.
+		fmt.Fprintf(out, "\n%s  %s%s\n  %s\n", clock(m.At), oneLine(m.Role, 0), mark, hanging(m.Text, 2))
 	}
 }
 

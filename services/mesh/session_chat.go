@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -317,18 +316,12 @@ func (t *chat) refused(err error) error {
 	return t.f.explain("say", err)
 }
 
-func (t *chat) note(text string) { fmt.Fprintln(t.notes, "mesh: "+text) }
+func (t *chat) note(text string) { fmt.Fprintln(t.notes, "mesh: "+clean(text)) }
 
-// print writes what the agent says, to somebody's terminal without what would
-// command it.
+// print writes what the agent says: to a terminal clean, elsewhere as it is.
 func (t *chat) print(text string) {
-	if t.prompt {
-		text = strings.Map(func(r rune) rune {
-			if unicode.IsControl(r) && r != '\n' && r != '\t' {
-				return -1
-			}
-			return r
-		}, text)
+	if t.prompt || isConsole(t.out) {
+		text = clean(text)
 	}
 	fmt.Fprint(t.out, text)
 }

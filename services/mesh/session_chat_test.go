@@ -266,7 +266,7 @@ func TestSessionCommands(t *testing.T) {
 		{[]string{"list", "--agent", "echo", "-o", "json"}, 0, "[]\n"},
 		{[]string{"list", "--curl", "--agent", "echo"}, 0, "curl -sS '" + srv.URL + "/sessions?agent=echo'\n"},
 		{[]string{"list", "--limit", "x"}, 2, "--help lists the flags"},
-		{[]string{"show", s.SessionID}, 0, "user\nto Tokyo\n"},
+		{[]string{"show", s.SessionID}, 0, "user\n  to Tokyo\n"},
 		{[]string{"show", s.SessionID, "-o", "json"}, 0, `"transcript":[{"role":"agent","text":"Hello!`},
 		{[]string{"show", s.SessionID, "--curl"}, 0, "/messages'\n"},
 		{[]string{"show"}, 2, "takes one session id"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -176,7 +174,7 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 		if f.output == "json" {
 			return writeJSON(cmd.OutOrStdout(), tasks)
 		}
-		return table(cmd.OutOrStdout(), tasks, time.Now())
+		return showTasks(cmd.OutOrStdout(), tasks, time.Now())
 	}
 	return cmd
 }
@@ -238,23 +236,13 @@ func keyValues(pairs []string) (map[string]string, error) {
 	return m, nil
 }
 
-func writeJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
-
 // show prints one task.
 func show(out io.Writer, output string, t *client.Task) error {
 	if output == "json" {
 		return writeJSON(out, t)
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	row := func(name, value string) {
-		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, value)
-		}
-	}
+	w := newTable(out)
+	row := w.field
 	row("id", t.TaskID)
 	row("status", t.Status)
 	row("agent", t.Agent)
@@ -280,7 +268,7 @@ func show(out io.Writer, output string, t *client.Task) error {
 	row("retried from", t.RetriedFrom)
 	row("trace", t.TraceID)
 	row("trace url", t.TraceURL)
-	return w.Flush()
+	return w.flush()
 }
 
 func clock(t time.Time) string {
@@ -290,21 +278,17 @@ func clock(t time.Time) string {
 	return t.Local().Format("2006-01-02 15:04:05.000")
 }
 
-// table prints tasks as lines.
-func table(out io.Writer, tasks []client.Task, now time.Time) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tAGENT\tPROGRESS\tAGE\tMESSAGE")
+// showTasks prints tasks as lines.
+func showTasks(out io.Writer, tasks []client.Task, now time.Time) error {
+	w := newTable(out, "ID", "STATUS", "AGENT", "PROGRESS", "AGE", "MESSAGE")
 	for _, t := range tasks {
 		message := t.Message
 		if t.Error != nil {
 			message = t.Error.Code + ": " + t.Error.Message
 		}
-		if r := []rune(message); len(r) > 60 {
-			message = string(r[:59]) + "…"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", t.TaskID, t.Status, t.Agent, t.Progress, age(now.Sub(t.CreatedAt)), strings.ReplaceAll(message, "\n", " "))
+		w.row(t.TaskID, t.Status, t.Agent, t.Progress, age(now.Sub(t.CreatedAt)), oneLine(message, 60))
 	}
-	return w.Flush()
+	return w.flush()
 }
 
 func age(d time.Duration) string {

@@ -186,13 +186,11 @@ func (r *runFlags) finish(cmd *cobra.Command, f *clientFlags, c *client.Client, 
 	return outcome(t)
 }
 
-// outcome is the exit status of a finished task.
+// outcome is the exit status of a finished task. One that its deadline or a
+// timeout ended has failed; exit status 3 means that the waiting timed out.
 func outcome(t *client.Task) error {
-	switch {
-	case t.Status == "completed":
+	if t.Status == "completed" {
 		return nil
-	case t.Error != nil && (t.Error.Code == "agent_timeout" || t.Error.Code == "deadline_exceeded"):
-		return &exitError{code: exitTimedOut}
 	}
 	return &exitError{code: exitFailed}
 }

@@ -42,7 +42,7 @@ func TestTaskCommands(t *testing.T) {
 		{"input from a file", []string{"run", "--input", "@" + file, "--wait"}, 0, `{"from":"a file"}`, ""},
 		{"followed", []string{"run", "--input", `{"echo_delay":"30ms"}`, "--follow"}, 0, "processing", ""},
 		{"failed", []string{"run", "--input", `{"echo_fail_permanent":"broken"}`, "--wait"}, 1, "agent_error: broken (attempt 1)", ""},
-		{"agent timed out", []string{"run", "--input", `{"echo_delay":"1m"}`, "--timeout", "20ms", "--max-attempts", "1", "--wait"}, 3, "agent_timeout", ""},
+		{"agent timed out", []string{"run", "--input", `{"echo_delay":"1m"}`, "--timeout", "20ms", "--max-attempts", "1", "--wait"}, 1, "agent_timeout", ""},
 		{"not within the wait", []string{"run", "--input", `{"echo_delay":"1s"}`, "--wait", "--wait-timeout", "20ms"}, 3, "", "it goes on: mesh task watch tsk_"},
 		{"labels listed", []string{"run", "x", "--label", "team=search", "--wait"}, 0, "team=search", ""},
 		{"list by label", []string{"list", "--label", "team=search"}, 0, "completed  echo", ""},

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -127,8 +126,7 @@ func topText(s *client.Stats, gateway string) string {
 	fmt.Fprintf(&b, "deliveries  %d due, %d scheduled, oldest %s; %d changes not yet read\n", s.Deliveries.Due, s.Deliveries.Scheduled, seconds(s.Deliveries.OldestAge), s.Deliveries.FanoutLag)
 	fmt.Fprintf(&b, "storage     %s\n\n", storage)
 
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "AGENT\tWAITING\tOLDEST\tRUNNING\tLIMIT\tWORKERS\tSLOTS\t")
+	w := newTable(&b, "AGENT", "WAITING", "OLDEST", "RUNNING", "LIMIT", "WORKERS", "SLOTS", "")
 	for _, a := range s.Agents {
 		note := ""
 		switch {
@@ -137,14 +135,14 @@ func topText(s *client.Stats, gateway string) string {
 		case a.Waiting > 0 && a.InFlight >= a.Limit:
 			note = "at its limit"
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%d\t%d\t%d\t%d\t%s\n", a.Name, a.Waiting, seconds(a.OldestAge), a.InFlight, a.Limit, a.LiveWorkers, a.Slots, note)
+		w.row(a.Name, a.Waiting, seconds(a.OldestAge), a.InFlight, a.Limit, a.LiveWorkers, a.Slots, note)
 	}
-	fmt.Fprintln(w)
-	fmt.Fprintln(w, "WORKER\tHOST\tUP\tBUSY\tSLOTS\tAGENTS")
+	w.row()
+	w.row("WORKER", "HOST", "UP", "BUSY", "SLOTS", "AGENTS")
 	for _, p := range s.Workers {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", p.WorkerID, p.Host, age(s.At.Sub(p.StartedAt)), p.Busy, p.Slots, strings.Join(p.Agents, " "))
+		w.row(p.WorkerID, p.Host, age(s.At.Sub(p.StartedAt)), p.Busy, p.Slots, strings.Join(p.Agents, " "))
 	}
-	_ = w.Flush()
+	_ = w.flush()
 	return b.String()
 }
 

@@ -229,10 +229,10 @@ func draw(out io.Writer, s *story, now time.Time) error {
 		if !r.to.IsZero() {
 			took = brief(r.to.Sub(r.from))
 		}
-		line := fmt.Sprintf("%s %*s %*s %s %s", pad(strings.Repeat("  ", r.depth)+r.name, nameWidth), timeWidth, brief(r.from.Sub(first)), timeWidth, took, bar, oneLine(r.note, 120))
+		line := fmt.Sprintf("%s %*s %*s %s %s", pad(strings.Repeat("  ", r.depth)+oneLine(r.name, 0), nameWidth), timeWidth, brief(r.from.Sub(first)), timeWidth, took, bar, oneLine(r.note, 120))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	_, err := io.WriteString(out, b.String())
+	_, err := io.WriteString(out, clean(b.String()))
 	return err
 }
 
@@ -268,14 +268,6 @@ func pad(s string, width int) string {
 		return s + strings.Repeat(" ", width-n)
 	}
 	return string([]rune(s)[:width-1]) + "…"
-}
-
-func oneLine(s string, limit int) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > limit {
-		return string(r[:limit-1]) + "…"
-	}
-	return s
 }
 
 // columns is the width of a terminal, 140 where out is none.

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -149,12 +148,11 @@ func webhookListCommand(f *clientFlags) *cobra.Command {
 				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Webhooks(ctx) },
 				show: func(out io.Writer, v any) {
 					all, _ := v.([]client.Webhook)
-					t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-					fmt.Fprintln(t, "WEBHOOK\tSTATE\tEVENTS\tURL")
+					t := newTable(out, "WEBHOOK", "STATE", "EVENTS", "URL")
 					for _, w := range all {
-						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", w.WebhookID, webhookState(&w), eventsOf(&w), w.URL)
+						t.row(w.WebhookID, webhookState(&w), eventsOf(&w), w.URL)
 					}
-					_ = t.Flush()
+					_ = t.flush()
 				},
 			})
 		},
@@ -177,22 +175,24 @@ func eventsOf(w *client.Webhook) string {
 
 func showWebhook(out io.Writer, v any) {
 	w, _ := v.(*client.Webhook)
-	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "webhook\t%s\nurl\t%s\nstate\t%s %s\nevents\t%s\n", w.WebhookID, w.URL, webhookState(w), w.DisabledReason, eventsOf(w))
-	if len(w.Agents) > 0 {
-		fmt.Fprintf(t, "agents\t%s\n", strings.Join(w.Agents, ","))
-	}
+	t := newTable(out)
+	t.field("webhook", w.WebhookID)
+	t.field("url", w.URL)
+	t.field("description", w.Description)
+	t.field("state", strings.TrimSpace(webhookState(w)+" "+w.DisabledReason))
+	t.field("events", eventsOf(w))
+	t.field("agents", strings.Join(w.Agents, ","))
 	for _, k := range w.Keys {
 		until := ""
 		if !k.ExpiresAt.IsZero() {
 			until = ", signs until " + k.ExpiresAt.Local().Format(time.DateTime)
 		}
-		fmt.Fprintf(t, "key\t%s %s %s%s\n", k.ID, k.Scheme, k.Public, until)
+		t.field("key", fmt.Sprintf("%s %s %s%s", k.ID, k.Scheme, k.Public, until))
 	}
 	if w.Secret != "" {
-		fmt.Fprintf(t, "secret\t%s (shown this once)\n", w.Secret)
+		t.field("secret", w.Secret+" (shown this once)")
 	}
-	_ = t.Flush()
+	_ = t.flush()
 }
 
 func webhookGetCommand(f *clientFlags) *cobra.Command {
