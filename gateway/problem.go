@@ -80,6 +80,7 @@ var problems = map[string]problemCode{
 	"session_expired":        {404, "The session has expired.", 0},
 	"turn_not_found":         {404, "There is no such turn.", 0},
 	"session_busy":           {409, "The session has an open turn.", 1},
+	"session_queue_full":     {409, "As many messages wait in the session as may.", 1},
 	"session_full":           {409, "The session takes no more messages.", 0},
 	"precondition_failed":    {412, "The session has changed.", 0},
 	"method_not_allowed":     {405, "This path does not take this method.", 0},
@@ -140,6 +141,8 @@ func problemOf(err error) *Problem {
 		return refuse("session_expired", "Nothing was said in it for too long. POST /sessions starts a new one.")
 	case errors.Is(err, session.ErrBusy):
 		return refuse("session_busy", `Another turn is open. Try again when it has ended, or send "on_busy":"wait" or "interrupt".`)
+	case errors.Is(err, session.ErrQueueFull):
+		return refuse("session_queue_full", "%s. Try again when the open turn has ended, or cancel one that waits.", reason(err, session.ErrQueueFull))
 	case errors.Is(err, session.ErrFull):
 		return refuse("session_full", "%s. Start a new session.", reason(err, session.ErrFull))
 	case errors.Is(err, session.ErrConflict):

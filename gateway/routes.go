@@ -181,7 +181,7 @@ func (g *Gateway) operations() []route {
 			answers: map[int]any{200: Session{}}, problems: []string{"session_not_found", "session_expired"},
 		},
 		{
-			method: "DELETE", path: "/sessions/{id}", id: "deleteSession", summary: "Delete a session; an open turn is canceled", handler: g.deleteSession,
+			method: "DELETE", path: "/sessions/{id}", id: "deleteSession", summary: "Delete a session; its open turn and those that wait are canceled", handler: g.deleteSession,
 			headers: []param{ifMatchHeader}, answers: map[int]any{204: nil}, problems: []string{"session_not_found", "session_expired", "precondition_failed"},
 		},
 		{
@@ -189,7 +189,7 @@ func (g *Gateway) operations() []route {
 			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader}, body: PostMessage{}, answers: map[int]any{200: TurnReply{}, 202: AcceptedTurn{}},
 			problems: []string{
 				"malformed_json", "bad_idempotency_key", "body_too_large", "unsupported_media_type", "validation_failed", "idempotency_key_reused",
-				"store_full", "session_not_found", "session_expired", "session_busy", "session_full", "precondition_failed",
+				"store_full", "session_not_found", "session_expired", "session_busy", "session_queue_full", "session_full", "precondition_failed",
 			},
 		},
 		{

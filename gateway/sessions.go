@@ -35,8 +35,9 @@ type SessionCreated struct {
 type Session struct {
 	SessionID string    `json:"session_id"`
 	Agent     string    `json:"agent"`
-	Busy      bool      `json:"busy" doc:"A turn is open."`
+	Busy      bool      `json:"busy" doc:"A turn is open or waits."`
 	OpenTurn  string    `json:"open_turn,omitempty" doc:"The id of the open turn."`
+	Waiting   []string  `json:"waiting,omitempty" doc:"The ids of the turns that wait behind it, the next one first."`
 	Turns     int       `json:"turns" doc:"Turns in the transcript; one that failed is not."`
 	Messages  int       `json:"messages" doc:"Messages in the transcript."`
 	CreatedAt time.Time `json:"created_at"`
@@ -164,12 +165,14 @@ func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (Session,
 	switch {
 	case err == nil && g.over(ctx, open): // its acknowledgement is on its way
 	case err == nil:
-		v.Busy, v.OpenTurn = true, open.ID
+		v.OpenTurn = open.ID
 	case errors.Is(err, task.ErrBadRecord):
 		v.Busy = true // with what nobody can read: it must not hide the session
 	case !errors.Is(err, task.ErrNotFound):
 		return v, err
 	}
+	v.Waiting = s.Queue(v.OpenTurn)
+	v.Busy = v.Busy || v.OpenTurn != "" || len(v.Waiting) > 0
 	return v, nil
 }
 
@@ -286,18 +289,25 @@ func (g *Gateway) transcript(ctx context.Context, s *session.Session, after, lim
 	return t, nil
 }
 
-// deleteSession is DELETE /sessions/{id}. An open turn is canceled.
+// deleteSession is DELETE /sessions/{id}. An open turn is canceled, and before
+// the session is gone those that wait.
 func (g *Gateway) deleteSession(w http.ResponseWriter, r *http.Request) error {
 	s, err := g.sessionOf(r)
 	if err != nil {
 		return err
 	}
 	ctx := context.WithoutCancel(r.Context())
-	for {
-		if err := ifMatch(r.Header.Get("If-Match"), s); err != nil {
-			return err
+	for begun := false; ; {
+		if !begun {
+			if err := ifMatch(r.Header.Get("If-Match"), s); err != nil {
+				return err
+			}
 		}
-		err := g.store.DeleteSession(ctx, s)
+		waits := len(s.Waiting) > 0
+		if s, err = g.cancelWaiting(ctx, s); err == nil {
+			begun = begun || waits // what changes from now on is this request's own doing
+			err = g.store.DeleteSession(ctx, s)
+		}
 		if err == nil {
 			break
 		}

@@ -54,8 +54,10 @@ func placeOf(t *task.Task) place {
 // answerTask answers with a task by write, at once or when it has changed.
 func (g *Gateway) answerTask(w http.ResponseWriter, r *http.Request, t *task.Task, write func(http.ResponseWriter, *http.Request, *task.Task) error) (err error) {
 	prefs, known := preferred(r), r.Header.Get("If-None-Match")
+	t = g.tend(r.Context(), t)
 	if prefs.wait > 0 && !t.Status.Terminal() && (known == "" || matches(known, etag(t))) {
 		prefs.applied(w.Header())
+		defer g.tending(r.Context(), t)()
 		if t, err = g.awaitChange(r.Context(), t, known != "", prefs.wait); err != nil {
 			return err
 		}
@@ -337,6 +339,11 @@ func (g *Gateway) cancel(ctx context.Context, id string, p place) (*task.Task, e
 			}
 			if err := withdraw(ctx, t); err != nil {
 				g.log.Debug("canceled task not withdrawn", "task", id, "error", err)
+			}
+		}
+		if t.Kind == task.KindTurn {
+			if _, err := g.store.PublishNextTurn(ctx, t.Tenant, t.SessionID); err != nil {
+				g.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", t.SessionID, "error", err)
 			}
 		}
 		return t, nil

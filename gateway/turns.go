@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
@@ -21,7 +20,7 @@ import (
 type PostMessage struct {
 	Text    string `json:"text,omitempty" maxLength:"65536" doc:"What the user says."`
 	Message string `json:"message,omitempty" maxLength:"65536" doc:"The same as text."`
-	OnBusy  string `json:"on_busy,omitempty" enum:"reject,wait,interrupt" doc:"While another turn is open: refuse with 409 (default), wait for its end, or cancel it."`
+	OnBusy  string `json:"on_busy,omitempty" enum:"reject,wait,interrupt" doc:"While another turn is open: refuse with 409 (default), wait behind it and all that wait already (at most 32), or cancel them all."`
 	Agent   string `json:"agent,omitempty" doc:"If sent, it must be the session's agent."`
 }
 
@@ -61,9 +60,6 @@ type Turn struct {
 	Message string `json:"message,omitempty" doc:"The agent's reply of a completed turn, else its latest progress message."`
 }
 
-// ackWithin is how long the acknowledgement of a turn may take after its record.
-const ackWithin = 100 * time.Millisecond
-
 // waitDefault is how long a message is answered at the latest, unless the client
 // prefers otherwise.
 const waitDefault = 30 * time.Second
@@ -99,7 +95,7 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 		Status: task.Pending, Instruction: req.Text, CreatedAt: task.Stamp(time.Now()),
 		TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
 	}
-	return g.acceptTurn(w, r, m, t, key)
+	return g.acceptTurn(w, r, s, m, t, key)
 }
 
 func readMessage(body []byte, lenient bool) (req PostMessage, err error) {
@@ -145,7 +141,7 @@ func (g *Gateway) admit(ctx context.Context, s *session.Session, m message) erro
 	if err != nil {
 		return err
 	}
-	return s.Room(m.req.Text, a.Definition.Definition)
+	return s.RoomBehind(m.req.Text, a.Definition.Definition)
 }
 
 // turnAgain answers the repeat of a message that was accepted.
@@ -163,11 +159,11 @@ func (g *Gateway) turnAgain(w http.ResponseWriter, r *http.Request, key *request
 		return false, nil // it was never accepted
 	}
 	w.Header().Set("Idempotent-Replayed", "true")
-	return true, g.answerTurn(w, r, t, preferred(r), time.Now().Add(waitDefault), nil)
+	return true, g.answerTurn(w, r, g.tend(r.Context(), t), preferred(r), time.Now().Add(waitDefault), nil)
 }
 
 // acceptTurn opens the turn and answers with the reply when it comes in time.
-func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, m message, t *task.Task, key *requestKey) error {
+func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, s *session.Session, m message, t *task.Task, key *requestKey) error {
 	prefs := preferred(r)
 	until := time.Now().Add(waitDefault)
 	if prefs.wait > 0 {
@@ -182,7 +178,7 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, m message, 
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if watch, err = g.store.Watch(tenant, t.ID, false); err == nil {
 			defer watch.Close()
-			if err = g.openTurn(ctx, m, t, until); err == nil {
+			if err = g.openTurn(ctx, s, m, t, until); err == nil {
 				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 			}
 		}
@@ -196,141 +192,9 @@ func (g *Gateway) acceptTurn(w http.ResponseWriter, r *http.Request, m message, 
 		if t, err = g.find(r.Context(), t.ID, placeOf(t)); err != nil {
 			return err
 		}
+		t = g.tend(r.Context(), t)
 	}
 	return g.answerTurn(w, r, t, prefs, until, watch)
-}
-
-// openTurn queues the turn. While another one is open it does as the message
-// asks, until the time is over. A client that goes away while it waits has sent
-// nothing; from the queueing on, its message is accepted.
-func (g *Gateway) openTurn(ctx context.Context, m message, t *task.Task, until time.Time) error {
-	hdr := nats.Header{}
-	telemetry.Inject(ctx, hdr)
-	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
-		_, err := g.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
-		if !errors.Is(err, session.ErrBusy) {
-			return err
-		}
-		open, look := g.store.OpenTurn(ctx, tenant, t.Agent, t.SessionID)
-		switch {
-		case errors.Is(look, task.ErrNotFound): // it has just ended
-			look = nil
-		case look != nil:
-		case open.ID == t.ID: // a repeat of this message
-			return nil
-		case g.over(ctx, open) && closing != open.ID: // the acknowledgement is on its way
-			closing, since = open.ID, time.Now()
-		case closing == open.ID && time.Since(since) < ackWithin:
-		case closing == open.ID: // or its worker died before it
-			look = g.store.WithdrawTurn(context.WithoutCancel(ctx), open)
-		case m.req.OnBusy == busyReject:
-			return err
-		default:
-			look = g.makeWay(ctx, open, m.req.OnBusy, until)
-		}
-		if look != nil {
-			return look
-		}
-		if !g.sleep(ctx, pause) || time.Now().After(until) {
-			return err
-		}
-		s, gone := g.store.Session(ctx, tenant, t.SessionID) // it has changed meanwhile
-		if gone == nil {
-			gone = g.admit(ctx, s, m)
-		}
-		if gone != nil {
-			return gone
-		}
-	}
-}
-
-// over reports whether a turn has ended and its agent too: its message keeps the
-// session closed for nothing.
-func (g *Gateway) over(ctx context.Context, turn *task.Task) bool {
-	rec, err := g.store.Get(ctx, tenant, turn.ID)
-	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())
-}
-
-// makeWay waits for the end of an open turn, and cancels it first when the
-// message interrupts.
-func (g *Gateway) makeWay(ctx context.Context, open *task.Task, onBusy string, until time.Time) error {
-	if onBusy == busyInterrupt {
-		_, err := g.cancelTree(context.WithoutCancel(ctx), open.ID, placeOf(open))
-		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
-			return err
-		}
-	}
-	return g.turnEnds(ctx, open, until)
-}
-
-// turnEnds waits until a turn has finished, or the time is over.
-func (g *Gateway) turnEnds(ctx context.Context, turn *task.Task, until time.Time) error {
-	watch, err := g.store.Watch(turn.Tenant, turn.ID, false)
-	if err != nil {
-		return err
-	}
-	defer watch.Close()
-	rec, err := g.store.Get(ctx, turn.Tenant, turn.ID)
-	if err == nil && rec.Status.Terminal() {
-		return nil
-	}
-	if err != nil && !errors.Is(err, task.ErrNotFound) {
-		return err
-	}
-	_, err = g.follow(ctx, watch, rec, time.Until(until), func(t *task.Task) bool { return t.Status.Terminal() })
-	return err
-}
-
-func (g *Gateway) sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-	case <-g.closing.Done():
-	}
-	return false
-}
-
-// interrupt notes in its session that a turn is canceled, which decides against
-// the worker that would commit a reply. It returns task.ErrFinished when the
-// reply came first.
-func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
-	for {
-		s, err := g.store.Session(ctx, t.Tenant, t.SessionID)
-		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		switch o, _ := s.Outcome(t.ID); o {
-		case session.Committed:
-			return task.ErrFinished
-		case session.Interrupted:
-			return nil
-		}
-		// Read after the session: a turn that has ended by now is not noted.
-		if rec, err := g.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
-			return task.ErrFinished
-		}
-		next := s.Clone()
-		next.Interrupt(t, time.Now())
-		if a := g.agents.find(s.Agent); a != nil {
-			if d := a.WithDefaults(); d.History == task.HistoryWindow {
-				err = g.store.Shorten(ctx, next, d.MaxTranscript, t.ID)
-			}
-		}
-		if err == nil {
-			err = g.store.SaveSession(ctx, next)
-		}
-		if !errors.Is(err, session.ErrConflict) {
-			return err
-		}
-	}
 }
 
 // answerTurn holds the answer until the turn has ended or the time is over.
@@ -340,6 +204,7 @@ func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, t *task.Tas
 	h.Set("Location", turnURL(t.SessionID, t.ID))
 	prefs.applied(h)
 	if wait := time.Until(until); wait > 0 && (prefs.wait > 0 || !prefs.async) && !t.Status.Terminal() {
+		defer g.tending(r.Context(), t)()
 		done, err := t, error(nil)
 		if watch != nil {
 			done, err = g.await(r.Context(), t.ID, wait, watch)

@@ -12,8 +12,8 @@ import (
 
 // Waiting says why a pending task does not run.
 type Waiting struct {
-	Reason      string     `json:"reason" enum:"scheduled,retrying,no_live_worker,mesh_limit,queued,starting" doc:"scheduled and retrying: until next_attempt_at. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
-	Position    int        `json:"position,omitempty" doc:"Place in the agent's line, 1 is next. Beyond 32 an estimate."`
+	Reason      string     `json:"reason" enum:"session,scheduled,retrying,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled and retrying: until next_attempt_at. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
+	Position    int        `json:"position,omitempty" doc:"Place in the agent's line, or in the session's; 1 is next. Beyond 32 an estimate."`
 	Limit       int        `json:"limit,omitempty" doc:"How many tasks of the agent may run in the mesh."`
 	LiveWorkers *int       `json:"live_workers,omitempty" doc:"Workers that serve the agent."`
 	NextAttempt *time.Time `json:"next_attempt_at,omitempty"`
@@ -21,6 +21,7 @@ type Waiting struct {
 
 // Reasons.
 const (
+	waitSession   = "session"
 	waitScheduled = "scheduled"
 	waitRetrying  = "retrying"
 	waitNoWorker  = "no_live_worker"
@@ -38,6 +39,12 @@ func (g *Gateway) waiting(ctx context.Context, t *task.Task) *Waiting {
 			w.Reason = waitRetrying
 		}
 		return w
+	}
+	if t.Waited && t.Attempt == 0 {
+		w, err := g.inQueue(ctx, t)
+		if err != nil || w != nil {
+			return w
+		}
 	}
 	queue := store.TaskQueue
 	if t.Kind == task.KindTurn {

@@ -27,6 +27,8 @@ type attempt struct {
 	log *slog.Logger
 	id  string
 
+	queued *task.Task // as the message has it
+
 	t       *task.Task // the record; t.Rev 0 while it is not written
 	claimed bool       // the processing state is written
 	began   time.Time
@@ -65,7 +67,7 @@ func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg) {
 	}
 	ctx, span := w.startProcess(work, in.queue, msg, queued, deliveries)
 	at := &attempt{
-		w: w, in: in, msg: msg, id: queued.ID, began: time.Now(), due: queued.NotBefore, looks: make(chan struct{}, 1), seat: seat,
+		w: w, in: in, msg: msg, id: queued.ID, queued: queued, began: time.Now(), due: queued.NotBefore, looks: make(chan struct{}, 1), seat: seat,
 		log: w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx)),
 	}
 	at.reports = newReports(w.store, queued)
@@ -81,7 +83,7 @@ func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg) {
 func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int) error {
 	var record *task.Task
 	var err error
-	first := deliveries == 1 && queued.Attempt == 0
+	first := deliveries == 1 && queued.Attempt == 0 && !queued.Waited
 	for {
 		if !first { // somebody may have written the record
 			if record, err = at.read(ctx, queued); err != nil {
@@ -371,5 +373,8 @@ func (at *attempt) ack(ctx context.Context) {
 	defer cancel()
 	if err := at.msg.AckSync(nats.Context(ctx)); err != nil {
 		at.log.Debug("ack not confirmed", "error", err)
+	}
+	if at.in.queue == store.TurnQueue {
+		at.publishNext(ctx)
 	}
 }

@@ -36,7 +36,7 @@ func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (d
 	for {
 		s, err := at.w.store.Session(ctx, d.task.Tenant, d.task.SessionID)
 		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
-			return at.without(d), nil
+			return at.unheard(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
 		}
 		if err != nil {
 			return d, err
@@ -47,6 +47,11 @@ func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (d
 			return at.decided(ctx, d, task.Completed, message)
 		case session.Interrupted:
 			return at.decided(ctx, d, task.Canceled, "")
+		}
+		if d.verb == run && d.task.Waited { // others have spoken since it was accepted
+			if full := s.Room(d.task.Instruction, at.in.agent.Definition); full != nil {
+				return at.unheard(d, task.CodeSessionFull, full.Error()), nil
+			}
 		}
 		if deliveries == 1 {
 			return d, nil
@@ -68,12 +73,12 @@ func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (d
 	}
 }
 
-// without ends a turn whose session is gone.
-func (at *attempt) without(d decision) decision {
+// unheard ends a turn that its agent will not hear of.
+func (at *attempt) unheard(d decision, code, message string) decision {
 	if d.verb == run {
 		d.task.Attempt--
 	}
-	d.task.Error = &task.Error{Code: task.CodeSessionGone, Message: "the session was deleted or has expired", Attempt: d.task.Attempt}
+	d.task.Error = &task.Error{Code: code, Message: message, Attempt: d.task.Attempt}
 	return ended(d.task, time.Now())
 }
 
@@ -182,12 +187,31 @@ func (at *attempt) interrupted(ctx context.Context, t *task.Task) error {
 	return at.finish(ctx, t, task.Canceled)
 }
 
-// touch keeps a session alive whose turn has failed. It changes nothing else, and
-// nobody waits for it.
+// touch keeps a session alive whose turn has failed, and takes the turn off its
+// list. It changes nothing else, and nobody waits for it.
 func (at *attempt) touch(ctx context.Context) {
 	next := at.session.Clone()
 	next.UpdatedAt = task.Stamp(time.Now())
+	next.Leave(at.id)
 	if err := at.w.store.SaveSession(ctx, next); err != nil {
 		at.log.Debug("session not touched", "session", next.ID, "error", err)
+	}
+}
+
+// publishNext opens the next turn of the session, after the message of this one
+// is gone. Where it cannot, whoever asks for a turn that waits does.
+func (at *attempt) publishNext(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	id := at.queued.SessionID
+	for pause := 100 * time.Millisecond; ; pause *= 2 {
+		_, err := at.w.store.PublishNextTurn(ctx, at.queued.Tenant, id)
+		if err == nil {
+			return
+		}
+		if at.w.store.Conn().IsClosed() || !wait(ctx, pause) {
+			at.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", id, "error", err)
+			return
+		}
 	}
 }

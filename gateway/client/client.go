@@ -84,7 +84,7 @@ type Attempt struct {
 
 // Waiting is why a pending task does not run.
 type Waiting struct {
-	Reason      string    `json:"reason"` // scheduled, retrying, no_live_worker, mesh_limit, queued or starting
+	Reason      string    `json:"reason"` // session, scheduled, retrying, no_live_worker, mesh_limit, queued or starting
 	Position    int       `json:"position,omitempty"`
 	Limit       int       `json:"limit,omitempty"`
 	LiveWorkers int       `json:"live_workers,omitempty"`

@@ -17,6 +17,7 @@ type Session struct {
 	Agent     string    `json:"agent"`
 	Busy      bool      `json:"busy"`
 	OpenTurn  string    `json:"open_turn,omitempty"` // id of the turn that is open
+	Waiting   []string  `json:"waiting,omitempty"`   // ids of those that wait behind it, the next one first
 	Turns     int       `json:"turns"`
 	Messages  int       `json:"messages"`
 	CreatedAt time.Time `json:"created_at"`
@@ -134,7 +135,7 @@ func (c *Client) Messages(ctx context.Context, id string) ([]Message, error) {
 	}
 }
 
-// DeleteSession forgets a session. Its open turn is canceled.
+// DeleteSession forgets a session. Its open turn and those that wait are canceled.
 func (c *Client) DeleteSession(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/sessions/"+url.PathEscape(id), nil, nil, nil)
 }
@@ -142,7 +143,7 @@ func (c *Client) DeleteSession(ctx context.Context, id string) error {
 // SayOptions of a Say.
 type SayOptions struct {
 	IdempotencyKey string        // empty: one is made, so that repeats converge
-	OnBusy         string        // while another turn is open: reject (default), wait or interrupt
+	OnBusy         string        // while another turn is open: reject (default), wait behind all that wait, or interrupt them all
 	Wait           time.Duration // hold the answer this long for the reply, at most a minute; 0: 30 s
 	Async          bool          // do not wait for the reply
 }

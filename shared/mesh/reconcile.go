@@ -33,6 +33,7 @@ type Reconciler struct {
 	alive   map[string]bool    // workers, by id
 	tasks   cursor             // through the records of tasks
 	sent    cursor             // through those of deliveries
+	talks   cursor             // through those of sessions
 	later   [2]uint64          // through the schedules of tasks and of deliveries
 	whole   time.Time          // when all records were read last
 }
@@ -80,7 +81,7 @@ func NewReconciler(st *store.Store, who string, log *slog.Logger) *Reconciler {
 	return &Reconciler{
 		store: st, log: log, who: who,
 		seen: map[place]sighting{}, held: map[place]uint64{}, leaders: map[place]string{},
-		tasks: cursor{hurry: true}, sent: cursor{hurry: true},
+		tasks: cursor{hurry: true}, sent: cursor{hurry: true}, talks: cursor{hurry: true},
 	}
 }
 
@@ -117,7 +118,7 @@ func (r *Reconciler) Look(ctx context.Context) error {
 	}
 	now := time.Now()
 	var errs []error
-	for _, look := range []func(context.Context, time.Time) error{r.queues, r.schedules, r.dueDeliveries, r.records, r.deliveryRecords} {
+	for _, look := range []func(context.Context, time.Time) error{r.queues, r.schedules, r.dueDeliveries, r.sessions, r.records, r.deliveryRecords} {
 		errs = append(errs, look(ctx, now))
 	}
 	for at, s := range r.seen {
@@ -174,7 +175,7 @@ func (r *Reconciler) walking(at place, in store.Intake, now time.Time) *walked {
 	before, known := r.leaders[at]
 	r.leaders[at] = in.Leader
 	if known && before != in.Leader && now.Sub(r.whole) > wholeEvery {
-		r.tasks.hurry, r.sent.hurry = true, true
+		r.tasks.hurry, r.sent.hurry, r.talks.hurry = true, true, true
 	}
 	return &walked{r: r, at: at, in: in, now: now, from: r.held[at]}
 }
@@ -352,7 +353,33 @@ func (r *Reconciler) checkRecord(ctx context.Context, t *task.Task) error {
 	if err != nil {
 		return err
 	}
+	if _, waits, err := r.store.TendTurn(ctx, newest); err != nil || waits {
+		return err // it stands in its session's queue
+	}
 	return r.putBack(ctx, newest, 0, "the queue had no message of it")
+}
+
+// sessions opens the next turn where turns wait and none is open: who ended the
+// last one died before it could.
+func (r *Reconciler) sessions(ctx context.Context, _ time.Time) error {
+	return r.talks.walk(ctx, func(from uint64) (uint64, error) {
+		type of struct{ tenant, session string }
+		var queues []of
+		next, err := r.store.QueuesOfSessions(ctx, from, func(tenant, id string) { queues = append(queues, of{tenant, id}) })
+		if err != nil {
+			return from, err
+		}
+		for _, q := range queues {
+			opened, err := r.store.PublishNextTurn(ctx, q.tenant, q.session)
+			if err != nil {
+				return from, err
+			}
+			if opened != "" {
+				r.log.Info("the next turn of a session was opened", "session", q.session, "task", opened)
+			}
+		}
+		return next, nil
+	})
 }
 
 // walk goes on through the windows: one, or in a hurry all of them.

@@ -1,6 +1,7 @@
 package mesh_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -251,6 +253,73 @@ func TestARecordWithoutAMessageIsQueuedAgain(t *testing.T) {
 		if n := h.messages(stream); n != 2 {
 			t.Errorf("%s: %d messages; want one for each of two: a young record has time, a live worker knows more", kind, n)
 		}
+	}
+}
+
+// Turns that wait in a session are opened one after the other, whether they have
+// a record yet or not, and one that had begun is put back.
+func TestTurnsThatWaitAreOpenedInTheirOrder(t *testing.T) {
+	for name, recorded := range map[string]bool{"with records": true, "without records": false} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			sess := session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), "default", "echo", "", time.Now().Add(-time.Hour))
+			var ids []string
+			for range 3 {
+				turn := newTask(task.KindTurn, time.Hour)
+				turn.SessionID = sess.ID
+				w, err := h.st.Waiting(t.Context(), turn)
+				w.At = turn.CreatedAt
+				if err = cmp.Or(err, sess.Append(w, "")); err == nil && recorded {
+					_, err = h.st.WaitingTurn(t.Context(), sess, w)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids = append(ids, turn.ID)
+			}
+			if err := h.st.SaveSession(t.Context(), sess); err != nil {
+				t.Fatal(err)
+			}
+			for i, id := range ids {
+				h.look("a")
+				h.look("a")
+				open, err := h.st.OpenTurn(t.Context(), "default", "echo", sess.ID)
+				if err != nil || open.ID != id || h.messages(topology.Turns) != 1 {
+					t.Fatalf("turn %d: open is %+v, %v", i, open, err)
+				}
+				rec, err := h.st.Get(t.Context(), "default", id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 1 { // its message is lost while a worker that dies has it
+					rec.Attempt, rec.Lease = 1, &task.Lease{Worker: "wrk_gone", Seq: open.QueueSeq}
+					if err := rec.To(task.Processing, time.Now().Add(-time.Hour)); err != nil {
+						t.Fatal(err)
+					}
+					h.save(rec)
+					h.withdraw(rec)
+					h.look("a")
+					if again, err := h.st.OpenTurn(t.Context(), "default", "echo", sess.ID); err != nil || again.ID != id {
+						t.Fatalf("put back: %+v, %v", again, err)
+					}
+					if rec, err = h.st.Get(t.Context(), "default", id); err != nil || rec.Status != task.Pending {
+						t.Fatalf("put back: %+v, %v", rec, err)
+					}
+				}
+				if err := rec.To(task.Failed, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				h.save(rec)
+				h.withdraw(rec)
+			}
+		})
+	}
+}
+
+func (h *house) withdraw(turn *task.Task) {
+	h.t.Helper()
+	if err := h.st.WithdrawTurn(h.t.Context(), turn); err != nil {
+		h.t.Fatal(err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,8 @@ var (
 	ErrConflict = errors.New("session was changed by another writer")
 	ErrBusy     = errors.New("session has an open turn")
 	ErrFull     = errors.New("session is full")
+
+	ErrQueueFull = errors.New("session's queue is full")
 )
 
 // Limits of what a session holds, in bytes as JSON text. Together they stay
@@ -49,7 +52,7 @@ type Session struct {
 	Agent  string `json:"agent"`
 
 	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"` // the last turn's end
+	UpdatedAt time.Time `json:"updated_at"` // the last turn's end, or the last message that waits
 
 	// Pages are the oldest parts of a transcript that does not fit the record,
 	// where the agent's history is a window. The agent does not see them.
@@ -62,6 +65,10 @@ type Session struct {
 	State json.RawMessage `json:"state,omitempty"`
 
 	Turns int `json:"turns"` // turns that are in the transcript
+
+	// Waiting are the turns that were accepted while another one was open, in
+	// the order of their acceptance. Their place here is what accepts them.
+	Waiting []Waiting `json:"waiting,omitempty"`
 
 	// Fence is the newest attempt of a turn that was delivered again. An
 	// attempt before it holds an older revision, so its commit fails.
@@ -122,6 +129,7 @@ func (s *Session) Clone() *Session {
 	c := *s
 	c.Messages = s.Messages[:len(s.Messages):len(s.Messages)]
 	c.Pages = s.Pages[:len(s.Pages):len(s.Pages)]
+	c.Waiting = slices.Clone(s.Waiting)
 	return &c
 }
 
@@ -136,8 +144,9 @@ const (
 )
 
 // Outcome says what a turn has left in the record's messages, and the reply of a
-// committed one. A turn that has left nothing there is taken for open, also when
-// it has failed or its messages are in a page.
+// committed one; a turn that is canceled in the list is interrupted, too. A turn
+// that has left nothing there is taken for open, also when it has failed or its
+// messages are in a page.
 func (s *Session) Outcome(turnID string) (o Outcome, reply string) {
 	for i := len(s.Messages) - 1; i >= 0; i-- {
 		switch m := s.Messages[i]; {
@@ -147,6 +156,9 @@ func (s *Session) Outcome(turnID string) (o Outcome, reply string) {
 		default:
 			return Interrupted, ""
 		}
+	}
+	if w, ok := s.Listed(turnID); ok && w.Canceled {
+		return Interrupted, ""
 	}
 	return Open, ""
 }
@@ -158,7 +170,7 @@ func (s *Session) Commit(turn *task.Task, reply string, state json.RawMessage, n
 	if state != nil {
 		s.State = state
 	}
-	s.end(now)
+	s.end(turn, now)
 }
 
 // Interrupt appends the message of a turn that is canceled.
@@ -166,10 +178,11 @@ func (s *Session) Interrupt(turn *task.Task, now time.Time) {
 	m := said(turn)
 	m.Interrupted = true
 	s.Messages = append(s.Messages, m)
-	s.end(now)
+	s.end(turn, now)
 }
 
-func (s *Session) end(now time.Time) {
+func (s *Session) end(turn *task.Task, now time.Time) {
+	s.Leave(turn.ID)
 	s.Turns++
 	s.UpdatedAt = task.Stamp(now)
 	s.Fence = nil
@@ -206,11 +219,24 @@ func (s *Session) Bytes() int {
 // Room returns ErrFull, wrapped with the reason, when a session cannot take
 // another message of this text under the agent's limits.
 func (s *Session) Room(text string, d task.Definition) error {
-	d = d.WithDefaults()
-	if s.Turns >= d.MaxTurns {
-		return fmt.Errorf("it has %d turns, allowed are %d (max_turns of agent %s): %w", s.Turns, d.MaxTurns, s.Agent, ErrFull)
+	return s.room(text, d, s.Turns, s.Bytes())
+}
+
+// RoomBehind is Room for a message that comes behind all that wait.
+func (s *Session) RoomBehind(text string, d task.Definition) error {
+	bytes := s.Bytes()
+	for _, w := range s.Waiting {
+		bytes += w.Bytes + messageFrame
 	}
-	if have := s.Bytes(); d.History != task.HistoryWindow && have+Size(text) > d.MaxTranscript {
+	return s.room(text, d, s.Turns+len(s.Waiting), bytes)
+}
+
+func (s *Session) room(text string, d task.Definition, turns, have int) error {
+	d = d.WithDefaults()
+	if turns >= d.MaxTurns {
+		return fmt.Errorf("it has %d turns, allowed are %d (max_turns of agent %s): %w", turns, d.MaxTurns, s.Agent, ErrFull)
+	}
+	if d.History != task.HistoryWindow && have+Size(text) > d.MaxTranscript {
 		return fmt.Errorf("its transcript has %d bytes and the message %d, allowed are %d (max_transcript of agent %s): %w", have, Size(text), d.MaxTranscript, s.Agent, ErrFull)
 	}
 	return nil

@@ -19,12 +19,16 @@ import (
 // subject, where the server takes one message at a time. It returns
 // session.ErrBusy while another turn is open, and otherwise as Enqueue does.
 func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
+	return s.enqueueTurn(ctx, t, hdr, t.ID)
+}
+
+func (s *Store) enqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header, msgID string) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
 	maps.Copy(msg.Header, hdr)
-	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(t.ID))
+	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(msgID))
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, busy(err))
 	}
@@ -62,9 +66,20 @@ func (s *Store) FindTurn(ctx context.Context, tenant, agent, sessionID, id strin
 	}
 	t, err = s.OpenTurn(ctx, tenant, agent, sessionID)
 	if err == nil && t.ID != id || errors.Is(err, task.ErrNotFound) {
-		t, err = s.Get(ctx, tenant, id)
+		t, err = s.findWaiting(ctx, tenant, sessionID, id)
 	}
 	return t, s.found(tenant, id, err)
+}
+
+// findWaiting reads a turn that is not open: its record, which is made where the
+// turn waits and has none yet.
+func (s *Store) findWaiting(ctx context.Context, tenant, sessionID, id string) (*task.Task, error) {
+	if sess, err := s.Session(ctx, tenant, sessionID); err == nil {
+		if w, ok := sess.Listed(id); ok {
+			return s.WaitingTurn(ctx, sess, w)
+		}
+	}
+	return s.Get(ctx, tenant, id)
 }
 
 // scanTurns looks a turn whose session is not known up in the queue. No index

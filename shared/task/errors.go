@@ -37,6 +37,7 @@ const (
 	CodeCallTooDeep      = "call_too_deep"
 	CodeCallDeadlock     = "call_deadlock"
 	CodeSessionGone      = "session_gone"
+	CodeSessionFull      = "session_full"
 )
 
 // Fault is whose doing an error is.
@@ -71,5 +72,6 @@ var Codes = map[string]struct {
 	CodeChildFailed:      {FaultAgent, "A task that the agent called has failed or was canceled."},
 	CodeCallTooDeep:      {FaultAgent, "Agents call each other more than 16 levels deep."},
 	CodeSessionGone:      {FaultClient, "The session of the turn was deleted or has expired."},
+	CodeSessionFull:      {FaultClient, "The session had no room left when the turn's time came."},
 	CodeCallDeadlock:     {FaultAgent, "Every running task of an agent waits for another one of the same agent."},
 }

@@ -32,9 +32,10 @@ type Event struct {
 // collapses into its newest value. Event ids grow strictly, and the last one
 // is t.Rev, so that a reader may resume from any of them.
 //
-// A record that is not stored yet (t.Rev == 0) has no events.
+// A record that is not stored yet (t.Rev == 0) has no events, nor has one that
+// only says that a turn was accepted.
 func Events(t *Task, seen uint64) []Event {
-	if t.Rev <= seen {
+	if t.Rev <= seen || t.Status == Pending && len(t.Transitions) == 0 {
 		return nil
 	}
 	var events []Event

@@ -99,6 +99,10 @@ type Task struct {
 	ParentID    string `json:"parent_id,omitempty"`
 	SessionID   string `json:"session_id,omitempty"` // of a turn
 
+	// Waited says of a turn that it stood in its session's queue: it has a record
+	// before a worker has claimed it.
+	Waited bool `json:"waited,omitempty"`
+
 	// HasChildren says that this task has started others. While it runs, that may
 	// be known a moment later.
 	HasChildren bool `json:"has_children,omitempty"`

@@ -110,6 +110,13 @@ func Session(tenant, id string) string { return "$KV." + SessionsBucket + "." + 
 // SessionsOf matches the sessions of a tenant.
 func SessionsOf(tenant string) string { return Session(tenant, "*") }
 
+// SessionsAll matches the sessions of all tenants.
+const SessionsAll = "$KV." + SessionsBucket + ".*.*"
+
+// SessionText is the subject of the text of a turn that waits in a session: a key
+// of the sessions bucket beside the records.
+func SessionText(tenant, session, turn string) string { return Session(tenant, session) + "." + turn }
+
 // SessionEvents is the core subject on which the server tells, at most once, that
 // a session's record has changed.
 func SessionEvents(tenant, id string) string { return "mesh.sessions." + tenant + "." + id }

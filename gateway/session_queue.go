@@ -1,0 +1,337 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// ackWithin is how long the acknowledgement of a turn may take after its record.
+const ackWithin = 100 * time.Millisecond
+
+// tendEvery is how often a held request sees to it that its turn goes on.
+const tendEvery = 5 * time.Second
+
+// openTurn accepts the turn: it queues it where no other one is open or waits,
+// else it does as the message asks. A client that goes away before that has sent
+// nothing.
+func (g *Gateway) openTurn(ctx context.Context, s *session.Session, m message, t *task.Task, until time.Time) error {
+	hdr := nats.Header{}
+	telemetry.Inject(ctx, hdr)
+	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if accepts(s, t.ID) {
+			return nil
+		}
+		if len(s.Waiting) == 0 {
+			t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
+			_, err := g.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
+			if !errors.Is(err, session.ErrBusy) {
+				return err
+			}
+		}
+		open, look := g.store.OpenTurn(ctx, tenant, t.Agent, t.SessionID)
+		switch {
+		case errors.Is(look, task.ErrNotFound): // it has just ended, and the next one is on its way
+			_, look = g.store.PublishNextTurn(context.WithoutCancel(ctx), tenant, t.SessionID)
+		case look != nil:
+		case open.ID == t.ID: // a repeat of this message
+			return nil
+		case g.over(ctx, open) && closing != open.ID: // the acknowledgement is on its way
+			closing, since = open.ID, time.Now()
+		case closing == open.ID && time.Since(since) < ackWithin:
+		case closing == open.ID: // or its worker died before it
+			look = g.store.WithdrawTurn(context.WithoutCancel(ctx), open)
+		case m.req.OnBusy == busyReject:
+			return fmt.Errorf("queue turn %s: %w", t.ID, session.ErrBusy)
+		default:
+			return g.enlist(context.WithoutCancel(ctx), s, m, t)
+		}
+		if look != nil {
+			return look
+		}
+		if !g.sleep(ctx, pause) || time.Now().After(until) {
+			return fmt.Errorf("queue turn %s: %w", t.ID, session.ErrBusy)
+		}
+		if s, look = g.admitAnew(ctx, m, t.SessionID); look != nil { // it has changed meanwhile
+			return look
+		}
+	}
+}
+
+// accepts reports whether a session has a turn already: its message is a repeat.
+func accepts(s *session.Session, id string) bool {
+	_, listed := s.Listed(id)
+	outcome, _ := s.Outcome(id)
+	return listed || outcome != session.Open
+}
+
+func (g *Gateway) admitAnew(ctx context.Context, m message, id string) (*session.Session, error) {
+	s, err := g.store.Session(ctx, tenant, id)
+	if err == nil {
+		err = g.admit(ctx, s, m)
+	}
+	return s, err
+}
+
+// over reports whether a turn has ended and its agent too: its message keeps the
+// session closed for nothing.
+func (g *Gateway) over(ctx context.Context, turn *task.Task) bool {
+	rec, err := g.store.Get(ctx, tenant, turn.ID)
+	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())
+}
+
+func (g *Gateway) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-g.closing.Done():
+	}
+	return false
+}
+
+// enlist gives the turn its place in the session's queue, by compare-and-set: this
+// accepts it. With the same write an interrupting message cancels what is open and
+// all that waits before it.
+func (g *Gateway) enlist(ctx context.Context, s *session.Session, m message, t *task.Task) error {
+	w, err := g.store.Waiting(ctx, t)
+	if err != nil {
+		return err
+	}
+	var canceled []string
+	for {
+		if accepts(s, t.ID) {
+			return nil
+		}
+		open, err := g.openTurnOf(ctx, s)
+		if err != nil {
+			return err
+		}
+		next := s.Clone()
+		if m.req.OnBusy == busyInterrupt {
+			if canceled, err = g.displace(ctx, next, open); err != nil {
+				return err
+			}
+		}
+		w.At = task.Stamp(time.Now())
+		if err := next.Append(w, idOf(open)); err != nil {
+			return err
+		}
+		err = g.store.SaveSession(ctx, next)
+		if err == nil {
+			s = next
+			break
+		}
+		if !errors.Is(err, session.ErrConflict) {
+			return err
+		}
+		if s, err = g.admitAnew(ctx, m, s.ID); err != nil {
+			return err
+		}
+	}
+	t.CreatedAt, t.Waited = w.At, true
+	g.enlisted(ctx, s, t, w, canceled)
+	return nil
+}
+
+// enlisted does what follows the acceptance. Whatever fails of it, or is cut off,
+// is done by who looks at the session next: the turn is accepted in any case.
+func (g *Gateway) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []string) {
+	left := func(what string, err error) {
+		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+			g.log.Warn("left to who looks at the session next", "what", what, "session", s.ID, "task", t.ID, "error", err)
+		}
+	}
+	made, err := g.store.WaitingTurn(ctx, s, w)
+	if left("record of a turn that waits", err); err == nil {
+		*t = *made
+	}
+	for _, id := range canceled {
+		_, err := g.cancelTree(ctx, id, place{s.Agent, s.ID})
+		left("cancel of turn "+id, err)
+	}
+	if len(canceled) > 0 {
+		left("cancel of a turn that was opened meanwhile", g.overtake(ctx, s, t.ID))
+	}
+	_, err = g.store.PublishNextTurn(ctx, tenant, s.ID)
+	left("next turn", err)
+}
+
+// displace notes in a session that its open turn and all that wait are canceled,
+// and returns them.
+func (g *Gateway) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []string, err error) {
+	if open != nil {
+		outcome, _ := next.Outcome(open.ID)
+		rec, err := g.store.Get(ctx, tenant, open.ID)
+		if err != nil && !errors.Is(err, task.ErrNotFound) {
+			return nil, err
+		}
+		if outcome == session.Open && (err != nil || !rec.Status.Terminal()) {
+			if err := g.note(ctx, next, open); err != nil {
+				return nil, err
+			}
+			canceled = append(canceled, open.ID)
+		}
+	}
+	return append(canceled, next.CancelAll()...), nil
+}
+
+// overtake cancels a turn that was opened past the queue while the interrupting
+// turn took its place there: it came before that one.
+func (g *Gateway) overtake(ctx context.Context, s *session.Session, id string) error {
+	open, err := g.openTurnOf(ctx, s)
+	if err != nil || open == nil || open.ID == id {
+		return err
+	}
+	s, err = g.store.Session(ctx, tenant, s.ID)
+	if err != nil {
+		return err
+	}
+	_, listed := s.Listed(open.ID)
+	if w, waits := s.Listed(id); listed || !waits || w.Canceled {
+		return nil
+	}
+	_, err = g.cancelTree(ctx, open.ID, placeOf(open))
+	return err
+}
+
+// openTurnOf is a session's open turn, nil when there is none.
+func (g *Gateway) openTurnOf(ctx context.Context, s *session.Session) (*task.Task, error) {
+	open, err := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, nil
+	}
+	return open, err
+}
+
+func idOf(t *task.Task) string {
+	if t == nil {
+		return ""
+	}
+	return t.ID
+}
+
+// interrupt notes in its session that a turn is canceled, which decides against
+// the worker that would commit a reply. It returns task.ErrFinished when the
+// reply came first.
+func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
+	for {
+		s, err := g.store.Session(ctx, t.Tenant, t.SessionID)
+		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch o, _ := s.Outcome(t.ID); o {
+		case session.Committed:
+			return task.ErrFinished
+		case session.Interrupted:
+			return nil
+		}
+		// Read after the session: a turn that has ended by now is not noted.
+		if rec, err := g.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
+			return task.ErrFinished
+		}
+		next := s.Clone()
+		_, listed := s.Listed(t.ID)
+		open, err := g.openTurnOf(ctx, s)
+		switch {
+		case err != nil:
+		case listed && idOf(open) != t.ID: // its message comes into the transcript in its turn
+			next.Cancel(t.ID)
+		default:
+			err = g.note(ctx, next, t)
+		}
+		if err == nil {
+			err = g.store.SaveSession(ctx, next)
+		}
+		if !errors.Is(err, session.ErrConflict) {
+			return err
+		}
+	}
+}
+
+// note puts the message of a canceled turn into the transcript.
+func (g *Gateway) note(ctx context.Context, next *session.Session, t *task.Task) error {
+	next.Interrupt(t, time.Now())
+	if a := g.agents.find(next.Agent); a != nil {
+		if d := a.WithDefaults(); d.History == task.HistoryWindow {
+			return g.store.Shorten(ctx, next, d.MaxTranscript, t.ID)
+		}
+	}
+	return nil
+}
+
+// tend has a turn that waits go on, if nobody else does.
+func (g *Gateway) tend(ctx context.Context, t *task.Task) *task.Task {
+	now, _, err := g.store.TendTurn(ctx, t)
+	if err != nil {
+		g.log.Debug("turn that waits not looked after", "task", t.ID, "error", err)
+		return t
+	}
+	return now
+}
+
+// tending does so now and then while a request is held for the turn, until stop.
+func (g *Gateway) tending(ctx context.Context, t *task.Task) (stop func()) {
+	if !t.Waited || t.Status != task.Pending {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for g.sleep(ctx, tendEvery) {
+			g.tend(ctx, t)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// inQueue is what a turn waits for that stands in its session's queue, nil when
+// it is open.
+func (g *Gateway) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
+	s, err := g.store.Session(ctx, t.Tenant, t.SessionID)
+	if err != nil {
+		return nil, err
+	}
+	open, err := g.openTurnOf(ctx, s)
+	if err != nil || idOf(open) == t.ID {
+		return nil, err
+	}
+	for i, id := range s.Queue(idOf(open)) {
+		if id == t.ID {
+			return &Waiting{Reason: waitSession, Position: i + 1}, nil
+		}
+	}
+	return nil, nil
+}
+
+// cancelWaiting ends all turns that wait in a session, which is about to be
+// deleted, and returns the session as it is then.
+func (g *Gateway) cancelWaiting(ctx context.Context, s *session.Session) (*session.Session, error) {
+	next := s.Clone()
+	ids := next.CancelAll()
+	if len(ids) > 0 {
+		if err := g.store.SaveSession(ctx, next); err != nil {
+			return s, err
+		}
+	}
+	for _, w := range next.Waiting {
+		if _, err := g.cancelTree(ctx, w.TurnID, place{s.Agent, s.ID}); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+			return s, err
+		}
+	}
+	return next, nil
+}
