@@ -123,7 +123,7 @@ func (g *Gateway) checkURL(url, pointer string, faults *[]Invalid) (blocked erro
 	case err == nil:
 		return nil
 	case errors.Is(err, webhook.ErrBlocked):
-		p := refuse("callback_blocked", "%s leads to a private or special address, where this mesh sends nothing. "+
+		p := refuse("callback_blocked", "%s leads to a private or special address, or back to this mesh, where it sends nothing. "+
 			"Use a public https address, or have the operator allow the network with --allow-private-callbacks.", strings.TrimPrefix(pointer, "/"))
 		p.Errors = []Invalid{{"the address is blocked", pointer}}
 		return p

@@ -73,10 +73,11 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	// The same check as when the URL was accepted: the policy may have changed.
-	if err := n.receivers.CheckURL(to.url); err != nil {
+	url, err := n.receivers.guard.CheckURL(to.url)
+	if err != nil {
 		return failed(err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(d.Body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url.String(), bytes.NewReader(d.Body))
 	if err != nil {
 		return failed(fmt.Errorf("%w: it is malformed", webhook.ErrURL))
 	}

@@ -65,6 +65,7 @@ type Resolver interface {
 type Guard struct {
 	policy   Policy
 	public   *ssrf.Guardian
+	own      *own
 	resolver Resolver
 	dialer   net.Dialer
 	dial     func(ctx context.Context, network, address string) (net.Conn, error)
@@ -88,7 +89,7 @@ func New(p Policy, r Resolver) *Guard {
 			deny6 = append(deny6, d)
 		}
 	}
-	g := &Guard{policy: p, resolver: r, public: ssrf.New(
+	g := &Guard{policy: p, own: newOwn(), resolver: r, public: ssrf.New(
 		ssrf.WithPorts(append([]uint16{80, 443}, p.Ports...)...), ssrf.WithDeniedV4Prefixes(deny4...), ssrf.WithDeniedV6Prefixes(deny6...),
 	)}
 	g.dialer = net.Dialer{Timeout: dialTimeout, Control: g.Control}
@@ -107,7 +108,7 @@ func (g *Guard) WithDial(dial func(ctx context.Context, network, address string)
 // maxURL is the longest URL in bytes.
 const maxURL = 2048
 
-// CheckURL decides whether a URL may be stored. It resolves no name: what a name
+// CheckURL decides whether a URL may be stored, and returns it as it is sent. It resolves no name: what a name
 // means is decided when it is dialed. The error is ErrURL or ErrBlocked.
 func (g *Guard) CheckURL(raw string) (*url.URL, error) {
 	if len(raw) > maxURL {
@@ -129,6 +130,9 @@ func (g *Guard) CheckURL(raw string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
+	if addr, ok := literal(u.Hostname()); ok && g.own.denied(addr, portOf(u.Port(), u.Scheme)) {
+		return nil, ErrBlocked
+	}
 	if u.Scheme == "http" && !private && !g.policy.PlainHTTP {
 		return nil, fmt.Errorf("%w: it must be https", ErrURL)
 	}
@@ -138,7 +142,37 @@ func (g *Guard) CheckURL(raw string) (*url.URL, error) {
 			return nil, fmt.Errorf("%w: port %s; allowed are 80 and 443", ErrURL, p)
 		}
 	}
+	u.RawQuery = encoded(u.RawQuery)
 	return u, nil
+}
+
+// encoded escapes what no request line may have: blanks and bytes beyond ASCII.
+// The rest of a query is the client's own.
+func encoded(query string) string {
+	var b strings.Builder
+	for i := range len(query) {
+		if c := query[i]; c <= ' ' || c >= 0x7f {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// literal is the address that a host means without being looked up.
+func literal(host string) (netip.Addr, bool) {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr, true
+	}
+	name, err := idna.Lookup.ToASCII(strings.TrimSuffix(strings.ToLower(host), "."))
+	return netip.AddrFrom4([4]byte{127, 0, 0, 1}), err == nil && loopbackName(name)
+}
+
+// loopbackName reports whether a name means this host by convention.
+func loopbackName(name string) bool {
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return last == "localhost" || last == "localdomain" || name == "ip6-localhost" || name == "ip6-loopback"
 }
 
 func (g *Guard) port(p uint16) bool {
@@ -159,7 +193,7 @@ func (g *Guard) checkHost(host string) (private bool, err error) {
 	switch last := labels[len(labels)-1]; {
 	case numeric(last): // an address in a form of other resolvers
 		return false, ErrBlocked
-	case last == "localhost", name == "ip6-localhost", name == "ip6-loopback", last == "localdomain":
+	case loopbackName(name):
 		if g.allowed(netip.MustParseAddr("127.0.0.1")) {
 			return true, nil
 		}
@@ -221,7 +255,7 @@ func isatap(addr netip.Addr) bool {
 // net.Dialer, called with the address itself right before the connect.
 func (g *Guard) Control(network, address string, c syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
-	if err != nil {
+	if err != nil || g.own.denied(ap.Addr(), ap.Port()) {
 		return ErrBlocked
 	}
 	if g.allowed(ap.Addr()) && (network == "tcp4" || network == "tcp6") {
@@ -241,7 +275,7 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	addrs, err := g.checked(ctx, host)
+	addrs, err := g.checked(ctx, host, portOf(port, ""))
 	if err != nil {
 		return nil, err
 	}
@@ -258,7 +292,7 @@ func (g *Guard) DialContext(ctx context.Context, network, address string) (net.C
 }
 
 // checked resolves a host to addresses that are all allowed.
-func (g *Guard) checked(ctx context.Context, host string) ([]netip.Addr, error) {
+func (g *Guard) checked(ctx context.Context, host string, port uint16) ([]netip.Addr, error) {
 	if _, err := g.checkHost(host); err != nil {
 		return nil, ErrBlocked
 	}
@@ -267,7 +301,7 @@ func (g *Guard) checked(ctx context.Context, host string) ([]netip.Addr, error) 
 		return nil, err
 	}
 	for _, a := range addrs {
-		if err := g.checkAddr(a); err != nil {
+		if g.checkAddr(a) != nil || g.own.denied(a, port) {
 			return nil, ErrBlocked
 		}
 	}

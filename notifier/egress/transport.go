@@ -90,7 +90,7 @@ func (t *Transports) Do(req *http.Request, tenant string, id Identity) (*http.Re
 	if t.guard.policy.Proxy != nil {
 		// The proxy resolves the name itself; what it is known to mean here must
 		// be allowed at least.
-		if _, err := t.guard.checked(req.Context(), req.URL.Hostname()); errors.Is(err, ErrBlocked) {
+		if _, err := t.guard.checked(req.Context(), req.URL.Hostname(), portOf(req.URL.Port(), req.URL.Scheme)); errors.Is(err, ErrBlocked) {
 			return nil, err
 		}
 	}
