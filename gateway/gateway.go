@@ -120,6 +120,7 @@ type Gateway struct {
 	ready    *readiness
 	lines    *lines
 	census   *census
+	adding   chan struct{}      // of webhooks, one at a time
 	children singleflight.Group // readers of one task's children share a read
 	bodies   budget
 	handler  http.Handler
@@ -135,7 +136,7 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,
 		agents: newAgents(st, log), ready: newReadiness(cfg, st),
-		lines: newLines(st), census: &census{store: st},
+		lines: newLines(st), census: &census{store: st}, adding: make(chan struct{}, 1),
 	}
 	g.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
 	g.closing, g.close = context.WithCancel(context.Background())

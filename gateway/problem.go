@@ -71,6 +71,7 @@ var problems = map[string]problemCode{
 	"delivery_not_found":     {404, "There is no such delivery.", 0},
 	"agent_served":           {409, "A live worker serves the agent.", 0},
 	"webhook_disabled":       {409, "The webhook is disabled.", 0},
+	"webhook_unreadable":     {409, "The secrets of the webhook cannot be opened.", 0},
 	"nothing_to_redeliver":   {409, "There is nothing to deliver again.", 0},
 	"conflict":               {409, "Somebody else changed it at the same time.", 1},
 	"callback_blocked":       {422, "The address of the callback is blocked.", 0},

@@ -217,7 +217,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "POST", path: "/webhooks", id: "createWebhook", summary: "Subscribe to events; the secret is shown this once", handler: g.createWebhook,
 			body: WebhookRequest{}, answers: map[int]any{201: Webhook{}},
-			problems: []string{"malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "too_many_webhooks", "callbacks_off"},
+			problems: []string{"malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "too_many_webhooks", "conflict", "callbacks_off"},
 		},
 		{
 			method: "GET", path: "/webhooks", id: "listWebhooks", summary: "List webhooks", handler: g.listWebhooks,
@@ -230,7 +230,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "PATCH", path: "/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook, enable or disable it", handler: g.updateWebhook,
 			body: WebhookRequest{}, answers: map[int]any{200: Webhook{}},
-			problems: []string{"webhook_not_found", "malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "conflict", "callbacks_off"},
+			problems: []string{"webhook_not_found", "malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "webhook_unreadable", "conflict", "callbacks_off"},
 		},
 		{
 			method: "DELETE", path: "/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook; what is on its way to it is canceled", handler: g.deleteWebhook,

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -54,6 +56,7 @@ type Webhook struct {
 	Enabled           bool          `json:"enabled"`
 	DisabledReason    string        `json:"disabled_reason,omitempty"`
 	DisabledAt        *time.Time    `json:"disabled_at,omitempty"`
+	Unreadable        string        `json:"unreadable,omitempty" doc:"Its secrets cannot be opened, so nothing is sent to it; and what to do."`
 	Headers           []string      `json:"headers,omitempty" doc:"Their names; the values are secret."`
 	ClientCertificate string        `json:"client_certificate,omitempty"`
 	CA                string        `json:"ca,omitempty"`
@@ -80,7 +83,7 @@ const (
 	maxOverlap        = 30 * 24 * time.Hour
 )
 
-func webhookView(e *webhook.Endpoint, secret string) Webhook {
+func (g *Gateway) webhookView(e *webhook.Endpoint, secret string) Webhook {
 	v := Webhook{
 		WebhookID: e.ID, URL: e.URL, Description: e.Description, Events: e.Events, Agents: e.Agents, Enabled: e.Disabled == nil,
 		Headers: e.Headers, ClientCertificate: e.Certificate, CA: e.CA, Secret: secret, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
@@ -99,6 +102,11 @@ func webhookView(e *webhook.Endpoint, secret string) Webhook {
 	}
 	if e.Disabled != nil {
 		v.DisabledReason, v.DisabledAt = e.Disabled.Reason, at(e.Disabled.At)
+	}
+	if g.cfg.Receivers != nil {
+		if _, err := g.cfg.Receivers.Open(e); err != nil {
+			v.Unreadable = err.Error()
+		}
 	}
 	return v
 }
@@ -136,23 +144,26 @@ func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := g.applyWebhook(e, &secrets, &req, faults); err != nil {
 		return err
 	}
-	all, err := g.store.Webhooks(r.Context(), tenant)
-	if err != nil {
-		return err
-	}
-	if len(all) >= maxWebhooks {
-		return refuse("too_many_webhooks", "There are %d, which is the limit. Delete one that is not needed.", len(all))
-	}
-	ctx := context.WithoutCancel(r.Context())
 	if err := g.cfg.Receivers.Seal(e, secrets); err != nil {
 		return err
 	}
-	if err := g.store.SaveWebhook(ctx, e); err != nil {
+	select { // one after the other: they would only be in each other's way
+	case g.adding <- struct{}{}:
+		defer func() { <-g.adding }()
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	switch err := g.store.AddWebhook(context.WithoutCancel(r.Context()), e, maxWebhooks); {
+	case errors.Is(err, webhook.ErrTooMany):
+		return refuse("too_many_webhooks", "There are %d, which is the limit. Delete one that is not needed.", maxWebhooks)
+	case errors.Is(err, task.ErrConflict):
+		return refuse("conflict", "Webhooks are being changed by others. Try again.")
+	case err != nil:
 		return err
 	}
 	w.Header().Set("Location", "/webhooks/"+e.ID)
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusCreated, webhookView(e, shown))
+	return writeJSON(w, http.StatusCreated, g.webhookView(e, shown))
 }
 
 // addKey puts a new key in front of an endpoint's keys and returns what is shown
@@ -277,7 +288,7 @@ func (g *Gateway) listWebhooks(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := WebhookList{Webhooks: make([]Webhook, 0, len(all))}
 	for _, e := range all {
-		list.Webhooks = append(list.Webhooks, webhookView(e, ""))
+		list.Webhooks = append(list.Webhooks, g.webhookView(e, ""))
 	}
 	return writeJSON(w, http.StatusOK, list)
 }
@@ -288,7 +299,7 @@ func (g *Gateway) getWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, webhookView(e, ""))
+	return writeJSON(w, http.StatusOK, g.webhookView(e, ""))
 }
 
 // updateWebhook is PATCH /webhooks/{id}.
@@ -306,7 +317,7 @@ func (g *Gateway) updateWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, webhookView(e, ""))
+	return writeJSON(w, http.StatusOK, g.webhookView(e, ""))
 }
 
 // changeWebhook changes a webhook and its secrets by compare-and-set.
@@ -320,22 +331,36 @@ func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*web
 		if err != nil {
 			return nil, err
 		}
-		secrets, err := g.cfg.Receivers.Open(e)
-		if err != nil {
-			return nil, err
+		secrets, lost := g.cfg.Receivers.Open(e)
+		if lost != nil && !errors.Is(lost, webhook.ErrUnreadable) {
+			return nil, lost
 		}
+		before := sealable(secrets)
 		if err := change(e, &secrets); err != nil {
 			return nil, err
 		}
 		e.UpdatedAt = task.Stamp(time.Now())
-		if err := g.cfg.Receivers.Seal(e, secrets); err != nil {
-			return nil, err
+		// What cannot be opened stays as it is until it is replaced: its key may be
+		// found again.
+		if now := sealable(secrets); lost == nil || !bytes.Equal(before, now) {
+			if len(secrets.Keys) == 0 {
+				return nil, refuse("webhook_unreadable", "The secrets of the webhook cannot be opened. Give it a new one first: POST /webhooks/%s/rotate-secret; then set its headers and certificate again.", e.ID)
+			}
+			if err := g.cfg.Receivers.Seal(e, secrets); err != nil {
+				return nil, err
+			}
 		}
 		if err = g.store.SaveWebhook(ctx, e); !errors.Is(err, task.ErrConflict) {
 			return e, err
 		}
 	}
 	return nil, refuse("conflict", "The webhook is being changed by others. Try again.")
+}
+
+// sealable is a form of secrets that two can be compared by.
+func sealable(s webhook.Secrets) []byte {
+	raw, _ := json.Marshal(s) // maps in the order of their keys
+	return raw
 }
 
 // rotateSecret is POST /webhooks/{id}/rotate-secret: a new key that signs from
@@ -370,7 +395,7 @@ func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 		if shown, faults = g.addKey(e, s, scheme, req.Secret, now); len(faults) > 0 {
 			return invalid(faults...)
 		}
-		e.Keys = slices.DeleteFunc(e.Keys, func(k webhook.Key) bool { return k.Expired(now) })
+		e.Keys = slices.DeleteFunc(e.Keys, func(k webhook.Key) bool { return k.Expired(now) || s.Keys[k.ID] == "" })
 		e.Keys = e.Keys[:min(len(e.Keys), maxKeys)]
 		maps.DeleteFunc(s.Keys, func(id, _ string) bool {
 			return !slices.ContainsFunc(e.Keys, func(k webhook.Key) bool { return k.ID == id })
@@ -381,7 +406,7 @@ func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusOK, webhookView(e, shown))
+	return writeJSON(w, http.StatusOK, g.webhookView(e, shown))
 }
 
 // deleteWebhook is DELETE /webhooks/{id}. What was on its way to it is canceled

@@ -205,8 +205,10 @@ func (n *Notifier) targetOf(ctx context.Context, d *webhook.Delivery) (to target
 		return to, nil, err
 	}
 	secrets, err := n.receivers.Open(by)
-	if err == nil {
-		to.keys, err = signingKeys(by, secrets, time.Now())
+	if keys, bad := signingKeys(by, secrets, time.Now()); bad == nil { // the rest of its secrets is not needed
+		to.keys, err = keys, nil
+	} else if err == nil {
+		err = bad
 	}
 	return to, nil, noKey(err)
 }

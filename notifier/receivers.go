@@ -85,14 +85,21 @@ func (r *Receivers) Seal(e *webhook.Endpoint, s webhook.Secrets) error {
 	return nil
 }
 
-// Open reads an endpoint's secrets.
+// Open reads an endpoint's secrets. With webhook.ErrUnreadable it returns those
+// that there are.
 func (r *Receivers) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 	data, err := r.keeper.Open(e.Purpose(), e.Sealed)
 	if err == nil {
 		err = json.Unmarshal(data, &s)
 	}
 	if err != nil {
-		return s, fmt.Errorf("open secrets of %s: %w", e.ID, err)
+		s = webhook.Secrets{}
+	}
+	if s.Keys == nil {
+		s.Keys = map[string]string{}
+	}
+	if lost := e.Lost(s); lost != nil {
+		return s, fmt.Errorf("webhook %s: %w", e.ID, lost)
 	}
 	return s, nil
 }

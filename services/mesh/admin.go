@@ -8,6 +8,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"agentmesh/shared/proc"
@@ -16,13 +19,47 @@ import (
 // adminConfig is the listener for those who run the mesh. It is never the
 // public one.
 type adminConfig struct {
-	Admin string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/metrics, /healthz, /readyz, /debug/pprof); off disables it"`
+	Admin    string `flag:"admin" env:"MESH_ADMIN" help:"address of the admin listener (/metrics, /healthz, /readyz, /debug/pprof); off disables it"`
+	Insecure bool   `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
 }
 
 func defaultAdmin() adminConfig { return adminConfig{Admin: "127.0.0.1:9090"} }
 
 // on reports whether there is a listener.
 func (c adminConfig) on() bool { return c.Admin != "off" }
+
+// validate refuses an address that others reach.
+func (c adminConfig) validate() error {
+	if c.on() && !c.Insecure && !onLoopback(c.Admin) {
+		return usage("admin is %q: it has no authentication, so it listens on loopback only, since whoever reaches it may read the memory of the process; "+
+			"choose 127.0.0.1, or pass --insecure if something in front of it lets nobody else in", c.Admin)
+	}
+	return nil
+}
+
+// cmdline is /debug/pprof/cmdline without the values of flags: they may be
+// secrets, or hold some.
+func cmdline(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	fmt.Fprint(w, strings.Join(masked(os.Args), "\x00"))
+}
+
+// masked keeps the program, its commands and the names of flags.
+func masked(args []string) []string {
+	shown := slices.Clone(args)
+	flags := false
+	for i, arg := range shown[1:] {
+		name, _, hasValue := strings.Cut(arg, "=")
+		switch flag := strings.HasPrefix(arg, "-"); {
+		case flag && hasValue:
+			shown[i+1] = name + "=***"
+		case !flag && flags:
+			shown[i+1] = "***"
+		}
+		flags = flags || strings.HasPrefix(arg, "-")
+	}
+	return shown
+}
 
 // adminParts serves on l; there is none when the listener is off.
 func adminParts(l net.Listener, metrics http.Handler, state *opening, log *slog.Logger) []proc.Part {
@@ -42,7 +79,7 @@ func adminParts(l net.Listener, metrics http.Handler, state *opening, log *slog.
 		mux.Handle("GET /metrics", metrics)
 	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/cmdline", cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)

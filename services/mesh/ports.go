@@ -72,6 +72,9 @@ func takePlace(cfg *upConfig) (_ *place, err error) {
 	if err := cfg.gateway.Validate(); err != nil {
 		return nil, err
 	}
+	if err := cfg.admin.validate(); err != nil {
+		return nil, err
+	}
 	p.lock, err = lockData(cfg.server.Data)
 	p.fault(err)
 	p.api = p.bind("http", cfg.gateway.HTTP)

@@ -74,6 +74,9 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 	if err := cfg.store.Validate(); err != nil {
 		return &exitError{exitUsage, err}
 	}
+	if err := cfg.admin.validate(); err != nil {
+		return err
+	}
 	var at ports
 	defer at.close()
 	admin := at.bind("admin", cfg.admin.Admin)
@@ -189,9 +192,9 @@ func gatewayCommand() *cobra.Command {
 			if err := cfg.Validate(); err != nil {
 				return err
 			}
-			guard, err = callbacks.guard()
 			at.api = at.bind("http", cfg.HTTP)
 			cfg.Listener = at.api
+			guard, err = callbacks.guard(at)
 			return err
 		},
 		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {

@@ -125,7 +125,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		if stores, err = openStores(ctx, srv, cfg.store, log); err != nil {
 			return err
 		}
-		if parts, err = upParts(ctx, &cfg, stores, srv, served, &running, log); err != nil {
+		if parts, err = upParts(ctx, &cfg, at, stores, srv, served, &running, log); err != nil {
 			stores.close()
 		}
 		return err
@@ -148,15 +148,15 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 const upOpens = 2 * time.Minute
 
 // upParts makes the three roles. The worker comes last, for it announces itself.
-func upParts(ctx context.Context, cfg *upConfig, st *roleStores, srv *embedded, served []agent.Agent, running *atomic.Pointer[worker.Worker], log *slog.Logger) ([]proc.Part, error) {
+func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv *embedded, served []agent.Agent, running *atomic.Pointer[worker.Worker], log *slog.Logger) ([]proc.Part, error) {
 	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
 		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
 	}
-	guard, err := cfg.callbacks.guard()
+	guard, err := cfg.callbacks.guard(&at.ports)
 	if err != nil {
 		return nil, err
 	}
-	keeper, err := cfg.callbacks.embeddedKeeper(cfg.server.Data)
+	keeper, err := cfg.callbacks.embeddedKeeper(ctx, st.gateway, cfg.server.Data, log)
 	if err != nil {
 		return nil, err
 	}

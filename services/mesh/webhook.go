@@ -15,6 +15,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/notifier"
+	"agentmesh/shared/config"
 	"agentmesh/shared/secret"
 )
 
@@ -294,15 +295,13 @@ func callbackSecretCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "secret", Short: "Show the secret that signs callbacks which name no webhook (needs the mesh's secret key)", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			text := os.Getenv("MESH_SECRET_KEY")
-			if text == "" {
-				raw, err := os.ReadFile(filepath.Join(data, keyFile))
-				if err != nil {
-					return fmt.Errorf("read secret key: %w; set MESH_SECRET_KEY, or name the data folder of mesh up with --data", err)
+			own := secretConfig{Key: config.Secret(os.Getenv("MESH_SECRET_KEY")), File: os.Getenv("MESH_SECRET_KEY_FILE")}
+			keeper, err := own.keeper()
+			if keeper == nil && err == nil {
+				if keeper, err = secret.File(filepath.Join(data, keyFile)); err != nil {
+					err = fmt.Errorf("%w; set MESH_SECRET_KEY or MESH_SECRET_KEY_FILE, or name the data folder of mesh up with --data", err)
 				}
-				text = strings.TrimSpace(string(raw))
 			}
-			keeper, err := secret.New(text)
 			if err != nil {
 				return err
 			}

@@ -14,10 +14,14 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"unicode"
 )
 
 // ErrOpen is a text that none of the keys opens.
@@ -65,28 +69,57 @@ func New(keys string) (*Keeper, error) {
 	return k, nil
 }
 
-// File makes a keeper of the key in a file. A missing file is made, readable by
-// its owner only.
+// File makes a keeper of the keys in a file, separated by commas or lines. The error
+// is fs.ErrNotExist when there is no file.
 func File(name string) (*Keeper, error) {
-	f, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err == nil {
-		_, err = f.WriteString(NewKey() + "\n")
-		err = errors.Join(err, f.Sync(), f.Close())
-		if err != nil {
-			return nil, fmt.Errorf("make secret key: %w", err)
-		}
-	} else if !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("make secret key: %w", err)
-	}
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read secret key: %w", err)
 	}
-	k, err := New(strings.TrimSpace(string(text)))
+	keys := strings.FieldsFunc(string(text), func(c rune) bool { return c == ',' || unicode.IsSpace(c) })
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("secret key file %s is empty: put it back from a backup", name)
+	}
+	k, err := New(strings.Join(keys, ","))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return k, nil
+}
+
+// MakeFile makes a key in a file, where there is none, readable by its owner only.
+// The file is whole or not there, whenever the machine stops.
+func MakeFile(name string) (*Keeper, error) {
+	fail := func(err error) (*Keeper, error) { return nil, fmt.Errorf("make secret key: %w", err) }
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".") // with mode 0600
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.WriteString(NewKey() + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fail(err)
+	}
+	if err := os.Link(f.Name(), name); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fail(err)
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return File(name)
+}
+
+// Fingerprints tell the keys apart, in their order, and nothing else of them.
+func (k *Keeper) Fingerprints() (all []string) {
+	for _, key := range k.keys {
+		sum := sha256.Sum256(append([]byte("fingerprint"), key.raw...))
+		all = append(all, hex.EncodeToString(sum[:8]))
+	}
+	return all
 }
 
 // Seal encrypts data for a purpose: AES-256-GCM, bound to the purpose.

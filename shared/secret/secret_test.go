@@ -3,8 +3,10 @@ package secret_test
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,9 +70,15 @@ func TestBadKeys(t *testing.T) {
 // The key file is made once, for its owner only, and read after that.
 func TestFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "secret.key")
-	first, err := secret.File(name)
+	if _, err := secret.File(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	first, err := secret.MakeFile(name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if same, err := secret.MakeFile(name); err != nil || !slices.Equal(same.Fingerprints(), first.Fingerprints()) {
+		t.Errorf("a key that is there is replaced: %v", err)
 	}
 	again, err := secret.File(name)
 	if err != nil {
@@ -83,10 +91,33 @@ func TestFile(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
-	if err := os.WriteFile(name, []byte("broken"), 0o600); err != nil {
-		t.Fatal(err)
+	if left, err := os.ReadDir(filepath.Dir(name)); err != nil || len(left) != 1 {
+		t.Errorf("left over: %v, %v", left, err)
 	}
-	if _, err := secret.File(name); err == nil || !strings.Contains(err.Error(), name) {
-		t.Errorf("a broken file: %v", err)
+	for _, text := range []string{"broken", "", "\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := secret.File(name); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("a file with %q: %v", text, err)
+		}
+		if _, err := secret.MakeFile(name); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("a file with %q is made anew: %v", text, err)
+		}
+	}
+}
+
+// Two keys in a file, the new one first, are those that the flag takes.
+func TestFileOfTwoKeys(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "secret.key")
+	a, b := secret.NewKey(), secret.NewKey()
+	want := keeper(t, a+","+b).Fingerprints()
+	for _, text := range []string{a + "," + b, a + "\n" + b + "\n", a + ",\n" + b, " " + a + " , " + b + "\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if k, err := secret.File(name); err != nil || !slices.Equal(k.Fingerprints(), want) || want[0] == want[1] {
+			t.Errorf("%q: %v", text, err)
+		}
 	}
 }

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,6 +33,50 @@ func (s *Store) SaveWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	e.Rev = ack.Sequence
 	return nil
 }
+
+// AddWebhook records a new webhook of a tenant that has fewer than limit, or returns
+// webhook.ErrTooMany. The write holds only if no webhook has changed since they
+// were counted, so that the limit holds whoever else adds some at the same time.
+func (s *Store) AddWebhook(ctx context.Context, e *webhook.Endpoint, limit int) error {
+	data, err := task.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("record webhook %s: %w", e.ID, err)
+	}
+	for range addTries {
+		info, err := s.webhooks.Info(ctx)
+		if err != nil {
+			return fmt.Errorf("count webhooks: %w", classify(err))
+		}
+		all, err := s.Webhooks(ctx, e.Tenant)
+		if err != nil {
+			return err
+		}
+		if len(all) >= limit {
+			return fmt.Errorf("record webhook %s: %w", e.ID, webhook.ErrTooMany)
+		}
+		ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequence(info.State.LastSeq))
+		if err == nil {
+			e.Rev = ack.Sequence
+			return nil
+		}
+		if !errors.Is(err, task.ErrConflict) {
+			return fmt.Errorf("record webhook %s: %w", e.ID, err)
+		}
+		select {
+		case <-time.After(rand.N(addPause)):
+		case <-ctx.Done():
+			return fmt.Errorf("record webhook %s: %w", e.ID, ctx.Err())
+		}
+	}
+	return fmt.Errorf("record webhook %s: %w", e.ID, task.ErrConflict)
+}
+
+// How often a webhook is added while others change, and the longest pause between
+// two tries.
+const (
+	addTries = 40
+	addPause = 50 * time.Millisecond
+)
 
 // Webhook reads a webhook. It returns webhook.ErrNotFound when there is none,
 // also when it was deleted or is another tenant's.
@@ -105,24 +151,4 @@ func (s *Store) WebhooksRevision(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("look for changed webhooks: %w", classify(err))
 	}
 	return msg.Sequence, nil
-}
-
-// SharedSecretKey returns the secret key that the mesh keeps in its own store,
-// or stores the one that fresh makes. It protects nothing from who reads the
-// store.
-func (s *Store) SharedSecretKey(ctx context.Context, fresh func() string) (string, error) {
-	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
-	defer cancel()
-	err := settled(ctx, func() error {
-		_, err := s.apiKeys.Create(ctx, topology.SecretKey, []byte(fresh()))
-		return err
-	})
-	if err != nil && !errors.Is(err, task.ErrConflict) { // a conflict: there is one
-		return "", fmt.Errorf("store secret key: %w", err)
-	}
-	e, err := s.apiKeys.Get(ctx, topology.SecretKey)
-	if err != nil {
-		return "", fmt.Errorf("read secret key: %w", classify(err))
-	}
-	return string(e.Value()), nil
 }

@@ -235,6 +235,10 @@ const WebhooksAll = "$KV." + WebhooksBucket + ".>"
 // without one of its operator's makes for itself.
 const SecretKey = "_secret"
 
+// SecretPrint is the key, in the bucket of keys, of the fingerprint of the secret
+// key that seals.
+const SecretPrint = "_secret_fingerprint"
+
 // NotifiersMark is the key, in the bucket of keys, that says that this mesh has
 // notifiers.
 const NotifiersMark = "_notifiers"

@@ -9,6 +9,7 @@ package webhook
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 // What can be wrong; ask with errors.Is.
 var (
 	ErrNotFound = errors.New("webhook not found")
+	// ErrTooMany is a webhook more than a tenant may have.
+	ErrTooMany = errors.New("there are too many webhooks")
 	// ErrDeliveryNotFound is a delivery that is not known, or past its retention.
 	ErrDeliveryNotFound = errors.New("delivery not found")
 	// ErrBlocked is an address that the egress policy forbids.
@@ -27,6 +30,9 @@ var (
 	ErrURL = errors.New("the URL is not allowed")
 	// ErrKey is a signing key that is refused, wrapped with what is wrong.
 	ErrKey = errors.New("the key is not allowed")
+	// ErrUnreadable are secrets that cannot be opened, all or some of them, wrapped
+	// with which and what to do.
+	ErrUnreadable = errors.New("its secrets cannot be opened")
 )
 
 // Scheme is how an endpoint's deliveries are signed, by Standard Webhooks.
@@ -82,6 +88,24 @@ type Secrets struct {
 	Keys      map[string]string `json:"keys"` // by key id: whsec_... or whsk_...
 	Headers   map[string]string `json:"headers,omitempty"`
 	ClientKey string            `json:"client_key,omitempty"` // PEM
+}
+
+// Lost says what of an endpoint's secrets s does not have; nil when it has all.
+func (e *Endpoint) Lost(s Secrets) error {
+	for _, k := range e.Keys {
+		if s.Keys[k.ID] == "" {
+			return fmt.Errorf("%w: give it a new one with rotate-secret", ErrUnreadable)
+		}
+	}
+	for _, name := range e.Headers {
+		if _, ok := s.Headers[name]; !ok {
+			return fmt.Errorf("%w: the values of its headers are lost, set headers again", ErrUnreadable)
+		}
+	}
+	if e.Certificate != "" && s.ClientKey == "" {
+		return fmt.Errorf("%w: the key of its client certificate is lost, set client_certificate and client_key again", ErrUnreadable)
+	}
+	return nil
 }
 
 // Purpose is what the endpoint's secrets are sealed for.
