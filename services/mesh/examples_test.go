@@ -127,7 +127,7 @@ agents:
 		"hangs":   {"agent_timeout", "50ms", "", 2},
 		"missing": {"agent_unreachable", "could not be started", "no-such-program", 2},
 		"garbles": {"agent_bad_output", `has no "result"`, "", 1},
-		"nobody":  {"agent_unreachable", "", "", 2},
+		"nobody":  {"agent_unreachable", "the agent did not answer", "refused", 2},
 	} {
 		v, err := c.Create(t.Context(), client.Request{Agent: name, Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
 		if err != nil || v.Status != "failed" || v.Error.Code != want.code || v.Attempt != want.attempts || !strings.Contains(v.Error.Message, want.message) {

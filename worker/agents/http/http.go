@@ -1,15 +1,19 @@
 // Package http runs an HTTP service as an agent: one POST of the protocol's
-// object for each attempt. The answer's body is the result (application/json),
-// its text (text/*), or a stream of messages as package protocol says
-// (application/x-ndjson).
+// object for each attempt. The answer's body is the result (application/json and
+// its like), its text (text/*), or a stream of messages as package protocol says
+// (application/x-ndjson). An empty body is the result null, and a body that does
+// not say what it is is taken for JSON or else for text.
 //
 // It promises that every answer has a defined outcome within bounds of memory,
-// that no redirect is followed, and that the service can tell a repeat from the
-// first try by Idempotency-Key: <task_id>.<attempt>. It knows no queue.
+// that no redirect is followed, that the service can tell a repeat from the first
+// try by Idempotency-Key: <task_id>.<attempt>, and that no error's message tells
+// where the service is: that is in its detail, without what may be a key. It
+// knows no queue.
 package http
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,9 +21,12 @@ import (
 	"io"
 	"mime"
 	nethttp "net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
@@ -33,8 +40,7 @@ type Config struct {
 }
 
 const (
-	maxAnswer   = 32 << 20 // bytes of an application/json or text answer
-	maxExcerpt  = 1 << 10  // bytes of an error's body in the message
+	maxExcerpt  = 1 << 10 // bytes of an error's body
 	maxRetry    = time.Hour
 	connections = 64 // kept open to one service
 )
@@ -43,7 +49,7 @@ const (
 func New(cfg Config) agent.Handler {
 	transport := nethttp.DefaultTransport.(*nethttp.Transport).Clone()
 	transport.MaxIdleConnsPerHost = connections
-	s := &service{cfg: cfg, client: &nethttp.Client{
+	s := &service{cfg: cfg, place: placeOf(cfg.URL), client: &nethttp.Client{
 		Transport:     transport,
 		CheckRedirect: func(*nethttp.Request, []*nethttp.Request) error { return nethttp.ErrUseLastResponse },
 	}}
@@ -52,6 +58,7 @@ func New(cfg Config) agent.Handler {
 
 type service struct {
 	cfg    Config
+	place  string // for errors
 	client *nethttp.Client
 }
 
@@ -64,7 +71,7 @@ func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
 	}
 	req, err := nethttp.NewRequestWithContext(ctx, nethttp.MethodPost, s.cfg.URL, bytes.NewReader(body))
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, s.unreachable(err)
 	}
 	for name, value := range s.cfg.Headers {
 		req.Header.Set(name, value)
@@ -77,73 +84,109 @@ func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, interrupted(ctx, err)
+		return nil, s.interrupted(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, refused(resp)
 	}
-	return read(ctx, resp, job)
+	return s.read(ctx, resp, job)
 }
 
-// read takes a good answer by its content type.
-func read(ctx context.Context, resp *nethttp.Response, job *agent.Job) (any, error) {
-	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+// What a body is.
+const (
+	isJSON = iota
+	isText
+	isLines
+	isAnything // it does not say
+	isForeign
+)
+
+// kindOf reads a content type (RFC 9110, 8.3).
+func kindOf(contentType string) int {
+	media, _, _ := mime.ParseMediaType(contentType)
 	switch {
-	case resp.StatusCode == nethttp.StatusNoContent:
-		return nil, nil
-	case media == "application/x-ndjson":
+	case media == "", media == "application/octet-stream":
+		return isAnything
+	case media == "application/json", strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"):
+		return isJSON
+	case slices.Contains([]string{"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}, media):
+		return isLines
+	case strings.HasPrefix(media, "text/"):
+		return isText
+	}
+	return isForeign
+}
+
+// read takes a good answer: the work is done, so whatever can be its result is.
+func (s *service) read(ctx context.Context, resp *nethttp.Response, job *agent.Job) (any, error) {
+	contentType := resp.Header.Get("Content-Type")
+	kind := kindOf(contentType)
+	if kind == isLines {
 		o, err := protocol.Read(ctx, resp.Body, job)
 		var fault *agent.Error
 		switch {
 		case errors.As(err, &fault):
 			return nil, fault
 		case err != nil:
-			return nil, interrupted(ctx, err)
+			return nil, s.interrupted(ctx, err)
 		}
 		return o.Value()
-	case media == "application/json", strings.HasPrefix(media, "text/"):
-	default:
-		return nil, bad("the content type is %q; answer application/json, application/x-ndjson or text/plain", media)
 	}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	limit := cmp.Or(job.MaxResult, agent.DefaultMaxResult)
+	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err != nil {
+		return nil, s.interrupted(ctx, err)
+	}
+	if int64(len(raw)) > limit {
+		return nil, &agent.Error{Code: task.CodeResultTooLarge, Permanent: true, Message: fmt.Sprintf("the answer is over %d bytes: store it elsewhere and return a reference", limit)}
+	}
+	raw = bytes.TrimPrefix(raw, []byte("\uFEFF"))
 	switch {
-	case err != nil:
-		return nil, interrupted(ctx, err)
-	case len(raw) > maxAnswer:
-		return nil, &agent.Error{Code: task.CodeResultTooLarge, Permanent: true, Message: fmt.Sprintf("the answer is over %d bytes: store it elsewhere and return a reference", maxAnswer)}
-	case media != "application/json":
-		return map[string]string{"text": strings.ToValidUTF8(string(raw), "\uFFFD")}, nil
-	case !json.Valid(raw):
-		return nil, bad("the content type is application/json and the body is not JSON: %s", excerpt(raw))
+	case len(bytes.TrimSpace(raw)) == 0 && kind != isText:
+		return nil, nil
+	case kind == isForeign, kind == isAnything && !utf8.Valid(raw):
+		return nil, bad(raw, "the content type is %q; answer application/json, application/x-ndjson or text/plain", contentType)
+	case kind == isJSON && !json.Valid(raw):
+		return nil, bad(raw, "the content type is %s and the body is not JSON", contentType)
+	case kind == isJSON, kind == isAnything && json.Valid(raw):
+		return json.RawMessage(raw), nil
 	}
-	return json.RawMessage(raw), nil
+	return map[string]string{"text": strings.ToValidUTF8(string(raw), "\uFFFD")}, nil
 }
 
 // refused is the error of an answer that is none: 4xx is permanent but for 408,
-// 425 and 429, everything else retries and honours Retry-After.
+// 425 and 429, everything else retries and honours Retry-After. What the agent
+// says of a request that it does not take is for the client; what it says of its
+// own trouble, or of the mesh's credentials, is not.
 func refused(resp *nethttp.Response) *agent.Error {
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt))
-	message := "the agent answered " + resp.Status
+	code := resp.StatusCode
+	e := &agent.Error{
+		Code: task.CodeAgentHTTPError, Message: strings.TrimSpace(fmt.Sprintf("the agent answered %d %s", code, nethttp.StatusText(code))),
+		Permanent: code >= 400 && code < 500, RetryAfter: retryAfter(resp.Header), Detail: excerpt(raw),
+	}
 	switch {
-	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		message += "; redirects are not followed: write the final address into agents.yaml"
-	case len(bytes.TrimSpace(raw)) > 0:
-		message += ": " + excerpt(raw)
+	case code >= 300 && code < 400:
+		e.Message += "; redirects are not followed: write the final address into agents.yaml"
+	case code == nethttp.StatusRequestTimeout, code == nethttp.StatusTooEarly, code == nethttp.StatusTooManyRequests:
+		e.Permanent = false
+	case code == nethttp.StatusUnauthorized, code == nethttp.StatusForbidden, code == nethttp.StatusProxyAuthRequired:
+	case e.Permanent && e.Detail != "":
+		e.Message += ": " + e.Detail
 	}
-	permanent := resp.StatusCode >= 400 && resp.StatusCode < 500
-	switch resp.StatusCode {
-	case nethttp.StatusRequestTimeout, nethttp.StatusTooEarly, nethttp.StatusTooManyRequests:
-		permanent = false
-	}
-	return &agent.Error{Code: task.CodeAgentHTTPError, Message: message, Permanent: permanent, RetryAfter: retryAfter(resp.Header)}
+	return e
 }
 
 // retryAfter reads Retry-After (RFC 9110, 10.2.3), at most maxRetry.
 func retryAfter(h nethttp.Header) time.Duration {
-	value := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil {
-		return min(time.Duration(min(max(seconds, 0), int(maxRetry/time.Second)))*time.Second, maxRetry)
+	value := strings.TrimSpace(h.Get("Retry-After"))
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		seconds, err := strconv.ParseInt(value, 10, 32)
+		if err != nil { // more than there are numbers for
+			return maxRetry
+		}
+		return min(time.Duration(seconds)*time.Second, maxRetry)
 	}
 	if at, err := nethttp.ParseTime(value); err == nil {
 		return min(max(time.Until(at), 0), maxRetry)
@@ -153,19 +196,34 @@ func retryAfter(h nethttp.Header) time.Duration {
 
 // interrupted is the error of an exchange that broke off, or the reason why it
 // was ended.
-func interrupted(ctx context.Context, err error) error {
+func (s *service) interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return unreachable(err)
+	return s.unreachable(err)
 }
 
-func unreachable(err error) *agent.Error {
-	return &agent.Error{Code: task.CodeAgentUnreachable, Message: "the agent did not answer: " + err.Error(), Err: err}
+// unreachable tells the client that nobody answered, and the operator where and
+// why.
+func (s *service) unreachable(err error) *agent.Error {
+	why := err
+	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
+		why = wrapped.Err // without the URL as it is
+	}
+	return &agent.Error{Code: task.CodeAgentUnreachable, Message: "the agent did not answer", Detail: "POST " + s.place + ": " + why.Error(), Err: err}
 }
 
-func bad(format string, args ...any) *agent.Error {
-	return &agent.Error{Code: task.CodeAgentBadOutput, Message: fmt.Sprintf(format, args...), Permanent: true}
+// placeOf is a URL without its user, its query and its fragment.
+func placeOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "a malformed URL"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+func bad(body []byte, format string, args ...any) *agent.Error {
+	return &agent.Error{Code: task.CodeAgentBadOutput, Message: fmt.Sprintf(format, args...), Detail: excerpt(body), Permanent: true}
 }
 
 func excerpt(raw []byte) string {

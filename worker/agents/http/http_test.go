@@ -8,6 +8,7 @@ import (
 	"io"
 	nethttp "net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,12 @@ func TestAnswers(t *testing.T) {
 			_, _ = io.WriteString(w, body)
 		}
 	}
+	untyped := func(body string) func(nethttp.ResponseWriter, *nethttp.Request) {
+		return func(w nethttp.ResponseWriter, _ *nethttp.Request) {
+			w.Header()["Content-Type"] = nil // not even a guess
+			_, _ = io.WriteString(w, body)
+		}
+	}
 	cut := func(w nethttp.ResponseWriter, _ *nethttp.Request) {
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		_, _ = io.WriteString(w, "{\"type\":\"progress\",\"percent\":5}\n")
@@ -69,9 +76,23 @@ func TestAnswers(t *testing.T) {
 		{"ndjson text", send(200, "application/x-ndjson", `{"type":"output","text":"a"}`+"\nb"), `{"text":"ab"}`, "", "", false, 0},
 		{"ndjson error", send(200, "application/x-ndjson", `{"type":"error","code":"no_model","message":"away"}`), ``, "no_model", "away", false, 0},
 		{"ndjson fault", send(200, "application/x-ndjson", `{"type":"result"}`), ``, task.CodeAgentBadOutput, `"result"`, true, 0},
-		{"ndjson cut", cut, ``, task.CodeAgentUnreachable, "EOF", false, 0},
-		{"no JSON", send(200, "application/json", `{`), ``, task.CodeAgentBadOutput, "not JSON: {", true, 0},
-		{"empty JSON", send(200, "application/json", ``), ``, task.CodeAgentBadOutput, "not JSON", true, 0},
+		{"ndjson cut", cut, ``, task.CodeAgentUnreachable, "the agent did not answer", false, 0},
+		{"no JSON", send(200, "application/json", `{`), ``, task.CodeAgentBadOutput, "not JSON", true, 0},
+		{"empty JSON", send(200, "application/json", ``), `null`, "", "", false, 0},
+		{"blank JSON", send(200, "application/json", " \n"), `null`, "", "", false, 0},
+		{"accepted", send(202, "", ""), `null`, "", "", false, 0},
+		{"reset content", send(205, "", ""), `null`, "", "", false, 0},
+		{"empty text", send(200, "text/plain", ""), `{"text":""}`, "", "", false, 0},
+		{"empty image", send(200, "image/png", ""), `null`, "", "", false, 0},
+		{"JSON with a mark", send(200, "application/json", "\uFEFF{}"), `{}`, "", "", false, 0},
+		{"a kind of JSON", send(200, "application/vnd.api+json; charset=utf-8", `{"a":1}`), `{"a":1}`, "", "", false, 0},
+		{"no kind of JSON", send(200, "application/hal+json", `{`), ``, task.CodeAgentBadOutput, "not JSON", true, 0},
+		{"JSON that does not say so", untyped(`{"a":1}`), `{"a":1}`, "", "", false, 0},
+		{"text that does not say so", untyped(`hello`), `{"text":"hello"}`, "", "", false, 0},
+		{"bytes that do not say so", untyped("\xff\x00"), ``, task.CodeAgentBadOutput, "content type", true, 0},
+		{"JSON as bytes", send(200, "application/octet-stream", `[1]`), `[1]`, "", "", false, 0},
+		{"malformed type", send(200, ";;", `[1]`), `[1]`, "", "", false, 0},
+		{"JSON lines", send(200, "application/jsonl", `{"type":"error","message":"away"}`), ``, "", "away", false, 0},
 		{"image", send(200, "image/png", "x"), ``, task.CodeAgentBadOutput, `"image/png"`, true, 0},
 		{"huge", send(200, "text/plain", huge), ``, task.CodeResultTooLarge, "33554432", true, 0},
 		{"refused", send(422, "text/plain", "no such topic"), ``, task.CodeAgentHTTPError, "422 Unprocessable Entity: no such topic", true, 0},
@@ -79,7 +100,12 @@ func TestAnswers(t *testing.T) {
 		{"too early", send(425, "", ""), ``, task.CodeAgentHTTPError, "425", false, 0},
 		{"busy", send(429, "", "", "Retry-After", "7"), ``, task.CodeAgentHTTPError, "429", false, 7 * time.Second},
 		{"down", send(503, "", "", "Retry-After", "99999999"), ``, task.CodeAgentHTTPError, "503", false, time.Hour},
-		{"broken", send(500, "text/html", "<h1>"), ``, task.CodeAgentHTTPError, "500 Internal Server Error: <h1>", false, 0},
+		{"broken", send(500, "text/html", "<h1>"), ``, task.CodeAgentHTTPError, "500 Internal Server Error", false, 0},
+		{"twenty digits", send(503, "", "", "Retry-After", "99999999999999999999"), ``, task.CodeAgentHTTPError, "503", false, time.Hour},
+		{"a thousand digits", send(429, "", "", "Retry-After", strings.Repeat("9", 1000)), ``, task.CodeAgentHTTPError, "429", false, time.Hour},
+		{"a far date", send(503, "", "", "Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"), ``, task.CodeAgentHTTPError, "503", false, time.Hour},
+		{"a past date", send(503, "", "", "Retry-After", "Mon, 02 Jan 2006 15:04:05 GMT"), ``, task.CodeAgentHTTPError, "503", false, 0},
+
 		{"redirect", send(307, "", "", "Location", srv.URL+"/elsewhere"), ``, task.CodeAgentHTTPError, "redirects are not followed", false, 0},
 		{"nonsense in Retry-After", send(503, "", "", "Retry-After", "-5 soon"), ``, task.CodeAgentHTTPError, "503", false, 0},
 	} {
@@ -101,6 +127,40 @@ func TestAnswers(t *testing.T) {
 	if _, err := http.New(http.Config{URL: srv.URL})(t.Context(), job(&reports{})); !errors.As(err, &e) || e.Code != task.CodeAgentUnreachable || e.Permanent {
 		t.Errorf("nobody there: %v", err)
 	}
+}
+
+// Where a service is, its key and its own trouble are for the operator.
+func TestAnErrorDoesNotTellWhereTheServiceIs(t *testing.T) {
+	var status int
+	srv := httptest.NewServer(nethttp.HandlerFunc(func(w nethttp.ResponseWriter, _ *nethttp.Request) {
+		w.Header().Set("Location", "http://10.0.0.7/inner")
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, `{"trace":"connect to 10.0.0.7 as root"}`)
+	}))
+	defer srv.Close()
+	handler := http.New(http.Config{URL: strings.Replace(srv.URL, "http://", "http://user:hunter2@", 1) + "/run?code=hunter3#hunter4"})
+	try := func(name, detail string) {
+		t.Helper()
+		_, err := handler(t.Context(), job(&reports{}))
+		var e *agent.Error
+		if !errors.As(err, &e) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, secret := range []string{"hunter", "127.0.0.1", "10.0.0.7", "/run", strings.TrimPrefix(srv.URL, "http://127.0.0.1:")} {
+			if strings.Contains(e.Error(), secret) {
+				t.Errorf("%s tells %s: %s", name, secret, e.Error())
+			}
+		}
+		if strings.Contains(e.Detail, "hunter") || !strings.Contains(e.Detail, detail) {
+			t.Errorf("%s has the detail %q", name, e.Detail)
+		}
+	}
+	for _, status = range []int{307, 401, 403, 407, 429, 500, 502, 503} {
+		try(strconv.Itoa(status), "as root")
+	}
+	srv.Close()
+	try("nobody there", "POST "+srv.URL+"/run: dial tcp")
 }
 
 // A service answers a turn with an object, with text or with messages.
