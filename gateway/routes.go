@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -405,8 +406,25 @@ func (g *Gateway) serve(op *route) http.HandlerFunc {
 		if err := checkQuery(r, op, lenient); err != nil {
 			return err
 		}
-		return op.handler(w, r)
+		return op.afterwards(op.handler(w, r))
 	})
+}
+
+// afterwards says of a store that is away what the client of this operation can
+// do about it.
+func (op *route) afterwards(err error) error {
+	if err == nil || problemOf(err).Code != "store_unavailable" {
+		return err
+	}
+	p := *problemOf(err)
+	p.cause = err
+	switch {
+	case op.method == http.MethodGet:
+		p.Detail = "Nothing could be read. Try again in a moment."
+	case !slices.ContainsFunc(op.headers, func(h param) bool { return h.name == keyHeader.name }):
+		p.Detail = "It is unknown whether the request took effect. Look before you send it again."
+	}
+	return &p
 }
 
 // handle adapts a handler that returns its refusal.

@@ -34,7 +34,7 @@ const (
 // TurnReply is what a turn came to.
 type TurnReply struct {
 	SessionID string      `json:"session_id"`
-	Message   string      `json:"message" doc:"The agent's reply; empty unless the turn is completed."`
+	Message   *string     `json:"message" doc:"The agent's reply; null unless the turn is completed."`
 	TurnID    string      `json:"turn_id"`
 	Status    task.State  `json:"status" enum:"completed,failed,canceled"`
 	Error     *task.Error `json:"error,omitempty"`
@@ -243,7 +243,7 @@ func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (TurnReply, error) 
 		Message string `json:"message"`
 	}
 	err = json.Unmarshal(raw, &result)
-	v.Message = result.Message
+	v.Message = &result.Message
 	return v, err
 }
 
@@ -299,7 +299,7 @@ func (g *Gateway) writeTurn(w http.ResponseWriter, r *http.Request, t *task.Task
 		if err != nil {
 			return err
 		}
-		turn.Message = reply.Message
+		turn.Message = *reply.Message
 	}
 	return writeJSON(w, http.StatusOK, turn)
 }

@@ -265,7 +265,7 @@ func (c *Client) post(ctx context.Context, path string, h http.Header, body []by
 func repeatable(err error) (pause time.Duration, again bool) {
 	var p *Problem
 	if errors.As(err, &p) {
-		return p.retryAfter, p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests
+		return p.retryAfter, p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests || p.Status == http.StatusRequestTimeout
 	}
 	return 0, !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }

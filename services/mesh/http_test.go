@@ -228,6 +228,8 @@ func TestG4_NATSAway(t *testing.T) {
 		w := m.do(r[0], r[1], `{"agent":"echo","input":1}`, "Idempotency-Key", "k")
 		if p := problem(t, w); w.Code != http.StatusServiceUnavailable || p.Code != "store_unavailable" || w.Header().Get("Retry-After") == "" || !p.Retryable {
 			t.Errorf("%s %s = %d %+v", r[0], r[1], w.Code, p)
+		} else if strings.Contains(p.Detail, "Idempotency-Key") != (r[0] == "POST") {
+			t.Errorf("%s %s tells the client: %s", r[0], r[1], p.Detail)
 		}
 	}
 	w := m.do("GET", "/readyz", "")

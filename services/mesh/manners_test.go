@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -13,6 +15,7 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
+	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -281,5 +284,17 @@ func TestTheBuildAndEachCodeCanBeReadUp(t *testing.T) {
 		if got != want || got.Title == "" {
 			t.Errorf("GET /problems/%s = %+v, listed as %+v", want.Code, got, want)
 		}
+	}
+}
+
+func TestAFailedTurnHasNoMessageButItsError(t *testing.T) {
+	m := newMesh(t)
+	m.work(named("moody", func(context.Context, *agent.Job) (any, error) {
+		return nil, agent.Permanent(errors.New("not today"))
+	}))
+	w := m.do("POST", "/sessions/"+m.session("moody")+"/messages", `{"text":"hi"}`)
+	got := decode[map[string]json.RawMessage](t, w.Body)
+	if w.Code != 200 || string(got["message"]) != "null" || string(got["status"]) != `"failed"` || !strings.Contains(string(got["error"]), "not today") {
+		t.Errorf("= %d %s", w.Code, got)
 	}
 }
