@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -34,24 +35,42 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	from, err := decodeCursor(q.Get("cursor"), f)
+	l := store.Listing{Tenant: tenant, Limit: limit, Match: f.match, Since: f.after, Queued: f.queued()}
+	found, next, err := g.list(r.Context(), l, f, q.Get("cursor"))
 	if err != nil {
 		return err
 	}
-	found, err := g.store.List(r.Context(), store.Listing{Tenant: tenant, From: from, Limit: limit, Match: f.match, Queued: f.queued()})
-	if err != nil {
-		return err
-	}
-	page := TaskList{Tasks: make([]Task, 0, len(found.Tasks)), Scanned: found.Scanned}
+	page := TaskList{Tasks: make([]Task, 0, len(found.Tasks)), NextCursor: next, Scanned: found.Scanned}
 	for _, t := range found.Tasks {
 		page.Tasks = append(page.Tasks, g.view(t))
 	}
-	if !found.Next.Done() {
-		page.NextCursor = encodeCursor(found.Next, f)
-		q.Set("cursor", page.NextCursor)
+	if next != "" {
+		q.Set("cursor", next)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}
 	return writeJSON(w, http.StatusOK, page)
+}
+
+// list reads the page that a cursor leads to, and says what leads to the next one.
+func (g *Gateway) list(ctx context.Context, l store.Listing, f filter, cur string) (found store.Listed, next string, err error) {
+	if f.created {
+		after, view, err := decodePlace(cur, f)
+		if err != nil {
+			return found, "", err
+		}
+		page, err := g.store.ListCreated(ctx, l, after, view)
+		if err == nil && !page.Done {
+			next = encodePlace(page.After, page.View, f)
+		}
+		return page.Listed, next, err
+	}
+	if l.From, err = decodeCursor(cur, f); err != nil {
+		return found, "", err
+	}
+	if found, err = g.store.List(ctx, l); err == nil && !found.Next.Done() {
+		next = encodeCursor(found.Next, f)
+	}
+	return found, next, err
 }
 
 // pageLimit reads ?limit=.
@@ -75,6 +94,7 @@ type filter struct {
 	session   string
 	code      string    // of the error
 	kind      task.Kind // of the task
+	created   bool      // newest first, and not newest change first
 	labels    map[string]string
 	after     time.Time // created later than this
 	before    time.Time // created earlier than this; zero: no limit
@@ -105,6 +125,12 @@ func filterOf(q url.Values) (filter, error) {
 			f.parent = v
 		case name == "session_id":
 			f.session = v
+		case name == "order" && v == "changed":
+			continue // it is what there is without
+		case name == "order":
+			if f.created = v == "created"; !f.created {
+				return f, refuse("bad_query", "order is %q, allowed are changed and created.", clip(v, 32))
+			}
 		case name == "error":
 			f.code = v
 		case name == "kind":
@@ -159,34 +185,68 @@ func (f filter) queued() bool {
 // cursor is a listing's position as clients carry it. It is untrusted: it is
 // bound to its filters and only ever compared.
 type cursor struct {
-	Record uint64 `json:"r"`
-	Queue  uint64 `json:"q"`
-	Turns  uint64 `json:"t"`
-	Filter string `json:"f"`
+	Record  uint64 `json:"r,omitempty"`
+	Queue   uint64 `json:"q,omitempty"`
+	Turns   uint64 `json:"t,omitempty"`
+	Created int64  `json:"c,omitempty"` // of a listing by creation
+	ID      string `json:"i,omitempty"`
+	View    string `json:"v,omitempty"`
+	Filter  string `json:"f"`
 }
 
 var cursorEncoding = base64.RawURLEncoding
 
-func encodeCursor(p store.Position, f filter) string {
-	b, _ := json.Marshal(cursor{p.Record, p.Queue, p.Turns, f.canonical[:8]})
+func (c cursor) encode(f filter) string {
+	c.Filter = f.canonical[:8]
+	b, _ := json.Marshal(c)
 	return cursorEncoding.EncodeToString(b)
+}
+
+func readCursor(s string, f filter) (c cursor, err error) {
+	b, err := cursorEncoding.DecodeString(s)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		return c, malformedCursor()
+	}
+	if c.Filter != f.canonical[:8] {
+		return c, refuse("bad_cursor", "The cursor belongs to a listing with other filters. Start again without one.")
+	}
+	return c, nil
+}
+
+func malformedCursor() error {
+	return refuse("bad_cursor", "The cursor is malformed. Start again without one.")
+}
+
+func encodeCursor(p store.Position, f filter) string {
+	return cursor{Record: p.Record, Queue: p.Queue, Turns: p.Turns}.encode(f)
 }
 
 func decodeCursor(s string, f filter) (store.Position, error) {
 	if s == "" {
 		return store.Start, nil
 	}
-	var c cursor
-	b, err := cursorEncoding.DecodeString(s)
-	if err == nil {
-		err = json.Unmarshal(b, &c)
-	}
+	c, err := readCursor(s, f)
 	p := store.Position{Record: c.Record, Queue: c.Queue, Turns: c.Turns}
-	if err != nil || p.Done() {
-		return p, refuse("bad_cursor", "The cursor is malformed. Start again without one.")
+	if err == nil && p.Done() {
+		err = malformedCursor()
 	}
-	if c.Filter != f.canonical[:8] {
-		return p, refuse("bad_cursor", "The cursor belongs to a listing with other filters. Start again without one.")
+	return p, err
+}
+
+func encodePlace(p store.Place, view string, f filter) string {
+	return cursor{Created: p.Created, ID: p.ID, View: view}.encode(f)
+}
+
+func decodePlace(s string, f filter) (p store.Place, view string, err error) {
+	if s == "" {
+		return p, "", nil
 	}
-	return p, nil
+	c, err := readCursor(s, f)
+	if err == nil && c.View == "" {
+		err = malformedCursor()
+	}
+	return store.Place{Created: c.Created, ID: c.ID}, c.View, err
 }

@@ -66,7 +66,7 @@ func (g *Gateway) operations() []route {
 			},
 		},
 		{
-			method: "GET", path: "/tasks", id: "listTasks", summary: "List tasks, newest change first", handler: g.listTasks,
+			method: "GET", path: "/tasks", id: "listTasks", summary: "List tasks", handler: g.listTasks,
 			lists: []param{{"status", "One or more statuses, separated by commas or repeated."}},
 			query: []param{
 				{"agent", "Tasks of this agent."},
@@ -77,6 +77,7 @@ func (g *Gateway) operations() []route {
 				{"created_after", "Tasks created later than this time (RFC 3339)."},
 				{"created_before", "Tasks created earlier than this time (RFC 3339)."},
 				{labelAny, "Tasks with this value of the label, such as label.team=search; label.team= are those with an empty value."},
+				{"order", "changed, the default: newest change first; a task that changes while you page moves to the front, so that you may miss it. created: newest first; whatever changes meanwhile, every task is met once."},
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -142,6 +143,105 @@ func taskHex(record []byte) string {
 	return rest[:32]
 }
 
+// Tasks that change, run and come between two pages are each met once in the order
+// of their creation, at whichever gateway.
+func TestPagesInOrderOfCreationMissNone(t *testing.T) {
+	m := newMesh(t)
+	st, _ := m.openStore()
+	other := m.newGateway(st)
+	var want, waiting []string
+	for i := range 90 {
+		switch {
+		case i%9 == 0: // waits in the queue, for a worker that is not there yet
+			if len(waiting) == 0 {
+				m.work(echo.Agent())()
+			}
+			id := m.create(`{"agent":"echo","instruction":"x"}`)
+			want, waiting = append(want, id), append(waiting, id)
+		case i%9 == 1:
+			want = append(want, m.create(`{"agent":"echo","instruction":"x","delay":"1h"}`))
+		default:
+			want = append(want, m.put(func(t *task.Task) { t.Status = task.Processing }).ID)
+		}
+	}
+	slices.Reverse(want)
+	change := func(id string, times int) {
+		rec, err := m.st.Get(t.Context(), "default", id)
+		if err != nil {
+			return // it waits
+		}
+		for n := range times {
+			if rec.Message, rec.UpdatedAt = fmt.Sprint("step ", n), task.Stamp(time.Now()); m.st.Save(t.Context(), rec) != nil {
+				return
+			}
+		}
+	}
+	var got []string
+	pages := 0
+	for cursor := ""; ; pages++ {
+		query := "/tasks?order=created&limit=7&cursor=" + url.QueryEscape(cursor)
+		h := m.g.Handler()
+		if pages%3 == 2 {
+			h = other.Handler()
+		}
+		page := decode[listed](t, call(h, "GET", query, "").Body)
+		if again := decode[listed](t, call(h, "GET", query, "").Body); cursor != "" && (len(again.Tasks) != len(page.Tasks) || again.Tasks[0].TaskID != page.Tasks[0].TaskID) {
+			t.Errorf("page %d is another one when it is asked for again", pages)
+		}
+		for _, v := range page.Tasks {
+			got = append(got, v.TaskID)
+		}
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+		for i := pages % 2; i < len(want); i += 2 { // more often than revisions are kept
+			change(want[i], 18)
+		}
+		if pages == 2 {
+			m.work(echo.Agent())
+			for _, id := range waiting {
+				m.end(id)
+			}
+		}
+		m.put(func(*task.Task) {}) // newer than all of them
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%d pages list %d tasks, want each of %d once:\n got %v\nwant %v", pages, len(got), len(want), got, want)
+	}
+}
+
+// The order of creation finds one among very many, and knows when it need not look
+// further.
+func TestOrderOfCreationFilters(t *testing.T) {
+	m := newMesh(t)
+	began := time.Now().Add(-time.Millisecond)
+	failed := m.put(func(t *task.Task) { t.Status = task.Failed })
+	for range 300 {
+		m.put(func(*task.Task) {})
+	}
+	for query, want := range map[string][]string{
+		"status=failed": {failed.ID},
+		"status=failed&created_after=" + url.QueryEscape(began.Format(time.RFC3339Nano)):                 {failed.ID},
+		"status=failed&created_after=" + url.QueryEscape(time.Now().Add(time.Hour).Format(time.RFC3339)): nil,
+		"status=pending": nil,
+	} {
+		for _, order := range []string{"&order=created", "&order=changed", ""} {
+			if got := m.everyPage(query + order); !slices.Equal(got, want) {
+				t.Errorf("?%s%s lists %v, want %v", query, order, got, want)
+			}
+		}
+	}
+	if w := m.do("GET", "/tasks?order=upwards", ""); w.Code != 400 || problem(t, w).Code != "bad_query" {
+		t.Errorf("an unknown order = %d %s", w.Code, w.Body)
+	}
+	page := m.taskPage("order=created&limit=5")
+	for _, query := range []string{"order=changed&limit=5", "limit=5", "order=created&limit=5&status=failed"} {
+		if w := m.do("GET", "/tasks?"+query+"&cursor="+page.Next, ""); w.Code != 400 || problem(t, w).Code != "bad_cursor" {
+			t.Errorf("?%s with a cursor of another listing = %d %s", query, w.Code, w.Body)
+		}
+	}
+}
+
 // One record that nobody can read, anywhere, hides no other.
 func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 	m := newMesh(t)
@@ -177,7 +277,7 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"/tasks": done, "/tasks?status=pending": waits, "/sessions": ses, "/webhooks": hook,
+		"/tasks": done, "/tasks?status=pending": waits, "/tasks?order=created": done, "/sessions": ses, "/webhooks": hook,
 		"/deliveries": `"deliveries"`, "/tasks/" + done: done, "/sessions/" + ses: ses, "/stats": `"agents"`, "/agents": "echo",
 		"/.well-known/webhooks/jwks.json": `"keys"`, "/agents/echo": "echo",
 	} {

@@ -204,7 +204,7 @@ func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
 			d, err = s.Delivery(ctx, d.Tenant, d.Source, d.ID)
 		}
 		if errors.Is(err, task.ErrBadRecord) {
-			s.damaged.note(message{msg.Subject, msg.Data, msg.Sequence}, err)
+			s.damaged.note(message{subject: msg.Subject, seq: msg.Sequence}, err)
 		} else if err != nil && !errors.Is(err, webhook.ErrDeliveryNotFound) {
 			return err
 		}

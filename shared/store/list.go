@@ -44,9 +44,19 @@ type Listing struct {
 	From   Position
 	Limit  int
 	Match  func(*task.Task) bool
+	// Since says that no task matches that was created before it; zero: any may.
+	Since time.Time
 	// Queued says that tasks may match that no worker has met: they are pending.
 	Queued bool
 }
+
+// clockSkew is how much earlier than its message a clock of ours may have said
+// that a task was created, and be right.
+const clockSkew = 2 * time.Second
+
+// tooOld reports whether what was stored at a time, and what came before, was
+// created before l.Since.
+func (l Listing) tooOld(stored time.Time) bool { return stored.Add(clockSkew).Before(l.Since) }
 
 // Listed is a page of tasks. Their inputs and outputs are left out.
 type Listed struct {
@@ -155,9 +165,9 @@ func (s *Store) listRecords(ctx context.Context, l Listing, out *Listed, until t
 	if err != nil {
 		return nil, err
 	}
-	page, seen := collector{limit: l.Limit}, map[string]bool{}
+	page, seen, old := collector{limit: l.Limit}, map[string]bool{}, false
 	err = scan.each(ctx, until, func(m message) (bool, error) {
-		if page.full() {
+		if old = l.tooOld(m.at); old || page.full() {
 			return false, nil
 		}
 		id := topology.SubjectID(m.subject)
@@ -187,7 +197,9 @@ func (s *Store) listRecords(ctx context.Context, l Listing, out *Listed, until t
 		page.add(t)
 		return true, nil
 	})
-	out.Next.Record = scan.at
+	if out.Next.Record = scan.at; old {
+		out.Next.Record = 0
+	}
 	out.Scanned += scan.looked
 	return page.page, err
 }
@@ -228,9 +240,9 @@ func (s *Store) listQueue(ctx context.Context, l Listing, q queue, out *Listed, 
 	if err != nil {
 		return nil, err
 	}
-	page := collector{limit: l.Limit}
+	page, old := collector{limit: l.Limit}, false
 	err = scan.each(ctx, until, func(m message) (bool, error) {
-		if page.full() {
+		if old = l.tooOld(m.at); old || page.full() {
 			return false, nil
 		}
 		t, err := s.unrecorded(ctx, l.Tenant, m)
@@ -239,7 +251,9 @@ func (s *Store) listQueue(ctx context.Context, l Listing, q queue, out *Listed, 
 		}
 		return true, err
 	})
-	*at = scan.at
+	if *at = scan.at; old {
+		*at = 0
+	}
 	out.Scanned += scan.looked
 	return page.page, err
 }

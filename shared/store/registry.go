@@ -156,7 +156,7 @@ func (s *Store) WatchAgents(ctx context.Context, f func(Definition), gone func(n
 			}
 			d, err := decodeDefinition(e)
 			if err != nil {
-				s.damaged.note(message{e.Bucket() + "." + e.Key(), e.Value(), e.Revision()}, err)
+				s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
 				continue
 			}
 			f(d)
@@ -209,7 +209,7 @@ func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
 			continue // it has left
 		}
 		if err := json.Unmarshal(msg.Data, &p); err != nil {
-			s.damaged.note(message{subject, msg.Data, msg.Sequence}, err)
+			s.damaged.note(message{subject: subject, seq: msg.Sequence}, err)
 			continue
 		}
 		all = append(all, p)

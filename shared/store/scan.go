@@ -19,6 +19,7 @@ type message struct {
 	subject string
 	data    []byte
 	seq     uint64
+	at      time.Time // when it was stored
 }
 
 // Bounds of reading. Whatever messages weigh, the scans of a store have at most
@@ -132,7 +133,7 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 			return false, fmt.Errorf("read %s: %w", msg.Subject, err)
 		}
 		got++
-		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream}); err != nil {
+		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream, meta.Timestamp}); err != nil {
 			return false, err
 		}
 	}
@@ -225,7 +226,7 @@ func (s *Store) steps(stream jetstream.Stream, subject string) span {
 			if err != nil {
 				return classify(err)
 			}
-			if err := f(message{msg.Subject, msg.Data, msg.Sequence}); err != nil {
+			if err := f(message{msg.Subject, msg.Data, msg.Sequence, msg.Time}); err != nil {
 				return err
 			}
 			low = msg.Sequence + 1
@@ -236,6 +237,7 @@ func (s *Store) steps(stream jetstream.Stream, subject string) span {
 
 // backwards reads a stream from its end to its beginning, in windows.
 type backwards struct {
+	s      *Store
 	read   span
 	at     uint64 // the highest sequence that was not looked at yet; 0: the end
 	first  uint64
@@ -265,7 +267,7 @@ func (s *Store) newBackwards(ctx context.Context, stream jetstream.Stream, read 
 	if err != nil {
 		return nil, classify(err)
 	}
-	b := &backwards{read: read, at: min(from, info.State.LastSeq), first: max(info.State.FirstSeq, 1), width: firstWindow, most: most}
+	b := &backwards{s: s, read: read, at: min(from, info.State.LastSeq), first: max(info.State.FirstSeq, 1), width: firstWindow, most: most}
 	b.settle()
 	return b, nil
 }

@@ -71,6 +71,7 @@ type Store struct {
 	scans   lane // of the lists
 	damaged *unreadable
 	feed    *feed
+	views   views
 }
 
 // openTimeout bounds the opening of the store. On a disk that stalls the making
