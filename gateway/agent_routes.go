@@ -36,7 +36,7 @@ type AgentWorker struct {
 	WorkerID  string    `json:"worker_id"`
 	Version   string    `json:"version,omitempty"`
 	Slots     int       `json:"slots"`
-	Busy      int       `json:"busy" doc:"Slots taken at its last report, up to 30 s ago."`
+	Busy      int       `json:"busy" doc:"Slots taken, a second or two ago."`
 	StartedAt time.Time `json:"started_at"`
 }
 

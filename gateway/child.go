@@ -69,6 +69,9 @@ func (g *Gateway) adopt(ctx context.Context, t, parent *task.Task, key *requestK
 		t.ID, _, err = g.store.Adopt(ctx, parent, task.CallKey(t.Agent, []byte(canonical(body))))
 		key = &requestKey{hash: digest(tenant, "child", t.ID), fingerprint: t.ID}
 	}
+	if errors.Is(err, task.ErrTooLarge) {
+		return nil, refuse("validation_failed", "%s has sent too many equal requests. Send each with an Idempotency-Key of its own.", parent.ID)
+	}
 	if errors.Is(err, task.ErrConflict) {
 		return nil, refuse("parent_finished", "A later attempt of %s has called already; this one works in vain.", parent.ID)
 	}

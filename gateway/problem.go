@@ -128,6 +128,8 @@ func problemOf(err error) *Problem {
 		return p
 	case errors.As(err, &tooLarge):
 		return refuse("body_too_large", "The body is over %d bytes. Store the input elsewhere and send a reference.", tooLarge.Limit)
+	case errors.Is(err, task.ErrTooLarge):
+		return refuse("body_too_large", "The request cannot be kept: %s. Store what is large elsewhere and send a reference.", reason(err, task.ErrTooLarge))
 	case errors.Is(err, task.ErrTooDeep):
 		return refuse("call_too_deep", "%s.", err)
 	case errors.Is(err, task.ErrDeadlock):

@@ -41,10 +41,37 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if err := checkJSON(body); err != nil {
 		return nil, refuse("malformed_json", "%s", err)
 	}
+	if depth := nesting(body); depth > maxNesting {
+		return nil, refuse("validation_failed", "The body is nested %d deep, allowed are %d. Send what lies deeper as a text, or as a reference.", depth, maxNesting)
+	}
 	if faults := wildNumbers(body); len(faults) > 0 {
 		return nil, numberOutOfRange(faults)
 	}
 	return body, nil
+}
+
+// maxNesting is that of a value and of the object that it came in.
+const maxNesting = task.MaxNesting + 2
+
+// nesting is how many arrays and objects of body, which is JSON, are within one
+// another.
+func nesting(body []byte) (deepest int) {
+	depth, text := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{', c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return deepest
 }
 
 // readInto reads a JSON object into v.

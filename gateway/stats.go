@@ -40,7 +40,7 @@ type WorkerStats struct {
 	StartedAt time.Time `json:"started_at"`
 	Agents    []string  `json:"agents"`
 	Slots     int       `json:"slots"`
-	Busy      int       `json:"busy" doc:"Slots taken at its last report, up to 30 s ago."`
+	Busy      int       `json:"busy" doc:"Slots taken, a second or two ago."`
 }
 
 // DeliveryStats is what is on its way to receivers.

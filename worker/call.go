@@ -26,10 +26,11 @@ type caller struct {
 	traceParent string
 }
 
-// Call implements agent.Caller.
+// Call implements agent.Caller. While the store is away it waits.
 func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (json.RawMessage, error) {
-	st := c.at.w.store
-	def, err := st.Agent(ctx, name)
+	st, insist := c.at.w.store, func(f func() error) error { return c.at.insist(ctx, f) }
+	var def store.Definition
+	err := insist(func() (err error) { def, err = st.Agent(ctx, name); return err })
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
 	}
@@ -40,7 +41,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	if err != nil {
 		return nil, refusedCall(err)
 	}
-	child.ID, _, err = st.Adopt(ctx, c.parent, task.CallKey(name, input))
+	err = insist(func() (err error) { child.ID, _, err = st.Adopt(ctx, c.parent, task.CallKey(name, input)); return err })
 	if err != nil {
 		return nil, c.lost(err)
 	}
@@ -50,12 +51,18 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 		return nil, err
 	}
 	defer watch.Close()
-	t, err := st.Find(ctx, child.Tenant, child.ID)
-	if errors.Is(err, task.ErrNotFound) {
-		t, err = child, c.start(ctx, child, input)
-	}
+	var t *task.Task
+	err = insist(func() (err error) {
+		if t, err = st.Find(ctx, child.Tenant, child.ID); errors.Is(err, task.ErrNotFound) {
+			t, err = child, c.start(ctx, child, input)
+		}
+		return err
+	})
 	if err == nil && !t.Status.Terminal() {
 		t, err = c.wait(ctx, watch, t, def.WithDefaults())
+	}
+	if refused(err) {
+		return nil, &agent.Error{Code: task.CodeBadInput, Message: "call: the input cannot be kept: " + reason(err), Permanent: true, Err: err}
 	}
 	if err != nil {
 		return nil, err
@@ -134,6 +141,7 @@ func (w *Worker) waits(name string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting[name] += n
+	w.presence.stir()
 }
 
 // stuck reports whether every task of an agent that may run in the mesh waits
@@ -165,7 +173,9 @@ func (w *Worker) stuck(ctx context.Context, def task.Definition) bool {
 // result is what a finished child came to, for its parent.
 func (c *caller) result(ctx context.Context, t *task.Task) (json.RawMessage, error) {
 	if t.Status == task.Completed {
-		return c.at.w.store.Value(ctx, t.Result)
+		var result []byte
+		err := c.at.insist(ctx, func() (err error) { result, err = c.at.w.store.Value(ctx, t.Result); return err })
+		return result, err
 	}
 	why := cmp.Or(t.Error, &task.Error{Code: string(t.Status), Message: "it was canceled"})
 	return nil, &agent.Error{

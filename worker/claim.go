@@ -27,15 +27,15 @@ type decision struct {
 	why  string // for the log
 }
 
-// decide reads a queue message, delivered for the nth time, against the task's
-// record (nil: there is none). After a crash there may be several messages for
-// a task. What keeps it from being lost is that a record which is processing
+// decide reads a queue message against the task's record (nil: there is none).
+// The record counts the attempts that began: a message that was delivered and
+// never claimed, because its worker died or the store was away, takes none of
+// them. After a crash there may be several messages for a task. What keeps it from being lost is that a record which is processing
 // names a message that is still in the queue, so any other may go; and that a
 // message whose attempt ended in a retry is spent: it never carries another
 // attempt, so the late ack of a worker that was frozen takes nothing away. A
 // turn has one message for all of its attempts.
-func decide(queued, record *task.Task, deliveries int, d agent.Definition, workerID string, now time.Time) decision {
-	excused := 0
+func decide(queued, record *task.Task, d agent.Definition, workerID string, now time.Time) decision {
 	t := queued.Clone()
 	if record != nil {
 		t = record.Clone()
@@ -51,16 +51,12 @@ func decide(queued, record *task.Task, deliveries int, d agent.Definition, worke
 		case t.Status == task.Pending && !ours && queued.Attempt < t.Attempt:
 			return decision{verb: forget, why: "message is of an earlier attempt"}
 		}
-		if ours {
-			excused = t.Lease.Excused
-		}
 	}
 	if t.Expired(now) {
 		t.Error = &task.Error{Code: task.CodeDeadlineExceeded, Message: "the deadline passed before an attempt could end", Attempt: t.Attempt}
 		return ended(t, now)
 	}
-	// The record counts attempts; deliveries count those that never got to write.
-	attempt := max(t.Attempt, queued.Attempt+deliveries-1-excused) + 1
+	attempt := max(t.Attempt, queued.Attempt) + 1
 	if limit := maxAttempts(t, d); attempt > limit {
 		t.Attempt = attempt - 1
 		t.Error = &task.Error{
@@ -72,7 +68,7 @@ func decide(queued, record *task.Task, deliveries int, d agent.Definition, worke
 	}
 	t.Attempt = attempt
 	t.Error, t.Percent, t.Message = nil, nil, ""
-	t.Lease = &task.Lease{Worker: workerID, Seq: queued.QueueSeq, Excused: excused}
+	t.Lease = &task.Lease{Worker: workerID, Seq: queued.QueueSeq}
 	return decision{verb: run, task: t}
 }
 

@@ -36,40 +36,38 @@ func TestDecide(t *testing.T) {
 	expired := func(t *task.Task) { t.Deadline = now }
 
 	for _, tt := range []struct {
-		name       string
-		queued     *task.Task
-		record     *task.Task
-		deliveries int
-		verb       verb
-		attempt    int
-		code       string
+		name    string
+		queued  *task.Task
+		record  *task.Task
+		verb    verb
+		attempt int
+		code    string
 	}{
-		{"first delivery", queued(5), nil, 1, run, 1, ""},
-		{"two workers died before they wrote", queued(5), nil, 3, run, 3, ""},
-		{"heir of a lapsed lease", queued(5), record(task.Processing, 1, lease(5)), 2, run, 2, ""},
-		{"heir, though the counter was lost", queued(5), record(task.Processing, 2, lease(5)), 1, run, 3, ""},
-		{"a retry's message", queued(8, attempt(1)), record(task.Pending, 1, lease(5), later), 1, run, 2, ""},
-		{"handed back", queued(5), record(task.Pending, 0, &task.Lease{Worker: "wrk_old", Seq: 5, Excused: 1}), 2, run, 1, ""},
-		{"handed back in the second attempt", queued(8, attempt(1)), record(task.Pending, 1, &task.Lease{Worker: "wrk_old", Seq: 8, Excused: 1}), 2, run, 2, ""},
-		{"completed", queued(5), record(task.Completed, 1, lease(5)), 2, forget, 0, ""},
-		{"canceled before it ran", queued(5), record(task.Canceled, 0, nil), 1, forget, 0, ""},
-		{"held under another message", queued(5), record(task.Processing, 2, lease(8)), 2, forget, 0, ""},
-		{"of an earlier attempt", queued(5), record(task.Pending, 2, lease(8), later), 2, forget, 0, ""},
-		{"spent: its retry may not be queued yet", queued(5), record(task.Pending, 1, lease(5), later), 2, requeue, 1, ""},
-		{"waits for input", queued(5), record(task.InputRequired, 1, nil, expired), 1, end, 1, task.CodeDeadlineExceeded},
-		{"deadline passed in the queue", queued(5, expired), nil, 1, end, 0, task.CodeDeadlineExceeded},
-		{"deadline passed under a dead worker", queued(5, expired), record(task.Processing, 1, lease(5), expired), 2, end, 1, task.CodeDeadlineExceeded},
-		{"every worker died", queued(5), record(task.Processing, 3, lease(5)), 4, end, 3, task.CodeWorkerLost},
-		{"every worker died before it wrote", queued(5), nil, 4, end, 3, task.CodeWorkerLost},
-		{"the task allows one attempt", queued(5, limit(1)), record(task.Processing, 1, lease(5), limit(1)), 2, end, 1, task.CodeWorkerLost},
-		{"the task allows more than the agent", queued(5, limit(5)), record(task.Processing, 3, lease(5), limit(5)), 4, run, 4, ""},
+		{"first delivery", queued(5), nil, run, 1, ""},
+		{"two workers died before they claimed it", queued(5), nil, run, 1, ""},
+		{"heir of a lapsed lease", queued(5), record(task.Processing, 1, lease(5)), run, 2, ""},
+		{"heir, though the counter was lost", queued(5), record(task.Processing, 2, lease(5)), run, 3, ""},
+		{"a retry's message", queued(8, attempt(1)), record(task.Pending, 1, lease(5), later), run, 2, ""},
+		{"handed back", queued(5), record(task.Pending, 0, lease(5)), run, 1, ""},
+		{"handed back in the second attempt", queued(8, attempt(1)), record(task.Pending, 1, lease(8)), run, 2, ""},
+		{"completed", queued(5), record(task.Completed, 1, lease(5)), forget, 0, ""},
+		{"canceled before it ran", queued(5), record(task.Canceled, 0, nil), forget, 0, ""},
+		{"held under another message", queued(5), record(task.Processing, 2, lease(8)), forget, 0, ""},
+		{"of an earlier attempt", queued(5), record(task.Pending, 2, lease(8), later), forget, 0, ""},
+		{"spent: its retry may not be queued yet", queued(5), record(task.Pending, 1, lease(5), later), requeue, 1, ""},
+		{"waits for input", queued(5), record(task.InputRequired, 1, nil, expired), end, 1, task.CodeDeadlineExceeded},
+		{"deadline passed in the queue", queued(5, expired), nil, end, 0, task.CodeDeadlineExceeded},
+		{"deadline passed under a dead worker", queued(5, expired), record(task.Processing, 1, lease(5), expired), end, 1, task.CodeDeadlineExceeded},
+		{"every worker died", queued(5), record(task.Processing, 3, lease(5)), end, 3, task.CodeWorkerLost},
+		{"the task allows one attempt", queued(5, limit(1)), record(task.Processing, 1, lease(5), limit(1)), end, 1, task.CodeWorkerLost},
+		{"the task allows more than the agent", queued(5, limit(5)), record(task.Processing, 3, lease(5), limit(5)), run, 4, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q, r := tt.queued.Clone(), tt.record
 			if r != nil {
 				r = r.Clone()
 			}
-			d := decide(tt.queued, tt.record, tt.deliveries, definition, "wrk_new", now)
+			d := decide(tt.queued, tt.record, definition, "wrk_new", now)
 			if d.verb != tt.verb {
 				t.Fatalf("verb %d (%s), want %d", d.verb, d.why, tt.verb)
 			}

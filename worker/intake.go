@@ -27,15 +27,29 @@ type intake struct {
 	agent agent.Agent
 	queue store.Queue
 
-	slots  *slots
-	credit int // messages asked for and not yet arrived
-	streak quickStreak
+	slots    *slots
+	credit   int   // messages asked for and not yet arrived
+	maxBytes int64 // of them, for each request
+	streak   quickStreak
 }
 
 const (
 	pullBackoff = time.Second            // the pause after the server refused a pull
 	fullFor     = 100 * time.Millisecond // without a free slot, until the credit is taken back
+
+	// A server cuts a connection that does not take 64 MiB in time. So a request
+	// for many messages is also one for so many bytes: the next follows when they
+	// have arrived.
+	pullBytes    = 4 << 20
+	pullBytesAll = 32 << 20 // by all intakes of a worker
 )
+
+// pullLimit is how many bytes one of n intakes may ask for at once: one message
+// at least, which is under the server's max_payload with its headers.
+func pullLimit(n int, maxPayload int64) int64 {
+	const subjects = 4 << 10
+	return max(min(pullBytes, pullBytesAll/int64(n)), maxPayload+subjects)
+}
 
 // pullExpires is how long a pull request stands. It ends before a lease does,
 // so that the redelivery of a frozen worker's task does not answer a pull that
@@ -123,8 +137,9 @@ func (in *intake) pull(nc *nats.Conn, inbox string) error {
 	req, err := json.Marshal(struct {
 		Expires   time.Duration `json:"expires"`
 		Batch     int           `json:"batch"`
+		MaxBytes  int64         `json:"max_bytes"`
 		Heartbeat time.Duration `json:"idle_heartbeat"`
-	}{in.pullExpires(), n, in.pullHeartbeat()})
+	}{in.pullExpires(), n, in.maxBytes, in.pullHeartbeat()})
 	if err != nil {
 		return err
 	}
@@ -193,33 +208,18 @@ func (in *intake) receive(work context.Context, msg *nats.Msg) (refused string) 
 }
 
 // start gives msg a slot. One that finds none, because an attempt took back the
-// slot it had lent, waits for the next.
+// slot it had lent, waits for the next, until work ends.
 func (in *intake) start(work context.Context, msg *nats.Msg) {
 	in.credit = max(in.credit, 0)
-	held := in.slots.tryTake()
+	held, lease := in.slots.tryTake(), keepLease(msg, in.w.cfg.Lease)
 	in.w.attempts.Go(func() {
-		if !held && !in.await(work, msg) {
+		if !held && in.slots.take(work) != nil {
+			lease.end()
 			_ = msg.Nak()
 			return
 		}
-		in.w.handle(work, in, msg)
+		in.w.handle(work, in, msg, lease)
 	})
-}
-
-// await keeps a message until a slot is free, or until work ends.
-func (in *intake) await(work context.Context, msg *nats.Msg) bool {
-	beat := time.NewTicker(in.w.cfg.Lease / 3)
-	defer beat.Stop()
-	got := make(chan error, 1)
-	go func() { got <- in.slots.take(work) }()
-	for {
-		select {
-		case err := <-got:
-			return err == nil
-		case <-beat.C:
-			_ = msg.InProgress()
-		}
-	}
 }
 
 // mend creates the consumer again where somebody deleted it.

@@ -1,8 +1,10 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +17,7 @@ import (
 
 // reports collects what a job tells while it runs and rings when it is time to
 // write it. Progress and output are written at most every flushEvery, the
-// newest alone; each milestone at once.
+// newest alone; milestones at once.
 type reports struct {
 	store      *store.Store
 	tenant, id string
@@ -23,6 +25,7 @@ type reports struct {
 
 	mu         sync.Mutex
 	opened     bool // the record is claimed: progress may be written
+	closed     bool // the attempt is being settled: nothing more is
 	percent    *int
 	message    string
 	tail       []byte // ends with the newest output: see grow
@@ -39,6 +42,8 @@ type pendingMilestone struct {
 	m    task.Milestone
 	done chan<- error
 }
+
+var errEnded = errors.New("the attempt has ended")
 
 const (
 	flushEvery = 250 * time.Millisecond
@@ -99,10 +104,19 @@ func (r *reports) newest() string {
 	return string(r.tail[from:])
 }
 
-// Milestone implements agent.Reporter.
+// Milestone implements agent.Reporter. More of them than a record keeps do not
+// wait: the oldest go, as they would from the record.
 func (r *reports) Milestone(ctx context.Context, name, message string, data json.RawMessage) error {
 	done := make(chan error, 1)
 	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return cmp.Or(context.Cause(ctx), errEnded)
+	}
+	if len(r.milestones) == task.MaxMilestones {
+		r.milestones[0].done <- nil
+		r.milestones = r.milestones[1:]
+	}
 	r.milestones = append(r.milestones, pendingMilestone{
 		m: task.Milestone{Name: name, Message: message, Data: data, At: task.Stamp(time.Now())}, done: done,
 	})
@@ -138,7 +152,7 @@ func (r *reports) children() {
 // touch notes a change and rings for it in due time. r.mu is held.
 func (r *reports) touch() {
 	r.changed = true
-	if !r.opened || r.timer != nil {
+	if !r.opened || r.closed || r.timer != nil {
 		return
 	}
 	r.timer = time.AfterFunc(time.Until(r.last.Add(flushEvery)), r.ring)
@@ -185,25 +199,35 @@ func (r *reports) takeLocked(t *task.Task) {
 	}
 }
 
-// takeMilestone appends the oldest waiting milestone to t, if any, and says
-// where to report that it is written and whether more wait.
-func (r *reports) takeMilestone(t *task.Task) (done chan<- error, more bool) {
+// takeMilestones takes the milestones that wait.
+func (r *reports) takeMilestones() []pendingMilestone {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.milestones) == 0 {
-		return nil, false
-	}
-	p := r.milestones[0]
-	r.milestones = r.milestones[1:]
-	t.AddMilestone(p.m)
-	return p.done, len(r.milestones) > 0
+	all := r.milestones
+	r.milestones = nil
+	return all
 }
 
-// takeAll takes the last word of a job whose handler has returned, and ends the
-// timer.
-func (r *reports) takeAll(t *task.Task) {
+// again rings in d.
+func (r *reports) again(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.takeLocked(t)
-	r.opened = false
+	if r.timer == nil && !r.closed {
+		r.timer = time.AfterFunc(d, r.ring)
+	}
+}
+
+// close ends the reports of a job: what it tells from now on is too late. It
+// returns the milestones that wait.
+func (r *reports) close() []pendingMilestone {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	r.opened, r.closed = false, true
+	all := r.milestones
+	r.milestones = nil
+	return all
 }

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,11 +17,9 @@ import (
 )
 
 // settle records what an attempt came to and then lets its message go. It is
-// the one place that ends an attempt. An error leaves the message to be
-// delivered again.
-func (at *attempt) settle(ctx context.Context, o outcome) error {
-	cause := context.Cause(ctx)
-	ctx = context.WithoutCancel(ctx)
+// the one place that ends an attempt. cause is why its context ended, if it has.
+// An error leaves the message to be delivered again.
+func (at *attempt) settle(ctx context.Context, cause error, o outcome) error {
 	switch {
 	case errors.Is(cause, agent.ErrLeaseLost):
 		// The message is the heir's: an ack now would take it away from it.
@@ -32,7 +31,7 @@ func (at *attempt) settle(ctx context.Context, o outcome) error {
 		return at.handBack(ctx)
 	}
 	next := at.t.Clone()
-	at.reports.takeAll(next)
+	at.takeAll(next)
 	at.countChildren(ctx, next)
 	failure, after := at.judge(ctx, next, o, cause)
 	if failure == nil {
@@ -64,8 +63,19 @@ func (at *attempt) countChildren(ctx context.Context, t *task.Task) {
 	if t.HasChildren || time.Since(at.began) < quickEnd {
 		return
 	}
-	children, err := at.w.store.Children(ctx, t.Tenant, t.ID)
+	var children []string
+	err := at.insist(ctx, func() (err error) {
+		children, err = at.w.store.Children(ctx, t.Tenant, t.ID)
+		return err
+	})
 	t.HasChildren = err == nil && len(children) > 0
+}
+
+// takeAll takes the last word of the job into t.
+func (at *attempt) takeAll(t *task.Task) {
+	at.unsaved = append(at.unsaved, at.reports.close()...)
+	at.addMilestones(t)
+	at.reports.take(t)
 }
 
 // judge sets the result of a good outcome, or returns the error of a bad one
@@ -82,7 +92,7 @@ func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause err
 		e.Code, e.Message = task.CodeAgentPanicked, o.err.Error()
 	case errors.Is(cause, agent.ErrTimeout):
 		// A turn that hangs is not tried again: it would keep its session closed.
-		e.Code, e.Message, e.Permanent = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", at.timeout()), at.session != nil
+		e.Code, e.Message, e.Permanent = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", at.timeout(at.t)), at.session != nil
 	case errors.Is(cause, agent.ErrDeadline):
 		e.Code, e.Message, e.Permanent = task.CodeDeadlineExceeded, "the deadline passed while the agent ran", true
 	case errors.As(o.err, &e):
@@ -130,7 +140,10 @@ func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
 		}
 	}
 	// The attempt is part of the name: a frozen worker must not write over its heir's.
-	t.Result, err = at.w.store.PutValue(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
+	err = at.insist(ctx, func() (err error) {
+		t.Result, err = at.w.store.PutValue(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
+		return err
+	})
 	if err != nil {
 		return &agent.Error{Code: task.CodeResultNotStored, Message: "the result could not be stored", Err: err}
 	}
@@ -146,66 +159,94 @@ func (at *attempt) finish(ctx context.Context, t *task.Task, s task.State) error
 	if err := t.To(s, now); err != nil {
 		return err
 	}
-	if err := at.write(ctx, t); err != nil {
+	err := at.write(ctx, t)
+	switch {
+	case refused(err):
+		return at.unwritable(ctx, t, err)
+	case err != nil:
 		return at.unwritten(ctx, err)
 	}
+	at.done(ctx, t, now)
+	return nil
+}
+
+// done tells that the task has ended, and lets the message go.
+func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 	took := now.Sub(at.began)
-	at.in.streak.note(took, s == task.Completed)
-	at.ended(ctx, t, task.Outcome(s), took, "since_accept", now.Sub(t.CreatedAt))
+	at.in.streak.note(took, t.Status == task.Completed)
+	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
 	countFinished(t)
 	at.ack(ctx)
-	return nil
 }
 
 // retry writes the pending record, queues the next attempt for its time, and
 // acks; a turn's message is delivered again instead. Whatever a crash leaves of the three, a redelivery completes.
 func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
 	if !at.claimed { // it ended before its claim was due: a retry follows a claim
-		if err := at.claim(ctx); err != nil {
+		if err := at.insist(ctx, func() error { return at.claim(ctx) }); err != nil {
 			return at.unwritten(ctx, err)
 		}
-		t.Status, t.Rev, t.StartedAt, t.Transitions = at.t.Status, at.t.Rev, at.t.StartedAt, at.t.Transitions
+		t.Rebase(at.t)
+		t.Status, t.StartedAt, t.Transitions = at.t.Status, at.t.StartedAt, at.t.Clone().Transitions
 	}
 	if err := t.To(task.Pending, time.Now()); err != nil {
 		return err
 	}
 	t.NotBefore = task.Stamp(due)
-	if err := at.write(ctx, t); err != nil {
+	err := at.write(ctx, t)
+	switch {
+	case refused(err):
+		return at.unwritable(ctx, t, err)
+	case err != nil:
 		return at.unwritten(ctx, err)
 	}
 	at.in.streak.note(0, false)
 	at.ended(ctx, t, task.AttemptRetried, time.Since(at.began), "retry_in", time.Until(due))
 	if at.session != nil { // its message stays where it is and keeps the session closed
+		at.lease.end()
 		return at.msg.NakWithDelay(time.Until(due))
 	}
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
-	if _, err := at.w.store.Enqueue(ctx, t, hdr); err != nil {
-		return err // the message comes again, and is spent
+	return at.requeue(ctx, t, hdr)
+}
+
+// requeue queues t's next attempt, and acks. Until it has, the message comes
+// again and is spent. What the record has as well is left out where it would make
+// the message too large.
+func (at *attempt) requeue(ctx context.Context, t *task.Task, hdr nats.Header) error {
+	enqueue := func() error {
+		_, err := at.w.store.Enqueue(ctx, t, hdr)
+		return err
 	}
-	at.ack(ctx)
-	return nil
+	err := at.insist(ctx, enqueue)
+	if refused(err) {
+		t = t.Clone()
+		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail = "", nil, nil, nil, ""
+		err = at.insist(ctx, enqueue)
+	}
+	if err == nil {
+		at.ack(ctx)
+	}
+	return err
 }
 
 // handBack returns a task to the queue at shutdown, as if this attempt had
 // never begun.
 func (at *attempt) handBack(ctx context.Context) error {
-	meta, err := at.msg.Metadata()
-	if err != nil {
-		return err
-	}
 	if at.claimed {
 		next := at.t.Clone()
+		at.takeAll(next)
 		next.Attempt--
 		if err := next.To(task.Pending, time.Now()); err != nil {
 			return err
 		}
-		next.Lease.Excused = int(meta.NumDelivered)
 		if err := at.write(ctx, next); err != nil {
 			return at.unwritten(ctx, err)
 		}
 	}
 	at.ended(ctx, at.t, task.AttemptReturned, time.Since(at.began))
+	at.lease.end()
 	return at.msg.Nak()
 }
 
@@ -217,54 +258,29 @@ func (at *attempt) stopped(ctx context.Context, o outcome) error {
 		at.ack(ctx)
 		return nil
 	}
-	for {
-		rec, err := at.w.store.Get(ctx, at.t.Tenant, at.id)
-		if err != nil {
-			return err
-		}
-		if rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
-			break
-		}
-		rec.StoppedAt = task.Stamp(time.Now())
-		at.countChildren(ctx, rec)
-		err = at.w.store.Save(ctx, rec)
-		if errors.Is(err, task.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		break
+	rec, err := at.annotate(ctx)
+	if err != nil {
+		return err
 	}
-	at.ended(ctx, at.t, task.AttemptCanceled, time.Since(at.began))
+	at.ended(ctx, rec, task.AttemptCanceled, time.Since(at.began))
 	at.ack(ctx)
 	return nil
 }
 
-// write saves t. It returns task.ErrConflict when the record is not this
-// attempt's any more.
-func (at *attempt) write(ctx context.Context, t *task.Task) (err error) {
-	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanFinish, telemetry.TaskID(at.id), telemetry.Status(string(t.Status)))
-	defer func() { telemetry.End(span, err) }()
-	return at.insist(ctx, func() error { return at.w.store.Save(ctx, t) })
-}
-
-// insist writes by f and does not give up while the store is away: the outcome
-// of hours of work is worth the wait.
-func (at *attempt) insist(ctx context.Context, f func() error) error {
-	pause := 100 * time.Millisecond
+func (at *attempt) annotate(ctx context.Context) (rec *task.Task, err error) {
 	for {
-		err := f()
-		if !errors.Is(err, task.ErrUnavailable) && !errors.Is(err, task.ErrFull) {
-			return err
+		err = at.insist(ctx, func() error {
+			rec, err = at.w.store.Get(ctx, at.t.Tenant, at.id)
+			if err != nil || rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
+				return err
+			}
+			at.countChildren(ctx, rec)
+			rec.StoppedAt = task.Stamp(time.Now())
+			return at.w.store.Save(ctx, rec)
+		})
+		if !errors.Is(err, task.ErrConflict) {
+			return rec, err
 		}
-		at.log.Warn("record not written, trying again", "error", err)
-		if at.w.store.Conn().IsClosed() {
-			return err
-		}
-		wait(ctx, pause)
-		_ = at.msg.InProgress()
-		pause = min(2*pause, 5*time.Second)
 	}
 }
 
@@ -274,12 +290,17 @@ func (at *attempt) unwritten(ctx context.Context, err error) error {
 	if !errors.Is(err, task.ErrConflict) {
 		return err
 	}
-	switch lost := at.verify(ctx); {
+	var lost error
+	look := at.insist(ctx, func() error {
+		lost = at.verify(ctx)
+		return lost
+	})
+	switch {
 	case errors.Is(lost, agent.ErrCanceled):
 		return at.stopped(ctx, outcome{})
 	case errors.Is(lost, agent.ErrLeaseLost):
 		at.lost(ctx)
 		return nil
 	}
-	return err
+	return cmp.Or(look, err)
 }

@@ -15,10 +15,12 @@ type slots struct {
 	free  int             // below zero after the size has shrunk
 	queue []chan struct{} // who waits for a slot, first come first served
 	bells []chan struct{} // ring the intakes when a slot becomes free, and when the last is taken
+
+	changed func() // is called when another number of them is taken; it does not wait
 }
 
-func newSlots(size int) *slots {
-	return &slots{size: size, free: size}
+func newSlots(size int, changed func()) *slots {
+	return &slots{size: size, free: size, changed: changed}
 }
 
 // open is how many slots are free and nobody waits for.
@@ -47,6 +49,7 @@ func (s *slots) tryTake() bool {
 }
 
 func (s *slots) takeLocked() {
+	s.changed()
 	if s.free--; s.free == 0 {
 		s.ringLocked()
 	}
@@ -120,6 +123,7 @@ func (s *slots) resize(size int) {
 func (s *slots) add(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.changed()
 	s.free += n
 	for s.free > 0 && len(s.queue) > 0 {
 		s.free--

@@ -15,10 +15,10 @@ import (
 
 // startProcess begins the span of an attempt. It is part of the request's trace;
 // a child's is in any case, since its parent waits for it.
-func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *nats.Msg, t *task.Task, deliveries int) (context.Context, trace.Span) {
+func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *nats.Msg, t *task.Task) (context.Context, trace.Span) {
 	from := telemetry.Origin{Request: t.TraceParent, RequestState: t.TraceState, Always: t.ParentID != ""}
 	attrs := append(make([]telemetry.Attribute, 0, 14), telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent),
-		telemetry.Attempt(t.Attempt+deliveries), telemetry.WorkerID(w.id), telemetry.Consumer(topology.AgentDurable(t.Agent)))
+		telemetry.Attempt(t.Attempt+1), telemetry.WorkerID(w.id), telemetry.Consumer(topology.AgentDurable(t.Agent)))
 	if t.SessionID != "" {
 		attrs = append(attrs, telemetry.Session(t.SessionID)...)
 	}
@@ -113,6 +113,7 @@ func codeLabel(code string) string {
 
 // lost says that another worker has the task.
 func (at *attempt) lost(ctx context.Context) {
+	at.w.presence.again() // the heir may have taken this worker for dead
 	telemetry.LeaseLosses.Add(1, at.t.Agent)
 	telemetry.TaskAttempts.Add(1, at.t.Agent, string(task.AttemptLost))
 	telemetry.Annotate(ctx, telemetry.Status(string(task.AttemptLost)))

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -24,7 +23,6 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
-	"agentmesh/shared/topology"
 	"agentmesh/worker/agent"
 )
 
@@ -61,8 +59,9 @@ type Worker struct {
 	started  time.Time
 	upkeep   *store.Upkeep
 	attempts sync.WaitGroup
-	reloads  chan []*intake
+	reloads  chan reload
 	ended    chan struct{} // closed when Run takes no more reloads
+	presence *presence
 
 	mu      sync.Mutex
 	intakes []*intake
@@ -79,8 +78,9 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	}
 	w := &Worker{
 		id: task.NewID(task.PrefixWorker, uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
-		started: task.Stamp(time.Now()), reloads: make(chan []*intake), ended: make(chan struct{}),
-		slots: map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
+		started: task.Stamp(time.Now()), reloads: make(chan reload), ended: make(chan struct{}),
+		presence: newPresence(),
+		slots:    map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
 	}
 	w.log = log.With("worker", w.id)
 	w.upkeep = st.NewUpkeep(w.log)
@@ -97,15 +97,6 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		return nil, err
 	}
 	return w, nil
-}
-
-// depart takes back the worker's presence. Without it the presence expires.
-func (w *Worker) depart(ctx context.Context) {
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	if err := w.store.Leave(last, w.id); err != nil {
-		w.log.Debug("presence not removed, it expires by itself", "error", err)
-	}
 }
 
 // prepare makes the intakes of agents.
@@ -126,10 +117,12 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 		seen[a.Name] = true
 		beginSeries(a.Name)
 	}
+	queues := []store.Queue{store.TaskQueue, store.TurnQueue}
+	maxBytes := pullLimit(len(agents)*len(queues), w.store.Conn().MaxPayload())
 	var intakes []*intake
 	for _, a := range agents {
-		for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
-			intakes = append(intakes, &intake{w: w, agent: a, queue: q, slots: w.slotsOf(a)})
+		for _, q := range queues {
+			intakes = append(intakes, &intake{w: w, agent: a, queue: q, slots: w.slotsOf(a), maxBytes: maxBytes})
 		}
 	}
 	return intakes, nil
@@ -170,15 +163,22 @@ func (w *Worker) slotsOf(a agent.Agent) *slots {
 	defer w.mu.Unlock()
 	s := w.slots[a.Name]
 	if s == nil {
-		s = newSlots(a.Concurrency)
+		s = newSlots(a.Concurrency, w.presence.stir)
 		w.slots[a.Name] = s
 	}
 	return s
 }
 
-// Reload serves agents from now on instead of those before. Attempts that run
-// go on with the agent they began with. On an error nothing has changed but
-// what the registry knows.
+// reload is what to serve from now on.
+type reload struct {
+	intakes []*intake
+	inForce chan struct{} // closed when it is
+}
+
+// Reload serves agents from now on instead of those before: when it returns,
+// those before take no more work, these do, and the registry says so. Attempts
+// that run go on with the agent they began with. On an error nothing has changed
+// but what the registry knows.
 func (w *Worker) Reload(ctx context.Context, agents []agent.Agent) error {
 	intakes, err := w.prepare(agents)
 	if err == nil {
@@ -187,14 +187,20 @@ func (w *Worker) Reload(ctx context.Context, agents []agent.Agent) error {
 	if err != nil {
 		return fmt.Errorf("reload agents: %w", err)
 	}
+	next := reload{intakes, make(chan struct{})}
 	select {
-	case w.reloads <- intakes:
-		return nil
+	case w.reloads <- next:
 	case <-w.ended:
 		return errors.New("reload agents: the worker is shutting down")
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	<-next.inForce
+	if err := w.present(ctx); err != nil {
+		w.log.Warn("presence not written", "error", err)
+		w.presence.again()
+	}
+	return nil
 }
 
 // ID is the worker's id in the registry and in the records it writes.
@@ -244,29 +250,41 @@ func (w *Worker) Run(ctx context.Context) error {
 // pull runs the intakes, and after each reload the new ones, until ctx is done
 // and their pulls are over.
 func (w *Worker) pull(ctx, work context.Context) {
+	var inForce chan struct{} // who waits for these intakes
 	for ctx.Err() == nil {
 		generation, stop := context.WithCancel(ctx)
 		var running sync.WaitGroup
 		for _, in := range w.serving() {
 			running.Go(func() { in.run(generation, work) })
 		}
-		var next []*intake
+		if inForce != nil {
+			close(inForce)
+		}
+		var next reload
 		select {
 		case next = <-w.reloads:
 		case <-ctx.Done():
 		}
 		stop()
 		running.Wait()
-		if next != nil {
-			w.mu.Lock()
-			w.intakes = next
-			w.mu.Unlock()
-			for _, in := range next {
-				in.slots.resize(in.agent.Concurrency)
-			}
-			w.log.Info("agents reloaded", "agents", len(agentsOf(next)))
+		if inForce = next.inForce; inForce != nil {
+			w.serve(next.intakes)
 		}
 	}
+	if inForce != nil { // it came in the same moment as the end
+		close(inForce)
+	}
+}
+
+// serve has the worker serve intakes instead of those before.
+func (w *Worker) serve(intakes []*intake) {
+	w.mu.Lock()
+	w.intakes = intakes
+	w.mu.Unlock()
+	for _, in := range intakes {
+		in.slots.resize(in.agent.Concurrency)
+	}
+	w.log.Info("agents reloaded", "agents", len(agentsOf(intakes)))
 }
 
 // durables are the consumers that this worker lives on.
@@ -329,44 +347,5 @@ func (w *Worker) leave(at *attempt) {
 	defer w.mu.Unlock()
 	if w.running[at.id] == at {
 		delete(w.running, at.id)
-	}
-}
-
-// present writes the worker's presence.
-func (w *Worker) present(ctx context.Context) error {
-	host, _ := os.Hostname()
-	p := store.Presence{WorkerID: w.id, Host: host, StartedAt: w.started}
-	for _, in := range agentsOf(w.serving()) {
-		w.mu.Lock()
-		waiting := w.waiting[in.agent.Name]
-		w.mu.Unlock()
-		p.Agents = append(p.Agents, store.AgentPresence{
-			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
-		})
-	}
-	return w.store.Announce(ctx, p)
-}
-
-// announce keeps the worker's presence and its agents' definitions in the
-// registry.
-func (w *Worker) announce(ctx context.Context) {
-	tick := time.NewTicker(topology.PresenceEvery)
-	defer tick.Stop()
-	for {
-		if err := w.present(ctx); err != nil && ctx.Err() == nil {
-			w.log.Warn("presence not written", "error", err)
-		}
-		for _, in := range agentsOf(w.serving()) {
-			// One that gave way to a newer version comes back when that is gone.
-			if err := w.enroll(ctx, in.agent.Definition); err != nil && ctx.Err() == nil {
-				w.log.Debug("agent not registered again", "agent", in.agent.Name, "error", err)
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			w.depart(ctx)
-			return
-		}
 	}
 }

@@ -17,7 +17,7 @@ type Stats struct {
 		StartedAt time.Time `json:"started_at"`
 		Agents    []string  `json:"agents"`
 		Slots     int       `json:"slots"`
-		Busy      int       `json:"busy"` // at its last report, up to 30 s ago
+		Busy      int       `json:"busy"` // a second or two ago
 	} `json:"workers"`
 	Scheduled  int `json:"scheduled"` // tasks and retries that wait for their time
 	Sessions   int `json:"sessions"`

@@ -298,7 +298,17 @@ type gate struct {
 
 	mu    sync.Mutex
 	shut  chan struct{} // nil while open, closed by the thaw
+	hears bool          // while shut, what the server says comes through
 	conns []*gatedConn
+}
+
+// mute is a freeze of what goes to the server only: what has come is worked on,
+// and no request is answered.
+func (g *gate) mute() {
+	g.freeze()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.hears = true
 }
 
 func (g *gate) freeze() {
@@ -310,7 +320,7 @@ func (g *gate) freeze() {
 func (g *gate) thaw() {
 	g.mu.Lock()
 	shut, conns := g.shut, g.conns
-	g.shut = nil
+	g.shut, g.hears = nil, false
 	g.mu.Unlock()
 	close(shut)
 	for _, c := range conns {
@@ -322,6 +332,12 @@ func (g *gate) closed() chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.shut
+}
+
+func (g *gate) hearing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.hears
 }
 
 // InProcessConn implements nats.InProcessConnProvider.
@@ -343,7 +359,7 @@ type gatedConn struct {
 
 func (c *gatedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if shut := c.gate.closed(); shut != nil {
+	if shut := c.gate.closed(); shut != nil && !c.gate.hearing() {
 		<-shut
 	}
 	return n, err

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -16,7 +17,15 @@ import (
 // decodes in 3.8 instead of 8.6 µs and allocates 6 instead of 21 times.
 var codec = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
 
-func encode(t *task.Task) ([]byte, error) { return json.Marshal(t, codec) }
+// encode writes a task. What no reader could take, as a value that is nested too
+// deep, is task.ErrBadRecord.
+func encode(t *task.Task) ([]byte, error) {
+	data, err := json.Marshal(t, codec)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", strings.TrimPrefix(err.Error(), "json: "), task.ErrBadRecord)
+	}
+	return data, nil
+}
 
 // decode refuses what is no valid task.
 func decode(data []byte) (*task.Task, error) {

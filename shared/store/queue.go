@@ -36,6 +36,11 @@ func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (dup
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
 	maps.Copy(msg.Header, hdr)
+	if t.Attempt == 0 {
+		if err := s.roomFor(msg); err != nil {
+			return false, fmt.Errorf("queue task %s: %w", t.ID, err)
+		}
+	}
 	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(messageID(t)))
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
@@ -59,6 +64,16 @@ func queueMessage(t *task.Task) (*nats.Msg, error) {
 		msg.Header.Set(headerScheduleTarget, queueSubject(t))
 	}
 	return msg, nil
+}
+
+// roomFor refuses a task that could be queued and then not be claimed, since its
+// record, which names who has it and since when, would be too large.
+func (s *Store) roomFor(msg *nats.Msg) error {
+	const claim = 8 << 10
+	if limit := s.nc.MaxPayload(); limit > 0 && int64(msg.Size())+claim > limit {
+		return fmt.Errorf("it has %d bytes, allowed are %d (max_payload of the NATS server, without %d for its record): %w", msg.Size(), limit-claim, claim, task.ErrTooLarge)
+	}
+	return nil
 }
 
 // messageID is the task id for the message that accepts it, so that a repeated

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
 
@@ -138,8 +139,11 @@ func (s *Store) Check(ctx context.Context) (queue, records error) {
 }
 
 // publish stores one message and resolves what JetStream answered into our
-// sentinels.
+// sentinels. One that is larger than any message may be is task.ErrTooLarge.
 func (s *Store) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
+	if limit := s.nc.MaxPayload(); limit > 0 && int64(msg.Size()) > limit {
+		return nil, fmt.Errorf("it has %d bytes, allowed are %d (max_payload of the NATS server): %w", msg.Size(), limit, task.ErrTooLarge)
+	}
 	ctx, cancel := s.bound(ctx, written(msg.Subject))
 	defer cancel()
 	err = settled(ctx, func() (err error) {

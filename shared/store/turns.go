@@ -28,6 +28,9 @@ func (s *Store) enqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header, 
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
 	maps.Copy(msg.Header, hdr)
+	if err := s.roomFor(msg); err != nil {
+		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
+	}
 	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(msgID))
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, busy(err))

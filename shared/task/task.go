@@ -170,9 +170,6 @@ type Lease struct {
 	// processing, that message is still in the queue: it is acked only after
 	// the record has left the state. So any other message for the task may go.
 	Seq uint64 `json:"seq"`
-	// Excused is how many deliveries of that message must not count as
-	// attempts, because a draining worker handed it back.
-	Excused int `json:"excused,omitempty"`
 	// TraceParent is the attempt's span in W3C form, if it was recorded: what
 	// comes after the attempt links to it.
 	TraceParent string `json:"traceparent,omitempty"`
@@ -288,6 +285,25 @@ func (t *Task) To(s State, at time.Time) error {
 		t.Transitions = t.Transitions[over:]
 	}
 	return nil
+}
+
+// Rebase makes t, which was to replace revision t.Rev, replace onto: a version of
+// t's own writer that was stored in between. The changes that onto has already
+// keep their place, the others come behind it.
+func (t *Task) Rebase(onto *Task) {
+	for i := range t.Transitions {
+		tr := &t.Transitions[i]
+		if tr.After == t.Rev && !slices.ContainsFunc(onto.Transitions, func(o Transition) bool { return o.After == tr.After && o.Status == tr.Status }) {
+			tr.After = onto.Rev
+		}
+	}
+	for i := range t.Milestones {
+		m := &t.Milestones[i]
+		if m.After == t.Rev && !slices.ContainsFunc(onto.Milestones, func(o Milestone) bool { return o.N == m.N }) {
+			m.After = onto.Rev
+		}
+	}
+	t.Rev = onto.Rev
 }
 
 // Clone returns a copy that shares no slice or map that the mesh appends to.

@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/gateway"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/worker"
+	"agentmesh/worker/agent"
+)
+
+// The store's trouble is no fault of an agent: what it reports waits until the
+// store is back, and is kept once, in its order.
+func TestMilestonesWaitForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		line := &gate{srv: m.srv.Server}
+		st, _ := m.openStore(nats.InProcessServer(line))
+		var runs atomic.Int32
+		m.workWith(worker.Default(), st, named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			runs.Add(1)
+			for i, name := range []string{"before", "during", "after"} {
+				if i == 1 {
+					line.freeze()
+					time.AfterFunc(20*time.Second, line.thaw)
+				}
+				if err := job.Milestone(ctx, name, "", nil); err != nil {
+					t.Errorf("milestone %s: %v", name, err)
+					return nil, agent.Permanent(err)
+				}
+			}
+			return "done", nil
+		}))
+		id := m.create(`{"agent":"a","instruction":"x"}`)
+		got := m.end(id)
+		var names []string
+		for _, e := range m.record(id).Milestones {
+			names = append(names, e.Name)
+		}
+		if got.Status != "completed" || got.Attempt != 1 || runs.Load() != 1 || strings.Join(names, " ") != "before during after" {
+			t.Errorf("%+v %+v after %d runs, milestones %v", got, got.Error, runs.Load(), names)
+		}
+	})
+}
+
+// An attempt whose claim cannot be written for a while waits for it: the message
+// is not let go of, and nothing is counted that has not begun.
+func TestAClaimWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		line := &gate{srv: m.srv.Server}
+		st, _ := m.openStore(nats.InProcessServer(line))
+		var runs atomic.Int32
+		a := named("a", func(context.Context, *agent.Job) (any, error) { runs.Add(1); return "done", nil })
+		a.Retry.MaxAttempts = 1
+		m.workWith(worker.Default(), st, a)
+		synctest.Wait()
+		line.mute()
+		id := m.create(`{"agent":"a","instruction":"x"}`)
+		time.Sleep(25 * time.Second)
+		line.thaw()
+		if got := m.end(id); got.Status != "completed" || got.Attempt != 1 || runs.Load() != 1 {
+			t.Errorf("%+v %+v after %d runs", got, got.Error, runs.Load())
+		}
+	})
+}
+
+// A write whose outcome nobody heard of may have been stored. The attempt goes on
+// from there, and its work is not done twice.
+func TestAnUnknownWriteDoesNotCostTheAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		line := &gate{srv: m.srv.Server}
+		st, _ := m.openStore(nats.InProcessServer(line))
+		var runs atomic.Int32
+		m.workWith(worker.Default(), st, named("a", func(_ context.Context, job *agent.Job) (any, error) {
+			runs.Add(1)
+			time.Sleep(time.Second)
+			line.mute()
+			job.Progress(50, "half of it")
+			time.Sleep(13 * time.Second) // the write is given up, and waits on the line
+			line.thaw()
+			return "done", nil
+		}))
+		id := m.create(`{"agent":"a","instruction":"x"}`)
+		if got := m.end(id); got.Status != "completed" || got.Attempt != 1 || runs.Load() != 1 {
+			t.Errorf("%+v %+v after %d runs", got, got.Error, runs.Load())
+		}
+		time.Sleep(2 * time.Minute)
+		if runs.Load() != 1 || m.queued() != 0 {
+			t.Errorf("%d runs, %d messages are left", runs.Load(), m.queued())
+		}
+	})
+}
+
+// A call that finds the store away waits for it as well.
+func TestACallWaitsForTheStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		line := &gate{srv: m.srv.Server}
+		st, _ := m.openStore(nats.InProcessServer(line))
+		m.workWith(worker.Default(), st, named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			line.freeze()
+			time.AfterFunc(20*time.Second, line.thaw)
+			return job.Call(ctx, "b", 1)
+		}), named("b", func(_ context.Context, job *agent.Job) (any, error) { return job.Input, nil }))
+		if got := m.end(m.create(`{"agent":"a","instruction":"x"}`)); got.Status != "completed" || got.Attempt != 1 {
+			t.Errorf("%s in attempt %d: %+v", got.Status, got.Attempt, got.Error)
+		}
+	})
+}
+
+// An agent that goes on telling after its context has ended neither keeps the
+// attempt from ending nor fills the stream: what it tells is written together.
+func TestAChattyAgentEndsInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		const told = 3000
+		m.work(named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			<-ctx.Done()
+			for i := range told {
+				_ = job.Milestone(ctx, fmt.Sprint(i), "", nil)
+				if i%100 == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			}
+			return nil, ctx.Err()
+		}))
+		began := time.Now()
+		id := m.create(`{"agent":"a","instruction":"x","timeout":"10s","max_attempts":1}`)
+		got, took := m.end(id), time.Since(began)
+		rec := m.record(id)
+		if got.Error == nil || got.Error.Code != task.CodeAgentTimeout || took > 11*time.Second {
+			t.Errorf("%+v %+v after %v", got, got.Error, took)
+		}
+		if rec.Rev > 20 || len(rec.Milestones) == 0 || rec.Milestones[len(rec.Milestones)-1].Name != fmt.Sprint(told-1) {
+			t.Errorf("%d revisions with %d milestones", rec.Rev, len(rec.Milestones))
+		}
+	})
+}
+
+// What cannot be kept as a record ends its task at once, with a word on what is
+// too large; what cannot be queued is refused before it is accepted.
+func TestARecordThatCannotBeWrittenEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeshOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPayload: 128 << 10}))
+		var runs atomic.Int32
+		m.work(named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			runs.Add(1)
+			switch job.Instruction {
+			case "result":
+				return strings.Repeat("x", 100<<10), nil
+			case "output":
+				job.Output(strings.Repeat("\x01", 60<<10)) // six times as long as JSON
+			case "milestones":
+				for range 40 {
+					if err := job.Milestone(ctx, "m", "", strings.Repeat("x", 4000)); err != nil {
+						return nil, err
+					}
+				}
+			}
+			return "done", nil
+		}))
+		input := `"` + strings.Repeat("i", 60<<10) + `"`
+		for _, what := range []string{"result", "output"} {
+			runs.Store(0)
+			got := m.end(m.create(`{"agent":"a","instruction":"` + what + `","input":` + input + `}`))
+			if got.Error == nil || got.Error.Code != task.CodeResultTooLarge || got.Error.Retryable || !strings.Contains(got.Error.Message, "the "+what+" with ") || runs.Load() != 1 {
+				t.Errorf("%s: %s %+v after %d runs", what, got.Status, got.Error, runs.Load())
+			}
+		}
+		// Side notes do not cost the result.
+		id := m.create(`{"agent":"a","instruction":"milestones"}`)
+		if got, rec := m.end(id), m.record(id); got.Status != "completed" || len(rec.Milestones) == 0 || len(rec.Milestones) == 40 || len(rec.Warnings) != 1 {
+			t.Errorf("%s %+v with %d milestones, warnings %q", got.Status, got.Error, len(rec.Milestones), rec.Warnings)
+		}
+		for body, status := range map[string]int{
+			`{"agent":"a","input":"` + strings.Repeat("i", 200<<10) + `"}`:                                             http.StatusRequestEntityTooLarge,
+			`{"agent":"a","input":"` + strings.Repeat("i", 127<<10) + `"}`:                                             http.StatusRequestEntityTooLarge,
+			`{"agent":"a","input":` + strings.Repeat("[", 9998) + strings.Repeat("]", 9998) + `}`:                      http.StatusUnprocessableEntity,
+			`{"agent":"a","instruction":"x","metadata":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`: http.StatusUnprocessableEntity,
+		} {
+			if w := m.do("POST", "/tasks", body); w.Code != status {
+				t.Errorf("%.40s with %d bytes = %d %.300s", body, len(body), w.Code, w.Body)
+			}
+		}
+		if got := m.end(m.create(`{"agent":"a","input":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`)); got.Status != "completed" {
+			t.Errorf("%+v %+v", got, got.Error)
+		}
+	})
+}
+
+// A worker asks for no more bytes at once than its connection takes in time,
+// however many slots are free.
+func TestPullsAreBoundedByBytes(t *testing.T) {
+	m := newMesh(t)
+	_, spy := m.openStore()
+	pulls, err := spy.SubscribeSync(topology.PullSubject(topology.Tasks, topology.AgentDurable("a")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var runs [100]atomic.Int32
+	var ids []string
+	a := named("a", func(_ context.Context, job *agent.Job) (any, error) {
+		var in struct{ N int }
+		err := job.Bind(&in)
+		runs[in.N].Add(1)
+		return nil, err
+	})
+	a.Concurrency = 1000
+	stop := m.work(a)
+	stop()
+	for n := range runs {
+		ids = append(ids, m.create(fmt.Sprintf(`{"agent":"a","input":{"n":%d,"text":%q}}`, n, strings.Repeat("x", 240_000))))
+	}
+	m.work(a)
+	for i, id := range ids {
+		if got := m.end(id); got.Status != "completed" || got.Attempt != 1 || runs[i].Load() != 1 {
+			t.Errorf("%s %+v after %d runs", got.Status, got.Error, runs[i].Load())
+		}
+	}
+	asked := 0
+	for {
+		msg, err := pulls.NextMsg(50 * time.Millisecond)
+		if errors.Is(err, nats.ErrTimeout) {
+			break
+		}
+		var req struct {
+			Batch    int
+			MaxBytes int64 `json:"max_bytes"`
+		}
+		if err != nil || json.Unmarshal(msg.Data, &req) != nil || req.MaxBytes < m.nc.MaxPayload() || req.MaxBytes > 8<<20 {
+			t.Fatalf("pull %s: %v", msg.Data, err)
+		}
+		asked++
+	}
+	if asked < 4 { // 24 MB in several goes
+		t.Errorf("%d pulls", asked)
+	}
+}
+
+// The registry tells within two seconds how many slots are taken, what a reload
+// serves, and that a worker has left or was missed.
+func TestTheRegistryFollowsTheWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		line := &gate{srv: m.srv.Server}
+		st, _ := m.openStore(nats.InProcessServer(line))
+		block := make(chan struct{})
+		slow := named("a", func(ctx context.Context, _ *agent.Job) (any, error) {
+			select {
+			case <-block:
+			case <-ctx.Done():
+			}
+			return nil, ctx.Err()
+		})
+		workers := func(name string) (live, busy int) {
+			v := decode[gateway.Agent](t, m.do("GET", "/agents/"+name, "").Body)
+			for _, w := range v.Workers {
+				busy += w.Busy
+			}
+			return v.LiveWorkers, busy
+		}
+		expect := func(when, name string, live, busy int) {
+			t.Helper()
+			time.Sleep(1900 * time.Millisecond)
+			if l, b := workers(name); l != live || b != busy {
+				t.Errorf("%s: %d workers of %s with %d busy slots; want %d and %d", when, l, name, b, live, busy)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		w, err := worker.New(ctx, worker.Default(), st, []agent.Agent{slow}, quiet())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		id := m.create(`{"agent":"a","instruction":"x"}`)
+		expect("it runs", "a", 1, 1)
+		if err := w.Reload(ctx, []agent.Agent{slow, named("b", slow.Handler)}); err != nil {
+			t.Fatal(err)
+		}
+		if live, _ := workers("b"); live != 1 {
+			t.Errorf("right after the reload %d workers serve b", live)
+		}
+		other := m.create(`{"agent":"b","instruction":"x"}`)
+		expect("both run", "b", 1, 1)
+		close(block)
+		m.end(id)
+		m.end(other)
+		expect("both have ended", "a", 1, 0)
+		expect("both have ended", "b", 1, 0)
+
+		block = make(chan struct{})
+		id = m.create(`{"agent":"a","instruction":"x"}`)
+		expect("it runs", "a", 1, 1)
+		line.freeze()
+		stop := m.work(slow)
+		for m.record(id).Attempt < 2 { // the heir has missed the first
+			time.Sleep(time.Second)
+		}
+		expect("the first is frozen", "a", 1, 1)
+		line.thaw()
+		time.Sleep(worker.Default().Lease / 3) // then it looks at its record
+		expect("it is back", "a", 2, 1)
+		close(block)
+		m.end(id)
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		expect("it has left", "a", 1, 0)
+		stop()
+		expect("both have left", "a", 0, 0)
+	})
+}
