@@ -32,6 +32,7 @@ func TestExamples(t *testing.T) {
 		more                   func(t *testing.T, v *client.Task)
 	}{
 		{"sh", `{"instruction":"say it"}`, "\nSAY IT\n", nil},
+		{"sh", `{"instruction":"say \"it\" \\ with 'care' and {}\nor $(not) at all"}`, "SAY \"IT\" \\ WITH 'CARE' AND {}\nOR $(NOT) AT ALL\n", nil},
 		{"python3", `{"agent":"wordcount","input":{"text":"the mesh\nthe work, the mesh"}}`, `{"words":6,"top":[["the",3],["mesh",2],["work",1]]}`, func(t *testing.T, v *client.Task) {
 			if *v.Percent != 100 || v.Message != "line 2 of 2" || len(v.Milestones) != 1 || string(v.Milestones[0].Data) != `{"distinct":3}` {
 				t.Errorf("%+v", v)

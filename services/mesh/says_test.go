@@ -14,6 +14,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/shared/event"
 	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/protocol"
 )
 
 // crooked are values that encoding/json takes and a strict reader does not, and
@@ -195,4 +196,20 @@ func TestErrorDetailIsForTheOperatorOnly(t *testing.T) {
 	if w := m.do("GET", "/tasks/"+id+"?include=secrets", ""); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "bad_query") {
 		t.Errorf("an unknown part: %d %s", w.Code, w.Body)
 	}
+}
+
+// What a client sends along for itself reaches the agent, too.
+func TestMetadataReachesTheAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(named("reads", func(_ context.Context, job *agent.Job) (any, error) {
+			line, err := protocol.Encode(job) // as programs and services get it
+			return json.RawMessage(line), err
+		}))
+		v := m.end(m.create(`{"agent":"reads","instruction":"x","metadata":{"order":{"id":7}}}`))
+		var got struct{ Metadata json.RawMessage }
+		if err := json.Unmarshal(v.Result, &got); err != nil || string(got.Metadata) != `{"order":{"id":7}}` {
+			t.Errorf("%s, %v", v.Result, err)
+		}
+	})
 }

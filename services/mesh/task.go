@@ -262,6 +262,10 @@ func show(out io.Writer, output string, t *client.Task) error {
 	row("warning", t.Warning)
 	if t.Error != nil {
 		row("error", fmt.Sprintf("%s: %s (attempt %d)", t.Error.Code, t.Error.Message, t.Error.Attempt))
+		row("detail", t.Error.Detail)
+	}
+	for _, text := range t.Warnings {
+		row("warning", text)
 	}
 	row("result", string(t.Result))
 	row("result url", t.ResultURL)

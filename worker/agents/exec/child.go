@@ -8,6 +8,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -37,6 +38,9 @@ func (p *program) start(job *agent.Job) (*child, error) {
 	cmd.Dir = p.cfg.Dir
 	cmd.Env = append(p.env[:len(p.env):len(p.env)],
 		"MESH_TASK_ID="+job.TaskID, "MESH_ATTEMPT="+strconv.Itoa(job.Attempt), "TRACEPARENT="+job.TraceParent, c.mark)
+	if text := job.Instruction; text != "" && len(text) <= maxInstruction && !strings.Contains(text, "\x00") {
+		cmd.Env = append(cmd.Env, "MESH_INSTRUCTION="+text)
+	}
 	cmd.SysProcAttr = attributes()
 	var theirs []*os.File
 	defer func() {
@@ -70,6 +74,10 @@ func (p *program) start(job *agent.Job) (*child, error) {
 func (c *child) close() {
 	_, _, _ = c.stdin.Close(), c.stdout.file.Close(), c.stderr.file.Close()
 }
+
+// maxInstruction is how many bytes of an instruction go into the environment,
+// where Linux takes 128 KiB for a variable.
+const maxInstruction = 64 << 10
 
 // feed writes the input. A program need not read it.
 func (c *child) feed(input []byte) {
