@@ -43,6 +43,8 @@ type Config struct {
 	Durability string
 	// Health is a further check of /readyz: the embedded server's own word.
 	Health func() error
+	// Data is another one: what of the data is missing, and what to do.
+	Data func() error
 	// StorageLimit is what the embedded server may keep on disk, in bytes; 0: the
 	// account's limit is the only one.
 	StorageLimit int64

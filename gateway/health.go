@@ -79,6 +79,9 @@ func (c *readiness) check(ctx context.Context, agents *agents) Readiness {
 	if c.cfg.Health != nil {
 		note("server", c.cfg.Health())
 	}
+	if c.cfg.Data != nil {
+		note("data", c.cfg.Data())
+	}
 	c.last, c.at = r, time.Now()
 	return r
 }

@@ -232,6 +232,9 @@ func TestG3_CrashLosesNothing(t *testing.T) {
 		p.kill()
 		cancel()
 		load.Wait()
+		if strings.Contains(p.output.String(), "data is missing") { // a kill is no damage
+			t.Errorf("after %d kills: %s", n, p.output)
+		}
 	}
 	p := startUp(t, dir)
 	c, err := client.New(p.gateway)

@@ -57,15 +57,17 @@ func (p *ports) close() {
 type place struct {
 	ports
 	server *server.Options
-	lock   *os.File
-	nats   net.Listener // keeps the server's address until the server takes it
-	admin  net.Listener
+
+	acceptLoss bool
+	lock       *os.File
+	nats       net.Listener // keeps the server's address until the server takes it
+	admin      net.Listener
 }
 
 // takePlace takes data and addresses, before anything is read or begun. Its
 // error is all that is in the way.
 func takePlace(cfg *upConfig) (_ *place, err error) {
-	p := &place{}
+	p := &place{acceptLoss: cfg.server.AcceptLoss}
 	if p.server, err = cfg.server.options(); err != nil {
 		return nil, err
 	}

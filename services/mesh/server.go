@@ -21,6 +21,8 @@ type serverConfig struct {
 	Data string `flag:"data" env:"MESH_DATA" help:"folder of the embedded server's data"`
 	NATS string `flag:"nats" env:"MESH_NATS" help:"listen address of the embedded NATS server; off: in this process only"`
 	Sync string `flag:"sync" env:"MESH_SYNC" help:"when writes reach the disk: always (a 202 survives a power cut) or an interval such as 2m"`
+
+	AcceptLoss bool `flag:"accept-loss" env:"MESH_ACCEPT_LOSS" help:"go on without data that is missing, see /readyz"`
 }
 
 func defaultServer() serverConfig {
@@ -71,8 +73,9 @@ func (c serverConfig) options() (*server.Options, error) {
 
 // embedded is the server of `mesh up`: the one that runs now, see guard.
 type embedded struct {
-	opts *server.Options
-	log  *slog.Logger
+	opts  *server.Options
+	books *books
+	log   *slog.Logger
 
 	mu  sync.RWMutex
 	srv *server.Server
@@ -83,8 +86,8 @@ func startServer(at *place, log *slog.Logger) (*embedded, error) {
 	if at.nats != nil {
 		_ = at.nats.Close()
 	}
-	e := &embedded{opts: at.server, log: log}
-	if err := e.start(); err != nil {
+	e := &embedded{opts: at.server, log: log, books: openBooks(filepath.Dir(at.server.StoreDir), log)}
+	if err := e.open(at.acceptLoss); err != nil {
 		return nil, err
 	}
 	if address, ok := e.server().Addr().(*net.TCPAddr); ok {
@@ -93,12 +96,49 @@ func startServer(at *place, log *slog.Logger) (*embedded, error) {
 	return e, nil
 }
 
+// open starts the server on its data, and finds out whether all is there.
+func (e *embedded) open(acceptLoss bool) error {
+	if err := e.books.checkBlocks(e.opts.StoreDir); err != nil {
+		return err
+	}
+	if err := e.start(); err != nil {
+		return err
+	}
+	err := e.books.compare(e.server(), e.opts.StoreDir)
+	if err == nil && acceptLoss {
+		e.books.accept()
+	}
+	if err == nil {
+		err = e.books.write(e.server(), false)
+	}
+	if err != nil {
+		e.stop()
+	}
+	return err
+}
+
+// start starts the server. Consumers whose state is corrupt would never come up:
+// what they had delivered is set aside, and they begin anew.
 func (e *embedded) start() error {
+	var corrupt corruptConsumers
+	if err := e.launch(&corrupt); err != nil || len(corrupt.all()) == 0 {
+		return err
+	}
+	e.stop()
+	for _, c := range corrupt.all() {
+		if err := c.setAside(e.opts.StoreDir, e.log); err != nil {
+			return err
+		}
+	}
+	return e.launch(&corruptConsumers{})
+}
+
+func (e *embedded) launch(corrupt *corruptConsumers) error {
 	srv, err := server.NewServer(e.opts.Clone())
 	if err != nil {
 		return fmt.Errorf("start embedded NATS: %w", err)
 	}
-	srv.SetLoggerV2(serverLog{e.log}, false, false, false)
+	srv.SetLoggerV2(serverLog{e.log, corrupt}, false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(30 * time.Second) {
 		srv.Shutdown()
@@ -126,6 +166,16 @@ func (e *embedded) ClientURL() string { return e.server().ClientURL() }
 
 // storageLimit is what it may keep on disk.
 func (e *embedded) storageLimit() int64 { return e.server().JetStreamConfig().MaxStore }
+
+// close writes down what the server has, for the next start, and ends it.
+func (e *embedded) close() {
+	if e.frozen() == nil {
+		if err := e.books.write(e.server(), true); err != nil {
+			e.log.Warn("not written down what the data has", "error", err)
+		}
+	}
+	e.stop()
+}
 
 // stop ends the server, and returns when it has let go of its data.
 func (e *embedded) stop() {
@@ -160,7 +210,10 @@ func lockData(dir string) (*os.File, error) {
 }
 
 // serverLog passes the server's log lines on.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log     *slog.Logger
+	corrupt *corruptConsumers
+}
 
 func (l serverLog) Noticef(format string, v ...any) {
 	l.log.Debug("nats: " + fmt.Sprintf(format, v...))
@@ -169,6 +222,7 @@ func (l serverLog) Debugf(format string, v ...any) { l.log.Debug("nats: " + fmt.
 func (l serverLog) Tracef(format string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(format, v...)) }
 func (l serverLog) Warnf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
+	l.corrupt.note(text)
 	if strings.Contains(text, "sync_interval") || strings.Contains(text, "Filesystem") {
 		l.log.Debug("nats: " + text)
 		return

@@ -116,7 +116,8 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer srv.stop()
+	defer srv.close()
+	defer srv.books.observe()()
 	var stores *roleStores
 	var parts []proc.Part
 	patience, cancel := context.WithTimeout(ctx, upOpens)
@@ -135,7 +136,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	defer stores.close()
 	defer store.Observe(stores.gateway, stores.worker, stores.notifier)()
-	parts = append(parts, proc.Part{Name: "store", Run: srv.guard}, last)
+	parts = append(parts, proc.Part{Name: "store", Run: srv.guard}, proc.Part{Name: "books", Run: srv.keepBooks}, last)
 	parts = append(parts, adminParts(at.admin, exports.Metrics, state, log)...)
 	leave()
 	state.done()
@@ -162,6 +163,7 @@ func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv 
 	}
 	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
+	cfg.gateway.Data = srv.books.whole
 	cfg.gateway.StorageLimit = srv.storageLimit()
 	g, err := gateway.New(cfg.gateway, st.gateway, log.With("role", "gateway"))
 	if err != nil {

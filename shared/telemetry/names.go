@@ -145,6 +145,7 @@ var (
 	StoreUnreadable = counter("mesh.store.unreadable", "{record}", "Records that are left out of lists and counts because they cannot be read.")
 	Reconciled      = counter("mesh.reconciled", "{message}", "Accepted work that no queue would have delivered any more and that was queued again. Not zero is a fault of the mesh.", "kind")
 	JetStreamErrors = counter("mesh.jetstream.errors", "{error}", "Requests to JetStream that failed.", "kind")
+	StoreMissing    = gauge("mesh.store.missing", "{loss}", "What is missing of the embedded server's data, until the loss is accepted.")
 	NATSConnected   = gauge("mesh.nats.connected", "{connection}", "1 while this process is connected to NATS.")
 	NATSReconnects  = gauge("mesh.nats.reconnects", "{reconnect}", "Times that this process has connected to NATS again.")
 	ConsumersLost   = counter("mesh.consumers.lost", "{consumer}", "Consumers of this role that were found deleted and made again.", "consumer")

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"agentmesh/shared/natsconn"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// dataServer is the embedded server on dir, and a store on it.
+func dataServer(t *testing.T, dir string, log *slog.Logger, acceptLoss bool) (_ *embedded, _ *store.Store, end func()) {
+	t.Helper()
+	cfg := defaultUp()
+	cfg.server.Data, cfg.server.NATS, cfg.server.Sync, cfg.server.AcceptLoss = dir, "off", "2m", acceptLoss
+	cfg.gateway.HTTP, cfg.admin.Admin = "127.0.0.1:0", "off"
+	at, err := takePlace(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(at.close)
+	srv, err := startServer(at, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(srv.stop)
+	nc, err := natsconn.InProcess(srv, "test", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	st, err := store.Open(t.Context(), nc, store.Options{Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return srv, st, func() {
+		srv.close()
+		at.close()
+	}
+}
+
+// wealth is a folder of data with 30 tasks that wait for their time and a
+// consumer, and what a clean stop leaves, or what a crash leaves.
+func wealth(t *testing.T, clean bool) (dir string, ids []string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "data")
+	srv, st, end := dataServer(t, dir, quiet(), false)
+	if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		tk := &task.Task{
+			ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
+			Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now()), NotBefore: task.Stamp(time.Now().Add(time.Hour)),
+		}
+		if _, err := st.Enqueue(t.Context(), tk, nil); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, tk.ID)
+	}
+	if clean {
+		end()
+		return dir, ids
+	}
+	if err := srv.books.write(srv.server(), false); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(image, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	return image, ids
+}
+
+func streamFile(t *testing.T, dir, stream, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(dir, "nats", "jetstream", "$G", "streams", stream, pattern))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("no %s of %s: %v", pattern, stream, err)
+	}
+	return found[0]
+}
+
+// rewrite changes the bytes of a file.
+func rewrite(t *testing.T, name string, change func([]byte) []byte) {
+	t.Helper()
+	raw, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, change(raw), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// flip changes one bit in the middle.
+func flip(raw []byte) []byte {
+	raw[len(raw)/2] ^= 0x40
+	return raw
+}
+
+// Damage is noticed at the start, whatever the server makes of it: it is an
+// error that says what is missing, and stays one until somebody accepts the loss.
+// No more is lost than what is damaged.
+func TestDamageIsNoticedAtTheStart(t *testing.T) {
+	blk := filepath.Join("msgs", "1.blk")
+	for _, tt := range []struct {
+		name   string
+		crash  bool
+		damage func(t *testing.T, dir string)
+		want   string // of what is missing
+		gone   int    // tasks at most
+	}{
+		{"nothing, stopped", false, func(*testing.T, string) {}, "", 0},
+		{"nothing, crashed", true, func(*testing.T, string) {}, "", 0},
+		{"a bit, stopped", false, func(t *testing.T, dir string) { rewrite(t, streamFile(t, dir, topology.Tasks, blk), flip) }, "MESH_TASKS: messages after 15 before 17 (mesh.tasks.later.tsk_", 1},
+		{"a bit, crashed", true, func(t *testing.T, dir string) { rewrite(t, streamFile(t, dir, topology.Tasks, blk), flip) }, "MESH_TASKS: messages after 15 before 17 (mesh.tasks.later.tsk_", 1},
+		{"half a block, crashed", true, func(t *testing.T, dir string) {
+			rewrite(t, streamFile(t, dir, topology.Tasks, blk), func(raw []byte) []byte { return raw[:len(raw)/2] })
+		}, "MESH_TASKS: the messages from 16 to 30 are gone", 15},
+		{"a torn last record, crashed", true, func(t *testing.T, dir string) {
+			rewrite(t, streamFile(t, dir, topology.Tasks, blk), func(raw []byte) []byte { return append(raw, raw[:100]...) })
+		}, "", 0},
+		{"the folder of a bucket", true, func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, "nats", "jetstream", "$G", "streams", "KV_sessions")); err != nil {
+				t.Fatal(err)
+			}
+		}, "KV_sessions: the whole stream is gone", 0},
+		{"the settings of a stream", false, func(t *testing.T, dir string) { rewrite(t, streamFile(t, dir, topology.Tasks, "meta.inf"), flip) }, "MESH_TASKS: the server cannot read its meta.inf", 0},
+		{"our own books", false, func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, booksFile), func([]byte) []byte { return []byte("{") })
+		}, "books.json cannot be read", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir, ids := wealth(t, !tt.crash)
+			tt.damage(t, dir)
+			log := &transcript{}
+			srv, st, end := dataServer(t, dir, slog.New(slog.NewTextHandler(log, nil)), false)
+			whole := srv.books.whole()
+			switch {
+			case tt.want == "" && whole != nil:
+				t.Errorf("noticed damage that is none: %v", whole)
+			case tt.want != "" && (whole == nil || !strings.Contains(whole.Error(), tt.want) || !strings.Contains(whole.Error(), "--accept-loss")):
+				t.Errorf("noticed: %v, want %s", whole, tt.want)
+			case tt.want != "" && !strings.Contains(log.String(), "level=ERROR msg=\"data is missing\""):
+				t.Errorf("no error in the log: %s", log)
+			}
+			gone := slices.DeleteFunc(ids, func(id string) bool {
+				_, err := st.Find(t.Context(), "default", id)
+				return err == nil
+			})
+			if len(gone) > tt.gone {
+				t.Errorf("%d tasks are gone, want %d at most", len(gone), tt.gone)
+			}
+			end()
+			again, _, end := dataServer(t, dir, quiet(), false)
+			if still := again.books.whole(); (still == nil) != (whole == nil) {
+				t.Errorf("after another start: %v", still)
+			}
+			end()
+			accepted, _, _ := dataServer(t, dir, quiet(), true)
+			if still := accepted.books.whole(); still != nil {
+				t.Errorf("after it was accepted: %v", still)
+			}
+		})
+	}
+}
+
+// What can be built anew keeps nothing from starting: a consumer whose state is
+// corrupt is named, set aside and begins anew, and no task is lost by it.
+func TestACorruptConsumerIsBuiltAnew(t *testing.T) {
+	dir, ids := wealth(t, false)
+	rewrite(t, streamFile(t, dir, topology.Tasks, filepath.Join("obs", "agent-echo", "o.dat")), func(raw []byte) []byte { return []byte(strings.Repeat("\xff", len(raw))) })
+	log := &transcript{}
+	srv, st, _ := dataServer(t, dir, slog.New(slog.NewTextHandler(log, nil)), false)
+	if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
+		t.Errorf("its consumer: %v", err)
+	}
+	if !strings.Contains(log.String(), "agent-echo") || !strings.Contains(log.String(), "o.dat") {
+		t.Errorf("the log does not name the file: %s", log)
+	}
+	if err := srv.books.whole(); err != nil {
+		t.Errorf("noticed damage that is none: %v", err)
+	}
+	for _, id := range ids {
+		if _, err := st.Find(t.Context(), "default", id); err != nil {
+			t.Error(err)
+		}
+	}
+	var kept []string
+	_ = filepath.WalkDir(filepath.Join(dir, keepFolder), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			kept = append(kept, filepath.Base(path))
+		}
+		return err
+	})
+	if !slices.Equal(kept, []string{"MESH_TASKS-agent-echo.dat"}) {
+		t.Errorf("kept: %v", kept)
+	}
+}
+
+// The whole path: /readyz says what is missing, and --accept-loss goes on.
+func TestReadyzSaysWhatIsMissing(t *testing.T) {
+	dir, _ := wealth(t, false)
+	rewrite(t, streamFile(t, dir, topology.Tasks, filepath.Join("msgs", "1.blk")), flip)
+	p := startUp(t, dir)
+	if status, body := p.ask(t, 10*time.Second, "GET", "/readyz", ""); status != 503 || !strings.Contains(body, "cannot be read") || !strings.Contains(body, "--accept-loss") {
+		t.Errorf("/readyz = %d %s", status, body)
+	}
+	p.signal(syscall.SIGTERM)
+	<-p.done
+	p = startUp(t, dir, "--accept-loss")
+	eventually(t, 10*time.Second, "it is ready", func() bool {
+		status, _ := p.ask(t, 10*time.Second, "GET", "/readyz", "")
+		return status == 200
+	})
+}
