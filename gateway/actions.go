@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/shared/event"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
@@ -69,11 +70,11 @@ func (g *Gateway) ofAction(f func(http.ResponseWriter, *http.Request) error) fun
 	return func(w http.ResponseWriter, r *http.Request) error {
 		id := r.PathValue("id")
 		if !strings.HasPrefix(id, task.PrefixAction) || !task.ValidID(id) {
-			return refuse("action_not_found", "%q is not the id of an action.", clip(id, 64))
+			return mesh.Refuse(mesh.ErrActionNotFound, "%q is not the id of an action.", mesh.Clip(id, 64))
 		}
 		err := f(w, r)
 		if errors.Is(err, task.ErrNotFound) {
-			return refuse("action_not_found", "No action with this id is known, or it is past its retention of 7 days.")
+			return mesh.Refuse(mesh.ErrActionNotFound, "No action with this id is known, or it is past its retention of 7 days.")
 		}
 		return err
 	}
@@ -84,8 +85,8 @@ const maxCallbackEvents = 32
 
 // callbackOf reads the callback of a request; nil when it has none. Faults of
 // its fields go to faults; an address that the policy forbids is blocked.
-func (g *Gateway) callbackOf(ctx context.Context, req *CreateTask, kind task.Kind, faults *[]Invalid) (c *task.Callback, blocked, err error) {
-	fault := func(pointer, detail string) { *faults = append(*faults, Invalid{detail, pointer}) }
+func (g *Gateway) callbackOf(ctx context.Context, req *CreateTask, kind task.Kind, faults *[]mesh.Invalid) (c *task.Callback, blocked, err error) {
+	fault := func(pointer, detail string) { *faults = append(*faults, mesh.Field(detail, pointer)) }
 	if req.CallbackURL == "" {
 		if kind == task.KindAction {
 			fault("/callback_url", "an action needs one; without a callback it is a task: POST /tasks")
@@ -99,7 +100,7 @@ func (g *Gateway) callbackOf(ctx context.Context, req *CreateTask, kind task.Kin
 		return nil, nil, nil
 	}
 	if g.cfg.Receivers == nil {
-		return nil, nil, refuse("callbacks_off", "Send the request to a gateway that takes callbacks.")
+		return nil, nil, mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	blocked = g.checkURL(req.CallbackURL, "/callback_url", faults)
 	c = &task.Callback{URL: req.CallbackURL, SecretRef: req.CallbackSecretRef}
@@ -117,25 +118,25 @@ func (g *Gateway) callbackOf(ctx context.Context, req *CreateTask, kind task.Kin
 
 // checkURL has the policy decide on an address: a fault of its form goes to
 // faults, one that is blocked is returned.
-func (g *Gateway) checkURL(url, pointer string, faults *[]Invalid) (blocked error) {
+func (g *Gateway) checkURL(url, pointer string, faults *[]mesh.Invalid) (blocked error) {
 	err := g.cfg.Receivers.CheckURL(url)
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, webhook.ErrBlocked):
-		p := refuse("callback_blocked", "%s leads to a private or special address, or back to this mesh, where it sends nothing. "+
+		p := mesh.Refuse(mesh.ErrCallbackBlocked, "%s leads to a private or special address, or back to this mesh, where it sends nothing. "+
 			"Use a public https address, or have the operator allow the network with --allow-private-callbacks.", strings.TrimPrefix(pointer, "/"))
-		p.Errors = []Invalid{{"the address is blocked", pointer}}
+		p.Faults = []mesh.Invalid{mesh.Field("the address is blocked", pointer)}
 		return p
 	}
-	*faults = append(*faults, Invalid{err.Error(), pointer})
+	*faults = append(*faults, mesh.Field(err.Error(), pointer))
 	return nil
 }
 
 // eventTypes reads types of events. The kind may be left out before the dot.
-func eventTypes(names []string, kind, pointer string, faults *[]Invalid) (types []string) {
+func eventTypes(names []string, kind, pointer string, faults *[]mesh.Invalid) (types []string) {
 	if len(names) > maxCallbackEvents {
-		*faults = append(*faults, Invalid{"there are more than " + strconv.Itoa(maxCallbackEvents), pointer})
+		*faults = append(*faults, mesh.Field("there are more than "+strconv.Itoa(maxCallbackEvents), pointer))
 		return nil
 	}
 	for i, name := range names {
@@ -150,7 +151,7 @@ func eventTypes(names []string, kind, pointer string, faults *[]Invalid) (types 
 					allowed = append(allowed, string(t))
 				}
 			}
-			*faults = append(*faults, Invalid{"it is " + strconv.Quote(clip(name, 64)) + ", allowed are " + strings.Join(allowed, ", "), pointer + "/" + strconv.Itoa(i)})
+			*faults = append(*faults, mesh.Field("it is "+strconv.Quote(mesh.Clip(name, 64))+", allowed are "+strings.Join(allowed, ", "), pointer+"/"+strconv.Itoa(i)))
 			continue
 		}
 		types = append(types, full)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -65,7 +66,7 @@ func (g *Gateway) listAgents(w http.ResponseWriter, r *http.Request) error {
 func pathAgent(r *http.Request) (string, error) {
 	name := r.PathValue("name")
 	if !task.ValidAgent(name) {
-		return "", refuse("agent_not_found", "%s is no agent name; they match [a-z0-9-]{1,40}.", strconv.Quote(clip(name, 64)))
+		return "", mesh.Refuse(mesh.ErrAgentNotFound, "%s is no agent name; they match [a-z0-9-]{1,40}.", strconv.Quote(mesh.Clip(name, 64)))
 	}
 	return name, nil
 }
@@ -114,9 +115,9 @@ func (g *Gateway) deleteAgent(w http.ResponseWriter, r *http.Request) error {
 	waiting, rev, err := g.store.RemoveAgent(context.WithoutCancel(r.Context()), name)
 	switch {
 	case errors.Is(err, store.ErrServed):
-		return refuse("agent_served", "Live workers serve the agent %s; stop them, or take it out of their agents.yaml. GET /agents/%s lists them.", name, name)
+		return mesh.Refuse(mesh.ErrAgentServed, "Live workers serve the agent %s; stop them, or take it out of their agents.yaml. GET /agents/%s lists them.", name, name)
 	case errors.Is(err, task.ErrNotFound):
-		return refuse("agent_not_found", "There is no agent %q; known are: %s.", name, g.agents.names())
+		return mesh.Refuse(mesh.ErrAgentNotFound, "There is no agent %q; known are: %s.", name, g.agents.names())
 	case err != nil:
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 )
 
@@ -115,9 +116,9 @@ func (a *agents) resolve(ctx context.Context, name string) (*definition, error) 
 		return d, nil
 	}
 	if name == "" {
-		return nil, refuse("agent_required", "This mesh has no default agent; name one of: %s.", a.names())
+		return nil, mesh.Refuse(mesh.ErrAgentRequired, "This mesh has no default agent; name one of: %s.", a.names())
 	}
-	return nil, refuse("agent_not_found", "There is no agent %q; known are: %s.", name, a.names())
+	return nil, mesh.Refuse(mesh.ErrAgentNotFound, "There is no agent %q; known are: %s.", name, a.names())
 }
 
 // find looks an agent up in the copy; an empty name is the default agent.
@@ -173,8 +174,4 @@ func (a *agents) names() string {
 		return "none (no worker has registered one)"
 	}
 	return strings.Join(names, ", ")
-}
-
-func escapePointer(token string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
 }

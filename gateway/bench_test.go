@@ -15,13 +15,14 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
 
 // BenchmarkHTTPLayer is the HTTP half of POST /tasks, body to 202 without the
 // store: by hand on chi, as routes.go has it, and through huma on chi.
 func BenchmarkHTTPLayer(b *testing.B) {
-	answer := func(req *CreateTask) (Accepted, []Invalid) {
+	answer := func(req *CreateTask) (Accepted, []mesh.Invalid) {
 		now := time.Now()
 		t := &task.Task{CreatedAt: task.Stamp(now)}
 		return Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: task.Pending, Agent: req.Agent, CreatedAt: t.CreatedAt}, req.check(t, now)
@@ -39,7 +40,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		}
 		a, faults := answer(&req)
 		if len(faults) > 0 {
-			return invalid(faults...)
+			return mesh.RefuseFields(faults...)
 		}
 		return writeJSON(w, http.StatusAccepted, a)
 	}))

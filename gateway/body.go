@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"errors"
 	"io"
 	"net/http"
@@ -67,7 +69,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 	b.got += int64(n)
 	if over := b.got - smallBody - b.taken; over > 0 {
 		if !b.budget.take(over) {
-			return 0, refuse("too_many_bodies", "The large request bodies in flight fill this gateway's memory for them, %d MiB. Nothing was accepted: send the request again in a moment.", b.budget.max>>20)
+			return 0, mesh.Refuse(api.ErrTooManyBodies, "The large request bodies in flight fill this gateway's memory for them, %d MiB. Nothing was accepted: send the request again in a moment.", b.budget.max>>20)
 		}
 		b.taken += over
 	}
@@ -76,7 +78,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 		b.ended = true
 		b.patience(time.Time{}) // the server watches the connection from now on
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, refuse("body_stalled", "Nothing of the request body came for %v. Nothing was accepted: send the request again.", bodyStall)
+		return n, mesh.Refuse(api.ErrBodyStalled, "Nothing of the request body came for %v. Nothing was accepted: send the request again.", bodyStall)
 	case err == nil && n > 0:
 		b.patience(time.Now().Add(bodyStall))
 	}
@@ -141,10 +143,10 @@ func hasBody(r *http.Request) (bool, error) {
 
 // brokenBody is the refusal of a body that did not come whole.
 func brokenBody(err error) error {
-	var p *Problem
+	var p *mesh.Error
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &p) || errors.As(err, &tooLarge) {
 		return err
 	}
-	return refuse("malformed_json", "The body ended early.")
+	return mesh.Refuse(mesh.ErrMalformedJSON, "The body ended early.")
 }

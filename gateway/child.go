@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
@@ -24,18 +25,18 @@ func (g *Gateway) parentOf(r *http.Request) (*task.Task, error) {
 		return nil, nil
 	}
 	if !task.ValidID(id) {
-		return nil, refuse("parent_not_found", "%s is %q, which is not an id of ours.", parentHeader, clip(id, 64))
+		return nil, mesh.Refuse(mesh.ErrParentNotFound, "%s is %q, which is not an id of ours.", parentHeader, mesh.Clip(id, 64))
 	}
 	parent, err := g.store.Find(r.Context(), tenant, id)
 	if errors.Is(err, task.ErrNotFound) {
-		return nil, refuse("parent_not_found", "%s is %s, and there is no such task.", parentHeader, id)
+		return nil, mesh.Refuse(mesh.ErrParentNotFound, "%s is %s, and there is no such task.", parentHeader, id)
 	}
 	if err == nil && parent.Status == task.Pending {
 		// It runs, since it calls, and its claim is on its way.
 		parent, err = g.awaitChange(r.Context(), parent, true, claimWithin)
 	}
 	if err == nil && parent.Status.Terminal() {
-		return nil, refuse("parent_finished", "%s is %s, which is %s. Leave the header out to start a task of its own.", parentHeader, id, parent.Status)
+		return nil, mesh.Refuse(mesh.ErrParentFinished, "%s is %s, which is %s. Leave the header out to start a task of its own.", parentHeader, id, parent.Status)
 	}
 	return parent, err
 }
@@ -70,10 +71,10 @@ func (g *Gateway) adopt(ctx context.Context, t, parent *task.Task, key *requestK
 		key = &requestKey{hash: digest(tenant, "child", t.ID), fingerprint: t.ID}
 	}
 	if errors.Is(err, task.ErrTooLarge) {
-		return nil, refuse("validation_failed", "%s has sent too many equal requests. Send each with an Idempotency-Key of its own.", parent.ID)
+		return nil, mesh.Refuse(mesh.ErrValidationFailed, "%s has sent too many equal requests. Send each with an Idempotency-Key of its own.", parent.ID)
 	}
 	if errors.Is(err, task.ErrConflict) {
-		return nil, refuse("parent_finished", "A later attempt of %s has called already; this one works in vain.", parent.ID)
+		return nil, mesh.Refuse(mesh.ErrParentFinished, "A later attempt of %s has called already; this one works in vain.", parent.ID)
 	}
 	if err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func (g *Gateway) readopt(r *http.Request, t, old *task.Task, key *requestKey) (
 	}
 	if parent != nil {
 		if old.Kind == task.KindAction {
-			return nil, refuse("validation_failed", "An action has no parent: leave %s out.", parentHeader)
+			return nil, mesh.Refuse(mesh.ErrValidationFailed, "An action has no parent: leave %s out.", parentHeader)
 		}
 		a, err := g.agents.resolve(r.Context(), old.Agent)
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -83,7 +84,7 @@ func (g *Gateway) create(w http.ResponseWriter, r *http.Request, kind task.Kind)
 		return err
 	}
 	if kind == task.KindAction && r.Header.Get(parentHeader) != "" {
-		return refuse("validation_failed", "An action has no parent: leave %s out, or start the child with POST /tasks, which takes a callback_url too.", parentHeader)
+		return mesh.Refuse(mesh.ErrValidationFailed, "An action has no parent: leave %s out, or start the child with POST /tasks, which takes a callback_url too.", parentHeader)
 	}
 	parent, err := g.parentOf(r)
 	if err != nil {
@@ -127,7 +128,7 @@ func (g *Gateway) taskOf(r *http.Request, kind task.Kind, body []byte, parent *t
 	case err != nil:
 		return nil, nil, err
 	case len(faults) > 0:
-		return nil, nil, invalid(faults...)
+		return nil, nil, mesh.RefuseFields(faults...)
 	case blocked != nil:
 		return nil, nil, blocked
 	}
@@ -144,7 +145,7 @@ func (g *Gateway) taskOf(r *http.Request, kind task.Kind, body []byte, parent *t
 	}
 	input = null(req.Input)
 	if input == nil && req.Instruction == "" {
-		return nil, nil, invalid(Invalid{"a task needs an input or an instruction", "/input"})
+		return nil, nil, mesh.RefuseFields(mesh.Field("a task needs an input or an instruction", "/input"))
 	}
 	if input != nil {
 		if err := a.checkInput(ctx, input); err != nil {
@@ -172,8 +173,8 @@ func null(v json.RawMessage) json.RawMessage {
 
 // check reads the fields with a form of their own into t and returns what is
 // wrong with any field.
-func (req *CreateTask) check(t *task.Task, now time.Time) (faults []Invalid) {
-	fault := func(pointer, detail string) { faults = append(faults, Invalid{detail, pointer}) }
+func (req *CreateTask) check(t *task.Task, now time.Time) (faults []mesh.Invalid) {
+	fault := func(pointer, detail string) { faults = append(faults, mesh.Field(detail, pointer)) }
 	if req.Agent != "" && !task.ValidAgent(req.Agent) {
 		fault("/agent", "agent names match [a-z0-9-]{1,40}")
 	}
@@ -188,7 +189,7 @@ func (req *CreateTask) check(t *task.Task, now time.Time) (faults []Invalid) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(req.Labels)) {
 		if v := req.Labels[k]; !labelKey.MatchString(k) || len(v) > maxLabelValue {
-			fault("/labels/"+escapePointer(k), "keys match "+labelKey.String()+", values have at most "+strconv.Itoa(maxLabelValue)+" bytes")
+			fault("/labels/"+mesh.Pointer(k), "keys match "+labelKey.String()+", values have at most "+strconv.Itoa(maxLabelValue)+" bytes")
 		}
 	}
 	if n := req.MaxAttempts; n != nil {

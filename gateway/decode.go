@@ -1,11 +1,11 @@
 package gateway
 
 import (
+	"agentmesh/shared/mesh"
 	"bytes"
 	"errors"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -21,24 +21,24 @@ func decodeObject(body []byte, v any, lenient bool) error {
 	if err := json.Unmarshal(body, v); err != nil {
 		var wrong *json.SemanticError
 		if errors.As(err, &wrong) && wrong.JSONPointer != "" && wrong.GoType != nil {
-			return invalid(Invalid{"it is a " + jsonKind(wrong.JSONKind) + ", it must be a " + jsonType(wrong.GoType), string(wrong.JSONPointer)})
+			return mesh.RefuseFields(mesh.Field("it is a "+jsonKind(wrong.JSONKind)+", it must be a "+jsonType(wrong.GoType), string(wrong.JSONPointer)))
 		}
-		return refuse("malformed_json", "The body must be a JSON object.")
+		return mesh.Refuse(mesh.ErrMalformedJSON, "The body must be a JSON object.")
 	}
 	if jsontext.Value(body).Kind() != jsontext.KindBeginObject {
-		return refuse("malformed_json", "The body must be a JSON object.")
+		return mesh.Refuse(mesh.ErrMalformedJSON, "The body must be a JSON object.")
 	}
 	if lenient {
 		return nil
 	}
 	if faults := unknownMembers(body, members(reflect.TypeOf(v).Elem())); len(faults) > 0 {
-		return invalid(faults...)
+		return mesh.RefuseFields(faults...)
 	}
 	return nil
 }
 
 // unknownMembers finds the members of an object that are not known. body is well-formed.
-func unknownMembers(body []byte, known []string) (faults []Invalid) {
+func unknownMembers(body []byte, known []string) (faults []mesh.Invalid) {
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	_, _ = d.ReadToken()
 	for d.PeekKind() == jsontext.KindString {
@@ -48,10 +48,10 @@ func unknownMembers(body []byte, known []string) (faults []Invalid) {
 		}
 		if name := token.String(); !slices.Contains(known, name) {
 			detail := "there is no such member"
-			if len(faults) < maxFaults { // more are only counted
+			if len(faults) < mesh.MaxFaults { // more are only counted
 				detail += strings.TrimSuffix(instead(name, known), ".")
 			}
-			faults = append(faults, Invalid{detail, "/" + escapePointer(name)})
+			faults = append(faults, mesh.Field(detail, "/"+mesh.Pointer(name)))
 		}
 		if d.SkipValue() != nil {
 			return faults
@@ -108,26 +108,3 @@ func jsonType(t reflect.Type) string {
 		return kind
 	}
 }
-
-// invalid refuses a request for its faults. The first ones are told, the others
-// counted: who sends a hundred thousand learns nothing from the last.
-func invalid(faults ...Invalid) *Problem {
-	p := refuse("validation_failed", "%s: %s.", clip(strings.TrimPrefix(faults[0].Pointer, "/"), maxPointer), clip(faults[0].Detail, maxFaultDetail))
-	if n := len(faults); n > maxFaults {
-		p.Detail = strconv.Itoa(n) + " fields are invalid; the first " + strconv.Itoa(maxFaults) + " are in errors."
-		faults = faults[:maxFaults]
-	} else if n > 1 {
-		p.Detail = strconv.Itoa(n) + " fields are invalid; see errors."
-	}
-	for _, f := range faults {
-		p.Errors = append(p.Errors, Invalid{clip(f.Detail, maxFaultDetail), clip(f.Pointer, maxPointer)})
-	}
-	return p
-}
-
-// Bounds of a refusal.
-const (
-	maxFaults      = 20
-	maxPointer     = 256
-	maxFaultDetail = 1 << 10
-)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/schema"
 	"agentmesh/shared/store"
 )
@@ -134,14 +135,14 @@ func (c *checker) check(ctx context.Context, v any) (err error) {
 // while ctx lasts.
 func (d *definition) checkInput(ctx context.Context, input json.RawMessage) error {
 	if d.schemaErr != nil {
-		return refuse("input_invalid", "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
+		return mesh.Refuse(mesh.ErrInputInvalid, "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
 	}
 	if len(d.InputSchema) == 0 {
 		return nil
 	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(input))
 	if err != nil {
-		return refuse("malformed_json", "The input is not JSON.")
+		return mesh.Refuse(mesh.ErrMalformedJSON, "The input is not JSON.")
 	}
 	c, err := d.checker()
 	if err != nil {
@@ -155,12 +156,12 @@ func (d *definition) checkInput(ctx context.Context, input json.RawMessage) erro
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return fmt.Errorf("check input: %w", ctx.Err())
 		}
-		return refuse("input_too_complex", "Checking it against the schema of agent %s took longer than %v. Send a smaller input, or have the agent's operator simplify the schema.", d.Name, checkWithin)
+		return mesh.Refuse(mesh.ErrInputTooComplex, "Checking it against the schema of agent %s took longer than %v. Send a smaller input, or have the agent's operator simplify the schema.", d.Name, checkWithin)
 	}
 	var broken *jsonschema.ValidationError
 	if errors.As(err, &broken) {
-		p := refuse("input_invalid", "The input breaks the schema of agent %s; see GET /agents/%s.", d.Name, d.Name)
-		p.Errors = schemaFaults(broken, nil)
+		p := mesh.Refuse(mesh.ErrInputInvalid, "The input breaks the schema of agent %s; see GET /agents/%s.", d.Name, d.Name)
+		p.Faults = schemaFaults(broken, nil)
 		return p
 	}
 	return err
@@ -190,17 +191,17 @@ func (d *definition) putBack(c *checker) {
 }
 
 // schemaFaults lists the leaves of a validation error.
-func schemaFaults(e *jsonschema.ValidationError, faults []Invalid) []Invalid {
-	if len(e.Causes) == 0 && len(faults) < maxFaults {
+func schemaFaults(e *jsonschema.ValidationError, faults []mesh.Invalid) []mesh.Invalid {
+	if len(e.Causes) == 0 && len(faults) < mesh.MaxFaults {
 		pointer := "/input"
 		for _, token := range e.InstanceLocation {
-			pointer += "/" + escapePointer(token)
+			pointer += "/" + mesh.Pointer(token)
 		}
 		detail := e.Error()
 		if i := strings.LastIndex(detail, ": "); i >= 0 {
 			detail = detail[i+2:]
 		}
-		return append(faults, Invalid{Detail: clip(detail, maxFaultDetail), Pointer: clip(pointer, maxPointer)})
+		return append(faults, mesh.Invalid{Detail: mesh.Clip(detail, mesh.MaxFaultDetail), Pointer: mesh.Clip(pointer, mesh.MaxPointer)})
 	}
 	for _, cause := range e.Causes {
 		faults = schemaFaults(cause, faults)

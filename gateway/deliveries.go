@@ -13,7 +13,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/event"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -104,13 +106,13 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxPage {
-			return refuse("bad_query", "limit is %q, allowed is 1 to %d.", clip(s, 32), maxPage)
+			return mesh.Refuse(api.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
 		}
 		limit = n
 	}
 	status := webhook.Status(q.Get("status"))
 	if status != "" && !status.Valid() {
-		return refuse("bad_query", "status is %q, allowed are %v.", clip(string(status), 32), webhook.Statuses)
+		return mesh.Refuse(api.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(status), 32), webhook.Statuses)
 	}
 	f := filter{canonical: digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))}
 	from, err := decodeCursor(q.Get("cursor"), f)
@@ -168,7 +170,7 @@ func (g *Gateway) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.
 			return nil, err
 		}
 		if e.Disabled != nil && !d.Test {
-			return nil, refuse("webhook_disabled", "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
+			return nil, mesh.Refuse(mesh.ErrWebhookDisabled, "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
 		}
 	}
 	for range 5 {
@@ -187,7 +189,7 @@ func (g *Gateway) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.
 			return nil, err
 		}
 	}
-	return nil, refuse("conflict", "The delivery is being attempted in this moment. Try again.")
+	return nil, mesh.Refuse(mesh.ErrConflict, "The delivery is being attempted in this moment. Try again.")
 }
 
 // redeliverOne is POST /deliveries/{id}/redeliver.
@@ -281,7 +283,7 @@ func (g *Gateway) redeliverAction(w http.ResponseWriter, r *http.Request) error 
 		again.Deliveries = append(again.Deliveries, deliveryView(d))
 	}
 	if again.Redelivered == 0 {
-		return refuse("nothing_to_redeliver", "Nothing was sent to the callback of this action yet.")
+		return mesh.Refuse(mesh.ErrNothingToRedeliver, "Nothing was sent to the callback of this action yet.")
 	}
 	return writeJSON(w, http.StatusAccepted, again)
 }
@@ -300,7 +302,7 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 	if req.Since != "" {
 		var err error
 		if since, err = time.Parse(time.RFC3339, req.Since); err != nil {
-			return invalid(Invalid{`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"})
+			return mesh.RefuseFields(mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"))
 		}
 	}
 	statuses := req.Statuses
@@ -309,7 +311,7 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 	}
 	for i, s := range statuses {
 		if !s.Valid() {
-			return invalid(Invalid{"it is " + strconv.Quote(clip(string(s), 32)) + ", allowed are dead, parked, delivered, retrying, pending and canceled", "/statuses/" + strconv.Itoa(i)})
+			return mesh.RefuseFields(mesh.Field("it is "+strconv.Quote(mesh.Clip(string(s), 32))+", allowed are dead, parked, delivered, retrying, pending and canceled", "/statuses/"+strconv.Itoa(i)))
 		}
 	}
 	ctx := context.WithoutCancel(r.Context())
@@ -318,7 +320,7 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	if e.Disabled != nil {
-		return refuse("webhook_disabled", "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
+		return mesh.Refuse(mesh.ErrWebhookDisabled, "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
 	}
 	match := func(d *webhook.Delivery) bool {
 		return d.Webhook == e.ID && !d.Test && slices.Contains(statuses, d.Status) && !d.CreatedAt.Before(since)
@@ -363,14 +365,14 @@ func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if g.cfg.Receivers == nil {
-		return refuse("callbacks_off", "Send the request to a gateway that takes callbacks.")
+		return mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
-	var faults []Invalid // the policy may have changed since the URL was accepted
+	var faults []mesh.Invalid // the policy may have changed since the URL was accepted
 	if blocked := g.checkURL(e.URL, "/url", &faults); blocked != nil {
 		return blocked
 	}
 	if len(faults) > 0 {
-		return invalid(faults...)
+		return mesh.RefuseFields(faults...)
 	}
 	now := task.Stamp(time.Now())
 	const name = event.Type("webhook.test")

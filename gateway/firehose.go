@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/event"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
 
@@ -126,7 +128,7 @@ func firehoseFilter(r *http.Request) (f event.Filter, err error) {
 	for _, list := range q["type"] {
 		for name := range strings.SplitSeq(list, ",") {
 			if !event.Type(name).Valid() {
-				return f, refuse("bad_query", "type is %q, allowed are %v, several separated by commas.", clip(name, 64), event.Types())
+				return f, mesh.Refuse(api.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
 			}
 			f.Types = append(f.Types, event.Type(name))
 		}
@@ -134,7 +136,7 @@ func firehoseFilter(r *http.Request) (f event.Filter, err error) {
 	for _, list := range q["agent"] {
 		for name := range strings.SplitSeq(list, ",") {
 			if !task.ValidAgent(name) {
-				return f, refuse("bad_query", "agent is %q, names match [a-z0-9-]{1,40}.", clip(name, 64))
+				return f, mesh.Refuse(api.ErrBadQuery, "agent is %q, names match [a-z0-9-]{1,40}.", mesh.Clip(name, 64))
 			}
 			f.Agents = append(f.Agents, name)
 		}

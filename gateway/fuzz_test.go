@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -16,12 +18,12 @@ import (
 // refusedAs fails unless err is a problem with one of the statuses.
 func refusedAs(t *testing.T, err error, statuses ...int) {
 	t.Helper()
-	var p *Problem
+	var p *mesh.Error
 	if !errors.As(err, &p) {
 		t.Fatalf("%v is no problem", err)
 	}
 	for _, s := range statuses {
-		if p.Status == s && p.Detail != "" {
+		if api.Status(p.Refusal) == s && p.Detail != "" {
 			return
 		}
 	}
@@ -63,7 +65,7 @@ func FuzzCreateTask(f *testing.F) {
 					t.Fatalf("fault %+v", fault)
 				}
 			}
-			refusedAs(t, invalid(faults...), 422)
+			refusedAs(t, mesh.RefuseFields(faults...), 422)
 			return
 		}
 		if d := time.Duration(tk.Timeout); d < 0 || d > task.MaxTimeout || tk.MaxAttempts < 0 || tk.MaxAttempts > task.MaxAttempts ||
@@ -169,9 +171,9 @@ func FuzzInputSchema(f *testing.F) {
 		d := newDefinition(store.Definition{Definition: task.Definition{Name: "a", InputSchema: raw}})
 		if err := d.checkInput(t.Context(), input); err != nil {
 			refusedAs(t, err, 422)
-			var p *Problem
+			var p *mesh.Error
 			errors.As(err, &p)
-			for _, fault := range p.Errors {
+			for _, fault := range p.Faults {
 				if !strings.HasPrefix(fault.Pointer, "/input") || fault.Detail == "" {
 					t.Errorf("fault %+v", fault)
 				}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 )
 
@@ -98,7 +100,7 @@ func (c *readiness) consumers(ctx context.Context) error {
 // readyz tells whether this gateway can take requests, and if not, why.
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
 	if g.closing.Err() != nil {
-		return refuse("shutting_down", "Another gateway takes requests.")
+		return mesh.Refuse(api.ErrShuttingDown, "Another gateway takes requests.")
 	}
 	ready := g.ready.check(r.Context(), g.agents)
 	w.Header().Set("Cache-Control", "no-store")

@@ -14,6 +14,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -103,7 +104,7 @@ func (g *Gateway) claim(ctx context.Context, key *requestKey, answer *Accepted, 
 
 func (k *requestKey) matches(stored store.Key) error {
 	if stored.Fingerprint != k.fingerprint {
-		return refuse("idempotency_key_reused", "This key was used with another request within the last 24 hours. Use a new key for a new request.")
+		return mesh.Refuse(mesh.ErrIdempotencyKeyReused, "This key was used with another request within the last 24 hours. Use a new key for a new request.")
 	}
 	return nil
 }

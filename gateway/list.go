@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -81,7 +83,7 @@ func pageLimit(q url.Values) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > maxPage {
-		return 0, refuse("bad_query", "limit is %q, allowed is 1 to %d.", clip(s, 32), maxPage)
+		return 0, mesh.Refuse(api.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
 	}
 	return n, nil
 }
@@ -115,7 +117,7 @@ func filterOf(q url.Values) (filter, error) {
 			v = strings.Join(statuses, ",")
 			for _, s := range statuses {
 				if !task.State(s).Valid() {
-					return f, refuse("bad_query", "status is %q, allowed are %v, several separated by commas.", clip(s, 32), task.States)
+					return f, mesh.Refuse(api.ErrBadQuery, "status is %q, allowed are %v, several separated by commas.", mesh.Clip(s, 32), task.States)
 				}
 				f.statuses = append(f.statuses, task.State(s))
 			}
@@ -129,18 +131,18 @@ func filterOf(q url.Values) (filter, error) {
 			continue // it is what there is without
 		case name == "order":
 			if f.created = v == "created"; !f.created {
-				return f, refuse("bad_query", "order is %q, allowed are changed and created.", clip(v, 32))
+				return f, mesh.Refuse(api.ErrBadQuery, "order is %q, allowed are changed and created.", mesh.Clip(v, 32))
 			}
 		case name == "error":
 			f.code = v
 		case name == "kind":
 			if f.kind = task.Kind(v); !f.kind.Valid() {
-				return f, refuse("bad_query", "kind is %q, allowed are %v.", clip(v, 32), task.Kinds)
+				return f, mesh.Refuse(api.ErrBadQuery, "kind is %q, allowed are %v.", mesh.Clip(v, 32), task.Kinds)
 			}
 		case name == "created_after", name == "created_before":
 			at, err := time.Parse(time.RFC3339, v)
 			if err != nil {
-				return f, refuse("bad_query", "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, clip(v, 64))
+				return f, mesh.Refuse(api.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(v, 64))
 			}
 			if name == "created_after" {
 				f.after = at
@@ -211,13 +213,13 @@ func readCursor(s string, f filter) (c cursor, err error) {
 		return c, malformedCursor()
 	}
 	if c.Filter != f.canonical[:8] {
-		return c, refuse("bad_cursor", "The cursor belongs to a listing with other filters. Start again without one.")
+		return c, mesh.Refuse(mesh.ErrBadCursor, "The cursor belongs to a listing with other filters. Start again without one.")
 	}
 	return c, nil
 }
 
 func malformedCursor() error {
-	return refuse("bad_cursor", "The cursor is malformed. Start again without one.")
+	return mesh.Refuse(mesh.ErrBadCursor, "The cursor is malformed. Start again without one.")
 }
 
 func encodeCursor(p store.Position, f filter) string {

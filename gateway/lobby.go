@@ -1,9 +1,10 @@
 package gateway
 
 import (
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"encoding/json"
 	"net/http"
-	"strconv"
 )
 
 // Lobby answers in a gateway's place until its store is open: the process runs,
@@ -24,10 +25,10 @@ func Lobby(waitsFor func() string) http.Handler {
 		write(w, http.StatusServiceUnavailable, "application/json", Readiness{Checks: map[string]Check{"nats": {Detail: waitsFor()}}})
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		p := refuse("store_unavailable", "Nothing was accepted: the gateway is starting. Try again in a moment.")
+		p := api.NewProblem(mesh.Refuse(mesh.ErrStoreUnavailable, "Nothing was accepted: the gateway is starting. Try again in a moment."))
 		p.Instance = r.URL.Path
-		w.Header().Set("Retry-After", strconv.Itoa(p.retryAfter))
-		write(w, p.Status, "application/problem+json", p)
+		w.Header().Set("Cache-Control", "no-store")
+		sendProblem(w, p, mesh.ErrStoreUnavailable.RetryAfter)
 	})
 	return mux
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"agentmesh/shared/mesh"
 	"bytes"
 	"strconv"
 
@@ -16,32 +17,22 @@ const (
 
 // wildNumbers finds the numbers of a well-formed JSON text that are out of
 // bounds, the first few with their pointers.
-func wildNumbers(body []byte) (faults []Invalid) {
+func wildNumbers(body []byte) (faults []mesh.Invalid) {
 	if !anyWild(body) {
 		return nil
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(body)) // again, for the places
-	for len(faults) < maxFaults {
+	for len(faults) < mesh.MaxFaults {
 		token, err := d.ReadToken()
 		if err != nil {
 			break
 		}
 		if token.Kind() == jsontext.KindNumber && wild(token.String()) {
-			faults = append(faults, Invalid{
-				"a number may have " + strconv.Itoa(maxDigits) + " digits and an exponent from -" + strconv.Itoa(maxExponent) + " to " + strconv.Itoa(maxExponent) + "; send it as a string",
-				string(d.StackPointer()),
-			})
+			faults = append(faults, mesh.Field("a number may have "+strconv.Itoa(maxDigits)+" digits and an exponent from -"+strconv.Itoa(maxExponent)+" to "+strconv.Itoa(maxExponent)+"; send it as a string",
+				string(d.StackPointer())))
 		}
 	}
 	return faults
-}
-
-func numberOutOfRange(faults []Invalid) *Problem {
-	p := refuse("number_out_of_range", "%s: %s.", clip(faults[0].Pointer, maxPointer), faults[0].Detail)
-	for _, f := range faults {
-		p.Errors = append(p.Errors, Invalid{f.Detail, clip(f.Pointer, maxPointer)})
-	}
-	return p
 }
 
 // anyWild looks for a number that is out of bounds, without reading more than

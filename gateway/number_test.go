@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -25,7 +26,7 @@ func TestWildNumbersAreRefusedBeforeASchemaSeesThem(t *testing.T) {
 		} {
 			w, p := refusal(t, h, "POST", "/tasks", body)
 			if ok && p.Code != "validation_failed" || !ok && (w.Code != 422 || p.Code != "number_out_of_range" || p.Errors[0].Pointer != pointer) {
-				t.Errorf("%s = %d %+v", clip(body, 100), w.Code, p)
+				t.Errorf("%s = %d %+v", mesh.Clip(body, 100), w.Code, p)
 			}
 		}
 	}
@@ -79,8 +80,7 @@ func TestCheckingAnInputEndsInTime(t *testing.T) {
 		soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		err := d.checkInput(soon, []byte(bomb[1]))
 		cancel()
-		var p *Problem
-		if !errors.As(err, &p) || p.Code != "input_too_complex" {
+		if !errors.Is(err, mesh.ErrInputTooComplex) {
 			t.Errorf("%s: the time is over: %v", name, err)
 		}
 		// The next input is not the worse for it.

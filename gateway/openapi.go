@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"encoding/json"
 	"net/http"
 	"reflect"
@@ -26,7 +28,7 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		},
 		Components: &huma.Components{Schemas: registry},
 	}
-	problem := schemaOf(registry, Problem{})
+	problem := schemaOf(registry, api.Problem{})
 	for _, op := range operations {
 		doc.AddOperation(&huma.Operation{
 			Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary,
@@ -84,16 +86,16 @@ func responses(registry huma.Registry, op route, problem *huma.Schema) map[strin
 		all[strconv.Itoa(status)] = r
 	}
 	codes := map[int][]string{}
-	for _, code := range op.problems {
-		codes[problems[code].status] = append(codes[problems[code].status], code)
+	for _, r := range op.problems {
+		codes[api.Status(r)] = append(codes[api.Status(r)], r.Code)
 	}
 	if op.body != nil {
-		codes[408], codes[503] = append(codes[408], "body_stalled"), append(codes[503], "too_many_bodies")
+		codes[408], codes[503] = append(codes[408], api.ErrBodyStalled.Code), append(codes[503], api.ErrTooManyBodies.Code)
 	}
 	if !op.probe {
-		codes[503] = append(codes[503], "store_unavailable")
-		if !slices.Contains(op.problems, "bad_query") {
-			codes[400] = append(codes[400], "bad_query")
+		codes[503] = append(codes[503], mesh.ErrStoreUnavailable.Code)
+		if !slices.Contains(op.problems, api.ErrBadQuery) {
+			codes[400] = append(codes[400], api.ErrBadQuery.Code)
 		}
 	}
 	for status, names := range codes {

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -19,7 +21,7 @@ func bare() http.Handler {
 }
 
 // refusal sends a request and reads the problem that it is answered with.
-func refusal(t *testing.T, h http.Handler, method, target, body string, headers ...string) (*httptest.ResponseRecorder, Problem) {
+func refusal(t *testing.T, h http.Handler, method, target, body string, headers ...string) (*httptest.ResponseRecorder, api.Problem) {
 	t.Helper()
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
@@ -28,9 +30,9 @@ func refusal(t *testing.T, h http.Handler, method, target, body string, headers 
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
-	var p Problem
+	var p api.Problem
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || w.Header().Get("Content-Type") != "application/problem+json" {
-		t.Fatalf("%s %s = %d %s, which is no problem", method, target, w.Code, clip(w.Body.String(), 200))
+		t.Fatalf("%s %s = %d %s, which is no problem", method, target, w.Code, mesh.Clip(w.Body.String(), 200))
 	}
 	return w, p
 }
@@ -63,7 +65,7 @@ func TestAMisspelledFilterListsNothing(t *testing.T) {
 	} {
 		w, p := refusal(t, h, "GET", target, "")
 		if w.Code != 400 || p.Code != "bad_query" || !strings.Contains(p.Detail, hint) || len(p.Detail) > 1000 {
-			t.Errorf("GET %s = %d %s %q, want 400 with %q", clip(target, 80), w.Code, p.Code, clip(p.Detail, 200), hint)
+			t.Errorf("GET %s = %d %s %q, want 400 with %q", mesh.Clip(target, 80), w.Code, p.Code, mesh.Clip(p.Detail, 200), hint)
 		}
 	}
 	if w, p := refusal(t, h, "POST", "/tasks?agnt=echo", `{"instruction":"x"}`); w.Code != 400 || p.Code != "bad_query" {

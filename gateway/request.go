@@ -13,6 +13,8 @@ import (
 	"github.com/dunglas/httpsfv"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
@@ -22,10 +24,10 @@ import (
 func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
-		return nil, refuse("unsupported_media_type", "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
+		return nil, mesh.Refuse(api.ErrUnsupportedMediaType, "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, refuse("unsupported_media_type", "The content encoding is %q; send the body as it is.", enc)
+		return nil, mesh.Refuse(api.ErrUnsupportedMediaType, "The content encoding is %q; send the body as it is.", enc)
 	}
 	if r.ContentLength > g.cfg.MaxBody { // before any of it is read, or asked for
 		return nil, &http.MaxBytesError{Limit: g.cfg.MaxBody}
@@ -39,13 +41,13 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	}
 	body := buf.Bytes()
 	if err := checkJSON(body); err != nil {
-		return nil, refuse("malformed_json", "%s", err)
+		return nil, mesh.Refuse(mesh.ErrMalformedJSON, "%s", err)
 	}
 	if depth := nesting(body); depth > maxNesting {
-		return nil, refuse("validation_failed", "The body is nested %d deep, allowed are %d. Send what lies deeper as a text, or as a reference.", depth, maxNesting)
+		return nil, mesh.Refuse(mesh.ErrValidationFailed, "The body is nested %d deep, allowed are %d. Send what lies deeper as a text, or as a reference.", depth, maxNesting)
 	}
 	if faults := wildNumbers(body); len(faults) > 0 {
-		return nil, numberOutOfRange(faults)
+		return nil, mesh.WithFaults(mesh.ErrNumberOutOfRange, faults)
 	}
 	return body, nil
 }
@@ -119,23 +121,23 @@ func idempotencyKey(h http.Header) (string, error) {
 		return "", nil
 	}
 	if len(lines) > 1 {
-		return "", refuse("bad_idempotency_key", "There are %d Idempotency-Key headers; send one.", len(lines))
+		return "", mesh.Refuse(api.ErrBadIdempotencyKey, "There are %d Idempotency-Key headers; send one.", len(lines))
 	}
 	key := strings.TrimSpace(lines[0])
 	if strings.HasPrefix(key, `"`) {
 		item, err := httpsfv.UnmarshalItem(lines)
 		s, ok := item.Value.(string)
 		if err != nil || !ok {
-			return "", refuse("bad_idempotency_key", "The key starts with a quote but is no structured-field string.")
+			return "", mesh.Refuse(api.ErrBadIdempotencyKey, "The key starts with a quote but is no structured-field string.")
 		}
 		key = s
 	} else if strings.ContainsFunc(key, func(c rune) bool {
 		return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-", c)
 	}) {
-		return "", refuse("bad_idempotency_key", `A key without quotes may have letters, digits and . _ ~ - only; send it quoted: Idempotency-Key: "...".`)
+		return "", mesh.Refuse(api.ErrBadIdempotencyKey, `A key without quotes may have letters, digits and . _ ~ - only; send it quoted: Idempotency-Key: "...".`)
 	}
 	if key == "" || len(key) > 255 {
-		return "", refuse("bad_idempotency_key", "The key has %d characters; it must have 1 to 255.", len(key))
+		return "", mesh.Refuse(api.ErrBadIdempotencyKey, "The key has %d characters; it must have 1 to 255.", len(key))
 	}
 	return key, nil
 }
@@ -204,17 +206,10 @@ func (p preferences) applied(h http.Header) {
 func pathID(r *http.Request) (string, error) {
 	id := r.PathValue("id")
 	if !task.ValidID(id) {
-		return "", refuse("task_not_found", "%q is not an id of ours.", clip(id, 64))
+		return "", mesh.Refuse(mesh.ErrTaskNotFound, "%q is not an id of ours.", mesh.Clip(id, 64))
 	}
 	telemetry.Annotate(r.Context(), telemetry.TaskID(id))
 	return id, nil
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {

@@ -11,6 +11,8 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/google/uuid"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/telemetry"
 )
 
@@ -27,12 +29,12 @@ type route struct {
 	handler      func(http.ResponseWriter, *http.Request) error
 	headers      []param
 	query        []param
-	lists        []param     // of the query: with several values, by commas or repeated
-	body         any         // request body, by example of its type
-	optional     bool        // the body may be left out
-	answers      map[int]any // success answers by status; nil: no body
-	problems     []string    // codes besides those of every operation
-	probe        bool        // not traced
+	lists        []param         // of the query: with several values, by commas or repeated
+	body         any             // request body, by example of its type
+	optional     bool            // the body may be left out
+	answers      map[int]any     // success answers by status; nil: no body
+	problems     []*mesh.Refusal // besides those of every operation
+	probe        bool            // not traced
 }
 
 // param is a header or query parameter.
@@ -59,10 +61,10 @@ func (g *Gateway) operations() []route {
 		{
 			method: "POST", path: "/tasks", id: "createTask", summary: "Accept a task", handler: g.createTask,
 			headers: []param{keyHeader, waitHeader, parentDoc}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
-			problems: []string{
-				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "number_out_of_range", "input_invalid", "input_too_complex", "agent_required", "idempotency_key_reused", "store_full",
-				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock", "callback_blocked", "callbacks_off",
+			problems: []*mesh.Refusal{
+				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
+				mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff,
 			},
 		},
 		{
@@ -81,19 +83,19 @@ func (g *Gateway) operations() []route {
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
-			answers: map[int]any{200: TaskList{}}, problems: []string{"bad_query", "bad_cursor"},
+			answers: map[int]any{200: TaskList{}}, problems: []*mesh.Refusal{api.ErrBadQuery, mesh.ErrBadCursor},
 		},
 		{
 			method: "GET", path: "/tasks/{id}", id: "getTask", summary: "Read a task", handler: g.getTask,
-			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"task_not_found", "bad_query"},
+			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, api.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/result", id: "getTaskResult", summary: "Read the result itself", handler: g.getResult,
-			answers: map[int]any{200: anyJSON{}}, problems: []string{"task_not_found", "result_not_ready", "result_expired"},
+			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrResultNotReady, mesh.ErrResultExpired},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/input", id: "getTaskInput", summary: "Read the input as it was sent", handler: g.getInput,
-			answers: map[int]any{200: anyJSON{}}, problems: []string{"task_not_found", "no_input", "input_expired"},
+			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrNoInput, mesh.ErrInputExpired},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/events", id: "taskEvents", summary: "Follow a task", handler: g.taskEvents,
@@ -102,71 +104,71 @@ func (g *Gateway) operations() []route {
 				{"Accept", "text/event-stream (default) or application/json for the history."},
 			},
 			query:   []param{{"after", "As Last-Event-ID, where headers cannot be set."}},
-			answers: map[int]any{200: EventList{}, 204: nil}, problems: []string{"task_not_found"},
+			answers: map[int]any{200: EventList{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/deliveries", id: "taskDeliveries", summary: "List what was sent of a task, and every attempt", handler: g.actionDeliveries,
-			answers: map[int]any{200: DeliveryList{}}, problems: []string{"task_not_found"},
+			answers: map[int]any{200: DeliveryList{}}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound},
 		},
 		{
 			method: "POST", path: "/tasks/{id}/cancel", id: "cancelTask", summary: "Cancel a task", handler: g.cancelTask,
-			answers: map[int]any{200: Task{}}, problems: []string{"task_not_found", "task_finished"},
+			answers: map[int]any{200: Task{}}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrTaskFinished},
 		},
 		{
 			method: "POST", path: "/tasks/{id}/retry", id: "retryTask", summary: "Run a failed or canceled task again, as a new one", handler: g.retryTask,
 			headers: []param{keyHeader, waitHeader, parentDoc}, answers: map[int]any{202: Accepted{}, 200: Task{}},
-			problems: []string{
-				"task_not_found", "task_not_retryable", "agent_not_found", "bad_idempotency_key", "idempotency_key_reused", "store_full",
-				"parent_not_found", "parent_finished", "call_too_deep", "call_deadlock",
+			problems: []*mesh.Refusal{
+				mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
+				mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock,
 			},
 		},
 		{
 			method: "POST", path: "/actions", id: "createAction", summary: "Accept an action: a task whose outcome is POSTed to callback_url", handler: g.createAction,
 			headers: []param{keyHeader, waitHeader}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
-			problems: []string{
-				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "number_out_of_range", "input_invalid", "input_too_complex", "agent_required", "idempotency_key_reused", "store_full", "callback_blocked", "callbacks_off",
+			problems: []*mesh.Refusal{
+				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff,
 			},
 		},
 		{
 			method: "GET", path: "/actions/{id}", id: "getAction", summary: "Read an action", handler: g.ofAction(g.getTask),
-			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []string{"action_not_found", "bad_query"},
+			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, api.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/actions/{id}/result", id: "getActionResult", summary: "Read the result itself", handler: g.ofAction(g.getResult),
-			answers: map[int]any{200: anyJSON{}}, problems: []string{"action_not_found", "result_not_ready", "result_expired"},
+			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrResultNotReady, mesh.ErrResultExpired},
 		},
 		{
 			method: "GET", path: "/actions/{id}/input", id: "getActionInput", summary: "Read the input as it was sent", handler: g.ofAction(g.getInput),
-			answers: map[int]any{200: anyJSON{}}, problems: []string{"action_not_found", "no_input", "input_expired"},
+			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrNoInput, mesh.ErrInputExpired},
 		},
 		{
 			method: "GET", path: "/actions/{id}/events", id: "actionEvents", summary: "Follow an action", handler: g.ofAction(g.taskEvents),
-			answers: map[int]any{200: EventList{}, 204: nil}, problems: []string{"action_not_found"},
+			answers: map[int]any{200: EventList{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrActionNotFound},
 		},
 		{
 			method: "POST", path: "/actions/{id}/cancel", id: "cancelAction", summary: "Cancel an action", handler: g.ofAction(g.cancelTask),
-			answers: map[int]any{200: Task{}}, problems: []string{"action_not_found", "task_finished"},
+			answers: map[int]any{200: Task{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrTaskFinished},
 		},
 		{
 			method: "POST", path: "/actions/{id}/retry", id: "retryAction", summary: "Run a failed or canceled action again, as a new one", handler: g.ofAction(g.retryTask),
 			headers: []param{keyHeader, waitHeader}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
-			problems: []string{"action_not_found", "task_not_retryable", "agent_not_found", "bad_idempotency_key", "idempotency_key_reused", "store_full"},
+			problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull},
 		},
 		{
 			method: "GET", path: "/actions/{id}/deliveries", id: "actionDeliveries", summary: "List what was sent of an action, and every attempt", handler: g.ofAction(g.actionDeliveries),
-			answers: map[int]any{200: DeliveryList{}}, problems: []string{"action_not_found"},
+			answers: map[int]any{200: DeliveryList{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound},
 		},
 		{
 			method: "POST", path: "/actions/{id}/redeliver", id: "redeliverAction", summary: "Send an action's callbacks again", handler: g.ofAction(g.redeliverAction),
-			answers: map[int]any{202: Redelivered{}}, problems: []string{"action_not_found", "nothing_to_redeliver"},
+			answers: map[int]any{202: Redelivered{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrNothingToRedeliver},
 		},
 		{
 			method: "POST", path: "/sessions", id: "createSession", summary: "Begin a conversation with an agent", handler: g.createSession,
 			headers: []param{sessionKeyHeader}, body: CreateSession{}, optional: true, answers: map[int]any{201: SessionCreated{}},
-			problems: []string{
-				"malformed_json", "bad_idempotency_key", "agent_not_found", "body_too_large", "unsupported_media_type",
-				"validation_failed", "number_out_of_range", "agent_required", "idempotency_key_reused", "store_full",
+			problems: []*mesh.Refusal{
+				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
 			},
 		},
 		{
@@ -176,22 +178,22 @@ func (g *Gateway) operations() []route {
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
-			answers: map[int]any{200: SessionList{}}, problems: []string{"bad_query", "bad_cursor"},
+			answers: map[int]any{200: SessionList{}}, problems: []*mesh.Refusal{api.ErrBadQuery, mesh.ErrBadCursor},
 		},
 		{
 			method: "GET", path: "/sessions/{id}", id: "getSession", summary: "Read a session", handler: g.getSession,
-			answers: map[int]any{200: Session{}}, problems: []string{"session_not_found", "session_expired"},
+			answers: map[int]any{200: Session{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired},
 		},
 		{
 			method: "DELETE", path: "/sessions/{id}", id: "deleteSession", summary: "Delete a session; its open turn and those that wait are canceled", handler: g.deleteSession,
-			headers: []param{ifMatchHeader}, answers: map[int]any{204: nil}, problems: []string{"session_not_found", "session_expired", "precondition_failed"},
+			headers: []param{ifMatchHeader}, answers: map[int]any{204: nil}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrPreconditionFailed},
 		},
 		{
 			method: "POST", path: "/sessions/{id}/messages", id: "postMessage", summary: "Say something, and get the reply", handler: g.postMessage,
 			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader}, body: PostMessage{}, answers: map[int]any{200: TurnReply{}, 202: AcceptedTurn{}},
-			problems: []string{
-				"malformed_json", "bad_idempotency_key", "body_too_large", "unsupported_media_type", "validation_failed", "idempotency_key_reused",
-				"store_full", "session_not_found", "session_expired", "session_busy", "session_queue_full", "session_full", "precondition_failed",
+			problems: []*mesh.Refusal{
+				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrIdempotencyKeyReused,
+				mesh.ErrStoreFull, mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrSessionBusy, mesh.ErrSessionQueueFull, mesh.ErrSessionFull, mesh.ErrPreconditionFailed,
 			},
 		},
 		{
@@ -200,26 +202,26 @@ func (g *Gateway) operations() []route {
 				{"after", "Messages after this number; the first one is 1."},
 				{"limit", "1 to 10000, default 10000. An answer has at most 8 MiB of text."},
 			},
-			answers: map[int]any{200: Transcript{}}, problems: []string{"session_not_found", "session_expired", "bad_query"},
+			answers: map[int]any{200: Transcript{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired, api.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/sessions/{id}/turns/{turn_id}", id: "getTurn", summary: "Read a turn", handler: g.getTurn,
-			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Turn{}, 304: nil}, problems: []string{"turn_not_found"},
+			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Turn{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrTurnNotFound},
 		},
 		{
 			method: "POST", path: "/sessions/{id}/turns/{turn_id}/cancel", id: "cancelTurn", summary: "Cancel a turn; its message stays in the transcript, marked as interrupted", handler: g.cancelTurn,
-			answers: map[int]any{200: Turn{}}, problems: []string{"turn_not_found", "task_finished"},
+			answers: map[int]any{200: Turn{}}, problems: []*mesh.Refusal{mesh.ErrTurnNotFound, mesh.ErrTaskFinished},
 		},
 		{
 			method: "GET", path: "/sessions/{id}/events", id: "sessionEvents", summary: "Follow a session: status, progress, milestone and output of its turns, and each reply", handler: g.sessionEvents,
 			headers: []param{{"Last-Event-ID", "Go on after this message of the transcript."}},
 			query:   []param{{"after", "As Last-Event-ID, where headers cannot be set."}},
-			answers: map[int]any{200: nil}, problems: []string{"session_not_found", "session_expired"},
+			answers: map[int]any{200: nil}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired},
 		},
 		{
 			method: "POST", path: "/webhooks", id: "createWebhook", summary: "Subscribe to events; the secret is shown this once", handler: g.createWebhook,
 			body: WebhookRequest{}, answers: map[int]any{201: Webhook{}},
-			problems: []string{"malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "too_many_webhooks", "conflict", "callbacks_off"},
+			problems: []*mesh.Refusal{mesh.ErrMalformedJSON, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrCallbackBlocked, mesh.ErrTooManyWebhooks, mesh.ErrConflict, mesh.ErrCallbacksOff},
 		},
 		{
 			method: "GET", path: "/webhooks", id: "listWebhooks", summary: "List webhooks", handler: g.listWebhooks,
@@ -227,28 +229,28 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/webhooks/{id}", id: "getWebhook", summary: "Read a webhook", handler: g.getWebhook,
-			answers: map[int]any{200: Webhook{}}, problems: []string{"webhook_not_found"},
+			answers: map[int]any{200: Webhook{}}, problems: []*mesh.Refusal{mesh.ErrWebhookNotFound},
 		},
 		{
 			method: "PATCH", path: "/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook, enable or disable it", handler: g.updateWebhook,
 			body: WebhookRequest{}, answers: map[int]any{200: Webhook{}},
-			problems: []string{"webhook_not_found", "malformed_json", "unsupported_media_type", "validation_failed", "number_out_of_range", "callback_blocked", "webhook_unreadable", "conflict", "callbacks_off"},
+			problems: []*mesh.Refusal{mesh.ErrWebhookNotFound, mesh.ErrMalformedJSON, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrCallbackBlocked, mesh.ErrWebhookUnreadable, mesh.ErrConflict, mesh.ErrCallbacksOff},
 		},
 		{
 			method: "DELETE", path: "/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook; what is on its way to it is canceled", handler: g.deleteWebhook,
-			answers: map[int]any{204: nil}, problems: []string{"webhook_not_found", "conflict"},
+			answers: map[int]any{204: nil}, problems: []*mesh.Refusal{mesh.ErrWebhookNotFound, mesh.ErrConflict},
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/rotate-secret", id: "rotateSecret", summary: "Give a webhook a new key; the old ones sign beside it for a while", handler: g.rotateSecret,
-			body: RotateRequest{}, optional: true, answers: map[int]any{200: Webhook{}}, problems: []string{"webhook_not_found", "validation_failed", "conflict", "callbacks_off"},
+			body: RotateRequest{}, optional: true, answers: map[int]any{200: Webhook{}}, problems: []*mesh.Refusal{mesh.ErrWebhookNotFound, mesh.ErrValidationFailed, mesh.ErrConflict, mesh.ErrCallbacksOff},
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/test", id: "testWebhook", summary: "Send a test event, once, and answer with what became of it", handler: g.testWebhook,
-			answers: map[int]any{200: Delivery{}, 202: Delivery{}}, problems: []string{"webhook_not_found"},
+			answers: map[int]any{200: Delivery{}, 202: Delivery{}}, problems: []*mesh.Refusal{mesh.ErrWebhookNotFound},
 		},
 		{
 			method: "POST", path: "/webhooks/{id}/redeliver", id: "redeliverWebhook", summary: "Send a webhook again what it missed", handler: g.redeliverWebhook,
-			body: RedeliverRequest{}, optional: true, answers: map[int]any{202: Redelivered{}}, problems: []string{"webhook_not_found", "webhook_disabled", "validation_failed", "bad_cursor", "conflict"},
+			body: RedeliverRequest{}, optional: true, answers: map[int]any{202: Redelivered{}}, problems: []*mesh.Refusal{mesh.ErrWebhookNotFound, mesh.ErrWebhookDisabled, mesh.ErrValidationFailed, mesh.ErrBadCursor, mesh.ErrConflict},
 		},
 		{
 			method: "GET", path: "/deliveries", id: "listDeliveries", summary: "List deliveries, newest change first; ?status=dead are those that were given up", handler: g.listDeliveries,
@@ -259,15 +261,15 @@ func (g *Gateway) operations() []route {
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
-			answers: map[int]any{200: DeliveryList{}}, problems: []string{"bad_query", "bad_cursor"},
+			answers: map[int]any{200: DeliveryList{}}, problems: []*mesh.Refusal{api.ErrBadQuery, mesh.ErrBadCursor},
 		},
 		{
 			method: "GET", path: "/deliveries/{id}", id: "getDelivery", summary: "Read a delivery, its payload and every attempt", handler: g.getDelivery,
-			answers: map[int]any{200: Delivery{}}, problems: []string{"delivery_not_found"},
+			answers: map[int]any{200: Delivery{}}, problems: []*mesh.Refusal{mesh.ErrDeliveryNotFound},
 		},
 		{
 			method: "POST", path: "/deliveries/{id}/redeliver", id: "redeliver", summary: "Deliver again, from now and with the whole schedule", handler: g.redeliverOne,
-			answers: map[int]any{202: Delivery{}}, problems: []string{"delivery_not_found", "webhook_not_found", "webhook_disabled", "conflict"},
+			answers: map[int]any{202: Delivery{}}, problems: []*mesh.Refusal{mesh.ErrDeliveryNotFound, mesh.ErrWebhookNotFound, mesh.ErrWebhookDisabled, mesh.ErrConflict},
 		},
 		{
 			method: "GET", path: "/events", id: "allEvents", summary: "Follow the events of all tasks", handler: g.allEvents,
@@ -279,7 +281,7 @@ func (g *Gateway) operations() []route {
 			query: []param{
 				{"after", "As Last-Event-ID, where headers cannot be set."},
 			},
-			answers: map[int]any{200: anyJSON{}}, problems: []string{"bad_query"},
+			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{api.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/.well-known/webhooks/jwks.json", id: "webhookKeys", summary: "Read the public keys that sign deliveries (v1a)", handler: g.keySet,
@@ -291,11 +293,11 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/agents/{name}", id: "getAgent", summary: "Read an agent", handler: g.getAgent,
-			answers: map[int]any{200: Agent{}}, problems: []string{"agent_not_found"},
+			answers: map[int]any{200: Agent{}}, problems: []*mesh.Refusal{mesh.ErrAgentNotFound},
 		},
 		{
 			method: "DELETE", path: "/agents/{name}", id: "deleteAgent", summary: "Remove an agent that no live worker serves; tasks that wait for it stay", handler: g.deleteAgent,
-			answers: map[int]any{200: RemovedAgent{}, 204: nil}, problems: []string{"agent_not_found", "agent_served", "conflict"},
+			answers: map[int]any{200: RemovedAgent{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrAgentServed, mesh.ErrConflict},
 		},
 		{
 			method: "GET", path: "/stats", id: "getStats", summary: "Count what waits and runs in the whole mesh", handler: g.getStats,
@@ -311,7 +313,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/problems/{code}", id: "getProblem", summary: "Read what a problem code means", handler: g.serveProblem,
-			answers: map[int]any{200: ProblemPage{}}, problems: []string{"not_found"},
+			answers: map[int]any{200: api.ProblemPage{}}, problems: []*mesh.Refusal{api.ErrNotFound},
 		},
 		{
 			method: "GET", path: "/healthz", id: "healthz", summary: "Whether the process runs", handler: g.healthz,
@@ -319,7 +321,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/readyz", id: "readyz", summary: "Whether requests can be taken, check by check", handler: g.readyz,
-			answers: map[int]any{200: Readiness{}, 503: Readiness{}}, problems: []string{"shutting_down"}, probe: true,
+			answers: map[int]any{200: Readiness{}, 503: Readiness{}}, problems: []*mesh.Refusal{api.ErrShuttingDown}, probe: true,
 		},
 	}
 }
@@ -361,7 +363,7 @@ func (g *Gateway) routes() http.Handler {
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
 	root.Use(g.answering, requestID, g.survive, origins.cors)
 	missing := g.handle(func(_ http.ResponseWriter, r *http.Request) error {
-		return refuse("not_found", "There is no %s; GET /openapi.json lists what there is.", clip(r.URL.Path, 128))
+		return mesh.Refuse(api.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
 	})
 	wrongMethod := g.handle(func(w http.ResponseWriter, r *http.Request) error {
 		allowed := methods(root, r.URL.Path)
@@ -370,7 +372,7 @@ func (g *Gateway) routes() http.Handler {
 			return nil
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		return refuse("method_not_allowed", "%s does not take %s; see Allow for what it takes.", clip(r.URL.Path, 128), clip(r.Method, 32))
+		return mesh.Refuse(api.ErrMethodNotAllowed, "%s does not take %s; see Allow for what it takes.", mesh.Clip(r.URL.Path, 128), mesh.Clip(r.Method, 32))
 	})
 	root.NotFound(missing)
 	root.MethodNotAllowed(wrongMethod)
@@ -414,11 +416,11 @@ func (g *Gateway) serve(op *route) http.HandlerFunc {
 // afterwards says of a store that is away what the client of this operation can
 // do about it.
 func (op *route) afterwards(err error) error {
-	if err == nil || problemOf(err).Code != "store_unavailable" {
+	if err == nil || !errors.Is(problemOf(err), mesh.ErrStoreUnavailable) {
 		return err
 	}
 	p := *problemOf(err)
-	p.cause = err
+	p.Cause = err
 	switch {
 	case op.method == http.MethodGet:
 		p.Detail = "Nothing could be read. Try again in a moment."

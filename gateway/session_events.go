@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -34,7 +35,7 @@ type Closed struct {
 func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
 	id := r.PathValue("id")
 	if !session.ValidID(id) {
-		return refuse("session_not_found", "%q is not the id of a session.", clip(id, 64))
+		return mesh.Refuse(mesh.ErrSessionNotFound, "%q is not the id of a session.", mesh.Clip(id, 64))
 	}
 	watch, err := g.store.WatchSession(tenant, id)
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -65,7 +67,7 @@ type Transcript struct {
 func (g *Gateway) sessionOf(r *http.Request) (*session.Session, error) {
 	id := r.PathValue("id")
 	if !session.ValidID(id) {
-		return nil, refuse("session_not_found", "%q is not the id of a session.", clip(id, 64))
+		return nil, mesh.Refuse(mesh.ErrSessionNotFound, "%q is not the id of a session.", mesh.Clip(id, 64))
 	}
 	return g.store.Session(r.Context(), tenant, id)
 }
@@ -91,7 +93,7 @@ func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.Agent != "" && !task.ValidAgent(req.Agent) {
-		return invalid(Invalid{"agent names match [a-z0-9-]{1,40}", "/agent"})
+		return mesh.RefuseFields(mesh.Field("agent names match [a-z0-9-]{1,40}", "/agent"))
 	}
 	a, err := g.agents.resolve(r.Context(), req.Agent)
 	if err != nil {
@@ -235,7 +237,7 @@ func (g *Gateway) getMessages(w http.ResponseWriter, r *http.Request) error {
 		if v := r.URL.Query().Get(name); v != "" {
 			n, err := strconv.Atoi(v)
 			if err != nil || n < 0 || name == "limit" && (n < 1 || n > maxMessages) {
-				return refuse("bad_query", "%s is %q, it must be a whole number: after from 0, limit 1 to %d.", name, clip(v, 32), maxMessages)
+				return mesh.Refuse(api.ErrBadQuery, "%s is %q, it must be a whole number: after from 0, limit 1 to %d.", name, mesh.Clip(v, 32), maxMessages)
 			}
 			*to = n
 		}
@@ -336,7 +338,7 @@ func ifMatch(known string, s *session.Session) error {
 	if known == "" || matches(known, sessionTag(s)) {
 		return nil
 	}
-	return refuse("precondition_failed", "The session has changed: If-Match is %s, its ETag is %s. Read it again.", clip(known, 64), sessionTag(s))
+	return mesh.Refuse(mesh.ErrPreconditionFailed, "The session has changed: If-Match is %s, its ETag is %s. Read it again.", mesh.Clip(known, 64), sessionTag(s))
 }
 
 func sessionTag(s *session.Session) string { return `"` + strconv.FormatUint(s.Rev, 10) + `"` }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -105,7 +107,7 @@ func included(r *http.Request) ([]string, error) {
 	parts := listed(r.URL.Query(), "include")
 	for _, part := range parts {
 		if part != includeInput && part != includeErrorDetail {
-			return nil, refuse("bad_query", "include is %q, allowed are %s and %s.", clip(part, 64), includeInput, includeErrorDetail)
+			return nil, mesh.Refuse(api.ErrBadQuery, "include is %q, allowed are %s and %s.", mesh.Clip(part, 64), includeInput, includeErrorDetail)
 		}
 	}
 	return parts, nil
@@ -203,10 +205,10 @@ func (g *Gateway) getResult(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if t.Status != task.Completed {
-		return refuse("result_not_ready", "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
+		return mesh.Refuse(mesh.ErrResultNotReady, "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
 	}
 	w.Header().Set("ETag", etag(t))
-	return g.writeValue(w, r, t.Result, "result_expired")
+	return g.writeValue(w, r, t.Result, mesh.ErrResultExpired)
 }
 
 // getInput is GET /tasks/{id}/input: the input as it was sent.
@@ -220,14 +222,14 @@ func (g *Gateway) getInput(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if t.Input.Object == "" && len(t.Input.Inline) == 0 {
-		return refuse("no_input", "The task was given its instruction only; GET %s shows the task.", statusURL(t))
+		return mesh.Refuse(mesh.ErrNoInput, "The task was given its instruction only; GET %s shows the task.", statusURL(t))
 	}
-	return g.writeValue(w, r, t.Input, "input_expired")
+	return g.writeValue(w, r, t.Input, mesh.ErrInputExpired)
 }
 
 // writeValue answers with a value itself, streamed where it is large. expired is
-// the code of one that is gone.
-func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v task.Value, expired string) error {
+// the refusal of one that is gone.
+func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v task.Value, expired *mesh.Refusal) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	if v.Object == "" {
@@ -237,7 +239,7 @@ func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v task.Valu
 	}
 	object, err := g.store.OpenObject(r.Context(), v)
 	if errors.Is(err, task.ErrNotFound) {
-		return refuse(expired, "The task's record is still there, this part of it is not.")
+		return mesh.Refuse(expired, "The task's record is still there, this part of it is not.")
 	}
 	if err != nil {
 		return err
@@ -365,10 +367,10 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if old.Kind == task.KindTurn {
-		return refuse("task_not_retryable", "It is a turn of session %s: send its message there again.", old.SessionID)
+		return mesh.Refuse(mesh.ErrTaskNotRetryable, "It is a turn of session %s: send its message there again.", old.SessionID)
 	}
 	if old.Status != task.Failed && old.Status != task.Canceled {
-		return refuse("task_not_retryable", "The task is %s.", old.Status)
+		return mesh.Refuse(mesh.ErrTaskNotRetryable, "The task is %s.", old.Status)
 	}
 	if _, err := g.agents.resolve(r.Context(), old.Agent); err != nil {
 		if stored, ok, _ := g.recall(r.Context(), key); ok {

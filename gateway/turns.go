@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -102,23 +103,23 @@ func readMessage(body []byte, lenient bool) (req PostMessage, err error) {
 	if err := decodeObject(body, &req, lenient); err != nil {
 		return req, err
 	}
-	var faults []Invalid
+	var faults []mesh.Invalid
 	pointer := "/text"
 	if req.Text == "" && req.Message != "" {
 		req.Text, pointer = req.Message, "/message"
 	}
 	if wrong := session.CheckText(req.Text); wrong != "" {
-		faults = append(faults, Invalid{wrong, pointer})
+		faults = append(faults, mesh.Field(wrong, pointer))
 	}
 	switch req.OnBusy {
 	case "":
 		req.OnBusy = busyReject
 	case busyReject, busyWait, busyInterrupt:
 	default:
-		faults = append(faults, Invalid{"it must be reject, wait or interrupt", "/on_busy"})
+		faults = append(faults, mesh.Field("it must be reject, wait or interrupt", "/on_busy"))
 	}
 	if len(faults) > 0 {
-		return req, invalid(faults...)
+		return req, mesh.RefuseFields(faults...)
 	}
 	return req, nil
 }
@@ -132,7 +133,7 @@ type message struct {
 // admit says whether a session takes a message.
 func (g *Gateway) admit(ctx context.Context, s *session.Session, m message) error {
 	if m.req.Agent != "" && m.req.Agent != s.Agent {
-		return invalid(Invalid{"the session is with agent " + s.Agent + "; leave it out, or start another session", "/agent"})
+		return mesh.RefuseFields(mesh.Field("the session is with agent "+s.Agent+"; leave it out, or start another session", "/agent"))
 	}
 	if err := ifMatch(m.ifMatch, s); err != nil {
 		return err
@@ -251,7 +252,7 @@ func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (TurnReply, error) 
 func (g *Gateway) turnOf(r *http.Request) (*task.Task, error) {
 	id, turn := r.PathValue("id"), r.PathValue("turn_id")
 	if !session.ValidID(id) || !task.ValidID(turn) || !task.IsTurn(turn) {
-		return nil, refuse("turn_not_found", "%q is not the id of a turn of session %q.", clip(turn, 64), clip(id, 64))
+		return nil, mesh.Refuse(mesh.ErrTurnNotFound, "%q is not the id of a turn of session %q.", mesh.Clip(turn, 64), mesh.Clip(id, 64))
 	}
 	t, err := g.store.Get(r.Context(), tenant, turn)
 	if errors.Is(err, task.ErrNotFound) {
@@ -260,7 +261,7 @@ func (g *Gateway) turnOf(r *http.Request) (*task.Task, error) {
 		}
 	}
 	if err == nil && t.SessionID != id || errors.Is(err, task.ErrNotFound) {
-		return nil, refuse("turn_not_found", "The session has no such turn, or it is past its retention of 7 days.")
+		return nil, mesh.Refuse(mesh.ErrTurnNotFound, "The session has no such turn, or it is past its retention of 7 days.")
 	}
 	return t, err
 }

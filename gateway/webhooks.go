@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"agentmesh/shared/event"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
@@ -122,7 +123,7 @@ func (g *Gateway) webhookOf(ctx context.Context, id string) (*webhook.Endpoint, 
 // createWebhook is POST /webhooks.
 func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	if g.cfg.Receivers == nil {
-		return refuse("callbacks_off", "Send the request to a gateway that takes callbacks.")
+		return mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	var req WebhookRequest
 	if err := g.readInto(w, r, &req); err != nil {
@@ -131,9 +132,9 @@ func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	now := task.Stamp(time.Now())
 	e := &webhook.Endpoint{ID: task.NewID(task.PrefixWebhook, uuid.Must(uuid.NewV7())), Tenant: tenant, CreatedAt: now, UpdatedAt: now}
 	secrets := webhook.Secrets{Keys: map[string]string{}}
-	var faults []Invalid
+	var faults []mesh.Invalid
 	if req.URL == nil {
-		faults = append(faults, Invalid{"a webhook needs one", "/url"})
+		faults = append(faults, mesh.Field("a webhook needs one", "/url"))
 	}
 	scheme := req.Scheme
 	if scheme == "" {
@@ -155,9 +156,9 @@ func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch err := g.store.AddWebhook(context.WithoutCancel(r.Context()), e, maxWebhooks); {
 	case errors.Is(err, webhook.ErrTooMany):
-		return refuse("too_many_webhooks", "There are %d, which is the limit. Delete one that is not needed.", maxWebhooks)
+		return mesh.Refuse(mesh.ErrTooManyWebhooks, "There are %d, which is the limit. Delete one that is not needed.", maxWebhooks)
 	case errors.Is(err, task.ErrConflict):
-		return refuse("conflict", "Webhooks are being changed by others. Try again.")
+		return mesh.Refuse(mesh.ErrConflict, "Webhooks are being changed by others. Try again.")
 	case err != nil:
 		return err
 	}
@@ -168,14 +169,14 @@ func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 
 // addKey puts a new key in front of an endpoint's keys and returns what is shown
 // of it this once.
-func (g *Gateway) addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook.Scheme, own string, now time.Time) (shown string, faults []Invalid) {
+func (g *Gateway) addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook.Scheme, own string, now time.Time) (shown string, faults []mesh.Invalid) {
 	private, public, err := g.cfg.Receivers.NewKey(scheme, own)
 	if err != nil {
 		pointer := "/secret"
 		if scheme != webhook.V1 && scheme != webhook.V1a {
 			pointer = "/scheme"
 		}
-		return "", []Invalid{{err.Error(), pointer}}
+		return "", []mesh.Invalid{mesh.Field(err.Error(), pointer)}
 	}
 	k := webhook.Key{ID: task.NewID(task.PrefixKey, uuid.Must(uuid.NewV7())), Scheme: scheme, Public: public, CreatedAt: now}
 	e.Keys = append([]webhook.Key{k}, e.Keys...)
@@ -188,8 +189,8 @@ func (g *Gateway) addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook
 
 // applyWebhook puts the fields of a request into an endpoint, or refuses all of
 // it.
-func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *WebhookRequest, faults []Invalid) error {
-	fault := func(pointer, detail string) { faults = append(faults, Invalid{detail, pointer}) }
+func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *WebhookRequest, faults []mesh.Invalid) error {
+	fault := func(pointer, detail string) { faults = append(faults, mesh.Field(detail, pointer)) }
 	var blocked error
 	if req.URL != nil {
 		e.URL = *req.URL
@@ -239,7 +240,7 @@ func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *Web
 		}
 	}
 	if len(faults) > 0 {
-		return invalid(faults...)
+		return mesh.RefuseFields(faults...)
 	}
 	return blocked
 }
@@ -256,25 +257,25 @@ var forbiddenHeaders = []string{
 	"Expect", "Accept-Encoding", "User-Agent", "Traceparent", "Tracestate",
 }
 
-func headerFaults(headers map[string]string) (faults []Invalid) {
+func headerFaults(headers map[string]string) (faults []mesh.Invalid) {
 	if len(headers) > maxWebhookHeaders {
-		return []Invalid{{fmt.Sprintf("there are %d, allowed are %d", len(headers), maxWebhookHeaders), "/headers"}}
+		return []mesh.Invalid{mesh.Field(fmt.Sprintf("there are %d, allowed are %d", len(headers), maxWebhookHeaders), "/headers")}
 	}
 	seen := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
 		twice := seen[canonical]
 		seen[canonical] = true
-		pointer := "/headers/" + escapePointer(clip(name, 64))
+		pointer := "/headers/" + mesh.Pointer(mesh.Clip(name, 64))
 		switch {
 		case !httpguts.ValidHeaderFieldName(name):
-			faults = append(faults, Invalid{"it is no name of a header", pointer})
+			faults = append(faults, mesh.Field("it is no name of a header", pointer))
 		case twice:
-			faults = append(faults, Invalid{"it is there twice: the case of a name does not count", pointer})
+			faults = append(faults, mesh.Field("it is there twice: the case of a name does not count", pointer))
 		case slices.Contains(forbiddenHeaders, canonical), strings.HasPrefix(canonical, "Webhook-"), strings.HasPrefix(canonical, "Proxy-"):
-			faults = append(faults, Invalid{"this header is set by the mesh", pointer})
+			faults = append(faults, mesh.Field("this header is set by the mesh", pointer))
 		case len(headers[name]) > maxHeaderValue || !httpguts.ValidHeaderFieldValue(headers[name]):
-			faults = append(faults, Invalid{"its value is over " + strconv.Itoa(maxHeaderValue) + " bytes or has control characters", pointer})
+			faults = append(faults, mesh.Field("its value is over "+strconv.Itoa(maxHeaderValue)+" bytes or has control characters", pointer))
 		}
 	}
 	return faults
@@ -309,7 +310,7 @@ func (g *Gateway) updateWebhook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if req.Secret != "" || req.Scheme != "" {
-		return invalid(Invalid{"keys change with POST /webhooks/{id}/rotate-secret", "/secret"})
+		return mesh.RefuseFields(mesh.Field("keys change with POST /webhooks/{id}/rotate-secret", "/secret"))
 	}
 	e, err := g.changeWebhook(r.Context(), r.PathValue("id"), func(e *webhook.Endpoint, s *webhook.Secrets) error {
 		return g.applyWebhook(e, s, &req, nil)
@@ -323,7 +324,7 @@ func (g *Gateway) updateWebhook(w http.ResponseWriter, r *http.Request) error {
 // changeWebhook changes a webhook and its secrets by compare-and-set.
 func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*webhook.Endpoint, *webhook.Secrets) error) (*webhook.Endpoint, error) {
 	if g.cfg.Receivers == nil {
-		return nil, refuse("callbacks_off", "Send the request to a gateway that takes callbacks.")
+		return nil, mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	ctx = context.WithoutCancel(ctx)
 	for range 5 {
@@ -344,7 +345,7 @@ func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*web
 		// found again.
 		if now := sealable(secrets); lost == nil || !bytes.Equal(before, now) {
 			if len(secrets.Keys) == 0 {
-				return nil, refuse("webhook_unreadable", "The secrets of the webhook cannot be opened. Give it a new one first: POST /webhooks/%s/rotate-secret; then set its headers and certificate again.", e.ID)
+				return nil, mesh.Refuse(mesh.ErrWebhookUnreadable, "The secrets of the webhook cannot be opened. Give it a new one first: POST /webhooks/%s/rotate-secret; then set its headers and certificate again.", e.ID)
 			}
 			if err := g.cfg.Receivers.Seal(e, secrets); err != nil {
 				return nil, err
@@ -354,7 +355,7 @@ func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*web
 			return e, err
 		}
 	}
-	return nil, refuse("conflict", "The webhook is being changed by others. Try again.")
+	return nil, mesh.Refuse(mesh.ErrConflict, "The webhook is being changed by others. Try again.")
 }
 
 // sealable is a form of secrets that two can be compared by.
@@ -374,7 +375,7 @@ func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	if req.Overlap != "" {
 		d, err := time.ParseDuration(req.Overlap)
 		if err != nil || d < 0 || d > maxOverlap {
-			return invalid(Invalid{`it must be a duration such as "24h", 0s to 720h`, "/overlap"})
+			return mesh.RefuseFields(mesh.Field(`it must be a duration such as "24h", 0s to 720h`, "/overlap"))
 		}
 		overlap = d
 	}
@@ -391,9 +392,9 @@ func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 				e.Keys[i].ExpiresAt = end
 			}
 		}
-		var faults []Invalid
+		var faults []mesh.Invalid
 		if shown, faults = g.addKey(e, s, scheme, req.Secret, now); len(faults) > 0 {
-			return invalid(faults...)
+			return mesh.RefuseFields(faults...)
 		}
 		e.Keys = slices.DeleteFunc(e.Keys, func(k webhook.Key) bool { return k.Expired(now) || s.Keys[k.ID] == "" })
 		e.Keys = e.Keys[:min(len(e.Keys), maxKeys)]
@@ -427,5 +428,5 @@ func (g *Gateway) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	return refuse("conflict", "The webhook is being changed by others. Try again.")
+	return mesh.Refuse(mesh.ErrConflict, "The webhook is being changed by others. Try again.")
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
@@ -275,12 +276,12 @@ func TestTheBuildAndEachCodeCanBeReadUp(t *testing.T) {
 	if v["version"] == "" || v["commit"] == "" || !strings.HasPrefix(v["go"], "go1.") || !strings.HasPrefix(v["nats"], "2.") {
 		t.Errorf("GET /version = %v", v)
 	}
-	list := decode[struct{ Problems []gateway.ProblemPage }](t, m.do("GET", "/problems", "").Body)
+	list := decode[struct{ Problems []api.ProblemPage }](t, m.do("GET", "/problems", "").Body)
 	if len(list.Problems) < 40 {
 		t.Errorf("%d codes", len(list.Problems))
 	}
 	for _, want := range list.Problems {
-		got := decode[gateway.ProblemPage](t, m.do("GET", "/problems/"+want.Code, "").Body)
+		got := decode[api.ProblemPage](t, m.do("GET", "/problems/"+want.Code, "").Body)
 		if got != want || got.Title == "" {
 			t.Errorf("GET /problems/%s = %+v, listed as %+v", want.Code, got, want)
 		}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/notifier/signature"
 	"agentmesh/shared/config"
 )
@@ -57,7 +57,7 @@ func section(t *testing.T, text, name, content string) string {
 func codesTable() string {
 	var b strings.Builder
 	b.WriteString("| code | status | fault | meaning |\n|---|---|---|---|\n")
-	for _, p := range gateway.ProblemPages() {
+	for _, p := range api.ProblemPages() {
 		status := ""
 		if p.Status > 0 {
 			status = strconv.Itoa(p.Status)
