@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -312,79 +311,6 @@ func (c *Client) Cancel(ctx context.Context, id string) (*Task, error) {
 	var t Task
 	err := c.call(ctx, http.MethodPost, "/tasks/"+url.PathEscape(id)+"/cancel", nil, nil, &t)
 	return &t, err
-}
-
-// Filter chooses the tasks of a list. Empty fields choose all.
-type Filter struct {
-	Statuses []string
-	Agent    string
-	ParentID string
-	Labels   map[string]string
-	After    time.Time // created later than this
-	Before   time.Time // created earlier than this
-	Limit    int       // of a page, 1..200; 0: 50
-}
-
-// List reads a page of tasks, newest change first. next is empty after the last
-// page; a page may be short and still have a next one.
-func (c *Client) List(ctx context.Context, f Filter, cursor string) (page []Task, next string, err error) {
-	var out struct {
-		Tasks []Task `json:"tasks"`
-		Next  string `json:"next_cursor"`
-	}
-	err = c.call(ctx, http.MethodGet, "/tasks?"+f.query(cursor).Encode(), nil, nil, &out)
-	return out.Tasks, out.Next, err
-}
-
-// Query is the filter as the gateway takes it.
-func (f Filter) Query() url.Values { return f.query("") }
-
-func (f Filter) query(cursor string) url.Values {
-	q := url.Values{}
-	set := func(k, v string) {
-		if v != "" {
-			q.Set(k, v)
-		}
-	}
-	set("status", strings.Join(f.Statuses, ","))
-	set("agent", f.Agent)
-	set("parent_id", f.ParentID)
-	set("cursor", cursor)
-	if !f.After.IsZero() {
-		q.Set("created_after", f.After.Format(time.RFC3339Nano))
-	}
-	if !f.Before.IsZero() {
-		q.Set("created_before", f.Before.Format(time.RFC3339Nano))
-	}
-	for k, v := range f.Labels {
-		q.Set("label."+k, v)
-	}
-	if f.Limit > 0 {
-		q.Set("limit", strconv.Itoa(f.Limit))
-	}
-	return q
-}
-
-// All reads every page.
-func (c *Client) All(ctx context.Context, f Filter) iter.Seq2[Task, error] {
-	return func(yield func(Task, error) bool) {
-		cursor := ""
-		for {
-			page, next, err := c.List(ctx, f, cursor)
-			if err != nil {
-				yield(Task{}, err)
-				return
-			}
-			for _, t := range page {
-				if !yield(t, nil) {
-					return
-				}
-			}
-			if cursor = next; next == "" {
-				return
-			}
-		}
-	}
 }
 
 // Result streams the result of a completed task, however large.

@@ -21,11 +21,13 @@ import (
 type script struct {
 	steps    []func(r *http.Request, body string) (*http.Response, error)
 	requests []string
+	queries  []string
 	bodies   []string
 }
 
 func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	raw, _ := io.ReadAll(r.Body)
+	s.queries = append(s.queries, r.URL.RawQuery)
 	s.requests = append(s.requests, r.Method+" "+r.URL.Path+" "+r.Header.Get("Idempotency-Key")+r.Header.Get("Last-Event-ID"))
 	s.bodies = append(s.bodies, string(raw))
 	if len(s.steps) == 0 {
@@ -183,7 +185,7 @@ func TestEventsEnd(t *testing.T) {
 
 func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := scripted(t, answer(200, asJSON, `{"tasks":[{"task_id":"a"},{"task_id":"b"}],"next_cursor":"x"}`), answer(200, asJSON, `{"tasks":[{"task_id":"c"}],"next_cursor":""}`))
+		c, s := scripted(t, answer(200, asJSON, `{"tasks":[{"task_id":"a"},{"task_id":"b"}],"next_cursor":"x"}`), answer(200, asJSON, `{"tasks":[{"task_id":"c"}],"next_cursor":""}`))
 		var ids []string
 		for task, err := range c.All(t.Context(), client.Filter{Statuses: []string{"failed"}, Labels: map[string]string{"team": "a b"}}) {
 			if err != nil {
@@ -193,6 +195,9 @@ func TestList(t *testing.T) {
 		}
 		if !slices.Equal(ids, []string{"a", "b", "c"}) {
 			t.Errorf("%v", ids)
+		}
+		if want := []string{"label.team=a+b&order=created&status=failed", "cursor=x&label.team=a+b&order=created&status=failed"}; !slices.Equal(s.queries, want) {
+			t.Errorf("asked for %q, want %q: by change a page may miss a task", s.queries, want)
 		}
 		if q := (client.Filter{Statuses: []string{"a", "b"}, Labels: map[string]string{"t": "a b"}, Limit: 5}).Query().Encode(); q != "label.t=a+b&limit=5&status=a%2Cb" {
 			t.Errorf("query %s", q)

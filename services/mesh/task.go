@@ -144,8 +144,12 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 	p.StringSliceVar(&filter.Statuses, "status", nil, "only these statuses, separated by commas")
 	p.StringVar(&filter.Agent, "agent", "", "only this agent's tasks")
 	p.StringVar(&filter.ParentID, "parent", "", "only the children of this task")
+	p.StringVar(&filter.SessionID, "session", "", "only the turns of this session")
+	p.StringVar(&filter.Kind, "kind", "", "only tasks of this kind: task, action or turn")
+	p.StringVar(&filter.Error, "error", "", "only tasks whose error has this code")
 	p.StringArrayVar(&labels, "label", nil, "only tasks with this label, k=v; may be repeated")
 	p.DurationVar(&since, "since", 0, "only tasks created within this time, such as 1h")
+	p.StringVar(&filter.Order, "order", client.ByChange, "changed: newest change first; created: newest first, and no task is missed that changes meanwhile")
 	p.IntVar(&filter.Limit, "limit", 20, "how many, 1 to 200")
 	p.BoolVar(&all, "all", false, "every page")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -156,27 +160,45 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 		if filter.Labels, err = keyValues(labels); err != nil {
 			return err
 		}
+		if filter.Limit < 1 || filter.Limit > 200 {
+			return usage("limit is %d, allowed is 1 to 200", filter.Limit)
+		}
 		if since > 0 {
 			filter.After = time.Now().Add(-since)
 		}
 		if f.curl {
 			return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks?"+filter.Query().Encode(), nil)
 		}
-		tasks := []client.Task{}
-		for t, err := range c.All(cmd.Context(), filter) {
-			if err != nil {
-				return f.explain("list tasks", err)
-			}
-			if tasks = append(tasks, t); !all && len(tasks) == filter.Limit {
-				break
-			}
+		began := time.Now()
+		tasks, scanned, err := listTasks(cmd.Context(), c, filter, all)
+		if err != nil {
+			return f.explain("list tasks", err)
 		}
 		if f.output == "json" {
 			return writeJSON(cmd.OutOrStdout(), tasks)
 		}
+		if len(tasks) < filter.Limit || time.Since(began) > time.Second { // who finds little wants to know of how much
+			fmt.Fprintf(cmd.ErrOrStderr(), "looked at %d records in %v\n", scanned, time.Since(began).Round(time.Millisecond))
+		}
 		return showTasks(cmd.OutOrStdout(), tasks, time.Now())
 	}
 	return cmd
+}
+
+// listTasks reads the pages until as many tasks are there as the filter's limit
+// says, or all, and says how many records were looked at.
+func listTasks(ctx context.Context, c *client.Client, filter client.Filter, all bool) (tasks []client.Task, scanned int, err error) {
+	tasks = []client.Task{}
+	for page, err := range c.Pages(ctx, filter) {
+		if err != nil {
+			return nil, 0, err
+		}
+		tasks, scanned = append(tasks, page.Tasks...), scanned+page.Scanned
+		if !all && len(tasks) >= filter.Limit {
+			return tasks[:filter.Limit], scanned, nil
+		}
+	}
+	return tasks, scanned, nil
 }
 
 func taskCancelCommand(f *clientFlags) *cobra.Command {
