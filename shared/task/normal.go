@@ -22,9 +22,9 @@ const (
 // error says what cannot be kept: text that is no JSON, and values beyond the
 // bounds above.
 func Normal(raw []byte) ([]byte, error) {
-	var whole json.RawMessage
-	if err := json.Unmarshal(raw, &whole); err != nil {
-		return nil, err
+	if !json.Valid(raw) {
+		var none json.RawMessage
+		return nil, json.Unmarshal(raw, &none) // says where
 	}
 	n := normalizer{in: raw, out: make([]byte, 0, len(raw))}
 	if err := n.value(0); err != nil {

@@ -54,8 +54,11 @@ func reap(died <-chan os.Signal) {
 		again.Stop()
 		dead := map[int]time.Time{}
 		for _, pid := range children() {
+			if group.has(pid) {
+				continue
+			}
 			p, ok := look(pid)
-			if !ok || p.state != 'Z' || group.has(pid) {
+			if !ok || p.state != 'Z' {
 				continue
 			}
 			since, known := seen[pid]
@@ -85,34 +88,32 @@ var (
 // endMarked kills the processes with a program's mark that have become ours, and
 // what they leave to us in turn. The group of the program has been ended.
 func endMarked(mark string) {
+	quiet := 0 // looks in a row that found none: a list that changes while it is read may miss one
 	for range 1000 {
-		left := false
+		quiet++
 		for _, pid := range children() {
-			if group.has(pid) {
+			if group.has(pid) || !marked(pid, mark) {
 				continue
 			}
-			p, ok := look(pid)
-			if !ok {
-				continue
-			}
-			if p.state == 'Z' {
-				continue
-			}
-			environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-			if err != nil || !bytes.Contains(environ, []byte(mark)) {
-				continue
-			}
-			left = true
-			if p.pgid == pid {
+			quiet = 0
+			if p, ok := look(pid); ok && p.pgid == pid {
 				_ = signalGroup(pid, syscall.SIGKILL)
 			}
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
-		if !left {
+		switch quiet {
+		case 0:
+			<-time.After(time.Millisecond)
+		case 2:
 			return
 		}
-		<-time.After(time.Millisecond)
 	}
+}
+
+// marked reports whether a process has the mark. One that has ended has none.
+func marked(pid int, mark string) bool {
+	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
+	return err == nil && bytes.Contains(environ, []byte(mark))
 }
 
 // process is what the kernel tells of one.

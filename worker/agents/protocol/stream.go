@@ -66,6 +66,9 @@ func (s *stream) piece(piece []byte, whole bool) error {
 			return nil
 		}
 		if piece = line; !s.begun {
+			if bytes.HasPrefix(line, []byte("\xff\xfe")) || bytes.HasPrefix(line, []byte("\xfe\xff")) {
+				return bad("the output is UTF-16; write UTF-8")
+			}
 			piece = bytes.TrimPrefix(line, mark)
 		}
 	}
@@ -159,7 +162,8 @@ const blanks = " \t\r\n\v\f"
 func looksOf(line []byte) int {
 	rest := bytes.TrimLeft(bytes.TrimPrefix(line, mark), blanks)
 	switch {
-	case len(rest) == 0 && len(line) < maxBlank, len(line) < len(mark) && bytes.HasPrefix(mark, line):
+	case len(rest) == 0 && len(line) < maxBlank, len(line) < len(mark) && bytes.HasPrefix(mark, line),
+		len(line) == 1 && line[0] >= 0xfe: // a mark of UTF-16, perhaps
 		return undecided
 	case len(rest) > 0 && rest[0] == '{':
 		return likeMessage

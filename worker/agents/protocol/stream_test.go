@@ -87,6 +87,11 @@ func TestAByteOrderMarkIsSkipped(t *testing.T) {
 	if got, err := read(t, "text\n"+mark+`{"type":"result","result":1}`, &heard{}); err != nil || got != "1" {
 		t.Errorf("before a later message: %s, %v", got, err)
 	}
+	for _, utf16 := range []string{"\xff\xfe{\x00\"\x00", "\xfe\xff\x00{\x00\""} {
+		if got, err := read(t, utf16, &heard{}); err == nil || !strings.Contains(err.Error(), "UTF-16") {
+			t.Errorf("UTF-16: %s, %v", got, err)
+		}
+	}
 	if got, err := read(t, mark+"text", &heard{}); err != nil || got != `{"text":"text"}` {
 		t.Errorf("before text: %s, %v", got, err)
 	}
