@@ -15,6 +15,7 @@ import (
 const (
 	bodyStall = time.Minute     // without a byte, a body is given up
 	bodyRest  = 2 * time.Second // for what is left of it behind an answer that needed none of it; the answer waits for it
+	bodyHeard = 5 * time.Second // for one that is refused
 	smallBody = 64 << 10        // of each body that counts for nothing: small requests go through while large ones wait
 )
 
@@ -139,6 +140,28 @@ func hasBody(r *http.Request) (bool, error) {
 		return false, brokenBody(err)
 	}
 	return !empty, nil
+}
+
+// hearOut reads on, and keeps nothing, from a client whose body is refused: most
+// look for the answer only when they have sent everything. One that waits for
+// 100 Continue has sent nothing.
+func (g *Gateway) hearOut(r *http.Request) {
+	b, ok := r.Body.(*meteredBody)
+	if !ok || r.Header.Get("Expect") != "" {
+		return
+	}
+	b.release()
+	b.patience(time.Now().Add(bodyHeard))
+	if _, err := io.CopyN(io.Discard, b.ReadCloser, 2*g.cfg.MaxBody); err == io.EOF {
+		b.ended = true
+		b.patience(time.Time{})
+	}
+}
+
+// refusedWhole says whether a body was refused, and not cut by the client.
+func refusedWhole(err error) bool {
+	var p *mesh.Error
+	return !errors.As(err, &p) || p.Refusal == api.ErrTooManyBodies
 }
 
 // brokenBody is the refusal of a body that did not come whole.

@@ -195,6 +195,22 @@ func TestAnOversizedBodyIsNotAskedFor(t *testing.T) {
 	}
 }
 
+func TestAnOversizedBodyThatIsSentIsRefusedReadably(t *testing.T) {
+	l := loopback(t)
+	serveOn(t, Default(), l, nil)
+	for _, head := range []string{"Content-Length: 36000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n2255100\r\n"} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, body := ask(t, c, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+head+strings.Repeat(" ", 36_000_000)+"\r\n0\r\n\r\n")
+		if resp.StatusCode != 413 || !strings.Contains(body, "body_too_large") {
+			t.Errorf("%s %s", resp.Status, body)
+		}
+		_ = c.Close()
+	}
+}
+
 func TestABodyThatStallsIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := make(pipes)
@@ -280,7 +296,8 @@ func TestBodiesTogetherKeepWithinTheirBudget(t *testing.T) {
 			t.Fatalf("%d bytes are counted", g.bodies.used.Load())
 		}
 	}
-	resp, body := ask(t, dial(512<<10), strings.Repeat(" ", 512<<10))
+	// All that a client sends is taken before the refusal, so that it can be read.
+	resp, body := ask(t, dial(24<<20), strings.Repeat(" ", 24<<20))
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "too_many_bodies") {
 		t.Errorf("over the budget: %s %s", resp.Status, body)
 	}

@@ -158,5 +158,7 @@ func Clip(s string, n int) string {
 
 // Pointer is a JSON pointer's token.
 func Pointer(token string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
+	return pointerEscapes.Replace(token)
 }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")

@@ -3,12 +3,17 @@ package store
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
@@ -49,13 +54,17 @@ func (s *Store) Value(ctx context.Context, v task.Value) ([]byte, error) {
 	return b, nil
 }
 
-// Bounds of what is stored at once. Each artifact is sent in pieces without
-// waiting for each, and the server takes only so many writes at a time.
+// Bounds of what is stored at once. The client library would send all pieces of
+// an object at once; a few objects of 32 MiB then fill what the server buffers of
+// a stream, and it drops them.
 const (
 	maxPutting = 4
 	putWithin  = 10 * time.Second // the wait for one's turn
+	pieceSize  = InlineLimit      // which a message carries anyway
 )
 
+// putObject stores data as the object name, piece by piece, in the form of the
+// client library.
 func (s *Store) putObject(ctx context.Context, name string, data []byte) error {
 	turn := time.NewTimer(putWithin)
 	defer turn.Stop()
@@ -67,24 +76,79 @@ func (s *Store) putObject(ctx context.Context, name string, data []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	_, err := s.artifacts.PutBytes(ctx, name, data)
+	before, err := s.objectInfo(ctx, name)
+	if err != nil && !errors.Is(err, task.ErrNotFound) {
+		return err
+	}
+	info := jetstream.ObjectInfo{
+		ObjectMeta: jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: pieceSize}},
+		Bucket:     topology.Artifacts, NUID: strings.ReplaceAll(uuid.NewString(), "-", ""), Size: uint64(len(data)),
+	}
+	if err := s.putPieces(ctx, &info, data); err != nil {
+		s.dropPieces(ctx, info.NUID)
+		return err
+	}
+	if before != nil {
+		s.dropPieces(ctx, before.NUID)
+	}
+	return nil
+}
+
+func (s *Store) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
+	for piece := range slices.Chunk(data, pieceSize) {
+		if _, err := s.publish(ctx, &nats.Msg{Subject: topology.ArtifactChunks(info.NUID), Data: piece}); err != nil {
+			return err
+		}
+		info.Chunks++
+	}
+	sum := sha256.New()
+	sum.Write(data)
+	info.Digest = jetstream.GetObjectDigestValue(sum)
+	meta, err := json.Marshal(info)
+	if err != nil {
+		return err
+	}
+	_, err = s.publish(ctx, &nats.Msg{
+		Subject: topology.ArtifactMeta(info.Name), Data: meta,
+		Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}},
+	})
 	return err
+}
+
+// dropPieces deletes the pieces of an object that nothing names. Those that stay
+// expire by themselves.
+func (s *Store) dropPieces(ctx context.Context, nuid string) {
+	ctx, cancel := s.bound(context.WithoutCancel(ctx), written(topology.ArtifactChunks(nuid)))
+	defer cancel()
+	_ = s.objects.Purge(ctx, jetstream.WithPurgeSubject(topology.ArtifactChunks(nuid)))
 }
 
 // OpenObject streams the artifact of v, which must have one. It reads a piece
 // when it is asked for it: a slow reader holds one piece, and nothing at the
 // server.
 func (s *Store) OpenObject(ctx context.Context, v task.Value) (io.Reader, error) {
-	info, err := s.artifacts.GetInfo(ctx, v.Object)
-	if err != nil {
-		return nil, fmt.Errorf("read artifact %s: %w", v.Object, missingObject(err))
+	r, err := s.openObject(ctx, v.Object)
+	if err == nil && r.info.Size != uint64(v.Size) {
+		return nil, fmt.Errorf("read artifact %s: it has %d bytes, its task says %d", v.Object, r.info.Size, v.Size)
 	}
-	if info.Size != uint64(v.Size) || info.NUID == "" {
-		return nil, fmt.Errorf("read artifact %s: it has %d bytes, its task says %d", v.Object, info.Size, v.Size)
+	return r, err
+}
+
+func (s *Store) openObject(ctx context.Context, name string) (*objectReader, error) {
+	info, err := s.objectInfo(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read artifact %s: %w", name, err)
 	}
 	r := &objectReader{ctx: ctx, store: s, info: info, sum: sha256.New()}
 	r.piece, err = r.next()
 	return r, err
+}
+
+func (s *Store) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+	ctx, cancel := s.bound(ctx, topology.ArtifactStream)
+	defer cancel()
+	info, err := s.artifacts.GetInfo(ctx, name)
+	return info, missingObject(err)
 }
 
 // objectReader reads the pieces of an object one by one.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"time"
@@ -141,9 +142,13 @@ func (s *Store) archive(ctx context.Context, sess *session.Session, name string,
 // Page reads the messages of a page. It returns task.ErrNotFound when they are
 // past their retention.
 func (s *Store) Page(ctx context.Context, p session.Page) ([]session.Message, error) {
-	data, err := s.artifacts.GetBytes(ctx, p.Object)
+	r, err := s.openObject(ctx, p.Object)
 	if err != nil {
-		return nil, fmt.Errorf("read messages %s: %w", p.Object, missingObject(err))
+		return nil, err
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return nil, err
 	}
 	var messages []session.Message
 	if err := json.Unmarshal(data, &messages, codec); err != nil {

@@ -6,6 +6,7 @@
 package topology
 
 import (
+	"encoding/base64"
 	"strings"
 	"time"
 
@@ -185,6 +186,11 @@ func ArtifactChunks(nuid string) string { return "$O." + Artifacts + ".C." + nui
 // ReconcilerKey is where the process that looks for lost work says so, in the
 // bucket of idempotency records: a key of no tenant.
 const ReconcilerKey = "_mesh.reconciler"
+
+// ArtifactMeta is the subject of what is known of an object.
+func ArtifactMeta(name string) string {
+	return "$O." + Artifacts + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
+}
 
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
