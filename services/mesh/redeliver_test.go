@@ -342,3 +342,46 @@ func TestDrainOfAFullNotifier(t *testing.T) {
 		}
 	})
 }
+
+// A delivery that is asked for at once is not scheduled any more: /stats counts no
+// phantom, its time passes without a request, and the schedules of others hold.
+func TestRedeliveredIsScheduledNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		m.work(echo.Agent())
+		m.notify()
+		var down atomic.Bool
+		down.Store(true)
+		r := m.receive(func(w http.ResponseWriter, _ *http.Request) {
+			if down.Load() {
+				w.WriteHeader(500)
+			}
+		})
+		var ids []string
+		for range 4 {
+			ids = append(ids, m.action(`{"agent":"echo","instruction":"x","callback_url":"`+r.url+`"}`))
+		}
+		time.Sleep(20 * time.Second) // the next attempts are minutes away
+		down.Store(false)
+		scheduled := func() int {
+			time.Sleep(3 * time.Second)
+			return decode[gateway.Stats](t, m.do("GET", "/stats", "").Body).Deliveries.Scheduled
+		}
+		if n := scheduled(); n != len(ids) {
+			t.Fatalf("%d scheduled, want %d", n, len(ids))
+		}
+		for _, id := range ids[1:3] {
+			if w := m.do("POST", "/actions/"+id+"/redeliver", ""); w.Code != http.StatusAccepted {
+				t.Fatalf("redeliver = %d %s", w.Code, w.Body)
+			}
+		}
+		if n := scheduled(); n != 2 {
+			t.Errorf("%d scheduled after two were delivered, want 2", n)
+		}
+		before := len(r.all())
+		time.Sleep(time.Hour)
+		if n, after := scheduled(), len(r.all()); n != 0 || after != before+2 {
+			t.Errorf("%d scheduled, %d requests; want 0 and %d", n, after, before+2)
+		}
+	})
+}

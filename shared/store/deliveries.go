@@ -79,15 +79,28 @@ func (s *Store) deliverNow(ctx context.Context, d *webhook.Delivery) (queued boo
 	return err == nil, nil
 }
 
-// DeliverAgain is DeliverNow for a delivery that somebody asks for once more. The
+// DeliverAgain is DeliverNow for a delivery that somebody asks for once more, in
+// place of any time that it is scheduled for. The
 // message of its last attempt may still end after the outcome was recorded, and
 // what is asked for must not end with it: then the delivery comes when that
 // attempt is over for certain.
 func (s *Store) DeliverAgain(ctx context.Context, d *webhook.Delivery) error {
+	scheduled, err := s.scheduleOf(ctx, d)
+	if err != nil {
+		return err
+	}
 	for range againTries {
 		queued, err := s.deliverNow(ctx, d)
-		if queued || err != nil {
+		if err != nil {
 			return err
+		}
+		if queued {
+			// By its sequence: a later schedule stays. One that cannot be taken away
+			// meets a record that is settled when it comes.
+			if scheduled > 0 {
+				_ = discard(ctx, s.due, scheduled)
+			}
+			return nil
 		}
 		select {
 		case <-time.After(againPause):
@@ -98,6 +111,20 @@ func (s *Store) DeliverAgain(ctx context.Context, d *webhook.Delivery) error {
 	later := *d
 	later.NextAt = time.Now().Add(againLater)
 	return s.ScheduleDelivery(ctx, &later)
+}
+
+// scheduleOf is the sequence of the message that schedules a delivery, 0: none does.
+func (s *Store) scheduleOf(ctx context.Context, d *webhook.Delivery) (seq uint64, err error) {
+	ctx, cancel := s.bound(ctx, topology.Deliveries)
+	defer cancel()
+	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryLater(d.ID))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look schedule of delivery %s up: %w", d.ID, classify(err))
+	}
+	return msg.Sequence, nil
 }
 
 // How often and when a delivery that is in the queue is asked for again. An
