@@ -47,7 +47,7 @@ func putUnder(t, parent *task.Task, a *definition) error {
 	if err != nil {
 		return err
 	}
-	t.ParentID, t.Callers = child.ParentID, child.Callers
+	t.ParentID, t.Callers, t.EventDepth = child.ParentID, child.Callers, max(t.EventDepth, child.EventDepth)
 	if !parent.Deadline.IsZero() && (t.Deadline.IsZero() || parent.Deadline.Before(t.Deadline)) {
 		t.Deadline = parent.Deadline
 	}

@@ -248,6 +248,9 @@ func (req *CreateTask) checkTimes(t *task.Task, now time.Time, fault func(pointe
 // accept queues t and answers 202, or 200 with the outcome when the client
 // prefers to wait and it comes in time.
 func (g *Gateway) accept(w http.ResponseWriter, r *http.Request, t *task.Task, input json.RawMessage, key *requestKey) error {
+	if err := deepen(t, r); err != nil {
+		return err
+	}
 	// A client that goes away must not leave an accept half done.
 	ctx := context.WithoutCancel(r.Context())
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))

@@ -387,7 +387,7 @@ func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
 	}
 	d := &webhook.Delivery{
 		Tenant: tenant, Source: e.ID, EventID: e.ID + "-test-" + uuid.NewString(), Type: name, Webhook: e.ID, Body: body,
-		Status: webhook.Pending, CreatedAt: now, Test: true, TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
+		Status: webhook.Pending, CreatedAt: now, Test: true, Depth: 1, TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
 	}
 	d.ID = webhook.DeliveryID(d.EventID, d.Receiver())
 	if err := g.store.EnqueueDelivery(context.WithoutCancel(r.Context()), d, nil); err != nil {

@@ -4,16 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/google/uuid"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/telemetry"
+	"agentmesh/shared/webhook"
 )
 
 // route is one operation: what chi serves and what the OpenAPI document says.
@@ -47,6 +46,7 @@ var (
 	sessionKeyHeader = param{"Idempotency-Key", "The same request with the same key makes one session for 24 hours."}
 	turnKeyHeader    = param{"Idempotency-Key", "The same message with the same key is said once, and its repeat has the same answer, for 24 hours."}
 	turnWaitHeader   = param{"Prefer", "wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."}
+	depthHeader      = param{webhook.DepthHeader, "Of the delivery that this request is made because of: pass it on, so that events that cause one another end."}
 	ifMatchHeader    = param{"If-Match", "The ETag of the session as it was read: 412 when it has changed."}
 	includeQuery     = param{"include", "Parts that are left out otherwise, separated by commas: input, error_detail."}
 	etagHeader       = param{"If-None-Match", "The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."}
@@ -60,9 +60,9 @@ func (g *Gateway) operations() []route {
 	return []route{
 		{
 			method: "POST", path: "/tasks", id: "createTask", summary: "Accept a task", handler: g.createTask,
-			headers: []param{keyHeader, waitHeader, parentDoc}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, parentDoc, depthHeader}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
 				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
 				mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff,
 			},
@@ -116,17 +116,17 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/tasks/{id}/retry", id: "retryTask", summary: "Run a failed or canceled task again, as a new one", handler: g.retryTask,
-			headers: []param{keyHeader, waitHeader, parentDoc}, answers: map[int]any{202: Accepted{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, parentDoc, depthHeader}, answers: map[int]any{202: Accepted{}, 200: Task{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
+				mesh.ErrEventChainTooDeep, mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
 				mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock,
 			},
 		},
 		{
 			method: "POST", path: "/actions", id: "createAction", summary: "Accept an action: a task whose outcome is POSTed to callback_url", handler: g.createAction,
-			headers: []param{keyHeader, waitHeader}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, depthHeader}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
 				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff,
 			},
 		},
@@ -152,8 +152,8 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/actions/{id}/retry", id: "retryAction", summary: "Run a failed or canceled action again, as a new one", handler: g.ofAction(g.retryTask),
-			headers: []param{keyHeader, waitHeader}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
-			problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull},
+			headers: []param{keyHeader, waitHeader, depthHeader}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
+			problems: []*mesh.Refusal{mesh.ErrEventChainTooDeep, mesh.ErrActionNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull},
 		},
 		{
 			method: "GET", path: "/actions/{id}/deliveries", id: "actionDeliveries", summary: "List what was sent of an action, and every attempt", handler: g.ofAction(g.actionDeliveries),
@@ -190,9 +190,9 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/sessions/{id}/messages", id: "postMessage", summary: "Say something, and get the reply", handler: g.postMessage,
-			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader}, body: PostMessage{}, answers: map[int]any{200: TurnReply{}, 202: AcceptedTurn{}},
+			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader, depthHeader}, body: PostMessage{}, answers: map[int]any{200: TurnReply{}, 202: AcceptedTurn{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrIdempotencyKeyReused,
+				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrIdempotencyKeyReused,
 				mesh.ErrStoreFull, mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrSessionBusy, mesh.ErrSessionQueueFull, mesh.ErrSessionFull, mesh.ErrPreconditionFailed,
 			},
 		},
@@ -409,6 +409,11 @@ func (g *Gateway) serve(op *route) http.HandlerFunc {
 		if err := checkQuery(r, op, lenient); err != nil {
 			return err
 		}
+		if op.method == http.MethodPost { // also where no task is made: such a circle is one, too
+			if _, err := eventDepth(r); err != nil {
+				return err
+			}
+		}
 		return op.afterwards(op.handler(w, r))
 	})
 }
@@ -437,34 +442,4 @@ func (g *Gateway) handle(f func(http.ResponseWriter, *http.Request) error) http.
 			g.writeProblem(w, r, err)
 		}
 	}
-}
-
-// requestID gives every answer an X-Request-Id: the caller's, when it is sane.
-func requestID(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
-		if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			id = uuid.NewString()
-		}
-		w.Header().Set("X-Request-Id", id)
-		next.ServeHTTP(w, r)
-	})
-}
-
-// survive turns a panic of a handler into a 500, and lets the deliberate abort
-// of a broken answer through.
-func (g *Gateway) survive(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			switch p := recover(); {
-			case p == nil:
-			case p == http.ErrAbortHandler:
-				panic(p)
-			default:
-				g.log.Error("handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-				g.writeProblem(w, r, errors.New("panic"))
-			}
-		}()
-		next.ServeHTTP(w, r)
-	})
 }

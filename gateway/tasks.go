@@ -381,7 +381,7 @@ func (g *Gateway) retryTask(w http.ResponseWriter, r *http.Request) error {
 	t := &task.Task{
 		ID: newID(old.Kind), Tenant: tenant, Kind: old.Kind, Agent: old.Agent, Status: task.Pending, Callback: old.Callback,
 		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
-		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID,
+		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID, EventDepth: old.EventDepth,
 	}
 	if key, err = g.readopt(r, t, old, key); err != nil {
 		return err

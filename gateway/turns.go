@@ -96,6 +96,9 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 		Status: task.Pending, Instruction: req.Text, CreatedAt: task.Stamp(time.Now()),
 		TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
 	}
+	if err := deepen(t, r); err != nil {
+		return err
+	}
 	return g.acceptTurn(w, r, s, m, t, key)
 }
 

@@ -254,7 +254,7 @@ func set(field, value *string) {
 // forbiddenHeaders are set by us, or by the connection.
 var forbiddenHeaders = []string{
 	"Host", "Content-Length", "Content-Type", "Content-Encoding", "Transfer-Encoding", "Connection", "Keep-Alive", "Te", "Trailer", "Upgrade",
-	"Expect", "Accept-Encoding", "User-Agent", "Traceparent", "Tracestate",
+	"Expect", "Accept-Encoding", "User-Agent", "Traceparent", "Tracestate", webhook.DepthHeader,
 }
 
 func headerFaults(headers map[string]string) (faults []mesh.Invalid) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -86,6 +87,7 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", userAgent)
+	req.Header.Set(webhook.DepthHeader, strconv.Itoa(max(d.Depth, 1)))
 	ctx, span := telemetry.StartRequest(ctx, req.Method, req.URL)
 	defer func() { telemetry.EndRequest(span, v.attempt.StatusCode, kindOf(v)) }()
 	req = req.WithContext(ctx)

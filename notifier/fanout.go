@@ -148,7 +148,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	d := &webhook.Delivery{
 		Tenant: t.Tenant, Source: t.ID, EventID: e.ID, Type: e.Type, Agent: t.Agent,
 		Body: e.Body, Status: webhook.Pending, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
-		Cause: causeOf(t),
+		Cause: causeOf(t), Depth: t.EventDepth + 1,
 	}
 	if r.webhook != nil {
 		d.Webhook = r.webhook.ID

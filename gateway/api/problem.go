@@ -123,6 +123,7 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrNumberOutOfRange:     422,
 	mesh.ErrInputTooComplex:      422,
 	mesh.ErrCallTooDeep:          422,
+	mesh.ErrEventChainTooDeep:    422,
 	mesh.ErrCallDeadlock:         422,
 	mesh.ErrAgentRequired:        422,
 	mesh.ErrIdempotencyKeyReused: 422,

@@ -78,6 +78,7 @@ var (
 	ErrNumberOutOfRange     = NewRefusal("number_out_of_range", "A number has too many digits or too large an exponent.", 0)
 	ErrInputTooComplex      = NewRefusal("input_too_complex", "Checking the input took too long.", 0)
 	ErrCallTooDeep          = NewRefusal("call_too_deep", "Agents call each other more than 16 levels deep.", 0)
+	ErrEventChainTooDeep    = NewRefusal("event_chain_too_deep", "A chain of events is more than 16 deep.", 0)
 	ErrCallDeadlock         = NewRefusal("call_deadlock", "The call would wait for itself.", 0)
 	ErrAgentRequired        = NewRefusal("agent_required", "The request must name an agent.", 0)
 	ErrIdempotencyKeyReused = NewRefusal("idempotency_key_reused", "The Idempotency-Key belongs to another request.", 0)

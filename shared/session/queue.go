@@ -26,6 +26,7 @@ type Waiting struct {
 	Beside      bool      `json:"beside,omitempty"` // else it is kept beside the record, until the turn has one of its own
 	Bytes       int       `json:"bytes"`            // of the text, as JSON text
 	Canceled    bool      `json:"canceled,omitempty"`
+	EventDepth  int       `json:"event_depth,omitempty"` // see task.Task
 	TraceParent string    `json:"traceparent,omitempty"`
 	TraceState  string    `json:"tracestate,omitempty"`
 }
@@ -34,7 +35,7 @@ type Waiting struct {
 func (s *Session) Turn(w Waiting) *task.Task {
 	return &task.Task{
 		ID: w.TurnID, Tenant: s.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: s.ID, Status: task.Pending,
-		Instruction: w.Text, CreatedAt: w.At, TraceParent: w.TraceParent, TraceState: w.TraceState, Waited: true,
+		Instruction: w.Text, CreatedAt: w.At, EventDepth: w.EventDepth, TraceParent: w.TraceParent, TraceState: w.TraceState, Waited: true,
 	}
 }
 

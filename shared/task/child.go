@@ -29,7 +29,7 @@ func (t *Task) Child(agent string, inFlight int) (*Task, error) {
 		return nil, fmt.Errorf("call %s: %d tasks of this agent wait above it, and %d may run in the mesh (max_in_flight): %w", agent, same, inFlight, ErrDeadlock)
 	}
 	return &Task{
-		Tenant: t.Tenant, Kind: KindTask, Agent: agent, Status: Pending, Deadline: t.Deadline, ParentID: t.ID, Callers: callers,
+		Tenant: t.Tenant, Kind: KindTask, Agent: agent, Status: Pending, Deadline: t.Deadline, ParentID: t.ID, Callers: callers, EventDepth: t.EventDepth,
 	}, nil
 }
 

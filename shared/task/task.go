@@ -111,6 +111,10 @@ type Task struct {
 	// first.
 	Callers []string `json:"callers,omitempty"`
 
+	// EventDepth is how many events lie behind this task: 0 for one that nobody
+	// made because he was told of another, see MaxEventDepth.
+	EventDepth int `json:"event_depth,omitempty"`
+
 	// Callback is where the outcome is sent, if anywhere.
 	Callback *Callback `json:"callback,omitempty"`
 
@@ -162,6 +166,11 @@ type Callback struct {
 	// SecretRef is the id of the webhook whose keys sign; empty: the mesh's own.
 	SecretRef string `json:"secret_ref,omitempty"`
 }
+
+// MaxEventDepth is the length of a chain of events: a task is done, who is told of
+// it makes another, and so on. A receiver that is the mesh itself would make one
+// for ever.
+const MaxEventDepth = 16
 
 // Lease names who works on a task, and under which queue message.
 type Lease struct {

@@ -151,7 +151,8 @@ type Delivery struct {
 	URL       string `json:"url,omitempty"`        // of a callback
 	SecretRef string `json:"secret_ref,omitempty"` // of a callback: the webhook whose keys sign
 
-	Body      []byte    `json:"body"` // frozen when the event was read
+	Body      []byte    `json:"body"`            // frozen when the event was read
+	Depth     int       `json:"depth,omitempty"` // of the chain of events: one more than its task's
 	Status    Status    `json:"status"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at,omitzero"`
@@ -175,6 +176,10 @@ type Delivery struct {
 
 	Rev uint64 `json:"-"` // bucket revision, 0: there is no record yet
 }
+
+// DepthHeader is the header of a delivery that says how many events lie behind it.
+// A receiver that makes a task because of it passes it on.
+const DepthHeader = "Mesh-Event-Depth"
 
 // MaxAttempts bounds the attempts kept of a delivery.
 const MaxAttempts = 50
