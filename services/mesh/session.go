@@ -17,7 +17,7 @@ import (
 func sessionCommand() *cobra.Command {
 	f := &clientFlags{}
 	return group("session", "Talk with an agent, and see what was said", f,
-		sessionChatCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionDeleteCommand(f))
+		sessionChatCommand(f), sessionSayCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionDeleteCommand(f))
 }
 
 func sessionListCommand(f *clientFlags) *cobra.Command {
@@ -103,6 +103,7 @@ func showConversation(out io.Writer, v any) {
 	t.row("session", s.SessionID)
 	t.row("agent", s.Agent)
 	t.row("state", strings.TrimSpace(sessionState(&s.Session)+" "+s.OpenTurn))
+	t.field("waiting", strings.Join(s.Waiting, "\n"))
 	t.row("turns", s.Turns)
 	t.row("created", clock(s.CreatedAt))
 	t.row("expires", clock(s.ExpiresAt))
@@ -119,7 +120,7 @@ func showConversation(out io.Writer, v any) {
 
 func sessionDeleteCommand(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
-		Use: "delete ID", Short: "Delete a session; its open turn is canceled", Args: anID("session id"),
+		Use: "delete ID", Short: "Delete a session; its open turn and those that wait are canceled", Args: anID("session id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, "delete session", request{
 				method: http.MethodDelete, path: "/sessions/" + url.PathEscape(args[0]),

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -195,9 +194,6 @@ func (t *chat) turn(ctx context.Context, text string) error {
 	if err != nil {
 		return t.refused(err)
 	}
-	if turn == nil {
-		return nil
-	}
 	shown, err := t.stream(ctx, turn.TurnID)
 	if err == nil {
 		turn, err = t.c.WaitTurn(ctx, t.session, turn.TurnID)
@@ -208,33 +204,17 @@ func (t *chat) turn(ctx context.Context, text string) error {
 	return t.reply(turn, shown)
 }
 
-// While another turn is open the message is offered again and again.
-const (
-	busyPause = 200 * time.Millisecond
-	busyTold  = 5 // tries until the user is told
-)
-
-// send opens a turn, nil when it is interrupted before that. It never gives up
-// a request that may have been accepted: an interrupt meanwhile reaches the turn.
+// send opens a turn. While another one is open the message waits, and an interrupt
+// reaches it as it reaches a turn that runs.
 func (t *chat) send(ctx context.Context, text string) (*client.Turn, error) {
-	for try := 1; ; try++ {
-		turn, err := t.c.Say(ctx, t.session, text, client.SayOptions{Async: true})
-		var p *client.Problem
-		if !errors.As(err, &p) || p.Code != "session_busy" {
-			return turn, err
-		}
-		if try == busyTold {
-			t.note("another turn is open in this session; waiting for its end, Ctrl-C gives up")
-		}
-		select {
-		case <-t.interrupts:
-			t.note("interrupted before it was sent")
-			return nil, nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(busyPause):
-		}
+	turn, err := t.c.Say(ctx, t.session, text, client.SayOptions{Async: true, OnBusy: "wait"})
+	if err != nil || turn.Done() {
+		return turn, err
 	}
+	if v, err := t.c.Get(ctx, turn.TurnID); err == nil && v.Waiting != nil && v.Waiting.Reason == "session" {
+		t.note("another turn is open in this session; waiting for its end, Ctrl-C takes the message back")
+	}
+	return turn, nil
 }
 
 // stream shows a turn's output until the turn has ended, and returns it. An

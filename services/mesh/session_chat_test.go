@@ -202,11 +202,12 @@ func TestChatWaits(t *testing.T) {
 	v.lines <- "never"
 	eventually(t, 10*time.Second, "it says that it waits", func() bool { return strings.Contains(v.notes.String(), "waiting for its end") })
 	v.interrupt <- os.Interrupt
+	eventually(t, 10*time.Second, "the message is taken back", func() bool { return strings.Contains(v.notes.String(), "interrupted; the message stays") })
 	v.lines <- "hi"
 	if _, err := c.Cancel(t.Context(), other.TurnID); err != nil {
 		t.Fatal(err)
 	}
-	if err := v.say(); err != nil || !strings.HasSuffix(v.out.String(), "\nhi\n") || strings.Contains(v.out.String(), "never") {
+	if err := v.say(); exitOf(err) != exitFailed || !strings.HasSuffix(v.out.String(), "\nhi\n") || strings.Contains(v.out.String(), "never") {
 		t.Errorf("%v, it shows %q and says %q", err, v.out.String(), v.notes.String())
 	}
 }
@@ -279,6 +280,10 @@ func TestSessionCommands(t *testing.T) {
 		{[]string{"chat", "hello"}, 2, ""},
 		{[]string{"chat", "-o", "xml"}, 2, "text and json"},
 		{[]string{"nope"}, 2, "mesh session --help"},
+		{[]string{"say", s.SessionID, "on May 10", "--on-busy", "wait"}, 0, "Tokyo"},
+		{[]string{"say", s.SessionID, "x", "--no-wait"}, 0, "trn_"},
+		{[]string{"say", s.SessionID, "x", "--curl"}, 0, `-d '{"on_busy":"reject","text":"x"}' '` + srv.URL + "/sessions/" + s.SessionID + "/messages'\n"},
+		{[]string{"say", s.SessionID, "two", "words"}, 2, "quote the text"},
 		{[]string{"delete", s.SessionID}, 0, ""},
 		{[]string{"delete", s.SessionID}, 1, "session_not_found"},
 	} {

@@ -178,6 +178,8 @@ func waitingText(w *client.Waiting) string {
 		return ""
 	}
 	switch w.Reason {
+	case "session":
+		return fmt.Sprintf("place %d in its session", w.Position)
 	case "scheduled":
 		return "scheduled for " + clock(w.NextAttempt)
 	case "retrying":
