@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,6 +74,9 @@ type sessionStream struct {
 	sess  *session.Session
 	seen  int    // number of the last message sent
 	last  uint64 // place in the queue of the newest turn that was followed
+
+	ahead   []*task.Task // turns that were opened meanwhile
+	changed bool         // the session has, meanwhile
 }
 
 // run follows turn after turn, in their order, until the reader, the session or
@@ -90,6 +94,7 @@ func (s *sessionStream) run(ctx context.Context) {
 		switch {
 		case err == nil:
 			s.sess = sess
+			s.look()
 			if !s.replies(ctx) {
 				return
 			}
@@ -101,6 +106,13 @@ func (s *sessionStream) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// look takes what has happened since the session was read: a turn that was opened
+// comes before its reply.
+func (s *sessionStream) look() {
+	turns, changed := s.watch.Ahead()
+	s.ahead, s.changed = append(s.ahead, turns...), s.changed || changed
 }
 
 // open is the turn that is open now, nil when there is none.
@@ -116,12 +128,26 @@ func (s *sessionStream) open(ctx context.Context) (*task.Task, error) {
 // the connection alive meanwhile. The server tells of turns at most once, so it
 // looks around now and then.
 func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
+	switch {
+	case len(s.ahead) > 0:
+		turn := s.ahead[0]
+		s.ahead = s.ahead[1:]
+		return turn, nil
+	case s.changed:
+		s.changed = false
+		return nil, nil
+	}
 	window, done := context.WithTimeout(ctx, heartbeatEvery)
 	defer done()
 	turn, err := s.watch.Next(window)
 	if err != nil && ctx.Err() == nil {
 		if err := s.write([]byte(": heartbeat\n\n")); err != nil {
 			return nil, err
+		}
+		if len(s.sess.Waiting) > 0 {
+			if _, err := s.g.store.PublishNextTurn(ctx, tenant, s.sess.ID); err != nil {
+				s.g.log.Debug("turns that wait not looked after", "session", s.sess.ID, "error", err)
+			}
 		}
 		return s.open(ctx)
 	}
@@ -146,14 +172,21 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 	return s.stream.follow(ctx, watch, t)
 }
 
-// replies sends what the agent has said since the last one.
+// replies sends what the agent has said since the last one, and tells of the
+// turns that were canceled before they were open: nobody follows those.
 func (s *sessionStream) replies(ctx context.Context) bool {
 	t, err := s.g.transcript(ctx, s.sess, s.seen, maxMessages)
 	if err != nil {
 		return false // the reader resumes
 	}
 	for _, m := range t.Messages {
+		if slices.ContainsFunc(s.ahead, func(t *task.Task) bool { return t.ID == m.TurnID && t.QueueSeq > s.last }) {
+			return true
+		}
 		s.seen++
+		if m.Interrupted && m.TurnID != s.stream.id && !s.canceled(ctx, m.TurnID) {
+			return false
+		}
 		if m.Role != session.Agent {
 			continue
 		}
@@ -165,4 +198,14 @@ func (s *sessionStream) replies(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+func (s *sessionStream) canceled(ctx context.Context, id string) (ok bool) {
+	t, err := s.g.store.Get(ctx, tenant, id)
+	if err != nil || !t.Waited || t.Lease != nil || t.Status != task.Canceled {
+		return true
+	}
+	v := viewOf(t)
+	v.At = v.UpdatedAt
+	return s.event(string(task.EventStatus), "", v) == nil
 }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -329,5 +332,78 @@ func TestSessionQueueUnderLoad(t *testing.T) {
 		if got := m.turns(id); got != want+" last" {
 			t.Errorf("%d bytes of transcript, want %d", len(got), len(want)+5)
 		}
+	})
+}
+
+// Clients all over say things in every way at once. What was accepted before
+// another message was sent stands before it in the transcript, everything once,
+// and only what was interrupted, or canceled, has no reply.
+func TestSessionQueueKeepsTheOrderOfManyClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		a := agent.Agent{Definition: agent.Definition{Name: "brief", Concurrency: 16}, Handler: func(ctx context.Context, job *agent.Job) (any, error) {
+			select {
+			case <-time.After(rand.N(4 * time.Millisecond)):
+				return "re " + job.Turn.Text(), nil
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+		}}
+		m.work(a)
+		gateways := m.gateways()
+		time.Sleep(time.Second)
+		id := m.session("brief")
+		type said struct {
+			text, turn     string
+			sent, accepted time.Time
+		}
+		var mu sync.Mutex
+		var all []said
+		var clients sync.WaitGroup
+		for c := range 8 {
+			clients.Go(func() {
+				for i := range 12 {
+					onBusy := []string{"wait", "wait", "wait", "reject", "interrupt"}[rand.IntN(5)]
+					one := said{text: fmt.Sprint(c, "-", i), sent: time.Now()}
+					w := call(gateways[rand.IntN(2)], "POST", "/sessions/"+id+"/messages", fmt.Sprintf(`{"text":%q,"on_busy":%q}`, one.text, onBusy), async...)
+					one.accepted = time.Now()
+					if w.Code == http.StatusAccepted || w.Code == http.StatusOK {
+						one.turn = decode[turnView](t, w.Body).TurnID
+						mu.Lock()
+						all = append(all, one)
+						mu.Unlock()
+					} else if w.Code != http.StatusConflict {
+						t.Errorf("%d %s", w.Code, w.Body)
+					}
+					if rand.IntN(6) == 0 && one.turn != "" {
+						call(gateways[rand.IntN(2)], "POST", "/sessions/"+id+"/turns/"+one.turn+"/cancel", "")
+					}
+					time.Sleep(rand.N(3 * time.Millisecond))
+				}
+			})
+		}
+		clients.Wait()
+		m.idle(id)
+		place := map[string]int{}
+		for i, msg := range m.transcript(id) {
+			if _, twice := place[msg.Text]; twice {
+				t.Errorf("%q is there twice", msg.Text)
+			}
+			place[msg.Text] = i + 1
+			if got := m.turn(id, msg.TurnID).Status; got != map[bool]string{true: "canceled", false: "completed"}[msg.Interrupted] {
+				t.Errorf("%q: interrupted %v, its turn is %s", msg.Text, msg.Interrupted, got)
+			}
+		}
+		for _, x := range all {
+			if place[x.text] == 0 {
+				t.Errorf("%q is lost: %+v", x.text, m.turn(id, x.turn))
+			}
+			for _, y := range all {
+				if x.accepted.Before(y.sent) && place[x.text] > place[y.text] {
+					t.Errorf("%q was accepted before %q was sent, and comes after it", x.text, y.text)
+				}
+			}
+		}
+		t.Logf("%d accepted", len(all))
 	})
 }

@@ -156,3 +156,42 @@ func TestSessionEvents(t *testing.T) {
 		}
 	}
 }
+
+// The turns of a queue come one after the other, in their order, those that were
+// canceled while they waited too.
+func TestSessionEventsOfTurnsThatWait(t *testing.T) {
+	m := newMesh(t)
+	var a slow
+	m.work(a.agent(agent.Definition{Name: "slow"}))
+	srv, _ := m.serve()
+	id := m.session("slow")
+	events, stop := follow(t, srv.URL, id, "")
+	defer stop()
+	turns := []turnView{m.say(http.StatusAccepted, id, "wait A", async...)}
+	until(t, events, "processing")
+	for _, text := range []string{"B", "C", "D"} {
+		turns = append(turns, enqueue(t, m.g.Handler(), id, text, "wait"))
+	}
+	for _, canceled := range []int{1, 2} {
+		if w := m.do("POST", "/sessions/"+id+"/turns/"+turns[canceled].TurnID+"/cancel", ""); w.Code != http.StatusOK {
+			t.Fatalf("cancel = %d %s", w.Code, w.Body)
+		}
+	}
+	a.release <- struct{}{}
+	want := []string{"completed " + turns[0].TurnID, "reply " + turns[0].TurnID, "canceled " + turns[1].TurnID, "canceled " + turns[2].TurnID, "completed " + turns[3].TurnID, "reply " + turns[3].TurnID}
+	var got []string
+	for e := range events {
+		switch {
+		case e.event == "reply":
+			got = append(got, "reply "+e.data.TurnID)
+		case e.data.Status == "completed" || e.data.Status == "canceled":
+			got = append(got, e.data.Status+" "+e.data.TurnID)
+		}
+		if len(got) == len(want) {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}

@@ -208,7 +208,7 @@ type SessionWatch struct {
 
 // WatchSession begins to follow a session. Subscribe first, then read. Close it.
 func (s *Store) WatchSession(tenant, id string) (*SessionWatch, error) {
-	w := &SessionWatch{msgs: make(chan *nats.Msg, 64)}
+	w := &SessionWatch{msgs: make(chan *nats.Msg, 256)}
 	var err error
 	if w.changed, err = s.nc.ChanSubscribe(topology.SessionEvents(tenant, id), w.msgs); err == nil {
 		if w.turns, err = s.nc.ChanSubscribe(topology.SessionTurns(tenant, id), w.msgs); err == nil {
@@ -219,26 +219,45 @@ func (s *Store) WatchSession(tenant, id string) (*SessionWatch, error) {
 	return nil, fmt.Errorf("watch session %s: %w", id, classify(err))
 }
 
-// Next waits for a turn that was accepted, or returns nil when the session's
+// Next waits for a turn that was opened, or returns nil when the session's
 // record has changed. The error is ctx's.
 func (w *SessionWatch) Next(ctx context.Context) (*task.Task, error) {
 	select {
 	case msg := <-w.msgs:
-		if msg.Subject != w.turns.Subject {
-			return nil, nil
-		}
-		seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
-		if err != nil {
-			return nil, nil // what is no turn is none to follow
-		}
-		turn, err := decodeQueued(msg.Data, seq)
-		if err != nil {
-			return nil, nil
-		}
-		return turn, nil
+		return w.opened(msg), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// Ahead returns what Next would without waiting: the turns that were opened
+// meanwhile, and whether the record has changed.
+func (w *SessionWatch) Ahead() (turns []*task.Task, changed bool) {
+	for {
+		select {
+		case msg := <-w.msgs:
+			if turn := w.opened(msg); turn != nil {
+				turns = append(turns, turn)
+			} else {
+				changed = true
+			}
+		default:
+			return turns, changed
+		}
+	}
+}
+
+// opened is the turn of a message, nil when it is of none.
+func (w *SessionWatch) opened(msg *nats.Msg) *task.Task {
+	seq, err := strconv.ParseUint(msg.Header.Get("Nats-Sequence"), 10, 64)
+	if err != nil || msg.Subject != w.turns.Subject {
+		return nil
+	}
+	turn, err := decodeQueued(msg.Data, seq)
+	if err != nil {
+		return nil
+	}
+	return turn
 }
 
 // Close ends the watch.
