@@ -31,6 +31,9 @@ type doorway struct {
 	telling sync.WaitGroup
 
 	patience time.Duration // with clients that have shut their side down
+
+	mu   sync.Mutex
+	idle map[*connection]bool
 }
 
 // Bounds of turning away: beyond them connections are only closed.
@@ -53,7 +56,7 @@ func connectionLimit(configured int) int64 {
 }
 
 func newDoorway(l net.Listener, limit int64, log *slog.Logger) *doorway {
-	return &doorway{Listener: l, log: log, max: limit, away: make(chan struct{}, tellingAtOnce), patience: halfClosed}
+	return &doorway{Listener: l, log: log, max: limit, away: make(chan struct{}, tellingAtOnce), patience: halfClosed, idle: map[*connection]bool{}}
 }
 
 // Accept lets the next connection in that there is room for.
@@ -63,12 +66,27 @@ func (d *doorway) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if d.open.Add(1) <= d.max {
-			return &connection{Conn: c, patience: d.patience, left: sync.OnceFunc(func() { d.open.Add(-1) })}, nil
+		if d.open.Add(1) <= d.max || d.closeIdle() {
+			return &connection{Conn: c, door: d, patience: d.patience}, nil
 		}
 		d.open.Add(-1)
 		d.turnAway(c)
 	}
+}
+
+// closeIdle makes room by closing a connection that waits for its client's next
+// request.
+func (d *doorway) closeIdle() bool {
+	d.mu.Lock()
+	var oldest *connection
+	for c := range d.idle {
+		if oldest == nil || c.since.Before(oldest.since) {
+			oldest = c
+		}
+	}
+	delete(d.idle, oldest)
+	d.mu.Unlock()
+	return oldest != nil && oldest.Close() == nil
 }
 
 func (d *doorway) turnAway(c net.Conn) {
@@ -107,7 +125,9 @@ func noRoom() []byte {
 // its own side down still reads, and must not be taken for one that has gone.
 type connection struct {
 	net.Conn
-	left     func()
+	door     *doorway
+	since    time.Time // it is idle; see doorway.mu
+	gone     sync.Once
 	patience time.Duration
 	active   atomic.Bool // a request is being answered
 
@@ -124,6 +144,14 @@ const halfClosed = 5 * time.Second
 func states(c net.Conn, s http.ConnState) {
 	if c, ok := c.(*connection); ok {
 		c.active.Store(s == http.StateActive)
+		c.door.mu.Lock()
+		defer c.door.mu.Unlock()
+		if s == http.StateIdle {
+			c.since = time.Now()
+			c.door.idle[c] = true
+		} else {
+			delete(c.door.idle, c)
+		}
 	}
 }
 
@@ -185,6 +213,6 @@ func (c *connection) CloseWrite() error {
 
 func (c *connection) Close() error {
 	c.abort(true)
-	c.left()
+	c.gone.Do(func() { c.door.open.Add(-1) })
 	return c.Conn.Close()
 }

@@ -83,7 +83,14 @@ func read(t *testing.T, c net.Conn) (*http.Response, string) {
 func TestConnectionsBeyondTheLimitAreToldSo(t *testing.T) {
 	cfg, l := Default(), loopback(t)
 	cfg.MaxConns = 4
-	serveOn(t, cfg, l, nil)
+	reached, release := make(chan bool), make(chan bool)
+	serveOn(t, cfg, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			reached <- true
+			<-release
+		}
+		_, _ = io.WriteString(w, r.URL.Path)
+	}))
 	dial := func() net.Conn {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -92,25 +99,30 @@ func TestConnectionsBeyondTheLimitAreToldSo(t *testing.T) {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	var held []net.Conn
+	var busy []net.Conn
 	for range cfg.MaxConns {
 		c := dial()
-		if resp, body := ask(t, c, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode != 200 {
-			t.Fatalf("%s %s", resp.Status, body)
-		}
-		held = append(held, c)
+		_, _ = io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+		<-reached
+		busy = append(busy, c)
 	}
-	resp, body := ask(t, dial(), "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, body := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "too_many_connections") {
 		t.Errorf("one too many: %s %s", resp.Status, body)
 	}
-	_ = held[0].Close()
+	close(release)
+	for _, c := range busy {
+		if resp, body := read(t, c); resp.StatusCode != 200 {
+			t.Errorf("%s %s", resp.Status, body)
+		}
+	}
+	// Those that are idle now make room.
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		if resp, _ := ask(t, dial(), "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"); resp.StatusCode == 200 {
+		if resp, _ := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode == 200 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the place of a closed connection stays taken")
+			t.Fatal("idle connections keep others out")
 		}
 	}
 }
