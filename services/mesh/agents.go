@@ -153,8 +153,9 @@ func agentsDeleteCommand(f *clientFlags) *cobra.Command {
 }
 
 func agentsCheckCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "check FILE", Short: "Check an agents.yaml without serving it",
+	var connect bool
+	cmd := &cobra.Command{
+		Use: "check FILE", Short: "Check an agents.yaml and its programs without serving it",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usage("%s takes one file, got %d arguments", cmd.CommandPath(), len(args))
@@ -162,14 +163,28 @@ func agentsCheckCommand() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			all, err := agents.Load(args[0], agents.Options{Log: slog.New(slog.DiscardHandler)})
+			all, err := agents.Check(cmd.Context(), args[0], connect)
 			if err != nil {
 				return err
 			}
-			for _, a := range all {
-				fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", a.Name)
+			failed := 0
+			for _, f := range all {
+				switch {
+				case f.Err != nil:
+					failed++
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f.Agent, clean(f.Err.Error()))
+				case f.Note != "":
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, it answers %s\n", f.Agent, clean(f.Note))
+				default:
+					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", f.Agent)
+				}
+			}
+			if failed > 0 {
+				return fmt.Errorf("%d of %d agents could not be run here", failed, len(all))
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&connect, "connect", false, "also try whether HTTP agents answer, by a HEAD request")
+	return cmd
 }

@@ -1,0 +1,52 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// Finding is what Check has found out about one agent.
+type Finding struct {
+	Agent string
+	Note  string // what the service answered
+	Err   error
+}
+
+// connectWithin bounds the try of one service.
+const connectWithin = 5 * time.Second
+
+// Check reads a file and tells whether its agents could be run here: their
+// programs are there and may be executed, and with connect their services
+// answer. The error is that of the file itself. It runs no agent.
+func Check(ctx context.Context, path string, connect bool) ([]Finding, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read agents: %w", err)
+	}
+	specs, err := Parse(path, text, os.LookupEnv)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Finding, 0, len(specs))
+	for _, s := range specs {
+		f := Finding{Agent: s.Name}
+		switch {
+		case s.Exec != nil:
+			f.Err = s.Exec.Check()
+		case s.HTTP != nil && connect:
+			try, cancel := context.WithTimeout(ctx, connectWithin)
+			f.Note, f.Err = s.HTTP.Check(try)
+			if errors.Is(f.Err, context.DeadlineExceeded) && ctx.Err() == nil {
+				f.Err = fmt.Errorf("it does not answer within %v", connectWithin)
+			}
+			cancel()
+		case s.Builtin != "":
+			_, f.Err = s.Agent(Options{})
+		}
+		all = append(all, f)
+	}
+	return all, nil
+}
