@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -53,6 +54,10 @@ func TestMain(m *testing.M) {
 		os.Exit(testServe())
 	}
 	flag.Parse()
+	// The developer's own contexts are no business of the tests.
+	if err := os.Setenv("XDG_CONFIG_HOME", filepath.Join(os.TempDir(), "mesh-test-no-settings")); err != nil {
+		panic(err)
+	}
 	if _, err := telemetry.Start(context.Background(), telemetry.DefaultConfig(), "test", "test", false); err != nil {
 		panic(err)
 	}

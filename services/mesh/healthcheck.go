@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -15,12 +16,22 @@ import (
 // healthcheckCommand asks a gateway whether it is ready, for images without a
 // shell.
 func healthcheckCommand() *cobra.Command {
-	url := "http://127.0.0.1:8080/readyz"
+	f := &clientFlags{}
+	var address string
 	cmd := &cobra.Command{
 		Use: "healthcheck", Short: "Exit 0 when a gateway is ready, 1 when not", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return healthcheck(cmd.Context(), url) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.curl {
+				return f.printCurl(cmd.OutOrStdout(), http.MethodGet, "/readyz", nil)
+			}
+			if _, err := f.client(); err != nil {
+				return err
+			}
+			return healthcheck(cmd.Context(), cmp.Or(address, strings.TrimSuffix(f.gateway, "/")+"/readyz"))
+		},
 	}
-	cmd.Flags().StringVar(&url, "url", url, "what to ask")
+	f.bind(cmd)
+	cmd.Flags().StringVar(&address, "url", "", "what to ask, in place of /readyz of the gateway")
 	return cmd
 }
 

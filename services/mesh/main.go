@@ -98,7 +98,8 @@ func rootCommand() *cobra.Command {
 	})
 	root.AddCommand(upCommand(), gatewayCommand(), workerCommand(), notifierCommand(), taskCommand(), actionCommand(), sessionCommand(),
 		webhookCommand(), deliveryCommand(), eventsCommand(), listenCommand(), agentsCommand(), topCommand(), demoCommand(), healthcheckCommand(),
-		keyCommand(), versionCommand())
+		contextCommand(), keyCommand(), versionCommand())
+	completeCommands(root)
 	return root
 }
 

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -21,17 +20,18 @@ import (
 // clientFlags are those of every command that calls a gateway.
 type clientFlags struct {
 	gateway string
+	context string
 	output  string
 	curl    bool
+
+	key      string // of the API; empty: none
+	resolved bool
 }
 
 func (f *clientFlags) bind(cmd *cobra.Command) {
-	gateway := os.Getenv("MESH_GATEWAY_URL")
-	if gateway == "" {
-		gateway = "http://127.0.0.1:8080"
-	}
 	p := cmd.PersistentFlags()
-	p.StringVar(&f.gateway, "gateway", gateway, "URL of the gateway (env MESH_GATEWAY_URL)")
+	p.StringVar(&f.gateway, "gateway", "", "URL of the gateway (env MESH_GATEWAY_URL); that of the current context, or "+defaultGateway+", when left out")
+	p.StringVar(&f.context, "context", "", "a mesh of mesh context list, in place of the current one (env MESH_CONTEXT)")
 	p.StringVarP(&f.output, "output", "o", "text", "text, or json for scripts")
 	p.BoolVar(&f.curl, "curl", false, "print the request as a curl command instead of sending it")
 }
@@ -40,7 +40,10 @@ func (f *clientFlags) client() (*client.Client, error) {
 	if f.output != "text" && f.output != "json" {
 		return nil, usage("output is %q, allowed are text and json", f.output)
 	}
-	c, err := client.New(f.gateway)
+	if err := f.resolve(); err != nil {
+		return nil, err
+	}
+	c, err := client.New(f.gateway, f.options()...)
 	if err != nil {
 		return nil, &exitError{exitUsage, err}
 	}
@@ -67,7 +70,13 @@ func (f *clientFlags) explain(doing string, err error) error {
 
 // printCurl writes a request as a curl command.
 func (f *clientFlags) printCurl(out io.Writer, method, path string, body []byte, headers ...string) error {
+	if err := f.resolve(); err != nil {
+		return err
+	}
 	parts := []string{"curl", "-sS"}
+	if f.key != "" {
+		parts = append(parts, "-H", `"Authorization: Bearer $MESH_API_KEY"`) // the key is nobody's to see
+	}
 	if method != "GET" && body == nil {
 		parts = append(parts, "-X", method)
 	}

@@ -197,8 +197,19 @@ func outcome(t *client.Task) error {
 
 // jsonFlag reads a flag that is JSON, a file of it or standard input.
 func jsonFlag(name, value string, stdin io.Reader) (json.RawMessage, error) {
-	var raw []byte
-	var err error
+	raw, err := textFlag(name, value, stdin)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	if !json.Valid(raw) {
+		return nil, usage("--%s is no JSON; a text needs quotes: --%s '\"text\"'", name, name)
+	}
+	return raw, nil
+}
+
+// textFlag reads a flag that is a text, a file of it or standard input; nil when
+// it is empty.
+func textFlag(name, value string, stdin io.Reader) (raw []byte, err error) {
 	switch {
 	case value == "":
 		return nil, nil
@@ -211,9 +222,6 @@ func jsonFlag(name, value string, stdin io.Reader) (json.RawMessage, error) {
 	}
 	if err != nil {
 		return nil, usage("--%s: %w", name, err)
-	}
-	if !json.Valid(raw) {
-		return nil, usage("--%s is no JSON; a text needs quotes: --%s '\"text\"'", name, name)
 	}
 	return raw, nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -18,7 +19,7 @@ func topCommand() *cobra.Command {
 	var once bool
 	every := 2 * time.Second
 	cmd := &cobra.Command{
-		Use: "top", Short: "Watch agents, queues, workers and deliveries", Args: noArgs,
+		Use: "top", Short: "Watch agents, queues, workers and deliveries; q leaves", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if every < 100*time.Millisecond {
 				return usage("interval is %v, it must be at least 100ms", every)
@@ -31,17 +32,19 @@ func topCommand() *cobra.Command {
 				return f.printCurl(cmd.OutOrStdout(), "GET", "/stats", nil)
 			}
 			s := &screen{out: cmd.OutOrStdout()}
-			if !once && f.output == "text" {
-				s.open()
+			ctx, quit := context.WithCancel(cmd.Context())
+			defer quit()
+			if !once && f.output == "text" && s.open() {
 				defer s.close()
+				defer typed(cmd.InOrStdin(), quit)()
 			}
 			tick := time.NewTicker(every)
 			defer tick.Stop()
 			for {
-				stats, err := c.Stats(cmd.Context())
+				stats, err := c.Stats(ctx)
 				switch {
-				case cmd.Context().Err() != nil:
-					return nil // Ctrl-C is how it ends
+				case ctx.Err() != nil:
+					return nil // q and Ctrl-C are how it ends
 				case err != nil && once:
 					return f.explain("read the state of the mesh", err)
 				case err != nil: // the gateway may come back
@@ -50,6 +53,8 @@ func topCommand() *cobra.Command {
 					if err := writeJSON(s.out, stats); err != nil {
 						return err
 					}
+				case s.live:
+					s.show(topText(stats, f.gateway+" (q leaves)"))
 				default:
 					s.show(topText(stats, f.gateway))
 				}
@@ -58,7 +63,7 @@ func topCommand() *cobra.Command {
 				}
 				select {
 				case <-tick.C:
-				case <-cmd.Context().Done():
+				case <-ctx.Done():
 					return nil
 				}
 			}
@@ -77,12 +82,13 @@ type screen struct {
 	live bool
 }
 
-// open takes the terminal's other screen, if there is one.
-func (s *screen) open() {
+// open takes the terminal's other screen, and says whether there is one.
+func (s *screen) open() bool {
 	f, ok := s.out.(*os.File)
 	if s.live = ok && isTerminal(f) && os.Getenv("TERM") != "dumb"; s.live {
 		_, _ = io.WriteString(s.out, "\x1b[?1049h\x1b[?25l")
 	}
+	return s.live
 }
 
 func (s *screen) close() {
