@@ -29,9 +29,10 @@ type EventList struct {
 
 // Output is the data of an output event: text of the agent as it is produced.
 type Output struct {
-	TaskID string `json:"task_id"`
-	Offset int64  `json:"offset" doc:"Place of the text in the whole output, in bytes: a resumed stream may repeat text."`
-	Text   string `json:"text"`
+	TaskID  string `json:"task_id"`
+	Attempt int    `json:"attempt" doc:"The attempt that wrote the text."`
+	Offset  int64  `json:"offset" doc:"Place of the text in the whole output, in bytes: a resumed stream may repeat text."`
+	Text    string `json:"text"`
 }
 
 const (
@@ -149,6 +150,7 @@ type stream struct {
 	id      string
 	seen    uint64 // revision of the last event sent
 	output  int64  // offset behind the last output sent
+	attempt int    // whose claim was sent last: its output may follow live
 	plain   bool   // events carry no ids: they are not where a reader resumes
 }
 
@@ -210,43 +212,69 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 	}
 }
 
-// record sends what t tells. open says that more will happen, ok that the reader
-// is there.
+// record sends what t tells, output and events in the agent's order. open says
+// that more will happen, ok that the reader is there. Of events that share an id
+// only the last one says it: who resumes from it has had them all.
 func (s *stream) record(t *task.Task) (open, ok bool) {
-	if t.OutputBytes > s.output {
-		tail := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
-		text := t.Output
-		if skip := s.output - tail; skip > 0 {
-			text, tail = text[skip:], s.output
+	events := task.Events(t, s.seen)
+	for i, e := range events {
+		upTo := e.Output
+		if e.Type == task.EventStatus && e.Transition.Status.Terminal() {
+			upTo = t.OutputBytes
 		}
-		if !s.text(tail, text) {
+		if !s.outputUpTo(t, upTo) {
 			return true, false
 		}
-	}
-	for _, e := range history(t, s.seen) {
-		if s.event(e.Type, strconv.FormatUint(e.ID, 10), e.Data) != nil {
+		id := strconv.FormatUint(e.ID, 10)
+		if i+1 < len(events) && events[i+1].ID == e.ID {
+			id = ""
+		}
+		if s.event(string(e.Type), id, eventData(t, e)) != nil {
 			return true, false
 		}
 		s.seen = e.ID
 	}
-	return !t.Status.Terminal(), true
+	s.attempt = 0
+	if t.Status == task.Processing {
+		s.attempt = t.Attempt
+	}
+	return !t.Status.Terminal(), s.outputUpTo(t, t.OutputBytes)
 }
 
-// chunk sends live output. A gap before it is left for the record to fill.
-func (s *stream) chunk(raw []byte) bool {
-	var c task.OutputChunk
-	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output {
-		return true
-	}
-	if skip := s.output - c.Offset; skip < int64(len(c.Text)) {
-		return s.text(s.output, c.Text[skip:])
+// outputUpTo sends the output text before offset end that was not sent yet, each
+// attempt's for itself. What is too old is not kept.
+func (s *stream) outputUpTo(t *task.Task, end int64) bool {
+	kept := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
+	for from := max(s.output, kept); from < end; from = s.output {
+		attempt, to := t.AttemptAt(from), end
+		for _, tr := range t.Transitions {
+			if tr.Status == task.Processing && tr.Output > from {
+				to = min(to, tr.Output)
+			}
+		}
+		if !s.text(attempt, from, t.Output[from-kept:to-kept]) {
+			return false
+		}
 	}
 	return true
 }
 
-func (s *stream) text(offset int64, text string) bool {
+// chunk sends live output. A gap before it, and what an attempt writes whose
+// claim was not seen yet, is left for the record to fill.
+func (s *stream) chunk(raw []byte) bool {
+	var c task.OutputChunk
+	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output || c.Attempt != s.attempt {
+		return true
+	}
+	if skip := s.output - c.Offset; skip < int64(len(c.Text)) {
+		return s.text(c.Attempt, s.output, c.Text[skip:])
+	}
+	return true
+}
+
+func (s *stream) text(attempt int, offset int64, text string) bool {
 	s.output = offset + int64(len(text))
-	return s.event("output", "", Output{TaskID: s.id, Offset: offset, Text: text}) == nil
+	return s.event("output", "", Output{TaskID: s.id, Attempt: attempt, Offset: offset, Text: text}) == nil
 }
 
 // event writes one server-sent event. The data is one line: JSON has no raw

@@ -165,7 +165,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 	if err != nil {
 		t = turn // it is being opened, or the reader resumes
 	}
-	s.stream.id, s.stream.seen, s.stream.output = turn.ID, 0, 0
+	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = turn.ID, 0, 0, 0
 	if s.event(string(task.EventStatus), "", accepted(t)) != nil {
 		return false
 	}

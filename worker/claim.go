@@ -67,7 +67,7 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 		return ended(t, now)
 	}
 	t.Attempt = attempt
-	t.Error, t.Percent, t.Message = nil, nil, ""
+	t.Error, t.Percent, t.Message, t.Reported = nil, nil, "", nil
 	t.Lease = &task.Lease{Worker: workerID, Seq: queued.QueueSeq}
 	return decision{verb: run, task: t}
 }

@@ -30,8 +30,13 @@ type reports struct {
 	message    string
 	tail       []byte // ends with the newest output: see grow
 	written    int64  // output bytes so far
-	parent     bool   // the job has started other tasks
-	changed    bool   // since the last take
+	attempt    int
+	told       int         // number of the newest milestone
+	report     task.Report // of percent and message, when they were told
+	fresh      bool        // they are newer than what was taken: output waits behind them
+	behind     int         // bytes of output that wait
+	parent     bool        // the job has started other tasks
+	changed    bool        // since the last take
 	last       time.Time
 	timer      *time.Timer
 	milestones []pendingMilestone
@@ -51,7 +56,7 @@ const (
 )
 
 func newReports(st *store.Store, t *task.Task) *reports {
-	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: []byte(t.Output), written: t.OutputBytes}
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone()}
 }
 
 // Progress implements agent.Reporter.
@@ -59,11 +64,13 @@ func (r *reports) Progress(percent int, message string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.percent, r.message = &percent, message
+	r.report, r.fresh, r.behind = task.Report{Output: r.written, Milestone: r.told}, true, 0
 	r.touch()
 }
 
 // Output implements agent.Reporter: live text goes out at once, the record
-// follows.
+// follows. Behind progress that is not written yet it waits for the record, so
+// that readers see both in their order.
 func (r *reports) Output(text string) {
 	text = strings.ToValidUTF8(text, "�")
 	r.mu.Lock()
@@ -71,13 +78,17 @@ func (r *reports) Output(text string) {
 	r.written += int64(len(text))
 	r.grow(text)
 	r.touch()
+	if r.fresh {
+		r.behind += len(text)
+	}
+	waits := r.fresh && r.behind <= outputTail/2
 	r.mu.Unlock()
-	for len(text) > 0 {
+	for len(text) > 0 && !waits {
 		n := min(len(text), outputTail)
 		for n < len(text) && text[n]&0xC0 == 0x80 {
 			n--
 		}
-		chunk, err := json.Marshal(task.OutputChunk{Offset: offset, Text: text[:n]})
+		chunk, err := json.Marshal(task.OutputChunk{Attempt: r.attempt, Offset: offset, Text: text[:n]})
 		if err == nil {
 			_ = r.store.PublishOutput(r.tenant, r.id, chunk) // the record has it as well
 		}
@@ -116,10 +127,12 @@ func (r *reports) Milestone(ctx context.Context, name, message string, data json
 	if len(r.milestones) == task.MaxMilestones {
 		r.milestones[0].done <- nil
 		r.milestones = r.milestones[1:]
+		r.told--
 	}
 	r.milestones = append(r.milestones, pendingMilestone{
-		m: task.Milestone{Name: name, Message: message, Data: data, At: task.Stamp(time.Now())}, done: done,
+		m: task.Milestone{Name: name, Message: message, Data: data, At: task.Stamp(time.Now()), Output: r.written}, done: done,
 	})
+	r.told++
 	r.mu.Unlock()
 	r.ring()
 	select {
@@ -187,10 +200,16 @@ func (r *reports) takeLocked(t *task.Task) {
 		r.timer.Stop()
 		r.timer = nil
 	}
-	r.changed, r.last = false, time.Now()
+	r.changed, r.last, r.fresh = false, time.Now(), false
 	if r.percent != nil {
 		p := *r.percent
-		t.Percent, t.Message = &p, r.message
+		changed := t.Reported == nil || t.Percent == nil || *t.Percent != p || t.Message != r.message ||
+			t.Reported.Output != r.report.Output || t.Reported.Milestone != r.report.Milestone
+		if t.Percent, t.Message = &p, r.message; changed {
+			report := r.report
+			report.After = t.Rev
+			t.Reported = &report
+		}
 	}
 	t.Output, t.OutputBytes = r.newest(), r.written
 	t.HasChildren = t.HasChildren || r.parent

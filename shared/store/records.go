@@ -31,7 +31,7 @@ func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) 
 // writer came first, and task.ErrUnavailable when the outcome stayed unknown;
 // t.Rev is unchanged then.
 func (s *Store) Save(ctx context.Context, t *task.Task) error {
-	t.Replaces = t.Rev
+	t.Place()
 	data, err := encode(t)
 	if err != nil {
 		return fmt.Errorf("record task %s: %w", t.ID, err)

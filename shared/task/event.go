@@ -2,6 +2,7 @@ package task
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -17,20 +18,25 @@ const (
 
 // Event is one thing that happened to a task, as its record tells it.
 type Event struct {
-	// ID orders the events of a task and resumes a reader: the revision of the
-	// record, or for an event whose own revision is gone a lower bound of it.
+	// ID orders the events of a task and resumes a reader: the revision in which
+	// it was written, whenever it is read. Milestones and progress that were
+	// written together share theirs.
 	ID         uint64
 	Type       EventType
 	Transition Transition // of a status event
 	Milestone  Milestone  // of a milestone event
+	Output     int64      // bytes of output text that came before it
 	Latest     bool       // the record still looks as this event left it
+
+	rank int // among those with one ID
 }
 
-// Events reads what happened after revision seen from the record t, oldest
-// first. Because the record itself keeps its transitions and milestones, a
-// reader that missed any number of revisions misses no event: only progress
-// collapses into its newest value. Event ids grow strictly, and the last one
-// is t.Rev, so that a reader may resume from any of them.
+// Events reads what happened after revision seen from the record t, in the order
+// in which the agent did it. Because the record itself keeps its transitions and
+// milestones, a reader that missed any number of revisions misses no event: only
+// progress collapses into its newest value. The id of the last event of an
+// unfinished task is t.Rev. A reader may resume from any id, once it has every
+// event with it.
 //
 // A record that is not stored yet (t.Rev == 0) has no events, nor has one that
 // only says that a turn was accepted.
@@ -39,25 +45,45 @@ func Events(t *Task, seen uint64) []Event {
 		return nil
 	}
 	var events []Event
-	for _, tr := range t.Transitions {
-		if tr.After >= seen {
-			events = append(events, Event{ID: tr.After + 1, Type: EventStatus, Transition: tr})
+	add := func(e Event, after, rev uint64) {
+		switch {
+		case rev > 0:
+			e.ID = rev
+		case after == t.Replaces:
+			e.ID = t.Rev
+		default: // of an earlier mesh: a lower bound
+			e.ID = after + 1
 		}
+		if e.ID > seen {
+			events = append(events, e)
+		}
+	}
+	for _, tr := range t.Transitions {
+		e := Event{Type: EventStatus, Transition: tr, Output: tr.Output}
+		if tr.Status != Processing {
+			e.rank = math.MaxInt
+		}
+		add(e, tr.After, tr.Rev)
 	}
 	for _, m := range t.Milestones {
-		if m.After >= seen {
-			events = append(events, Event{ID: m.After + 1, Type: EventMilestone, Milestone: m})
+		add(Event{Type: EventMilestone, Milestone: m, Output: m.Output, rank: 2 * m.N}, m.After, m.Rev)
+	}
+	if r := t.Reported; r != nil {
+		add(Event{Type: EventProgress, Output: r.Output, Latest: true, rank: 2*r.Milestone + 1}, r.After, r.Rev)
+	}
+	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.rank, b.rank)) })
+	n := len(events)
+	switch {
+	case t.Status.Terminal(): // whatever else is new is an annotation
+		if n > 0 {
+			events[n-1].Latest = true
 		}
+	case n > 0 && events[n-1].ID == t.Rev:
+		events[n-1].Latest = true
+	default:
+		events = append(events, Event{ID: t.Rev, Type: EventProgress, Output: t.OutputBytes, Latest: true})
 	}
-	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Compare(a.ID, b.ID) })
-	if n := len(events); n > 0 && (t.Status.Terminal() || events[n-1].ID == t.Replaces+1) {
-		events[n-1].ID, events[n-1].Latest = t.Rev, true
-		return events
-	}
-	if t.Status.Terminal() { // only an annotation is new
-		return nil
-	}
-	return append(events, Event{ID: t.Rev, Type: EventProgress, Latest: true})
+	return events
 }
 
 // Annotation reports whether this version of a finished record only adds to it
@@ -72,6 +98,7 @@ func (t *Task) Annotation() bool {
 // its place in the whole output, in bytes, so that a reader can join it with
 // the part in the record.
 type OutputChunk struct {
-	Offset int64  `json:"offset"`
-	Text   string `json:"text"`
+	Attempt int    `json:"attempt"` // that wrote it
+	Offset  int64  `json:"offset"`
+	Text    string `json:"text"`
 }

@@ -9,6 +9,7 @@
 package task
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -63,6 +64,7 @@ type Task struct {
 
 	Percent     *int        `json:"progress_percent,omitempty"` // 0..100
 	Message     string      `json:"message,omitempty"`
+	Reported    *Report     `json:"reported,omitempty"` // of Percent and Message, by the running attempt
 	Milestones  []Milestone `json:"milestones,omitempty"`
 	Output      string      `json:"output,omitempty"`       // the newest part of the output text
 	OutputBytes int64       `json:"output_bytes,omitempty"` // all output text so far
@@ -144,7 +146,17 @@ type Milestone struct {
 	Data    json.RawMessage `json:"data,omitempty"`
 	At      time.Time       `json:"at"`
 	Attempt int             `json:"attempt"`
-	After   uint64          `json:"after"` // see Transition.After
+	After   uint64          `json:"after"`            // see Transition.After
+	Rev     uint64          `json:"rev,omitempty"`    // see Transition.Rev
+	Output  int64           `json:"output,omitempty"` // see Transition.Output
+}
+
+// Report is the place of the newest progress among the other changes.
+type Report struct {
+	After     uint64 `json:"after"`               // see Transition.After
+	Rev       uint64 `json:"rev,omitempty"`       // see Transition.Rev
+	Output    int64  `json:"output,omitempty"`    // see Transition.Output
+	Milestone int    `json:"milestone,omitempty"` // number of the last one before it
 }
 
 // Error is what a client may know of a failed attempt. Code is from the closed
@@ -192,7 +204,12 @@ type Transition struct {
 	// After is the revision that this change replaced (0: none), so that its
 	// own revision is greater than After. Whoever has seen a revision greater
 	// than After has seen this change.
-	After  uint64 `json:"after"`
+	After uint64 `json:"after"`
+	// Rev is the revision of the change itself. Who writes it cannot know it: who
+	// writes the next revision notes it, so 0 means the newest.
+	Rev uint64 `json:"rev,omitempty"`
+	// Output is how many bytes of output text came before the change.
+	Output int64  `json:"output,omitempty"`
 	Error  *Error `json:"error,omitempty"`  // of the attempt that ended
 	Worker string `json:"worker,omitempty"` // processing: who has the task
 }
@@ -241,10 +258,7 @@ func Cut(s string, n int) string {
 // AddMilestone appends m as the change that replaces revision t.Rev. Over the
 // bounds the oldest milestones go.
 func (t *Task) AddMilestone(m Milestone) {
-	m.N, m.Attempt, m.After = 1, t.Attempt, t.Rev
-	if n := len(t.Milestones); n > 0 {
-		m.N = t.Milestones[n-1].N + 1
-	}
+	m.N, m.Attempt, m.After = t.LastMilestone()+1, t.Attempt, t.Rev
 	t.Milestones = append(t.Milestones, m)
 	size, first := 0, len(t.Milestones)
 	for first > 0 && len(t.Milestones)-first < MaxMilestones {
@@ -255,6 +269,14 @@ func (t *Task) AddMilestone(m Milestone) {
 		first--
 	}
 	t.Milestones = t.Milestones[first:]
+}
+
+// LastMilestone is the number of the newest milestone, 0 without any.
+func (t *Task) LastMilestone() int {
+	if n := len(t.Milestones); n > 0 {
+		return t.Milestones[n-1].N
+	}
+	return 0
 }
 
 // milestoneFrame is about what a milestone takes in a record besides its texts.
@@ -268,7 +290,7 @@ func (t *Task) To(s State, at time.Time) error {
 		return err
 	}
 	at = Stamp(at)
-	tr := Transition{Status: s, Attempt: t.Attempt, At: at, After: t.Rev}
+	tr := Transition{Status: s, Attempt: t.Attempt, At: at, After: t.Rev, Output: t.OutputBytes}
 	switch {
 	case s == Processing:
 		if t.Lease != nil {
@@ -288,6 +310,9 @@ func (t *Task) To(s State, at time.Time) error {
 	if s != Pending && s != Failed {
 		t.ErrorDetail = ""
 	}
+	if s != Processing {
+		t.Reported = nil // the change itself shows how far it came
+	}
 	t.Status, t.UpdatedAt = s, at
 	t.Transitions = append(t.Transitions, tr)
 	if over := len(t.Transitions) - MaxTransitions; over > 0 {
@@ -300,6 +325,7 @@ func (t *Task) To(s State, at time.Time) error {
 // t's own writer that was stored in between. The changes that onto has already
 // keep their place, the others come behind it.
 func (t *Task) Rebase(onto *Task) {
+	t.Place()
 	for i := range t.Transitions {
 		tr := &t.Transitions[i]
 		if tr.After == t.Rev && !slices.ContainsFunc(onto.Transitions, func(o Transition) bool { return o.After == tr.After && o.Status == tr.Status }) {
@@ -312,7 +338,42 @@ func (t *Task) Rebase(onto *Task) {
 			m.After = onto.Rev
 		}
 	}
-	t.Rev = onto.Rev
+	if r := t.Reported; r != nil && r.After == t.Rev && (onto.Reported == nil || *r != *onto.Reported) {
+		r.After = onto.Rev
+	}
+	t.Rev, t.Replaces = onto.Rev, onto.Replaces
+}
+
+// Place notes of the changes that revision t.Rev made that it was this revision,
+// and makes t the version that replaces it. The store calls it before it writes.
+func (t *Task) Place() {
+	if t.Replaces < t.Rev { // not done yet
+		for i := range t.Transitions {
+			if tr := &t.Transitions[i]; tr.Rev == 0 && tr.After == t.Replaces {
+				tr.Rev = t.Rev
+			}
+		}
+		for i := range t.Milestones {
+			if m := &t.Milestones[i]; m.Rev == 0 && m.After == t.Replaces {
+				m.Rev = t.Rev
+			}
+		}
+		if r := t.Reported; r != nil && r.Rev == 0 && r.After == t.Replaces {
+			r.Rev = t.Rev
+		}
+	}
+	t.Replaces = t.Rev
+}
+
+// AttemptAt is the attempt that wrote the output text at an offset.
+func (t *Task) AttemptAt(offset int64) int {
+	attempt := 0
+	for _, tr := range t.Transitions {
+		if tr.Status == Processing && (attempt == 0 || tr.Output <= offset) {
+			attempt = tr.Attempt
+		}
+	}
+	return cmp.Or(attempt, t.Attempt)
 }
 
 // Clone returns a copy that shares no slice or map that the mesh appends to.
@@ -321,6 +382,10 @@ func (t *Task) Clone() *Task {
 	c.Transitions = append([]Transition(nil), t.Transitions...)
 	c.Milestones = append([]Milestone(nil), t.Milestones...)
 	c.Warnings = append([]string(nil), t.Warnings...)
+	if t.Reported != nil {
+		r := *t.Reported
+		c.Reported = &r
+	}
 	if t.Lease != nil {
 		l := *t.Lease
 		c.Lease = &l
