@@ -122,7 +122,7 @@ func (at *attempt) unwritable(ctx context.Context, full *task.Task, why error) e
 	next.Result = task.Value{}
 	next.Error = &task.Error{
 		Code: task.CodeResultTooLarge, Attempt: next.Attempt,
-		Message: fmt.Sprintf("the record of the task cannot be kept: %s. It holds %s: store what is large elsewhere and return a reference", reason(why), largest(full)),
+		Message: fmt.Sprintf("its outcome cannot be kept: %s. The record holds %s: store what is large elsewhere and return a reference", reason(why), largest(full)),
 	}
 	if next.StartedAt.IsZero() {
 		next.StartedAt = task.Stamp(at.began)
@@ -156,8 +156,10 @@ func reason(err error) string {
 	for _, sentinel := range []error{task.ErrTooLarge, task.ErrBadRecord} {
 		text = strings.TrimSuffix(text, ": "+sentinel.Error())
 	}
-	if _, rest, ok := strings.Cut(text, "record task "); ok {
-		_, text, _ = strings.Cut(rest, ": ")
+	for _, what := range []string{"record task ", "record session ", "queue task "} {
+		if rest, ok := strings.CutPrefix(text, what); ok {
+			_, text, _ = strings.Cut(rest, ": ")
+		}
 	}
 	return text
 }

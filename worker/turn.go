@@ -134,11 +134,19 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 			at.session = next
 			return at.finish(ctx, t, task.Completed)
 		}
+		if refused(err) {
+			at.touch(ctx)
+			return at.unwritable(ctx, t, err)
+		}
 		conflict := err
 		if !errors.Is(err, session.ErrConflict) {
 			return err
 		}
-		s, err := at.w.store.Session(ctx, t.Tenant, t.SessionID)
+		var s *session.Session
+		err = at.insist(ctx, func() (err error) {
+			s, err = at.w.store.Session(ctx, t.Tenant, t.SessionID)
+			return err
+		})
 		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
 			return at.interrupted(ctx, t)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -326,5 +327,57 @@ func TestTheRegistryFollowsTheWorkers(t *testing.T) {
 		expect("it has left", "a", 1, 0)
 		stop()
 		expect("both have left", "a", 0, 0)
+	})
+}
+
+// A turn whose session cannot be written fails at once as well, and the session
+// takes the next message.
+func TestASessionThatCannotBeWrittenFailsTheTurnAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMeshOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPayload: 128 << 10}))
+		var runs atomic.Int32
+		m.work(named("a", func(_ context.Context, job *agent.Job) (any, error) {
+			if runs.Add(1); job.Turn.Text() == "much" {
+				return strings.Repeat("x", 200<<10), nil
+			}
+			return "little", nil
+		}))
+		id := m.session("a")
+		got := m.say(http.StatusOK, id, "much")
+		if got.Status != "failed" || got.Error == nil || got.Error.Code != task.CodeResultTooLarge || runs.Load() != 1 {
+			t.Errorf("%s %+v after %d runs", got.Status, got.Error, runs.Load())
+		}
+		if got := m.say(http.StatusOK, id, "and now?"); got.Message != "little" {
+			t.Errorf("%s %+v", got.Status, got.Error)
+		}
+	})
+}
+
+// The one line of an attempt says what became of its task, also of one that was
+// canceled while it ran.
+func TestTheLineOfACanceledAttemptSaysCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh(t)
+		said := &transcript{}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w, err := worker.New(ctx, worker.Default(), m.st, []agent.Agent{named("a", func(ctx context.Context, _ *agent.Job) (any, error) {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		})}, slog.New(slog.NewTextHandler(said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		id := m.create(`{"agent":"a","instruction":"x"}`)
+		time.Sleep(time.Second)
+		m.do("POST", "/tasks/"+id+"/cancel", "")
+		time.Sleep(time.Second)
+		if text := said.String(); !strings.Contains(text, "outcome=canceled status=canceled") {
+			t.Errorf("it said\n%s", text)
+		}
+		cancel()
+		<-ended
 	})
 }
