@@ -33,7 +33,7 @@ func (p Position) Done() bool { return p == Position{} }
 // from.
 const (
 	listTime     = 1500 * time.Millisecond // of looking; an answer comes within 2 s
-	listShare    = time.Second             // of it for the records
+	listShare    = time.Second             // of it for the records, if the queues may match too
 	pageBytes    = 16 << 20                // of the tasks of a page, inputs left out
 	stepMessages = 256                     // of a window of a queue: each is a request
 )
@@ -72,7 +72,11 @@ type Listed struct {
 func (s *Store) List(ctx context.Context, l Listing) (Listed, error) {
 	began := time.Now()
 	out := Listed{Next: l.From}
-	records, err := s.listRecords(ctx, l, &out, began.Add(listShare))
+	share := listTime
+	if l.Queued {
+		share = listShare
+	}
+	records, err := s.listRecords(ctx, l, &out, began.Add(share))
 	if err != nil {
 		return Listed{}, fmt.Errorf("list records: %w", err)
 	}
