@@ -59,7 +59,7 @@ vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...
 
 chaos: ## kill -9 and SIGSTOP of real processes, the long form
-	go test -count 1 -timeout 15m -run 'Crash|Frozen|Poison|Kill|TestH8|TestN7' ./services/mesh -chaos
+	go test -count 1 -timeout 15m -run 'Crash|Frozen|Poison|Kill|TestH8|TestN7|NobodyWaits' ./services/mesh -chaos
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -70,7 +70,10 @@ func (s *Store) Census(ctx context.Context) (Census, error) {
 		return c, err
 	}
 	for _, step := range []func(context.Context, *Census) error{s.censusStreams, s.censusTasks, s.censusDeliveries, s.censusAccount} {
-		if err := step(ctx, &c); err != nil {
+		bounded, cancel := s.bound(ctx, "census")
+		err := step(bounded, &c)
+		cancel()
+		if err != nil {
 			return c, fmt.Errorf("count the mesh: %w", classify(err))
 		}
 	}

@@ -106,6 +106,8 @@ func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
 	if !task.ValidAgent(name) {
 		return Definition{}, fmt.Errorf("read agent %q: %w", name, task.ErrNotFound)
 	}
+	ctx, cancel := s.bound(ctx, topology.AgentsBucket)
+	defer cancel()
 	e, err := s.agents.Get(ctx, name)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return Definition{}, fmt.Errorf("read agent %s: %w", name, task.ErrNotFound)
@@ -191,6 +193,8 @@ func (s *Store) Leave(ctx context.Context, workerID string) error {
 
 // Workers lists the worker processes that are alive, oldest first.
 func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
+	ctx, cancel := s.bound(ctx, topology.WorkersBucket)
+	defer cancel()
 	info, err := s.presence.Info(ctx, jetstream.WithSubjectFilter(topology.Presences))
 	if err != nil {
 		return nil, fmt.Errorf("list workers: %w", classify(err))

@@ -43,7 +43,9 @@ func (s *Store) AddWebhook(ctx context.Context, e *webhook.Endpoint, limit int) 
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
 	}
 	for range addTries {
-		info, err := s.webhooks.Info(ctx)
+		bounded, cancel := s.bound(ctx, topology.WebhooksBucket)
+		info, err := s.webhooks.Info(bounded)
+		cancel()
 		if err != nil {
 			return fmt.Errorf("count webhooks: %w", classify(err))
 		}
