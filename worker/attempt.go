@@ -134,7 +134,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	defer func() {
 		if p := recover(); p != nil {
 			at.log.Error("agent panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			o = outcome{err: fmt.Errorf("panic: %v", p), panicked: true}
+			o = outcome{err: &agent.Error{Message: "the agent panicked", Detail: fmt.Sprintf("panic: %v", p)}, panicked: true}
 		}
 		telemetry.End(span, o.err)
 	}()

@@ -113,6 +113,11 @@ func TestFailuresAndTheirCodes(t *testing.T) {
 			got := m.end(m.create(`{"agent":"fails","instruction":"` + tt.instruction + `"}`))
 			if got.Status != "failed" || got.Error == nil || got.Error.Code != tt.code || got.Attempt != tt.attempts {
 				t.Errorf("%s: %s, error %+v in attempt %d; want %s in attempt %d", tt.instruction, got.Status, got.Error, got.Attempt, tt.code, tt.attempts)
+				continue
+			}
+			// What it panicked with is no word to its clients.
+			if tt.instruction == "panic" && (got.Error.Message != "the agent panicked" || got.Error.Detail != "panic: boom") {
+				t.Errorf("panic: %+v", got.Error)
 			}
 		}
 		time.Sleep(2 * time.Hour) // the one that ignores its context returns
