@@ -233,7 +233,7 @@ func (g *Gateway) deliveriesOf(ctx context.Context, id string) ([]*webhook.Deliv
 		d, err := g.store.QueuedDelivery(ctx, tenant, want)
 		if err == nil {
 			all = append(all, d)
-		} else if !errors.Is(err, webhook.ErrDeliveryNotFound) {
+		} else if !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {
 			return nil, err
 		}
 	}

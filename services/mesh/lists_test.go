@@ -18,6 +18,7 @@ import (
 	"agentmesh/gateway/client"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
+	"agentmesh/shared/webhook"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -256,6 +257,8 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 	ses := decode[struct {
 		ID string `json:"session_id"`
 	}](t, m.do("POST", "/sessions", `{"agent":"echo"}`).Body).ID
+	act := decode[client.Task](t, m.do("POST", "/actions", `{"agent":"echo","instruction":"x","callback_url":"http://127.0.0.1:9/x"}`).Body).ActionID
+	m.end(act)
 	waits := m.create(`{"agent":"echo","instruction":"later","delay":"1h"}`)
 	js, err := jetstream.New(m.nc)
 	if err != nil {
@@ -268,7 +271,7 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 			"mesh.turns.default.nobody." + id("ses_"), "mesh.turns.default.echo." + ses,
 			"$KV.sessions.default." + id("ses_"), "$KV.agents.agent-" + fmt.Sprint(len(garbage)), "$KV.workers." + id("wrk_"),
 			"$KV.webhooks.default." + id("whk_"), "$KV.deliveries.default." + done + "." + id("dlv_"),
-			"mesh.deliveries.due.default." + id("dlv_"), "$KV.tasks.default." + done + "." + id("tsk_"),
+			"mesh.deliveries.due.default." + id("dlv_"), "mesh.deliveries.due.default." + webhook.DeliveryID(act+"-completed", webhook.Callback), "$KV.tasks.default." + done + "." + id("tsk_"),
 		} {
 			_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: []byte(garbage)})
 			if err != nil && !strings.Contains(err.Error(), "maximum messages per subject") {
@@ -278,7 +281,7 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/tasks": done, "/tasks?status=pending": waits, "/tasks?order=created": done, "/sessions": ses, "/webhooks": hook,
-		"/deliveries": `"deliveries"`, "/tasks/" + done: done, "/sessions/" + ses: ses, "/stats": `"agents"`, "/agents": "echo",
+		"/deliveries": `"deliveries"`, "/actions/" + act + "/deliveries": `"deliveries"`, "/tasks/" + done: done, "/sessions/" + ses: ses, "/stats": `"agents"`, "/agents": "echo",
 		"/.well-known/webhooks/jwks.json": `"keys"`, "/agents/echo": "echo",
 	} {
 		if w := m.do("GET", path, ""); w.Code != 200 || !strings.Contains(w.Body.String(), want) {
