@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/store"
@@ -226,4 +228,71 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 		status, _ := p.ask(t, 10*time.Second, "GET", "/readyz", "")
 		return status == 200
 	})
+}
+
+// What many blocks look like, packed ones of the sessions and those that lost most
+// of what they had, is no damage; a bit of a packed block is.
+func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	srv, st, end := dataServer(t, dir, quiet(), false)
+	js, err := jetstream.New(st.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 { // a session and a record that change all the time, and others that stay
+		text := []byte(strings.Repeat(fmt.Sprintf("message %d of many, ", i), 6000)) // 120 KB and more
+		for _, subject := range []string{
+			topology.Session("default", "ses_1"), topology.Session("default", fmt.Sprintf("ses_%d", i)),
+			topology.TaskRecord("default", "tsk_1"), topology.TaskReady("default", "echo", fmt.Sprintf("tsk_%d", i)),
+		} {
+			if _, err := js.Publish(t.Context(), subject, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	queue, err := js.Stream(t.Context(), topology.Tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := uint64(1); seq < 90; seq++ { // acked, most of them
+		if err := queue.DeleteMsg(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := srv.books.write(srv.server(), false); err != nil {
+		t.Fatal(err)
+	}
+	image := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(image, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	for _, data := range []string{dir, image} {
+		blocks, err := blocksOf(filepath.Join(data, "nats"))
+		if err != nil || len(blocks) < 14 {
+			t.Fatalf("%d blocks, %v", len(blocks), err)
+		}
+		srv, _, end := dataServer(t, data, quiet(), false)
+		if err := srv.books.whole(); err != nil {
+			t.Errorf("noticed damage that is none: %v", err)
+		}
+		end()
+	}
+	packed := 0
+	blocks, _ := blocksOf(filepath.Join(dir, "nats"))
+	for _, b := range blocks {
+		raw, err := os.ReadFile(b.path)
+		if err != nil || !strings.HasPrefix(string(raw), "cmp") {
+			continue
+		}
+		packed++
+		rewrite(t, b.path, flip)
+	}
+	if packed == 0 {
+		t.Fatal("no block is packed")
+	}
+	again, _, _ := dataServer(t, dir, quiet(), false)
+	if err := again.books.whole(); err == nil || !strings.Contains(err.Error(), "KV_sessions") {
+		t.Errorf("a packed block with a wrong bit: %v", err)
+	}
 }
