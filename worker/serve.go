@@ -2,13 +2,16 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"agentmesh/shared/config"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/store"
+	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
@@ -16,7 +19,7 @@ import (
 // Serve is a whole worker program: it connects to NATS as the environment says
 // (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT,
 // MESH_REPLICAS, MESH_SESSION_IDLE, MESH_TRACE_MODE, OTEL_*), serves agents until ctx is done,
-// and drains. End ctx by signal.NotifyContext with SIGTERM.
+// and drains. It waits for NATS while that is away. End ctx by signal.NotifyContext with SIGTERM.
 func Serve(ctx context.Context, agents ...agent.Agent) error {
 	cfg, conn, opts, traces := Default(), natsconn.Default(), store.DefaultOptions(3), telemetry.DefaultConfig()
 	if err := config.Env(os.Getenv, &cfg, &conn, &opts, &traces); err != nil {
@@ -30,20 +33,54 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 	defer exports.Flush()
 	log := slog.New(exports.LogHandler(slog.Default().Handler()))
 	telemetry.ReportTo(log)
-	nc, err := natsconn.Connect(ctx, conn, name, log)
+	var w *Worker
+	hangUp := func() {}
+	err = patiently(ctx, log, func() error {
+		nc, err := natsconn.Connect(ctx, conn, name, log)
+		if err != nil {
+			return err
+		}
+		st, err := store.Open(ctx, nc, opts)
+		if err == nil {
+			st.LogTo(log)
+			w, err = New(ctx, cfg, st, agents, log)
+		}
+		if err != nil {
+			nc.Close()
+			return err
+		}
+		unobserve := store.Observe(st)
+		hangUp = func() { unobserve(); nc.Close() }
+		return nil
+	})
+	if ctx.Err() != nil && w == nil {
+		return nil // told to end while it waited
+	}
 	if err != nil {
 		return err
 	}
-	defer nc.Close()
-	st, err := store.Open(ctx, nc, opts)
-	if err != nil {
-		return err
-	}
-	st.LogTo(log)
-	defer store.Observe(st)()
-	w, err := New(ctx, cfg, st, agents, log)
-	if err != nil {
-		return err
-	}
+	defer hangUp()
 	return w.Run(ctx)
+}
+
+// patiently calls open until the store is there, and says once that it waits. It
+// returns an error that does not pass by itself, and the last one when ctx is
+// done.
+func patiently(ctx context.Context, log *slog.Logger, open func() error) error {
+	said := false
+	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := open()
+		if err == nil || !natsconn.Away(err) && !errors.Is(err, task.ErrUnavailable) {
+			return err
+		}
+		if !said {
+			said = true
+			log.Warn("waiting for the store, trying again until it is there", "error", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }

@@ -27,6 +27,8 @@ func TestRolesWaitForNATS(t *testing.T) {
 	go g.drain(output)
 	w, output := spawn(t, env, append([]string{"worker", "--admin", "off"}, common...)...)
 	go w.drain(output)
+	own, output := spawn(t, []string{"MESH_TEST_SERVE=1", "NATS_URL=nats://" + nats, "MESH_REPLICAS=1"})
+	go own.drain(output)
 	status := func(method, url string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+url, strings.NewReader(`{"agent":"echo","input":1}`))
 		if err != nil {
@@ -71,6 +73,10 @@ func TestRolesWaitForNATS(t *testing.T) {
 	fleetServerAt(t, nats)
 	eventually(t, 30*time.Second, "the gateway is ready", func() bool {
 		code, _ := status("GET", api+"/readyz")
+		return code == 200
+	})
+	eventually(t, 30*time.Second, "a worker of one's own serves", func() bool {
+		code, _ := status("GET", api+"/agents/caller")
 		return code == 200
 	})
 	if code, body := status("GET", admin+"/readyz"); code != 200 {
