@@ -17,13 +17,34 @@ import (
 // Get reads a task's record from its leader. It returns task.ErrNotFound when
 // no worker or cancel has written one yet: see Find.
 func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) {
-	ctx, cancel := s.bound(ctx, topology.TasksBucket)
-	defer cancel()
-	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(tenant, id))
+	msg, err := s.lastRecord(ctx, topology.TaskRecord(tenant, id))
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", id, missing(err))
 	}
 	return decodeRecord(msg.Data, msg.Sequence)
+}
+
+// recordsAtOnce bounds how many records are asked for at once: a thousand
+// attempts look at theirs in the same moment, and a connection that more is
+// written to than it takes is cut.
+const recordsAtOnce = 16
+
+func (s *Store) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	select {
+	case s.reading <- struct{}{}:
+	default:
+		turn, cancel := context.WithTimeout(ctx, s.reach.limit(topology.TasksBucket))
+		defer cancel()
+		select {
+		case s.reading <- struct{}{}:
+		case <-turn.Done():
+			return nil, turn.Err()
+		}
+	}
+	defer func() { <-s.reading }()
+	ctx, cancel := s.bound(ctx, topology.TasksBucket)
+	defer cancel()
+	return s.records.GetLastMsgForSubject(ctx, subject)
 }
 
 // Save writes t's record if its revision is still t.Rev (0: if there is none)
@@ -57,9 +78,7 @@ func (s *Store) Save(ctx context.Context, t *task.Task) error {
 }
 
 func (s *Store) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
-	ctx, cancel := s.bound(ctx, topology.TasksBucket)
-	defer cancel()
-	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskRecord(t.Tenant, t.ID))
+	msg, err := s.lastRecord(ctx, topology.TaskRecord(t.Tenant, t.ID))
 	if err != nil || msg.Sequence <= t.Rev || !bytes.Equal(msg.Data, data) {
 		return 0, false
 	}

@@ -65,9 +65,10 @@ type Store struct {
 
 	putting chan struct{} // an element for each artifact that is being stored
 
-	calls madeCalls
-	reach reach
-	seen  seen
+	calls   madeCalls
+	reading chan struct{} // holds one for each record that is asked for
+	reach   reach
+	seen    seen
 
 	scans   lane // of the lists
 	damaged *unreadable
@@ -89,7 +90,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed()}
+	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(), reading: make(chan struct{}, recordsAtOnce)}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -265,5 +266,32 @@ func TestFull(t *testing.T) {
 	}
 	if err := st.Save(t.Context(), big); !errors.Is(err, task.ErrFull) {
 		t.Errorf("save: %v, want ErrFull", err)
+	}
+}
+
+// A thousand attempts may look at their records in one moment: what the server
+// writes to a connection at once stays within what it takes.
+func TestManyLargeRecordsDoNotCutTheConnection(t *testing.T) {
+	srv := natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 32 << 20, MaxPayload: 1 << 20})
+	var cut atomic.Int32
+	nc := srv.Connect(t, nats.DisconnectErrHandler(func(*nats.Conn, error) { cut.Add(1) }))
+	st, err := store.Open(t.Context(), nc, store.Options{Replicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk := newTask()
+	tk.Instruction = strings.Repeat("x", 500<<10)
+	save(t, st, tk)
+	var readers sync.WaitGroup
+	for range 100 {
+		readers.Go(func() {
+			if _, err := st.Get(t.Context(), tk.Tenant, tk.ID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	readers.Wait()
+	if n := cut.Load(); n > 0 {
+		t.Errorf("the connection was cut %d times", n)
 	}
 }
