@@ -1,14 +1,11 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
-	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
@@ -78,83 +75,4 @@ func (g *Gateway) ofAction(f func(http.ResponseWriter, *http.Request) error) fun
 		}
 		return err
 	}
-}
-
-// maxCallbackEvents bounds the list of types in a request.
-const maxCallbackEvents = 32
-
-// callbackOf reads the callback of a request; nil when it has none. Faults of
-// its fields go to faults; an address that the policy forbids is blocked.
-func (g *Gateway) callbackOf(ctx context.Context, req *CreateTask, kind task.Kind, faults *[]mesh.Invalid) (c *task.Callback, blocked, err error) {
-	fault := func(pointer, detail string) { *faults = append(*faults, mesh.Field(detail, pointer)) }
-	if req.CallbackURL == "" {
-		if kind == task.KindAction {
-			fault("/callback_url", "an action needs one; without a callback it is a task: POST /tasks")
-		}
-		if len(req.CallbackEvents) > 0 {
-			fault("/callback_events", "they need a callback_url")
-		}
-		if req.CallbackSecretRef != "" {
-			fault("/callback_secret_ref", "it needs a callback_url")
-		}
-		return nil, nil, nil
-	}
-	if g.cfg.Receivers == nil {
-		return nil, nil, mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
-	}
-	blocked = g.checkURL(req.CallbackURL, "/callback_url", faults)
-	c = &task.Callback{URL: req.CallbackURL, SecretRef: req.CallbackSecretRef}
-	c.Events = eventTypes(req.CallbackEvents, string(kind), "/callback_events", faults)
-	if c.SecretRef != "" {
-		_, err := g.webhookOf(ctx, c.SecretRef)
-		if errors.Is(err, webhook.ErrNotFound) {
-			fault("/callback_secret_ref", "there is no such webhook; POST /webhooks makes one, and its id is the reference")
-		} else if err != nil {
-			return nil, nil, err
-		}
-	}
-	return c, blocked, nil
-}
-
-// checkURL has the policy decide on an address: a fault of its form goes to
-// faults, one that is blocked is returned.
-func (g *Gateway) checkURL(url, pointer string, faults *[]mesh.Invalid) (blocked error) {
-	err := g.cfg.Receivers.CheckURL(url)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, webhook.ErrBlocked):
-		p := mesh.Refuse(mesh.ErrCallbackBlocked, "%s leads to a private or special address, or back to this mesh, where it sends nothing. "+
-			"Use a public https address, or have the operator allow the network with --allow-private-callbacks.", strings.TrimPrefix(pointer, "/"))
-		p.Faults = []mesh.Invalid{mesh.Field("the address is blocked", pointer)}
-		return p
-	}
-	*faults = append(*faults, mesh.Field(err.Error(), pointer))
-	return nil
-}
-
-// eventTypes reads types of events. The kind may be left out before the dot.
-func eventTypes(names []string, kind, pointer string, faults *[]mesh.Invalid) (types []string) {
-	if len(names) > maxCallbackEvents {
-		*faults = append(*faults, mesh.Field("there are more than "+strconv.Itoa(maxCallbackEvents), pointer))
-		return nil
-	}
-	for i, name := range names {
-		full := name
-		if kind != "" && !strings.Contains(name, ".") {
-			full = kind + "." + name
-		}
-		if !event.Type(full).Valid() || kind != "" && !strings.HasPrefix(full, kind+".") {
-			var allowed []string
-			for _, t := range event.Types() {
-				if kind == "" || strings.HasPrefix(string(t), kind+".") {
-					allowed = append(allowed, string(t))
-				}
-			}
-			*faults = append(*faults, mesh.Field("it is "+strconv.Quote(mesh.Clip(name, 64))+", allowed are "+strings.Join(allowed, ", "), pointer+"/"+strconv.Itoa(i)))
-			continue
-		}
-		types = append(types, full)
-	}
-	return types
 }

@@ -24,8 +24,8 @@ import (
 func BenchmarkHTTPLayer(b *testing.B) {
 	answer := func(req *CreateTask) (Accepted, []mesh.Invalid) {
 		now := time.Now()
-		t := &task.Task{CreatedAt: task.Stamp(now)}
-		return Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: task.Pending, Agent: req.Agent, CreatedAt: t.CreatedAt}, req.check(t, now)
+		s := req.submission(task.KindTask, now)
+		return Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: task.Pending, Agent: req.Agent, CreatedAt: now}, s.Check()
 	}
 	g := &Gateway{cfg: Default()}
 	plain := chi.NewRouter()

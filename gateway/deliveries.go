@@ -114,7 +114,7 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if status != "" && !status.Valid() {
 		return mesh.Refuse(api.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(status), 32), webhook.Statuses)
 	}
-	f := filter{canonical: digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))}
+	f := filter{canonical: mesh.Digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))}
 	from, err := decodeCursor(q.Get("cursor"), f)
 	if err != nil {
 		return err
@@ -325,7 +325,7 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 	match := func(d *webhook.Delivery) bool {
 		return d.Webhook == e.ID && !d.Test && slices.Contains(statuses, d.Status) && !d.CreatedAt.Before(since)
 	}
-	f := filter{canonical: digest("redeliver", e.ID, req.Since, fmt.Sprint(statuses))}
+	f := filter{canonical: mesh.Digest("redeliver", e.ID, req.Since, fmt.Sprint(statuses))}
 	from, err := decodeCursor(req.Cursor, f)
 	if err != nil {
 		return err
@@ -368,7 +368,7 @@ func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
 		return mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	var faults []mesh.Invalid // the policy may have changed since the URL was accepted
-	if blocked := g.checkURL(e.URL, "/url", &faults); blocked != nil {
+	if blocked := mesh.CheckURL(g.cfg.Receivers, e.URL, "/url", &faults); blocked != nil {
 		return blocked
 	}
 	if len(faults) > 0 {

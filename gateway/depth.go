@@ -22,10 +22,3 @@ func eventDepth(r *http.Request) (depth int, err error) {
 	}
 	return depth, nil
 }
-
-// deepen notes in a task that is about to be accepted what lies behind it.
-func deepen(t *task.Task, r *http.Request) error {
-	depth, err := eventDepth(r)
-	t.EventDepth = max(t.EventDepth, depth)
-	return err
-}

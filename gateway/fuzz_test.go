@@ -54,12 +54,10 @@ func FuzzCreateTask(f *testing.F) {
 			refusedAs(t, err, 400, 422)
 			return
 		}
-		tk := &task.Task{
-			ID: "tsk_01a20cd9e03b7276be6a181888e33e52", Tenant: tenant, Agent: "echo", Status: task.Pending, Kind: task.KindTask,
-			Instruction: req.Instruction, Labels: req.Labels, Metadata: null(req.Metadata), Input: task.Value{Inline: null(req.Input)},
-			CreatedAt: now,
-		}
-		if faults := req.check(tk, now); len(faults) > 0 {
+		sub := req.submission(task.KindTask, now)
+		tk := sub.Task(tenant, now)
+		tk.Agent, tk.Input = "echo", task.Value{Inline: sub.Input}
+		if faults := sub.Check(); len(faults) > 0 {
 			for _, fault := range faults {
 				if !strings.HasPrefix(fault.Pointer, "/") || fault.Detail == "" {
 					t.Fatalf("fault %+v", fault)
@@ -69,7 +67,7 @@ func FuzzCreateTask(f *testing.F) {
 			return
 		}
 		if d := time.Duration(tk.Timeout); d < 0 || d > task.MaxTimeout || tk.MaxAttempts < 0 || tk.MaxAttempts > task.MaxAttempts ||
-			tk.NotBefore.After(now.Add(maxAhead)) || len(tk.Labels) > maxLabels || !tk.Deadline.IsZero() && !tk.Deadline.After(now) {
+			tk.NotBefore.After(now.Add(mesh.MaxAhead)) || len(tk.Labels) > 32 || !tk.Deadline.IsZero() && !tk.Deadline.After(now) {
 			t.Fatalf("beyond the limits: %+v", tk)
 		}
 		if err := tk.Validate(); err != nil {
@@ -168,8 +166,8 @@ func FuzzInputSchema(f *testing.F) {
 		if checkJSON(raw) != nil || checkJSON(input) != nil {
 			return
 		}
-		d := newDefinition(store.Definition{Definition: task.Definition{Name: "a", InputSchema: raw}})
-		if err := d.checkInput(t.Context(), input); err != nil {
+		d := mesh.NewAgent(store.Definition{Definition: task.Definition{Name: "a", InputSchema: raw}})
+		if err := d.CheckInput(t.Context(), input); err != nil {
 			refusedAs(t, err, 422)
 			var p *mesh.Error
 			errors.As(err, &p)

@@ -18,8 +18,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sync/singleflight"
 
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 )
@@ -109,8 +110,11 @@ func (c Config) trusting() bool {
 	return c.Auth == "off" && c.validate() == nil
 }
 
-// tenant of every request while there is no authentication.
-const tenant = "default"
+// callerOf is who asks: without authentication, anybody.
+func callerOf(*http.Request) auth.Caller { return auth.Local() }
+
+// tenant of what the core does not answer yet.
+const tenant = auth.DefaultTenant
 
 // Gateway serves the API on one listener.
 type Gateway struct {
@@ -118,12 +122,10 @@ type Gateway struct {
 	store    *store.Store
 	log      *slog.Logger
 	listener net.Listener
-	agents   *agents
+	mesh     *mesh.Mesh
 	ready    *readiness
-	lines    *lines
 	census   *census
-	adding   chan struct{}      // of webhooks, one at a time
-	children singleflight.Group // readers of one task's children share a read
+	adding   chan struct{} // of webhooks, one at a time
 	bodies   budget
 	handler  http.Handler
 	closing  context.Context // done when open waits and streams should end
@@ -137,11 +139,11 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,
-		agents: newAgents(st, log), ready: newReadiness(cfg, st),
-		lines: newLines(st), census: &census{store: st}, adding: make(chan struct{}, 1),
+		mesh: newCore(cfg, st, log), ready: newReadiness(cfg, st), census: &census{store: st}, adding: make(chan struct{}, 1),
 	}
 	g.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
 	g.closing, g.close = context.WithCancel(context.Background())
+	context.AfterFunc(g.closing, g.mesh.Close)
 	g.handler = g.routes()
 	if g.listener = cfg.Listener; g.listener == nil {
 		var err error
@@ -150,6 +152,14 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 		}
 	}
 	return g, nil
+}
+
+func newCore(cfg Config, st *store.Store, log *slog.Logger) *mesh.Mesh {
+	o := mesh.Options{Log: log}
+	if cfg.Receivers != nil {
+		o.Receivers = cfg.Receivers
+	}
+	return mesh.New(st, o)
 }
 
 // Close ends open waits and streams and frees the listener of a gateway that
@@ -181,7 +191,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer door.telling.Wait()
 	defer telemetry.Observe(g.observe)()
 	parts, ctx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return g.agents.follow(ctx) })
+	parts.Go(func() error { return g.mesh.Run(ctx) })
 	parts.Go(func() error {
 		if err := srv.Serve(door); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve http: %w", err)

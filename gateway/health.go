@@ -51,7 +51,7 @@ func newReadiness(cfg Config, st *store.Store) *readiness {
 	return &readiness{store: st, cfg: cfg, writer: uuid.NewString()}
 }
 
-func (c *readiness) check(ctx context.Context, agents *agents) Readiness {
+func (c *readiness) check(ctx context.Context, agents *mesh.Agents) Readiness {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) < readyKept {
@@ -77,7 +77,7 @@ func (c *readiness) check(ctx context.Context, agents *agents) Readiness {
 		note("write", c.store.Probe(ctx, c.writer)) // a frozen or full store still answers reads
 		note("consumers", c.consumers(ctx))
 	}
-	note("agents", agents.check())
+	note("agents", agents.Check())
 	if c.cfg.Health != nil {
 		note("server", c.cfg.Health())
 	}
@@ -102,7 +102,7 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
 	if g.closing.Err() != nil {
 		return mesh.Refuse(api.ErrShuttingDown, "Another gateway takes requests.")
 	}
-	ready := g.ready.check(r.Context(), g.agents)
+	ready := g.ready.check(r.Context(), g.mesh.Agents)
 	w.Header().Set("Cache-Control", "no-store")
 	if !ready.Ready {
 		return writeJSON(w, http.StatusServiceUnavailable, ready)

@@ -157,7 +157,7 @@ func filterOf(q url.Values) (filter, error) {
 		parts = append(parts, name+"="+v)
 	}
 	slices.Sort(parts)
-	f.canonical = digest(parts...)
+	f.canonical = mesh.Digest(parts...)
 	return f, nil
 }
 

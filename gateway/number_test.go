@@ -42,12 +42,12 @@ func TestTheSameValueIsTheSameRequest(t *testing.T) {
 		`{"agent":"echo","input":{"a":[1e0,25e-1,"é"],"b":null}}`,
 	}
 	for _, body := range same {
-		if canonical([]byte(body)) != canonical([]byte(same[0])) {
-			t.Errorf("%s is another request: %s", body, canonical([]byte(body)))
+		if mesh.Canonical([]byte(body)) != mesh.Canonical([]byte(same[0])) {
+			t.Errorf("%s is another request: %s", body, mesh.Canonical([]byte(body)))
 		}
 	}
 	for _, two := range [][2]string{{`[1,2]`, `[2,1]`}, {`{"n":9007199254740993}`, `{"n":9007199254740992}`}, {`{"a":1}`, `{"a":"1"}`}, {`{"a":null}`, `{}`}} {
-		if canonical([]byte(two[0])) == canonical([]byte(two[1])) {
+		if mesh.Canonical([]byte(two[0])) == mesh.Canonical([]byte(two[1])) {
 			t.Errorf("%s and %s are one request", two[0], two[1])
 		}
 	}
@@ -68,24 +68,21 @@ func bombs() map[string][2]string {
 
 func TestCheckingAnInputEndsInTime(t *testing.T) {
 	for name, bomb := range bombs() {
-		d := newDefinition(store.Definition{Definition: task.Definition{Name: "a", InputSchema: []byte(bomb[0])}})
-		if d.schemaErr != nil {
-			t.Fatal(name, d.schemaErr)
-		}
+		d := mesh.NewAgent(store.Definition{Definition: task.Definition{Name: "a", InputSchema: []byte(bomb[0])}})
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := d.checkInput(gone, []byte(bomb[1])); !errors.Is(err, context.Canceled) {
+		if err := d.CheckInput(gone, []byte(bomb[1])); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: the client has gone: %v", name, err)
 		}
 		soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-		err := d.checkInput(soon, []byte(bomb[1]))
+		err := d.CheckInput(soon, []byte(bomb[1]))
 		cancel()
 		if !errors.Is(err, mesh.ErrInputTooComplex) {
 			t.Errorf("%s: the time is over: %v", name, err)
 		}
 		// The next input is not the worse for it.
 		if name == "a tree read twice" {
-			if err := d.checkInput(t.Context(), []byte(`{"a":{}}`)); err != nil {
+			if err := d.CheckInput(t.Context(), []byte(`{"a":{}}`)); err != nil {
 				t.Errorf("%s: a small input: %v", name, err)
 			}
 		}

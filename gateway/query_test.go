@@ -15,7 +15,7 @@ import (
 // bare is a gateway that is asked for refusals only: nothing behind it is
 // reached.
 func bare() http.Handler {
-	g := &Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), agents: newAgents(nil, nil)}
+	g := &Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), mesh: mesh.New(nil, mesh.Options{Log: slog.New(slog.DiscardHandler)})}
 	g.bodies.max = g.cfg.MaxBodies
 	return g.routes()
 }

@@ -51,7 +51,7 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if depth := nesting(body); depth > maxNesting {
 		return nil, mesh.Refuse(mesh.ErrValidationFailed, "The body is nested %d deep, allowed are %d. Send what lies deeper as a text, or as a reference.", depth, maxNesting)
 	}
-	if faults := wildNumbers(body); len(faults) > 0 {
+	if faults := mesh.WildNumbers(body); len(faults) > 0 {
 		return nil, mesh.WithFaults(mesh.ErrNumberOutOfRange, faults)
 	}
 	return body, nil

@@ -202,7 +202,7 @@ func (g *Gateway) operations() []route {
 				{"after", "Messages after this number; the first one is 1."},
 				{"limit", "1 to 10000, default 10000. An answer has at most 8 MiB of text."},
 			},
-			answers: map[int]any{200: Transcript{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired, api.ErrBadQuery},
+			answers: map[int]any{200: mesh.Transcript{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired, api.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/sessions/{id}/turns/{turn_id}", id: "getTurn", summary: "Read a turn", handler: g.getTurn,

@@ -175,7 +175,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 // replies sends what the agent has said since the last one, and tells of the
 // turns that were canceled before they were open: nobody follows those.
 func (s *sessionStream) replies(ctx context.Context) bool {
-	t, err := s.g.transcript(ctx, s.sess, s.seen, maxMessages)
+	t, err := s.g.mesh.Sessions.Transcript(ctx, s.sess, s.seen, mesh.MaxMessages)
 	if err != nil {
 		return false // the reader resumes
 	}

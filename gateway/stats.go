@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 )
@@ -100,7 +101,7 @@ func statsOf(c store.Census, limit int64) Stats {
 	}
 	for _, q := range c.Agents {
 		a := AgentStats{Name: q.Agent, Waiting: q.Waiting, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit}
-		for _, w := range serving(c.Workers, q.Agent) {
+		for _, w := range mesh.Serving(c.Workers, q.Agent) {
 			a.LiveWorkers++
 			a.Slots += w.Slots
 		}

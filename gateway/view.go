@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
@@ -49,7 +50,7 @@ type Task struct {
 	Attempts    []Attempt         `json:"attempts,omitempty" doc:"The attempts, oldest first: those of the newest 64 changes of status."`
 	Input       json.RawMessage   `json:"input,omitempty" doc:"With ?include=input: the input as it was sent, when it is at most 256 KiB."`
 	InputURL    string            `json:"input_url,omitempty" doc:"With ?include=input: where a larger input is."`
-	Waiting     *Waiting          `json:"waiting,omitempty" doc:"In GET of a pending task: why it does not run."`
+	Waiting     *mesh.Waiting     `json:"waiting,omitempty" doc:"In GET of a pending task: why it does not run."`
 
 	CallbackURL    string   `json:"callback_url,omitempty"`
 	CallbackEvents []string `json:"callback_events,omitempty"`

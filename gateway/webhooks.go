@@ -194,7 +194,7 @@ func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *Web
 	var blocked error
 	if req.URL != nil {
 		e.URL = *req.URL
-		blocked = g.checkURL(e.URL, "/url", &faults)
+		blocked = mesh.CheckURL(g.cfg.Receivers, e.URL, "/url", &faults)
 	}
 	if req.Description != nil {
 		if e.Description = *req.Description; len(e.Description) > maxDescription {
@@ -203,7 +203,7 @@ func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *Web
 	}
 	if req.Events != nil {
 		e.Events = nil
-		for _, name := range eventTypes(*req.Events, "", "/events", &faults) {
+		for _, name := range mesh.EventTypes(*req.Events, "", "/events", &faults) {
 			e.Events = append(e.Events, event.Type(name))
 		}
 	}

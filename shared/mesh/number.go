@@ -1,7 +1,6 @@
-package gateway
+package mesh
 
 import (
-	"agentmesh/shared/mesh"
 	"bytes"
 	"strconv"
 
@@ -15,20 +14,20 @@ const (
 	maxExponent = 400
 )
 
-// wildNumbers finds the numbers of a well-formed JSON text that are out of
+// WildNumbers finds the numbers of a well-formed JSON text that are out of
 // bounds, the first few with their pointers.
-func wildNumbers(body []byte) (faults []mesh.Invalid) {
+func WildNumbers(body []byte) (faults []Invalid) {
 	if !anyWild(body) {
 		return nil
 	}
 	d := jsontext.NewDecoder(bytes.NewReader(body)) // again, for the places
-	for len(faults) < mesh.MaxFaults {
+	for len(faults) < MaxFaults {
 		token, err := d.ReadToken()
 		if err != nil {
 			break
 		}
 		if token.Kind() == jsontext.KindNumber && wild(token.String()) {
-			faults = append(faults, mesh.Field("a number may have "+strconv.Itoa(maxDigits)+" digits and an exponent from -"+strconv.Itoa(maxExponent)+" to "+strconv.Itoa(maxExponent)+"; send it as a string",
+			faults = append(faults, Field("a number may have "+strconv.Itoa(maxDigits)+" digits and an exponent from -"+strconv.Itoa(maxExponent)+" to "+strconv.Itoa(maxExponent)+"; send it as a string",
 				string(d.StackPointer())))
 		}
 	}

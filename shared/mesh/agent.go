@@ -1,4 +1,4 @@
-package gateway
+package mesh
 
 import (
 	"bytes"
@@ -13,14 +13,13 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"agentmesh/shared/mesh"
 	"agentmesh/shared/schema"
 	"agentmesh/shared/store"
 )
 
-// definition is an agent with its compiled schema, or the memory of one that was
+// Agent is an agent with its compiled schema, or the memory of one that was
 // removed.
-type definition struct {
+type Agent struct {
 	store.Definition
 	removed   bool
 	schemaErr error
@@ -29,8 +28,8 @@ type definition struct {
 	spare []*checker // compiled, and not in use
 }
 
-func newDefinition(d store.Definition) *definition {
-	def := &definition{Definition: d}
+func NewAgent(d store.Definition) *Agent {
+	def := &Agent{Definition: d}
 	if len(d.InputSchema) > 0 {
 		var c *checker
 		if c, def.schemaErr = newChecker(d.InputSchema); c != nil {
@@ -55,7 +54,7 @@ type checker struct {
 var errOver = errors.New("the time of the check is over")
 
 func newChecker(raw json.RawMessage) (*checker, error) {
-	if faults := wildNumbers(raw); len(faults) > 0 {
+	if faults := WildNumbers(raw); len(faults) > 0 {
 		return nil, fmt.Errorf("%s: %s", faults[0].Pointer, faults[0].Detail)
 	}
 	compiled, err := schema.Compile(raw)
@@ -131,18 +130,18 @@ func (c *checker) check(ctx context.Context, v any) (err error) {
 	return c.schema.Validate(v)
 }
 
-// checkInput validates an input against the agent's schema, for checkWithin and
+// CheckInput validates an input against the agent's schema, for checkWithin and
 // while ctx lasts.
-func (d *definition) checkInput(ctx context.Context, input json.RawMessage) error {
+func (d *Agent) CheckInput(ctx context.Context, input json.RawMessage) error {
 	if d.schemaErr != nil {
-		return mesh.Refuse(mesh.ErrInputInvalid, "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
+		return Refuse(ErrInputInvalid, "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
 	}
 	if len(d.InputSchema) == 0 {
 		return nil
 	}
 	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(input))
 	if err != nil {
-		return mesh.Refuse(mesh.ErrMalformedJSON, "The input is not JSON.")
+		return Refuse(ErrMalformedJSON, "The input is not JSON.")
 	}
 	c, err := d.checker()
 	if err != nil {
@@ -156,18 +155,18 @@ func (d *definition) checkInput(ctx context.Context, input json.RawMessage) erro
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return fmt.Errorf("check input: %w", ctx.Err())
 		}
-		return mesh.Refuse(mesh.ErrInputTooComplex, "Checking it against the schema of agent %s took longer than %v. Send a smaller input, or have the agent's operator simplify the schema.", d.Name, checkWithin)
+		return Refuse(ErrInputTooComplex, "Checking it against the schema of agent %s took longer than %v. Send a smaller input, or have the agent's operator simplify the schema.", d.Name, checkWithin)
 	}
 	var broken *jsonschema.ValidationError
 	if errors.As(err, &broken) {
-		p := mesh.Refuse(mesh.ErrInputInvalid, "The input breaks the schema of agent %s; see GET /agents/%s.", d.Name, d.Name)
+		p := Refuse(ErrInputInvalid, "The input breaks the schema of agent %s; see GET /agents/%s.", d.Name, d.Name)
 		p.Faults = schemaFaults(broken, nil)
 		return p
 	}
 	return err
 }
 
-func (d *definition) checker() (*checker, error) {
+func (d *Agent) checker() (*checker, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n := len(d.spare); n > 0 {
@@ -181,7 +180,7 @@ func (d *definition) checker() (*checker, error) {
 // maxSpare bounds the compiled copies that are kept.
 const maxSpare = 8
 
-func (d *definition) putBack(c *checker) {
+func (d *Agent) putBack(c *checker) {
 	c.ctx = nil
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -191,17 +190,17 @@ func (d *definition) putBack(c *checker) {
 }
 
 // schemaFaults lists the leaves of a validation error.
-func schemaFaults(e *jsonschema.ValidationError, faults []mesh.Invalid) []mesh.Invalid {
-	if len(e.Causes) == 0 && len(faults) < mesh.MaxFaults {
+func schemaFaults(e *jsonschema.ValidationError, faults []Invalid) []Invalid {
+	if len(e.Causes) == 0 && len(faults) < MaxFaults {
 		pointer := "/input"
 		for _, token := range e.InstanceLocation {
-			pointer += "/" + mesh.Pointer(token)
+			pointer += "/" + Pointer(token)
 		}
 		detail := e.Error()
 		if i := strings.LastIndex(detail, ": "); i >= 0 {
 			detail = detail[i+2:]
 		}
-		return append(faults, mesh.Invalid{Detail: mesh.Clip(detail, mesh.MaxFaultDetail), Pointer: mesh.Clip(pointer, mesh.MaxPointer)})
+		return append(faults, Invalid{Detail: Clip(detail, MaxFaultDetail), Pointer: Clip(pointer, MaxPointer)})
 	}
 	for _, cause := range e.Causes {
 		faults = schemaFaults(cause, faults)

@@ -1,4 +1,4 @@
-package gateway
+package mesh
 
 import (
 	"context"
@@ -30,18 +30,18 @@ const (
 	waitStarting  = "starting"
 )
 
-// waiting finds out why t, which is pending, does not run. It is nil when that
+// Waiting finds out why t, which is pending, does not run. It is nil when that
 // cannot be found out: a task is shown without it.
-func (g *Gateway) waiting(ctx context.Context, t *task.Task) *Waiting {
+func (c Tasks) Waiting(ctx context.Context, t *task.Task) *Waiting {
 	if time.Until(t.NotBefore) > 0 {
-		w := &Waiting{Reason: waitScheduled, NextAttempt: at(t.NotBefore)}
+		w := &Waiting{Reason: waitScheduled, NextAttempt: &t.NotBefore}
 		if t.Attempt > 0 {
 			w.Reason = waitRetrying
 		}
 		return w
 	}
 	if t.Waited && t.Attempt == 0 {
-		w, err := g.inQueue(ctx, t)
+		w, err := c.inQueue(ctx, t)
 		if err != nil || w != nil {
 			return w
 		}
@@ -50,12 +50,12 @@ func (g *Gateway) waiting(ctx context.Context, t *task.Task) *Waiting {
 	if t.Kind == task.KindTurn {
 		queue = store.TurnQueue
 	}
-	l, err := g.lines.of(ctx, queue, t.Agent)
+	l, err := c.lines.of(ctx, queue, t.Agent)
 	if err != nil {
-		g.log.Debug("not known why a task waits", "task", t.ID, "error", err)
+		c.log.Debug("not known why a task waits", "task", t.ID, "error", err)
 		return nil
 	}
-	seq, err := g.store.ReadySequence(ctx, t)
+	seq, err := c.store.ReadySequence(ctx, t)
 	if err != nil && !errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (g *Gateway) waiting(ctx context.Context, t *task.Task) *Waiting {
 }
 
 // lines remembers the lines of agents for a moment, so that thousands who poll
-// their waiting tasks cost the store one reading.
+// their waiting tasks cost the store one readinc.
 type lines struct {
 	store *store.Store
 
@@ -125,12 +125,21 @@ func (l *lines) of(ctx context.Context, queue store.Queue, agent string) (lineNo
 	if err != nil {
 		return lineNow{}, err
 	}
-	kept.line, kept.at = lineNow{line, len(serving(workers, agent))}, time.Now()
+	kept.line, kept.at = lineNow{line, len(Serving(workers, agent))}, time.Now()
 	return kept.line, nil
 }
 
-// serving are those of the workers that serve an agent.
-func serving(workers []store.Presence, agent string) (all []AgentWorker) {
+// AgentWorker is a live worker of an agent.
+type AgentWorker struct {
+	WorkerID  string    `json:"worker_id"`
+	Version   string    `json:"version,omitempty"`
+	Slots     int       `json:"slots"`
+	Busy      int       `json:"busy" doc:"Slots taken, a second or two ago."`
+	StartedAt time.Time `json:"started_at"`
+}
+
+// Serving are those of the workers that serve an agent.
+func Serving(workers []store.Presence, agent string) (all []AgentWorker) {
 	for _, p := range workers {
 		for _, served := range p.Agents {
 			if served.Name == agent {

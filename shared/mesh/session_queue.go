@@ -1,4 +1,4 @@
-package gateway
+package mesh
 
 import (
 	"context"
@@ -21,8 +21,8 @@ const tendEvery = 5 * time.Second
 
 // openTurn accepts the turn: it queues it where no other one is open or waits,
 // else it does as the message asks. A client that goes away before that has sent
-// nothing.
-func (g *Gateway) openTurn(ctx context.Context, s *session.Session, m message, t *task.Task, until time.Time) error {
+// nothinc.
+func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
 	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
@@ -32,35 +32,35 @@ func (g *Gateway) openTurn(ctx context.Context, s *session.Session, m message, t
 		}
 		if len(s.Waiting) == 0 {
 			t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
-			_, err := g.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
+			_, err := c.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
 			if !errors.Is(err, session.ErrBusy) {
 				return err
 			}
 		}
-		open, look := g.store.OpenTurn(ctx, tenant, t.Agent, t.SessionID)
+		open, look := c.store.OpenTurn(ctx, t.Tenant, t.Agent, t.SessionID)
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended, and the next one is on its way
-			_, look = g.store.PublishNextTurn(context.WithoutCancel(ctx), tenant, t.SessionID)
+			_, look = c.store.PublishNextTurn(context.WithoutCancel(ctx), t.Tenant, t.SessionID)
 		case look != nil:
 		case open.ID == t.ID: // a repeat of this message
 			return nil
-		case g.over(ctx, open) && closing != open.ID: // the acknowledgement is on its way
+		case c.over(ctx, open) && closing != open.ID: // the acknowledgement is on its way
 			closing, since = open.ID, time.Now()
 		case closing == open.ID && time.Since(since) < ackWithin:
 		case closing == open.ID: // or its worker died before it
-			look = g.store.WithdrawTurn(context.WithoutCancel(ctx), open)
-		case m.req.OnBusy == busyReject:
+			look = c.store.WithdrawTurn(context.WithoutCancel(ctx), open)
+		case m.OnBusy == Reject:
 			return fmt.Errorf("queue turn %s: %w", t.ID, session.ErrBusy)
 		default:
-			return g.enlist(context.WithoutCancel(ctx), s, m, t)
+			return c.enlist(context.WithoutCancel(ctx), s, m, t)
 		}
 		if look != nil {
 			return look
 		}
-		if !g.sleep(ctx, pause) || time.Now().After(until) {
+		if !c.sleep(ctx, pause) || time.Now().After(until) {
 			return fmt.Errorf("queue turn %s: %w", t.ID, session.ErrBusy)
 		}
-		if s, look = g.admitAnew(ctx, m, t.SessionID); look != nil { // it has changed meanwhile
+		if s, look = c.admitAnew(ctx, m, t.Tenant, t.SessionID); look != nil { // it has changed meanwhile
 			return look
 		}
 	}
@@ -73,38 +73,26 @@ func accepts(s *session.Session, id string) bool {
 	return listed || outcome != session.Open
 }
 
-func (g *Gateway) admitAnew(ctx context.Context, m message, id string) (*session.Session, error) {
-	s, err := g.store.Session(ctx, tenant, id)
+func (c *core) admitAnew(ctx context.Context, m *Message, tenant, id string) (*session.Session, error) {
+	s, err := c.store.Session(ctx, tenant, id)
 	if err == nil {
-		err = g.admit(ctx, s, m)
+		err = c.admit(ctx, s, m)
 	}
 	return s, err
 }
 
 // over reports whether a turn has ended and its agent too: its message keeps the
-// session closed for nothing.
-func (g *Gateway) over(ctx context.Context, turn *task.Task) bool {
-	rec, err := g.store.Get(ctx, tenant, turn.ID)
+// session closed for nothinc.
+func (c *core) over(ctx context.Context, turn *task.Task) bool {
+	rec, err := c.store.Get(ctx, turn.Tenant, turn.ID)
 	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())
-}
-
-func (g *Gateway) sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-	case <-g.closing.Done():
-	}
-	return false
 }
 
 // enlist gives the turn its place in the session's queue, by compare-and-set: this
 // accepts it. With the same write an interrupting message cancels what is open and
 // all that waits before it.
-func (g *Gateway) enlist(ctx context.Context, s *session.Session, m message, t *task.Task) error {
-	w, err := g.store.Waiting(ctx, t)
+func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *task.Task) error {
+	w, err := c.store.Waiting(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -113,13 +101,13 @@ func (g *Gateway) enlist(ctx context.Context, s *session.Session, m message, t *
 		if accepts(s, t.ID) {
 			return nil
 		}
-		open, err := g.openTurnOf(ctx, s)
+		open, err := c.openTurnOf(ctx, s)
 		if err != nil {
 			return err
 		}
 		next := s.Clone()
-		if m.req.OnBusy == busyInterrupt {
-			if canceled, err = g.displace(ctx, next, open); err != nil {
+		if m.OnBusy == Interrupt {
+			if canceled, err = c.displace(ctx, next, open); err != nil {
 				return err
 			}
 		}
@@ -127,7 +115,7 @@ func (g *Gateway) enlist(ctx context.Context, s *session.Session, m message, t *
 		if err := next.Append(w, idOf(open)); err != nil {
 			return err
 		}
-		err = g.store.SaveSession(ctx, next)
+		err = c.store.SaveSession(ctx, next)
 		if err == nil {
 			s = next
 			break
@@ -135,49 +123,49 @@ func (g *Gateway) enlist(ctx context.Context, s *session.Session, m message, t *
 		if !errors.Is(err, session.ErrConflict) {
 			return err
 		}
-		if s, err = g.admitAnew(ctx, m, s.ID); err != nil {
+		if s, err = c.admitAnew(ctx, m, s.Tenant, s.ID); err != nil {
 			return err
 		}
 	}
 	t.CreatedAt, t.Waited = w.At, true
-	g.enlisted(ctx, s, t, w, canceled)
+	c.enlisted(ctx, s, t, w, canceled)
 	return nil
 }
 
 // enlisted does what follows the acceptance. Whatever fails of it, or is cut off,
 // is done by who looks at the session next: the turn is accepted in any case.
-func (g *Gateway) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []string) {
+func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []string) {
 	left := func(what string, err error) {
 		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
-			g.log.Warn("left to who looks at the session next", "what", what, "session", s.ID, "task", t.ID, "error", err)
+			c.log.Warn("left to who looks at the session next", "what", what, "session", s.ID, "task", t.ID, "error", err)
 		}
 	}
-	made, err := g.store.WaitingTurn(ctx, s, w)
+	made, err := c.store.WaitingTurn(ctx, s, w)
 	if left("record of a turn that waits", err); err == nil {
 		*t = *made
 	}
 	for _, id := range canceled {
-		_, err := g.cancelTree(ctx, id, place{s.Agent, s.ID})
+		_, err := c.cancelTree(ctx, s.Tenant, id, location{s.Agent, s.ID})
 		left("cancel of turn "+id, err)
 	}
 	if len(canceled) > 0 {
-		left("cancel of a turn that was opened meanwhile", g.overtake(ctx, s, t.ID))
+		left("cancel of a turn that was opened meanwhile", c.overtake(ctx, s, t.ID))
 	}
-	_, err = g.store.PublishNextTurn(ctx, tenant, s.ID)
+	_, err = c.store.PublishNextTurn(ctx, s.Tenant, s.ID)
 	left("next turn", err)
 }
 
 // displace notes in a session that its open turn and all that wait are canceled,
 // and returns them.
-func (g *Gateway) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []string, err error) {
+func (c *core) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []string, err error) {
 	if open != nil {
 		outcome, _ := next.Outcome(open.ID)
-		rec, err := g.store.Get(ctx, tenant, open.ID)
+		rec, err := c.store.Get(ctx, next.Tenant, open.ID)
 		if err != nil && !errors.Is(err, task.ErrNotFound) {
 			return nil, err
 		}
 		if outcome == session.Open && (err != nil || !rec.Status.Terminal()) {
-			if err := g.note(ctx, next, open); err != nil {
+			if err := c.note(ctx, next, open); err != nil {
 				return nil, err
 			}
 			canceled = append(canceled, open.ID)
@@ -188,12 +176,12 @@ func (g *Gateway) displace(ctx context.Context, next *session.Session, open *tas
 
 // overtake cancels a turn that was opened past the queue while the interrupting
 // turn took its place there: it came before that one.
-func (g *Gateway) overtake(ctx context.Context, s *session.Session, id string) error {
-	open, err := g.openTurnOf(ctx, s)
+func (c *core) overtake(ctx context.Context, s *session.Session, id string) error {
+	open, err := c.openTurnOf(ctx, s)
 	if err != nil || open == nil || open.ID == id {
 		return err
 	}
-	s, err = g.store.Session(ctx, tenant, s.ID)
+	s, err = c.store.Session(ctx, s.Tenant, s.ID)
 	if err != nil {
 		return err
 	}
@@ -201,13 +189,13 @@ func (g *Gateway) overtake(ctx context.Context, s *session.Session, id string) e
 	if w, waits := s.Listed(id); listed || !waits || w.Canceled {
 		return nil
 	}
-	_, err = g.cancelTree(ctx, open.ID, placeOf(open))
+	_, err = c.cancelTree(ctx, s.Tenant, open.ID, locationOf(open))
 	return err
 }
 
 // openTurnOf is a session's open turn, nil when there is none.
-func (g *Gateway) openTurnOf(ctx context.Context, s *session.Session) (*task.Task, error) {
-	open, err := g.store.OpenTurn(ctx, tenant, s.Agent, s.ID)
+func (c *core) openTurnOf(ctx context.Context, s *session.Session) (*task.Task, error) {
+	open, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, nil
 	}
@@ -224,9 +212,9 @@ func idOf(t *task.Task) string {
 // interrupt notes in its session that a turn is canceled, which decides against
 // the worker that would commit a reply. It returns task.ErrFinished when the
 // reply came first.
-func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
+func (c *core) interrupt(ctx context.Context, t *task.Task) error {
 	for {
-		s, err := g.store.Session(ctx, t.Tenant, t.SessionID)
+		s, err := c.store.Session(ctx, t.Tenant, t.SessionID)
 		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
 			return nil
 		}
@@ -240,21 +228,21 @@ func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
 			return nil
 		}
 		// Read after the session: a turn that has ended by now is not noted.
-		if rec, err := g.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
+		if rec, err := c.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
 			return task.ErrFinished
 		}
 		next := s.Clone()
 		_, listed := s.Listed(t.ID)
-		open, err := g.openTurnOf(ctx, s)
+		open, err := c.openTurnOf(ctx, s)
 		switch {
 		case err != nil:
 		case listed && idOf(open) != t.ID: // its message comes into the transcript in its turn
 			next.Cancel(t.ID)
 		default:
-			err = g.note(ctx, next, t)
+			err = c.note(ctx, next, t)
 		}
 		if err == nil {
-			err = g.store.SaveSession(ctx, next)
+			err = c.store.SaveSession(ctx, next)
 		}
 		if !errors.Is(err, session.ErrConflict) {
 			return err
@@ -263,28 +251,28 @@ func (g *Gateway) interrupt(ctx context.Context, t *task.Task) error {
 }
 
 // note puts the message of a canceled turn into the transcript.
-func (g *Gateway) note(ctx context.Context, next *session.Session, t *task.Task) error {
+func (c *core) note(ctx context.Context, next *session.Session, t *task.Task) error {
 	next.Interrupt(t, time.Now())
-	if a := g.agents.find(next.Agent); a != nil {
+	if a := c.agents.find(next.Agent); a != nil {
 		if d := a.WithDefaults(); d.History == task.HistoryWindow {
-			return g.store.Shorten(ctx, next, d.MaxTranscript, t.ID)
+			return c.store.Shorten(ctx, next, d.MaxTranscript, t.ID)
 		}
 	}
 	return nil
 }
 
 // tend has a turn that waits go on, if nobody else does.
-func (g *Gateway) tend(ctx context.Context, t *task.Task) *task.Task {
-	now, _, err := g.store.TendTurn(ctx, t)
+func (c *core) tend(ctx context.Context, t *task.Task) *task.Task {
+	now, _, err := c.store.TendTurn(ctx, t)
 	if err != nil {
-		g.log.Debug("turn that waits not looked after", "task", t.ID, "error", err)
+		c.log.Debug("turn that waits not looked after", "task", t.ID, "error", err)
 		return t
 	}
 	return now
 }
 
 // tending does so now and then while a request is held for the turn, until stop.
-func (g *Gateway) tending(ctx context.Context, t *task.Task) (stop func()) {
+func (c *core) tending(ctx context.Context, t *task.Task) (stop func()) {
 	if !t.Waited || t.Status != task.Pending {
 		return func() {}
 	}
@@ -292,8 +280,8 @@ func (g *Gateway) tending(ctx context.Context, t *task.Task) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for g.sleep(ctx, tendEvery) {
-			g.tend(ctx, t)
+		for c.sleep(ctx, tendEvery) {
+			c.tend(ctx, t)
 		}
 	}()
 	return func() { cancel(); <-done }
@@ -301,12 +289,12 @@ func (g *Gateway) tending(ctx context.Context, t *task.Task) (stop func()) {
 
 // inQueue is what a turn waits for that stands in its session's queue, nil when
 // it is open.
-func (g *Gateway) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
-	s, err := g.store.Session(ctx, t.Tenant, t.SessionID)
+func (c *core) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
+	s, err := c.store.Session(ctx, t.Tenant, t.SessionID)
 	if err != nil {
 		return nil, err
 	}
-	open, err := g.openTurnOf(ctx, s)
+	open, err := c.openTurnOf(ctx, s)
 	if err != nil || idOf(open) == t.ID {
 		return nil, err
 	}
@@ -320,16 +308,16 @@ func (g *Gateway) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
 
 // cancelWaiting ends all turns that wait in a session, which is about to be
 // deleted, and returns the session as it is then.
-func (g *Gateway) cancelWaiting(ctx context.Context, s *session.Session) (*session.Session, error) {
+func (c *core) cancelWaiting(ctx context.Context, s *session.Session) (*session.Session, error) {
 	next := s.Clone()
 	ids := next.CancelAll()
 	if len(ids) > 0 {
-		if err := g.store.SaveSession(ctx, next); err != nil {
+		if err := c.store.SaveSession(ctx, next); err != nil {
 			return s, err
 		}
 	}
 	for _, w := range next.Waiting {
-		if _, err := g.cancelTree(ctx, w.TurnID, place{s.Agent, s.ID}); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+		if _, err := c.cancelTree(ctx, s.Tenant, w.TurnID, location{s.Agent, s.ID}); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			return s, err
 		}
 	}

@@ -1,0 +1,193 @@
+package mesh
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
+)
+
+// Acceptance is a task that was accepted, now or by an equal request before.
+type Acceptance struct {
+	TaskID      string    `json:"task_id"`
+	SessionID   string    `json:"session_id,omitempty"` // of a turn
+	Agent       string    `json:"agent"`
+	CreatedAt   time.Time `json:"created_at"`
+	RetriedFrom string    `json:"retried_from,omitempty"`
+	TraceID     string    `json:"trace_id,omitempty"`
+	Warning     string    `json:"warning,omitempty"` // what the caller should know
+
+	Replayed bool `json:"-"` // the request had been accepted before
+
+	watch *store.Watch
+}
+
+// Close ends the watch of an acceptance that was asked for one.
+func (a *Acceptance) Close() {
+	if a.watch != nil {
+		a.watch.Close()
+	}
+}
+
+// Accept has a task done: it checks what is asked for and writes it once. A
+// refusal comes before anything was accepted. The error is task.ErrUnavailable
+// when the outcome is unknown: the same submission with the same key tells.
+func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acceptance, error) {
+	parent, err := c.parent(ctx, who, s.Parent)
+	if err != nil {
+		return nil, err
+	}
+	if parent != nil {
+		s.Key = s.Key.under(parent.ID)
+	}
+	t, err := c.prepare(ctx, who, s, parent)
+	if err != nil {
+		// A repeat gets its first answer even if the agent has changed since.
+		if again, err := c.recall(ctx, who, s.Key); again != nil || err != nil {
+			return again, err
+		}
+		return nil, err
+	}
+	if parent != nil {
+		if err := c.adopt(ctx, t, parent, s); err != nil {
+			return nil, err
+		}
+	}
+	return c.accept(ctx, t, s.Input, s.Key, s.Watch)
+}
+
+// prepare checks a submission and makes its task. All faults of its fields are
+// reported together.
+func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, parent *task.Task) (*task.Task, error) {
+	t := s.Task(who.Tenant, time.Now())
+	faults := s.Check()
+	callback, blocked, err := c.callback(ctx, who, s, &faults)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(faults) > 0:
+		return nil, RefuseFields(faults...)
+	case blocked != nil:
+		return nil, blocked
+	}
+	t.Callback = callback
+	a, err := c.agents.resolve(ctx, s.Agent)
+	if err != nil {
+		return nil, err
+	}
+	t.Agent = a.Name
+	if parent != nil {
+		if err := putUnder(t, parent, a); err != nil {
+			return nil, err
+		}
+	}
+	if s.Input == nil && s.Instruction == "" {
+		return nil, RefuseFields(Field("a task needs an input or an instruction", "/input"))
+	}
+	if s.Input != nil {
+		if err := a.CheckInput(ctx, s.Input); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+// accept claims the key and queues t: the one path by which every task but a turn
+// comes into the mesh. A caller that goes away must not leave it half done.
+func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool) (*Acceptance, error) {
+	origin := ctx
+	ctx = context.WithoutCancel(ctx)
+	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
+	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
+	a := &Acceptance{TaskID: t.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, RetriedFrom: t.RetriedFrom, TraceID: telemetry.TraceID(ctx)}
+	if t.TraceParent != "" { // a child is in the trace of its parent
+		a.TraceID = telemetry.TraceIDOf(t.TraceParent)
+	}
+	a.Warning = c.agents.warning(ctx, t.Agent)
+	err := c.claim(ctx, t.Tenant, key, a, location{})
+	if err == nil && !a.Replayed {
+		t.ID, t.CreatedAt = a.TaskID, a.CreatedAt
+		if watched { // before the task exists, so that no outcome is missed
+			a.watch, err = c.store.Watch(t.Tenant, t.ID, false)
+		}
+		if err == nil {
+			// The creation context is the request's span, not the publish's: it
+			// outlives the queue.
+			if t.TraceParent == "" {
+				t.TraceParent, t.TraceState = telemetry.TraceParent(origin), telemetry.TraceState(origin)
+			}
+			err = c.enqueue(ctx, t, input)
+		}
+	}
+	telemetry.End(span, err)
+	if err != nil {
+		a.Close()
+		return nil, err
+	}
+	if !a.Replayed {
+		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
+	}
+	return a, nil
+}
+
+// enqueue stores a large input and publishes the task. Each request stores its
+// own copy of a large input, so that a repeat in flight cannot tear one that a
+// worker reads.
+func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage) error {
+	var stored bool
+	if input != nil {
+		var err error
+		t.Input, err = c.store.PutValue(ctx, t.Tenant, t.ID, "input-"+nats.NewInbox()[len("_INBOX."):], input)
+		if err != nil {
+			return err
+		}
+		stored = t.Input.Object != ""
+	}
+	hdr := nats.Header{}
+	telemetry.Inject(ctx, hdr)
+	duplicate, err := c.store.Enqueue(ctx, t, hdr)
+	if stored && (duplicate || errors.Is(err, task.ErrFull)) {
+		if drop := c.store.DropValue(ctx, t.Input); drop != nil {
+			c.log.Debug("spare input not dropped, it expires by itself", "task", t.ID, "error", drop)
+		}
+	}
+	return err
+}
+
+// Retry runs a failed or canceled task again, as a new one.
+func (c Tasks) Retry(ctx context.Context, who auth.Caller, id string, s *Submission) (*Acceptance, error) {
+	old, err := c.store.Find(ctx, who.Tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case old.Kind == task.KindTurn:
+		return nil, Refuse(ErrTaskNotRetryable, "It is a turn of session %s: send its message there again.", old.SessionID)
+	case old.Status != task.Failed && old.Status != task.Canceled:
+		return nil, Refuse(ErrTaskNotRetryable, "The task is %s.", old.Status)
+	}
+	if _, err := c.agents.resolve(ctx, old.Agent); err != nil {
+		if again, err := c.recall(ctx, who, s.Key); again != nil || err != nil {
+			return again, err
+		}
+		return nil, err
+	}
+	t := &task.Task{
+		ID: newID(old.Kind), Tenant: who.Tenant, Kind: old.Kind, Agent: old.Agent, Status: task.Pending, Callback: old.Callback,
+		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
+		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID,
+		EventDepth: max(old.EventDepth, s.EventDepth),
+	}
+	if err := c.readopt(ctx, who, t, old, s); err != nil {
+		return nil, err
+	}
+	return c.accept(ctx, t, nil, s.Key, s.Watch)
+}

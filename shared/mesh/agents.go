@@ -1,0 +1,275 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Agents knows the registered definitions: a copy that a watch keeps up to
+// date, so that accepting a task reads nothing.
+type Agents struct {
+	store *store.Store
+	log   *slog.Logger
+	lines *lines
+
+	mu     sync.RWMutex
+	known  map[string]*Agent
+	loaded chan struct{}
+	away   error // why the registry is not watched now
+
+	refreshing sync.Mutex
+	refreshed  time.Time
+}
+
+// refreshEvery bounds what requests for agents that do not exist cost.
+const refreshEvery = time.Second
+
+func newAgents(st *store.Store, log *slog.Logger) *Agents {
+	return &Agents{store: st, log: log, known: map[string]*Agent{}, loaded: make(chan struct{})}
+}
+
+// follow keeps the copy up to date until ctx ends.
+func (a *Agents) follow(ctx context.Context) error {
+	var once sync.Once
+	for ctx.Err() == nil {
+		err := a.store.WatchAgents(ctx, a.learn, a.forget, func() {
+			a.watched(nil)
+			once.Do(func() { close(a.loaded) })
+		})
+		if ctx.Err() != nil {
+			break
+		}
+		if err == nil {
+			err = errors.New("the watch ended")
+		}
+		a.watched(err)
+		a.log.Error("agents not watched, trying again: changed definitions are not seen", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// watched notes whether the copy is kept up to date, and if not, why.
+func (a *Agents) watched(err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.away = err
+}
+
+// Check tells whether the copy is complete and kept up to date.
+func (a *Agents) Check() error {
+	select {
+	case <-a.loaded:
+	default:
+		return errors.New("the registry is not read yet")
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.away
+}
+
+func (a *Agents) learn(d store.Definition) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.known[d.Name]; old != nil && old.Rev >= d.Rev {
+		return
+	}
+	def := NewAgent(d)
+	if def.schemaErr != nil {
+		a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.schemaErr)
+	}
+	a.known[d.Name] = def
+}
+
+// forget notes that an agent was removed. A reading of the registry that began
+// before does not bring it back.
+func (a *Agents) forget(name string, rev uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if old := a.known[name]; old == nil || old.Rev < rev {
+		a.known[name] = &Agent{Definition: store.Definition{Rev: rev}, removed: true}
+	}
+}
+
+// resolve finds the agent that a request names, or the default one. One that
+// is not known may have been registered a moment ago, so the registry itself
+// has the last word.
+func (a *Agents) resolve(ctx context.Context, name string) (*Agent, error) {
+	if d := a.find(name); d != nil {
+		return d, nil
+	}
+	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if d := a.find(name); d != nil {
+		return d, nil
+	}
+	if name == "" {
+		return nil, Refuse(ErrAgentRequired, "This mesh has no default agent; name one of: %s.", a.names())
+	}
+	return nil, Refuse(ErrAgentNotFound, "There is no agent %q; known are: %s.", name, a.names())
+}
+
+// find looks an agent up in the copy; an empty name is the default agent.
+func (a *Agents) find(name string) *Agent {
+	if name != "" {
+		a.mu.RLock()
+		defer a.mu.RUnlock()
+		if d := a.known[name]; d != nil && !d.removed {
+			return d
+		}
+		return nil
+	}
+	for _, d := range a.all() {
+		if d.Default {
+			return d
+		}
+	}
+	return nil
+}
+
+// refresh reads the registry, unless that was done just now.
+func (a *Agents) refresh(ctx context.Context) error {
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
+	if time.Since(a.refreshed) < refreshEvery {
+		return nil
+	}
+	all, err := a.store.Agents(ctx)
+	if err != nil {
+		return err
+	}
+	for _, d := range all {
+		a.learn(d)
+	}
+	a.refreshed = time.Now()
+	return nil
+}
+
+func (a *Agents) all() []*Agent {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	all := slices.DeleteFunc(slices.Collect(maps.Values(a.known)), func(d *Agent) bool { return d.removed })
+	slices.SortFunc(all, func(x, y *Agent) int { return strings.Compare(x.Name, y.Name) })
+	return all
+}
+
+func (a *Agents) names() string {
+	var names []string
+	for _, d := range a.all() {
+		names = append(names, d.Name)
+	}
+	if len(names) == 0 {
+		return "none (no worker has registered one)"
+	}
+	return strings.Join(names, ", ")
+}
+
+// Served is an agent and who serves it.
+type Served struct {
+	*Agent
+	Workers  []AgentWorker
+	Conflict bool // live workers serve definitions that differ, and no version tells which is the newer
+}
+
+func servedBy(d *Agent, workers []store.Presence) Served {
+	return Served{d, append([]AgentWorker{}, Serving(workers, d.Name)...), store.Contested(workers, d.Name)}
+}
+
+// List lists the agents by name.
+func (a *Agents) List(ctx context.Context, _ auth.Caller) ([]Served, error) {
+	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	workers, err := a.store.Workers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Served
+	for _, d := range a.all() {
+		all = append(all, servedBy(d, workers))
+	}
+	return all, nil
+}
+
+// Get reads an agent.
+func (a *Agents) Get(ctx context.Context, _ auth.Caller, name string) (Served, error) {
+	if err := validAgent(name); err != nil {
+		return Served{}, err
+	}
+	d, err := a.resolve(ctx, name)
+	if err != nil {
+		return Served{}, err
+	}
+	workers, err := a.store.Workers(ctx)
+	if err != nil {
+		return Served{}, err
+	}
+	return servedBy(d, workers), nil
+}
+
+func validAgent(name string) error {
+	if !task.ValidAgent(name) {
+		return Refuse(ErrAgentNotFound, "%s is no agent name; they match [a-z0-9-]{1,40}.", strconv.Quote(Clip(name, 64)))
+	}
+	return nil
+}
+
+// Remove removes the definition of an agent that no live worker serves, and says
+// how many accepted tasks go on waiting for one of its name.
+func (a *Agents) Remove(ctx context.Context, _ auth.Caller, name string) (waiting int, err error) {
+	if err := validAgent(name); err != nil {
+		return 0, err
+	}
+	waiting, rev, err := a.store.RemoveAgent(context.WithoutCancel(ctx), name)
+	switch {
+	case errors.Is(err, store.ErrServed):
+		return 0, Refuse(ErrAgentServed, "Live workers serve the agent %s; stop them, or take it out of their agents.yaml. GET /agents/%s lists them.", name, name)
+	case errors.Is(err, task.ErrNotFound):
+		return 0, Refuse(ErrAgentNotFound, "There is no agent %q; known are: %s.", name, a.names())
+	case err != nil:
+		return 0, err
+	}
+	a.forget(name, rev)
+	a.log.Info("agent removed", "agent", name, "waiting", waiting)
+	return waiting, nil
+}
+
+// unservedFor is how long nobody may have served an agent before its tasks are
+// accepted with a warning: a day, and the time between two notes of it.
+const unservedFor = 24*time.Hour + topology.ServedEvery
+
+// warning is what a client should know that names this agent; empty: nothing.
+func (a *Agents) warning(ctx context.Context, name string) string {
+	stale := func(d *Agent) bool { return d != nil && time.Since(d.Noted) > unservedFor }
+	if !stale(a.find(name)) || a.refresh(ctx) != nil {
+		return ""
+	}
+	d := a.find(name)
+	if !stale(d) {
+		return ""
+	}
+	// A worker of an earlier version serves without a note.
+	l, err := a.lines.of(ctx, store.TaskQueue, name)
+	if err != nil || l.workers > 0 {
+		return ""
+	}
+	return fmt.Sprintf("No worker has served the agent %s since about %s: the task waits until one does. DELETE /agents/%s removes an agent that is gone.",
+		name, d.Noted.UTC().Format(time.RFC3339), name)
+}

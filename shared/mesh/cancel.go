@@ -1,0 +1,103 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// Cancel cancels a task and the tasks that it has started. Exactly one of cancel
+// and the worker wins the compare-and-set: task.ErrFinished says that the worker
+// did. A repeat goes on where an error stopped it.
+func (c Tasks) Cancel(ctx context.Context, who auth.Caller, id string) (*task.Task, error) {
+	return c.cancelTree(context.WithoutCancel(ctx), who.Tenant, id, location{})
+}
+
+func (c *core) cancelTree(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
+	t, err := c.cancel(ctx, tenant, id, at)
+	if err != nil {
+		return nil, err
+	}
+	return t, c.cancelChildren(ctx, tenant, id)
+}
+
+// cancelChildren cancels the tasks that a canceled one has started, and theirs.
+// One that is being started in this moment ends when a worker claims it.
+func (c *core) cancelChildren(ctx context.Context, tenant, id string) error {
+	children, err := c.store.Children(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		_, err := c.cancel(ctx, tenant, child, location{})
+		if err == nil || errors.Is(err, task.ErrFinished) {
+			err = c.cancelChildren(ctx, tenant, child)
+		}
+		if err != nil && !errors.Is(err, task.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *core) cancel(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
+	for {
+		t, err := c.find(ctx, tenant, id, at)
+		if err != nil {
+			return nil, err
+		}
+		if t.Status == task.Canceled {
+			return t, nil // a repeat
+		}
+		if t.Status.Terminal() {
+			return nil, task.ErrFinished
+		}
+		if t.Kind == task.KindTurn { // its session decides
+			if err := c.interrupt(ctx, t); err != nil {
+				return nil, err
+			}
+		}
+		waited := t.Status == task.Pending
+		t.Error = nil
+		if err := t.To(task.Canceled, time.Now()); err != nil {
+			return nil, err
+		}
+		err = c.store.Save(ctx, t)
+		if errors.Is(err, task.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		c.canceled(ctx, t, waited)
+		return t, nil
+	}
+}
+
+// canceled tells of a cancel. Whatever fails of it is a courtesy: a worker that
+// misses it reads the record, and acks the message of a record that has ended.
+func (c *core) canceled(ctx context.Context, t *task.Task, waited bool) {
+	if err := c.store.SignalCancel(t.ID); err != nil {
+		c.log.Debug("cancel not signaled", "task", t.ID, "error", err)
+	}
+	telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
+	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
+	if waited {
+		withdraw := c.store.Withdraw
+		if t.Kind == task.KindTurn {
+			withdraw = c.store.WithdrawTurn
+		}
+		if err := withdraw(ctx, t); err != nil {
+			c.log.Debug("canceled task not withdrawn", "task", t.ID, "error", err)
+		}
+	}
+	if t.Kind == task.KindTurn {
+		if _, err := c.store.PublishNextTurn(ctx, t.Tenant, t.SessionID); err != nil {
+			c.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", t.SessionID, "error", err)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// claimWithin is how long the claim of a quick attempt may take.
+const claimWithin = time.Second
+
+// parent reads the task that a new one is to be a child of; nil when id is empty.
+func (c *core) parent(ctx context.Context, who auth.Caller, id string) (*task.Task, error) {
+	if id == "" {
+		return nil, nil
+	}
+	if !task.ValidID(id) {
+		return nil, Refuse(ErrParentNotFound, "The parent task is %q, which is not an id of ours.", Clip(id, 64))
+	}
+	parent, err := c.store.Find(ctx, who.Tenant, id)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, Refuse(ErrParentNotFound, "The parent task is %s, and there is no such task.", id)
+	}
+	if err == nil && parent.Status == task.Pending {
+		// It runs, since it calls, and its claim is on its way.
+		parent, err = c.awaitChange(ctx, parent, true, claimWithin)
+	}
+	if err == nil && parent.Status.Terminal() {
+		return nil, Refuse(ErrParentFinished, "The parent task %s is %s. Leave it out to start a task of its own.", id, parent.Status)
+	}
+	return parent, err
+}
+
+// putUnder makes t a child of parent: its trace and deadline, one level deeper.
+func putUnder(t, parent *task.Task, a *Agent) error {
+	child, err := parent.Child(a.Name, a.WithDefaults().MaxInFlight)
+	if err != nil {
+		return err
+	}
+	t.ParentID, t.Callers, t.EventDepth = child.ParentID, child.Callers, max(t.EventDepth, child.EventDepth)
+	if !parent.Deadline.IsZero() && (t.Deadline.IsZero() || parent.Deadline.Before(t.Deadline)) {
+		t.Deadline = parent.Deadline
+	}
+	return nil
+}
+
+// adopt gives a child its id, links it to its parent, and sets the key under
+// which it is accepted. Without a key of the caller's the n-th equal request of
+// an attempt is the n-th equal one of the attempt before, so that a parent that
+// is retried finds its children.
+func (c *core) adopt(ctx context.Context, t, parent *task.Task, s *Submission) error {
+	if telemetry.TraceID(ctx) != telemetry.TraceIDOf(parent.TraceParent) { // the caller did not pass it on
+		t.TraceParent, t.TraceState = parent.TraceParent, parent.TraceState
+	}
+	var err error
+	if s.Key != nil {
+		t.ID = task.ChildID(parent.ID, s.Key.hash, 0)
+		err = c.store.Link(ctx, parent, t.ID)
+	} else {
+		t.ID, _, err = c.store.Adopt(ctx, parent, task.CallKey(t.Agent, s.Request))
+		s.Key = &Key{hash: digest(t.Tenant, "child", t.ID), fingerprint: t.ID}
+	}
+	if errors.Is(err, task.ErrConflict) {
+		return Refuse(ErrParentFinished, "A later attempt of %s has called already; this one works in vain.", parent.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.store.SignalChild(parent.ID); err != nil {
+		c.log.Debug("child not signaled, its parent keeps its slot", "task", parent.ID, "error", err)
+	}
+	return nil
+}
+
+// readopt puts the retry of a task under the parent that the submission names,
+// else under the parent of the old one: same trace, its deadline, canceled with
+// it. A parent that was canceled has no more children: the retry stands for itself
+// then.
+func (c *core) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, s *Submission) error {
+	parent, err := c.parent(ctx, who, s.Parent)
+	if err != nil {
+		return err
+	}
+	if parent != nil {
+		if old.Kind == task.KindAction {
+			return Refuse(ErrValidationFailed, "An action has no parent task: leave it out.")
+		}
+		a, err := c.agents.resolve(ctx, old.Agent)
+		if err != nil {
+			return err
+		}
+		if err := putUnder(t, parent, a); err != nil {
+			return err
+		}
+		s.Key, s.Request = s.Key.under(parent.ID), []byte(old.ID)
+		return c.adopt(ctx, t, parent, s)
+	}
+	if old.ParentID == "" {
+		return nil
+	}
+	parent, err = c.store.Find(ctx, who.Tenant, old.ParentID)
+	if errors.Is(err, task.ErrNotFound) || err == nil && parent.Status == task.Canceled {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.ParentID, t.Callers = old.ParentID, old.Callers
+	t.TraceParent, t.TraceState = parent.TraceParent, parent.TraceState
+	if !parent.Status.Terminal() || time.Now().Before(old.Deadline) {
+		t.Deadline = old.Deadline
+	}
+	if s.Key != nil { // a repeat links the same one
+		t.ID = task.ChildID(parent.ID, s.Key.hash, 0)
+	}
+	return c.store.Link(ctx, parent, t.ID)
+}

@@ -1,0 +1,129 @@
+package mesh
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// Key is the idempotency key of a request: equal requests with one key have one
+// effect for 24 hours. A nil Key is of a request that has none.
+type Key struct {
+	hash        string // of tenant, operation and key
+	fingerprint string // of the request itself
+}
+
+// NewKey makes the key that a caller sends with an operation (such as its method
+// and route). request is what equal requests have in common.
+func NewKey(who auth.Caller, key string, operation []string, request ...string) *Key {
+	return &Key{hash: digest(append(append([]string{who.Tenant}, operation...), key)...), fingerprint: digest(request...)}
+}
+
+// under makes the key one of a parent's own: children of two parents may use the
+// same keys.
+func (k *Key) under(parent string) *Key {
+	if k == nil {
+		return nil
+	}
+	return &Key{digest(k.hash, parent), k.fingerprint}
+}
+
+func (k *Key) matches(stored store.Key) error {
+	if stored.Fingerprint != k.fingerprint {
+		return Refuse(ErrIdempotencyKeyReused, "This key was used with another request within the last 24 hours. Use a new key for a new request.")
+	}
+	return nil
+}
+
+// Canonical is the one text of a JSON value, whatever the order of its members,
+// its blanks and its escapes (RFC 8785). Whole numbers keep all their digits:
+// ids over 2^53 must not become one another.
+func Canonical(body []byte) string {
+	v := jsontext.Value(slices.Clone(body))
+	if len(v) == 0 || v.Canonicalize(jsontext.CanonicalizeRawInts(false)) != nil {
+		return string(body)
+	}
+	return string(v)
+}
+
+// Digest hashes parts so that no two lists of parts collide.
+func Digest(parts ...string) string { return digest(parts...) }
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:", len(p))
+		h.Write([]byte(p))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// claim makes a the answer of the key, or replaces it by the one that the key has
+// already. Where a is Replayed, the task exists: nothing is left to do. Otherwise
+// the task is to be queued under a.TaskID; whoever repeats the request does the
+// same, and the queue stores it once. at is that of a turn.
+func (c *core) claim(ctx context.Context, tenant string, key *Key, a *Acceptance, at location) error {
+	if key == nil {
+		return nil
+	}
+	ours, err := c.claimAnswer(ctx, tenant, key, a.TaskID, a)
+	if err != nil || ours {
+		return err
+	}
+	_, err = c.find(ctx, tenant, a.TaskID, at)
+	if errors.Is(err, task.ErrNotFound) {
+		// The first request is still on its way to the queue, or died there.
+		return nil
+	}
+	a.Replayed = err == nil
+	return err
+}
+
+// claimAnswer makes answer that of the key, or replaces it by the one that the key
+// has already: then it is not ours.
+func (c *core) claimAnswer(ctx context.Context, tenant string, key *Key, id string, answer any) (ours bool, err error) {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return false, err
+	}
+	stored, ours, err := c.store.ClaimKey(ctx, tenant, key.hash, store.Key{Fingerprint: key.fingerprint, TaskID: id, Answer: body})
+	if err != nil || ours {
+		return ours, err
+	}
+	if err := key.matches(stored); err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal(stored.Answer, answer); err != nil {
+		return false, fmt.Errorf("decode stored answer: %w", err)
+	}
+	return false, nil
+}
+
+// recall is the answer that a key stands for, nil when it stands for none.
+func (c *core) recall(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
+	if key == nil {
+		return nil, nil
+	}
+	stored, ok, err := c.store.LookupKey(ctx, who.Tenant, key.hash)
+	if err != nil || !ok {
+		return nil, nil // not known: the refusal stands
+	}
+	if err := key.matches(stored); err != nil {
+		return nil, err
+	}
+	a := &Acceptance{Replayed: true}
+	if err := json.Unmarshal(stored.Answer, a); err != nil {
+		return nil, fmt.Errorf("decode stored answer: %w", err)
+	}
+	return a, nil
+}

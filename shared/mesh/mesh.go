@@ -1,0 +1,100 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// Mesh is the core: everything that somebody may ask of the mesh, once. A face
+// parses, calls it and renders. Every call names its caller.
+type Mesh struct {
+	Tasks    Tasks
+	Sessions Sessions
+	Agents   *Agents
+
+	close context.CancelFunc
+}
+
+// Tasks accepts, finds, follows and ends tasks of every kind.
+type Tasks struct{ *core }
+
+// Sessions opens sessions and says messages in them.
+type Sessions struct{ *core }
+
+// Options of a core.
+type Options struct {
+	Log *slog.Logger
+	// Receivers decides on the addresses of callbacks; nil: none are taken.
+	Receivers Receivers
+}
+
+// core is what the parts of a Mesh share.
+type core struct {
+	store     *store.Store
+	log       *slog.Logger
+	agents    *Agents
+	receivers Receivers
+	lines     *lines
+	children  singleflight.Group // readers of one task's children share a read
+	closing   context.Context    // done when waits should end
+}
+
+// New makes the core on an open store.
+func New(st *store.Store, o Options) *Mesh {
+	c := &core{store: st, log: o.Log, agents: newAgents(st, o.Log), receivers: o.Receivers, lines: newLines(st)}
+	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents}
+	c.agents.lines = c.lines
+	c.closing, m.close = context.WithCancel(context.Background())
+	return m
+}
+
+// Run keeps the core's copy of the agents up to date, until ctx ends.
+func (m *Mesh) Run(ctx context.Context) error { return m.Agents.follow(ctx) }
+
+// Close ends what waits: with what is known by then.
+func (m *Mesh) Close() { m.close() }
+
+// place is where a turn waits; zero for any other task, and where it is not
+// known.
+type location struct{ agent, session string }
+
+func locationOf(t *task.Task) location {
+	if t.Kind != task.KindTurn {
+		return location{}
+	}
+	return location{t.Agent, t.SessionID}
+}
+
+// find reads a task wherever it is.
+func (c *core) find(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
+	if at.session != "" {
+		return c.store.FindTurn(ctx, tenant, at.agent, at.session, id)
+	}
+	return c.store.Find(ctx, tenant, id)
+}
+
+// sleep waits for d and reports whether it has passed before ctx or the core ends.
+func (c *core) sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+	case <-c.closing.Done():
+	}
+	return false
+}
+
+// gone reports whether a session does not exist any more.
+func gone(err error) bool {
+	return errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired)
+}

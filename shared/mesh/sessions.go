@@ -1,0 +1,346 @@
+package mesh
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/topology"
+)
+
+// Opened is a session that was opened, now or by an equal request before.
+type Opened struct {
+	SessionID string    `json:"session_id"`
+	Message   string    `json:"message"` // the greeting
+	Agent     string    `json:"agent"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+
+	Replayed bool `json:"-"`
+}
+
+// Open opens a session with an agent, the default one when the name is empty.
+func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *Key) (*Opened, error) {
+	if agent != "" && !task.ValidAgent(agent) {
+		return nil, RefuseFields(Field("agent names match [a-z0-9-]{1,40}", "/agent"))
+	}
+	a, err := c.agents.resolve(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	s := session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), who.Tenant, a.Name, a.Greeting, time.Now())
+	o := &Opened{SessionID: s.ID, Message: a.Greeting, Agent: s.Agent, CreatedAt: s.CreatedAt, ExpiresAt: c.Expires(s)}
+	ctx = context.WithoutCancel(ctx)
+	if key != nil {
+		ours, err := c.claimAnswer(ctx, who.Tenant, key, o.SessionID, o)
+		if err != nil {
+			return nil, err
+		}
+		o.Replayed = !ours
+	}
+	s.ID, s.Agent, s.CreatedAt = o.SessionID, o.Agent, o.CreatedAt
+	err = c.store.SaveSession(ctx, s)
+	if err != nil && !(o.Replayed && errors.Is(err, session.ErrConflict)) { // it is there already
+		return nil, err
+	}
+	return o, nil
+}
+
+// Get reads a session. An id that is not ours is not found.
+func (c Sessions) Get(ctx context.Context, who auth.Caller, id string) (*session.Session, error) {
+	if !session.ValidID(id) {
+		return nil, Refuse(ErrSessionNotFound, "%q is not the id of a session.", Clip(id, 64))
+	}
+	return c.store.Session(ctx, who.Tenant, id)
+}
+
+// Expires is when a session is forgotten.
+func (c Sessions) Expires(s *session.Session) time.Time {
+	return task.Stamp(s.UpdatedAt.Add(c.store.SessionIdle()))
+}
+
+// Busy says which turn of a session is open, and whether one is or waits.
+func (c Sessions) Busy(ctx context.Context, s *session.Session) (open string, waiting []string, busy bool, err error) {
+	turn, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID)
+	switch {
+	case err == nil && c.over(ctx, turn): // its acknowledgement is on its way
+	case err == nil:
+		open = turn.ID
+	case errors.Is(err, task.ErrBadRecord):
+		busy = true // with what nobody can read: it must not hide the session
+	case !errors.Is(err, task.ErrNotFound):
+		return "", nil, false, err
+	}
+	waiting = s.Queue(open)
+	return open, waiting, busy || open != "" || len(waiting) > 0, nil
+}
+
+// OnBusy is what a message asks for while another turn is open.
+type OnBusy string
+
+// What a message may ask for.
+const (
+	Reject    OnBusy = "reject"
+	Wait      OnBusy = "wait"
+	Interrupt OnBusy = "interrupt"
+)
+
+// Message is what somebody says in a session.
+type Message struct {
+	Text   string
+	OnBusy OnBusy
+	Agent  string // if set, it must be the session's
+	// Expect says of the session's revision whether it is what the caller knows;
+	// nil: any.
+	Expect func(rev uint64) error
+	Key    *Key
+	// EventDepth is how many events lie behind the message, see task.Task.
+	EventDepth int
+	// Until is how long the message may try to find its place.
+	Until time.Time
+}
+
+// Say accepts a message: a turn of the session. Close what it returns.
+func (c Sessions) Say(ctx context.Context, who auth.Caller, id string, m *Message) (*Acceptance, *task.Task, error) {
+	s, err := c.Get(ctx, who, id)
+	if err == nil {
+		err = c.admit(ctx, s, m)
+	}
+	if err != nil {
+		// A repeat gets its first answer, even if the session takes no more.
+		if a, t := c.said(ctx, who, id, m.Key); a != nil {
+			return a, t, nil
+		}
+		return nil, nil, err
+	}
+	t := &task.Task{
+		ID: task.NewID(task.PrefixTurn, uuid.Must(uuid.NewV7())), Tenant: who.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: s.ID,
+		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth,
+		TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
+	}
+	return c.acceptTurn(ctx, s, m, t)
+}
+
+// admit says whether a session takes a message.
+func (c *core) admit(ctx context.Context, s *session.Session, m *Message) error {
+	if m.Agent != "" && m.Agent != s.Agent {
+		return RefuseFields(Field("the session is with agent "+s.Agent+"; leave it out, or start another session", "/agent"))
+	}
+	if m.Expect != nil {
+		if err := m.Expect(s.Rev); err != nil {
+			return err
+		}
+	}
+	a, err := c.agents.resolve(ctx, s.Agent)
+	if err != nil {
+		return err
+	}
+	return s.RoomBehind(m.Text, a.Definition.Definition)
+}
+
+// said is the turn of a message that was accepted before, nil when it was not.
+func (c *core) said(ctx context.Context, who auth.Caller, id string, key *Key) (*Acceptance, *task.Task) {
+	a, err := c.recall(ctx, who, key)
+	if err != nil || a == nil {
+		return nil, nil
+	}
+	t, err := c.find(ctx, who.Tenant, a.TaskID, location{a.Agent, id})
+	if err != nil {
+		return nil, nil // it was never accepted
+	}
+	return a, c.tend(ctx, t)
+}
+
+// acceptTurn claims the key and opens the turn, or gives it its place in the
+// session's queue.
+func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task) (*Acceptance, *task.Task, error) {
+	outer := ctx
+	telemetry.Annotate(ctx, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.Agent(t.Agent))...)
+	ctx, span := telemetry.StartPublish(ctx, topology.TurnsTemplate, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))...)
+	a := &Acceptance{TaskID: t.ID, SessionID: s.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
+	err := c.claim(context.WithoutCancel(ctx), t.Tenant, m.Key, a, locationOf(t))
+	if t.ID = a.TaskID; err == nil && !a.Replayed {
+		// Subscribed before the turn exists, so that no outcome is missed.
+		if a.watch, err = c.store.Watch(t.Tenant, t.ID, false); err == nil {
+			if err = c.openTurn(ctx, s, m, t, m.Until); err == nil {
+				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
+			}
+		}
+	}
+	telemetry.End(span, err)
+	if err == nil && a.Replayed {
+		if t, err = c.find(outer, t.Tenant, t.ID, locationOf(t)); err == nil {
+			t = c.tend(outer, t)
+		}
+	}
+	if err != nil {
+		a.Close()
+		return nil, nil, err
+	}
+	return a, t, nil
+}
+
+// WaitTurn waits until a turn that was said has ended, at most d, and returns the
+// newest state. A turn that waits in its session's queue goes on meanwhile.
+func (c Sessions) WaitTurn(ctx context.Context, a *Acceptance, t *task.Task, d time.Duration) *task.Task {
+	defer c.tending(ctx, t)()
+	var done *task.Task
+	var err error
+	if a.watch != nil {
+		done, err = c.await(ctx, t.Tenant, t.ID, d, a.watch)
+	} else {
+		done, err = c.awaitChange(ctx, t, false, d)
+	}
+	if err != nil || done == nil {
+		return t
+	}
+	return done
+}
+
+// Reply is the message of a completed turn, empty of any other.
+func (c Sessions) Reply(ctx context.Context, t *task.Task) (string, error) {
+	if t.Status != task.Completed {
+		return "", nil
+	}
+	raw, err := c.store.Value(ctx, t.Result)
+	if err != nil {
+		return "", err
+	}
+	var result struct {
+		Message string `json:"message"`
+	}
+	err = json.Unmarshal(raw, &result)
+	return result.Message, err
+}
+
+// Turn reads a turn of a session.
+func (c Sessions) Turn(ctx context.Context, who auth.Caller, id, turn string) (*task.Task, error) {
+	if !session.ValidID(id) || !task.ValidID(turn) || !task.IsTurn(turn) {
+		return nil, Refuse(ErrTurnNotFound, "%q is not the id of a turn of session %q.", Clip(turn, 64), Clip(id, 64))
+	}
+	t, err := c.store.Get(ctx, who.Tenant, turn)
+	if errors.Is(err, task.ErrNotFound) {
+		if s, none := c.store.Session(ctx, who.Tenant, id); none == nil {
+			t, err = c.store.FindTurn(ctx, who.Tenant, s.Agent, id, turn)
+		}
+	}
+	if err == nil && t.SessionID != id || errors.Is(err, task.ErrNotFound) {
+		return nil, Refuse(ErrTurnNotFound, "The session has no such turn, or it is past its retention of 7 days.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.tend(ctx, t), nil
+}
+
+// Cancel cancels a turn, also one that waits in its session's queue.
+func (c Sessions) Cancel(ctx context.Context, t *task.Task) (*task.Task, error) {
+	return c.cancelTree(context.WithoutCancel(ctx), t.Tenant, t.ID, locationOf(t))
+}
+
+// Transcript is what has been said in a session.
+type Transcript struct {
+	SessionID string            `json:"session_id"`
+	Messages  []session.Message `json:"messages" doc:"Oldest first."`
+	First     int               `json:"first" doc:"The number of the first message here; the session's first one is 1."`
+	Next      int               `json:"next_after,omitempty" doc:"There are more: ask for those ?after= this one."`
+}
+
+// Bounds of one reading of a transcript.
+const (
+	MaxMessages     = 10_000
+	maxMessageBytes = 8 << 20
+)
+
+// Transcript reads the messages after number after, from the pages and from the
+// record: also what the agent does not see any more.
+func (c Sessions) Transcript(ctx context.Context, s *session.Session, after, limit int) (Transcript, error) {
+	t := Transcript{SessionID: s.ID, Messages: []session.Message{}, First: after + 1}
+	bytes, at := 0, 0
+	take := func(messages []session.Message) bool {
+		for _, m := range messages {
+			if at++; at <= after {
+				continue
+			}
+			if bytes += len(m.Text); len(t.Messages) > 0 && (len(t.Messages) == limit || bytes > maxMessageBytes) {
+				t.Next = at - 1
+				return false
+			}
+			t.Messages = append(t.Messages, m)
+		}
+		return true
+	}
+	for _, p := range s.Pages {
+		if at+p.Messages <= after {
+			at += p.Messages
+			continue
+		}
+		messages, err := c.store.Page(ctx, p)
+		if errors.Is(err, task.ErrNotFound) { // past its retention
+			at += p.Messages
+			continue
+		}
+		if err != nil {
+			return t, err
+		}
+		if !take(messages) {
+			return t, nil
+		}
+	}
+	take(s.Messages)
+	return t, nil
+}
+
+// Delete forgets a session. An open turn is canceled, and before the session is
+// gone those that wait.
+func (c Sessions) Delete(ctx context.Context, who auth.Caller, id string, expect func(rev uint64) error) error {
+	s, err := c.Get(ctx, who, id)
+	if err != nil {
+		return err
+	}
+	ctx = context.WithoutCancel(ctx)
+	for begun := false; ; {
+		if !begun && expect != nil {
+			if err := expect(s.Rev); err != nil {
+				return err
+			}
+		}
+		waits := len(s.Waiting) > 0
+		if s, err = c.cancelWaiting(ctx, s); err == nil {
+			begun = begun || waits // what changes from now on is this request's own doing
+			err = c.store.DeleteSession(ctx, s)
+		}
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, session.ErrConflict) {
+			return err
+		}
+		if s, err = c.store.Session(ctx, who.Tenant, s.ID); err != nil { // a turn has ended meanwhile
+			return err
+		}
+	}
+	if open, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID); err == nil {
+		if _, err := c.cancelTree(ctx, s.Tenant, open.ID, locationOf(open)); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+			c.log.Warn("open turn of a deleted session not canceled, it ends without effect", "session", s.ID, "task", open.ID, "error", err)
+		}
+	}
+	if err := c.store.DropPages(ctx, s.Pages); err != nil {
+		c.log.Debug("messages of a deleted session not dropped, they expire by themselves", "session", s.ID, "error", err)
+	}
+	return nil
+}
+
+// List lists sessions, the newest change first, from revision at (0: the newest)
+// on; those of one agent when it is named.
+func (c Sessions) List(ctx context.Context, who auth.Caller, at uint64, limit int, agent string) (store.Found[*session.Session], error) {
+	return c.store.Sessions(ctx, who.Tenant, at, limit, func(s *session.Session) bool { return agent == "" || s.Agent == agent })
+}
