@@ -86,36 +86,37 @@ func (b block) number() (int, bool) {
 }
 
 // check reads a block and returns what of it cannot be read, as the server would
-// find it. torn allows that its end is not whole. cuttable says that the stretches
-// are bytes of the file itself.
-func (b block) check(torn bool) (bad []unreadable, cuttable bool, err error) {
+// find it, and how many records can. torn allows that its end is not whole.
+// cuttable says that the stretches are bytes of the file itself, and not all of it.
+func (b block) check(torn bool) (bad []unreadable, good int, cuttable bool, err error) {
 	raw, err := os.ReadFile(b.path)
 	if err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	cuttable = true
 	var packed server.CompressionInfo
 	if n, err := packed.UnmarshalMetadata(raw); err == nil && packed.Algorithm != server.NoCompression {
 		cuttable = false
 		if raw, err = packed.Algorithm.Decompress(raw[n:]); err != nil {
-			return []unreadable{{}}, false, nil
+			return []unreadable{{}}, 0, false, nil
 		}
 	}
 	n, _ := b.number()
 	key := sha256.Sum256(fmt.Appendf(nil, "%s-%d", b.stream, n))
 	sum, err := highwayhash.NewDigest64(key[:])
 	if err != nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
-	return scan(raw, sum, torn), cuttable, nil
+	bad, good = scan(raw, sum, torn)
+	return bad, good, cuttable && good > 0, nil
 }
 
-func scan(raw []byte, sum hash.Hash, torn bool) (bad []unreadable) {
+func scan(raw []byte, sum hash.Hash, torn bool) (bad []unreadable, good int) {
 	var last uint64
 	for at := 0; at < len(raw); {
 		size, seq, ok := record(raw[at:], sum)
 		if ok {
-			last, at = seq, at+size
+			last, at, good = seq, at+size, good+1
 			continue
 		}
 		u := unreadable{from: at, to: len(raw), first: last, subject: subjectOf(raw[at:])}
@@ -126,11 +127,11 @@ func scan(raw []byte, sum hash.Hash, torn bool) (bad []unreadable) {
 			}
 		}
 		if u.behind == 0 && torn {
-			return bad // nothing was promised of the last record
+			return bad, good // nothing was promised of the last record
 		}
 		bad, at = append(bad, u), u.to
 	}
-	return bad
+	return bad, good
 }
 
 // record reads the record at the beginning of raw, and reports whether its

@@ -116,29 +116,51 @@ func (l *books) checkBlocks(store string) error {
 	if err != nil {
 		return fmt.Errorf("check data: %w", err)
 	}
-	keep := filepath.Join(filepath.Dir(l.path), keepFolder, time.Now().UTC().Format("20060102T150405"))
 	ours := ourStreams()
+	damaged, readable := map[block][]unreadable{}, 0
+	var cuttable []block
 	for _, b := range blocks {
 		if !ours[b.stream] || b.stream == topology.ArtifactStream { // an artifact has its own checksum, for whoever reads it
 			continue
 		}
-		bad, cuttable, err := b.check(b.last && !l.written.Clean)
+		bad, good, whole, err := b.check(b.last && !l.written.Clean)
 		if err != nil {
 			return fmt.Errorf("check data: %w", err)
 		}
+		readable += good
+		if len(bad) > 0 {
+			damaged[b] = bad
+		}
+		if len(bad) > 0 && whole {
+			cuttable = append(cuttable, b)
+		}
+	}
+	if readable == 0 && len(damaged) > 0 {
+		l.log.Warn("the blocks of messages have a form that this version does not know: they were not checked", "data", store)
+		return nil
+	}
+	for b, bad := range damaged {
 		for _, u := range bad {
 			l.note(fmt.Sprintf("%s: %s in %s cannot be read", b.stream, u, b.path))
 		}
-		if len(bad) == 0 || !cuttable {
-			continue
-		}
-		l.mu.Lock()
-		err = l.save(l.written) // what is missing is not forgotten by a crash from here on
-		l.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		if err := b.cut(bad, keep); err != nil {
+	}
+	return l.cutOut(cuttable, damaged)
+}
+
+// cutOut takes what is unreadable out of the blocks.
+func (l *books) cutOut(blocks []block, damaged map[block][]unreadable) error {
+	if len(blocks) == 0 {
+		return nil
+	}
+	l.mu.Lock()
+	err := l.save(l.written) // what is missing is not forgotten by a crash from here on
+	l.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	keep := filepath.Join(filepath.Dir(l.path), keepFolder, time.Now().UTC().Format("20060102T150405"))
+	for _, b := range blocks {
+		if err := b.cut(damaged[b], keep); err != nil {
 			return fmt.Errorf("take out what is unreadable: %w", err)
 		}
 		l.log.Warn("unreadable messages taken out of a block, the block as it was is kept", "block", b.path, "kept", keep)
