@@ -14,13 +14,14 @@ import (
 type own struct {
 	interfaces func() ([]net.Addr, error)
 
-	mu    sync.RWMutex
-	here  map[uint16]bool         // ports of listeners on this host
-	there map[netip.AddrPort]bool // listeners on other hosts
+	mu     sync.RWMutex
+	here   map[uint16]bool         // ports of this process
+	beside map[uint16]bool         // of other processes on this host
+	there  map[netip.AddrPort]bool // listeners on other hosts
 }
 
 func newOwn() *own {
-	return &own{interfaces: net.InterfaceAddrs, here: map[uint16]bool{}, there: map[netip.AddrPort]bool{}}
+	return &own{interfaces: net.InterfaceAddrs, here: map[uint16]bool{}}
 }
 
 // DenyOwn has the guard, and those made from it, refuse listeners of this process:
@@ -35,12 +36,28 @@ func (g *Guard) DenyOwn(listeners ...net.Addr) {
 	}
 }
 
+// DenyNeighbours has the guard refuse the listeners of the other processes of the
+// mesh, in place of those before: on this host by their ports, elsewhere by their
+// addresses.
+func (g *Guard) DenyNeighbours(here, there []netip.AddrPort) {
+	beside, far := map[uint16]bool{}, map[netip.AddrPort]bool{}
+	for _, a := range here {
+		beside[a.Port()] = true
+	}
+	for _, a := range there {
+		far[a] = true
+	}
+	g.own.mu.Lock()
+	defer g.own.mu.Unlock()
+	g.own.beside, g.own.there = beside, far
+}
+
 // denied reports whether an address is a listener of the mesh.
 func (o *own) denied(addr netip.Addr, port uint16) bool {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	addr = plain(addr)
-	return o.there[netip.AddrPortFrom(addr, port)] || o.here[port] && o.local(addr)
+	return o.there[netip.AddrPortFrom(addr, port)] || (o.here[port] || o.beside[port]) && o.local(addr)
 }
 
 // plain is the address that another one stands for.

@@ -103,6 +103,28 @@ func TestOwnListenersAreDeniedThroughAProxy(t *testing.T) {
 	}
 }
 
+// Listeners of the mesh on other machines are refused at their addresses, and no
+// other port or address with them; the newest word counts.
+func TestListenersElsewhereAreDenied(t *testing.T) {
+	g := New(Policy{Allow: everywhere(), PlainHTTP: true}, nil)
+	at := netip.MustParseAddrPort
+	g.DenyNeighbours(nil, []netip.AddrPort{at("10.0.0.5:8080"), at("[fd00::7]:9090")})
+	check := func(want map[string]bool) {
+		t.Helper()
+		for url, blocked := range want {
+			if _, err := g.CheckURL("http://" + url + "/"); errors.Is(err, ErrBlocked) != blocked {
+				t.Errorf("%s: %v", url, err)
+			}
+		}
+	}
+	check(map[string]bool{
+		"10.0.0.5:8080": true, "[::ffff:10.0.0.5]:8080": true, "[64:ff9b::a00:5]:8080": true, "[fd00::7]:9090": true,
+		"10.0.0.5:8081": false, "10.0.0.6:8080": false, "127.0.0.1:8080": false,
+	})
+	g.DenyNeighbours([]netip.AddrPort{at("127.0.0.1:8080")}, nil)
+	check(map[string]bool{"10.0.0.5:8080": false, "127.0.0.1:8080": true, "localhost:8080": true})
+}
+
 // What a request line may not have arrives escaped, the rest of a query as it is.
 func TestQueriesArrive(t *testing.T) {
 	var got string

@@ -164,6 +164,7 @@ func notifierCommand() *cobra.Command {
 	var guard *egress.Guard
 	return role{
 		name: "notifier", short: "Run a notifier against a NATS server",
+		guard:    func() *egress.Guard { return guard },
 		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(at *ports, _ *slog.Logger) (err error) {
 			guard, err = callbacks.guard(at)

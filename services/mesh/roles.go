@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -48,6 +47,8 @@ type role struct {
 	// prepare checks what needs no mesh and binds what else the role listens on.
 	// It may be nil.
 	prepare func(p *ports, log *slog.Logger) error
+	// guard is that of the role's callbacks, once it is prepared; nil: it sends none.
+	guard func() *egress.Guard
 	// parts makes the parts of the role on an open store.
 	parts func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error)
 }
@@ -97,14 +98,14 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 	ctx, last, ended := ending(ctx, *r.drain, r.attempts, log)
 	defer ended()
 	state := newOpening(log)
-	own := proc.Part{Name: r.name, Run: func(ctx context.Context) error { return r.serve(ctx, cfg, at.api, last, state, log) }}
+	own := proc.Part{Name: r.name, Run: func(ctx context.Context) error { return r.serve(ctx, cfg, &at, last, state, log) }}
 	return proc.Run(ctx, append(adminParts(admin, exports.Metrics, state, log), own)...)
 }
 
 // serve opens the mesh, however long that is away, and runs the parts of the
 // role. Meanwhile the lobby answers at its address.
-func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, last proc.Part, state *opening, log *slog.Logger) error {
-	leave, err := state.lobby(api)
+func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Part, state *opening, log *slog.Logger) error {
+	leave, err := state.lobby(at.api)
 	if err != nil {
 		return err
 	}
@@ -135,7 +136,11 @@ func (r role) serve(ctx context.Context, cfg roleConfig, api net.Listener, last 
 	defer store.Observe(st)()
 	leave()
 	state.done()
-	return proc.Run(ctx, append(parts, last)...)
+	var guard *egress.Guard
+	if r.guard != nil {
+		guard = r.guard()
+	}
+	return proc.Run(ctx, append(parts, neighbours(st, at, guard, log), last)...)
 }
 
 // stopped is err, unless the process was told to end: then there is none.
@@ -187,6 +192,7 @@ func gatewayCommand() *cobra.Command {
 	var guard *egress.Guard
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server",
+		guard:    func() *egress.Guard { return guard },
 		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(at *ports, _ *slog.Logger) (err error) {
 			if err := cfg.Validate(); err != nil {

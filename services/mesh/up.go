@@ -179,7 +179,7 @@ func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv 
 		return nil, err
 	}
 	running.Store(w)
-	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, reconciling(st.notifier, log), cfg.agents.reloading(w, workerLog)}, nil
+	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, reconciling(st.notifier, log), neighbours(st.gateway, &at.ports, guard, log), cfg.agents.reloading(w, workerLog)}, nil
 }
 
 // startTelemetry starts the telemetry of a process and has its log take part.

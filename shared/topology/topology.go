@@ -192,6 +192,13 @@ func ArtifactMeta(name string) string {
 	return "$O." + Artifacts + ".M." + base64.URLEncoding.EncodeToString([]byte(name))
 }
 
+// ListenersOwner stands in the place of a tenant in the keys under which processes
+// say where they listen, beside those of requests.
+const ListenersOwner = "_listeners"
+
+// Listeners matches them.
+const Listeners = "$KV." + IdempotencyBucket + "." + ListenersOwner + ".*"
+
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 

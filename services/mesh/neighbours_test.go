@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"agentmesh/notifier/egress"
+	"agentmesh/shared/webhook"
+)
+
+// Processes of one mesh on one machine send no callback to where another one
+// listens, and may again when that has ended.
+func TestNeighboursAreDenied(t *testing.T) {
+	m := newMesh(t)
+	start := func() (*ports, *egress.Guard, func()) {
+		at, g := &ports{}, egress.New(egress.Policy{Allow: egress.Loopback()}, nil)
+		at.bind("http", "127.0.0.1:0")
+		t.Cleanup(at.close)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		part := neighbours(m.st, at, g, quiet())
+		go func() { done <- part.Run(ctx) }()
+		return at, g, func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	first, _, stopFirst := start()
+	eventually(t, 10*time.Second, "the first says where it listens", func() bool {
+		all, err := m.st.AllListeners(t.Context())
+		return err == nil && len(all) == 1
+	})
+	_, g, stopSecond := start()
+	defer stopSecond()
+	url := "http://localhost:" + portOf(first.open[0]) + "/sessions"
+	eventually(t, 10*time.Second, "the second refuses it", func() bool {
+		_, err := g.CheckURL(url)
+		return errors.Is(err, webhook.ErrBlocked)
+	})
+	if conn, err := g.DialContext(t.Context(), "tcp", first.open[0].Addr().String()); !errors.Is(err, webhook.ErrBlocked) {
+		t.Errorf("dialed %v, %v", conn, err)
+	}
+	stopFirst()
+	_, fresh, stopThird := start()
+	defer stopThird()
+	eventually(t, 10*time.Second, "the first is forgotten", func() bool {
+		all, err := m.st.AllListeners(t.Context())
+		return err == nil && len(all) == 2
+	})
+	if _, err := fresh.CheckURL(url); err != nil {
+		t.Errorf("after it has ended: %v", err)
+	}
+}
+
+func portOf(l net.Listener) string {
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
+}
