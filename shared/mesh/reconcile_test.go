@@ -23,7 +23,7 @@ import (
 	"agentmesh/shared/webhook"
 )
 
-const lease = time.Second
+const lease = 5 * time.Second
 
 // house is a server with a store, without any role.
 type house struct {
@@ -108,7 +108,7 @@ func (h *house) save(t *task.Task) {
 	}
 }
 
-// take takes up to n messages of a consumer.
+// take takes up to n messages of a consumer, those that come at once.
 func (h *house) take(stream, durable string, n int) []jetstream.Msg {
 	h.t.Helper()
 	c, err := h.js().Consumer(h.t.Context(), stream, durable)
@@ -123,6 +123,16 @@ func (h *house) take(stream, durable string, n int) []jetstream.Msg {
 	for m := range batch.Messages() {
 		all = append(all, m)
 	}
+	return all
+}
+
+// takeAll takes exactly n messages of a consumer, however long they take to come.
+func (h *house) takeAll(stream, durable string, n int) (all []jetstream.Msg) {
+	h.t.Helper()
+	natstest.Until(h.t, fmt.Sprintf("%d messages of %s are delivered", n, durable), func() bool {
+		all = append(all, h.take(stream, durable, n-len(all))...)
+		return len(all) == n
+	})
 	return all
 }
 
@@ -167,10 +177,7 @@ func (h *house) lose(stream string, kind task.Kind) (lost []*task.Task) {
 		h.queue(t)
 		all = append(all, t)
 	}
-	held := h.take(stream, topology.AgentDurable("echo"), 6)
-	if len(held) != 6 {
-		h.t.Fatalf("%d messages are held", len(held))
-	}
+	held := h.takeAll(stream, topology.AgentDurable("echo"), 6)
 	s, err := h.js().Stream(h.t.Context(), stream)
 	if err != nil {
 		h.t.Fatal(err)
@@ -338,9 +345,8 @@ func TestAScheduleThatDidNotFireIsQueued(t *testing.T) {
 	ahead.NotBefore = time.Now().Add(time.Hour)
 	h.queue(ahead)
 	h.look("a")
-	got := h.take(topology.Tasks, topology.AgentDurable("echo"), 10)
-	if len(got) != 1 || topology.SubjectID(got[0].Subject()) != late.ID {
-		t.Errorf("%d messages are ready, want that of %s", len(got), late.ID)
+	if got := h.takeAll(topology.Tasks, topology.AgentDurable("echo"), 1); topology.SubjectID(got[0].Subject()) != late.ID {
+		t.Errorf("%s is ready, want %s", got[0].Subject(), late.ID)
 	}
 	if n := h.messages(topology.Tasks); n != 2 {
 		t.Errorf("%d messages are left, want the one that is ready and the schedule that is not due", n)
@@ -378,7 +384,7 @@ func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 		}
 		ids = append(ids, d.ID)
 	}
-	held := h.take(topology.Deliveries, topology.DeliverDurable, 6)
+	held := h.takeAll(topology.Deliveries, topology.DeliverDurable, 6)
 	s, err := h.js().Stream(t.Context(), topology.Deliveries)
 	if err != nil {
 		t.Fatal(err)
@@ -420,8 +426,8 @@ func TestAHealthyMeshIsLeftAlone(t *testing.T) {
 	ahead := newTask(task.KindTask, 0)
 	ahead.NotBefore = time.Now().Add(time.Hour)
 	h.queue(ahead)
-	h.take(topology.Tasks, topology.AgentDurable("echo"), 10)
-	h.take(topology.Turns, topology.AgentDurable("echo"), 10)
+	h.takeAll(topology.Tasks, topology.AgentDurable("echo"), 10)
+	h.takeAll(topology.Turns, topology.AgentDurable("echo"), 1)
 	tasks, turns := h.messages(topology.Tasks), h.messages(topology.Turns)
 	for range 3 {
 		h.look("a")
