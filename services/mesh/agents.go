@@ -35,11 +35,13 @@ func (c agentsConfig) options(log *slog.Logger) agents.Options {
 const watchEvery = time.Second
 
 // reloading reads the file again on SIGHUP, and with --watch when its text has
-// changed. A file with a mistake is reported, and nothing changes.
+// changed. A file with a mistake is reported, and nothing changes. It listens from
+// now on: once the gateway answers, a signal or a change is not missed.
 func (c agentsConfig) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	seen, _ := os.ReadFile(c.Agents)
 	return proc.Part{Name: "agents", Run: func(ctx context.Context) error {
-		hup := make(chan os.Signal, 1)
-		signal.Notify(hup, syscall.SIGHUP)
 		defer signal.Stop(hup)
 		if c.Agents == "" {
 			<-ctx.Done()
@@ -51,7 +53,6 @@ func (c agentsConfig) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
 			defer t.Stop()
 			tick = t.C
 		}
-		seen, _ := os.ReadFile(c.Agents)
 		for {
 			select {
 			case <-ctx.Done():
