@@ -38,6 +38,7 @@ type AcceptedTurn struct {
 	Agent     string     `json:"agent"`
 	CreatedAt time.Time  `json:"created_at"`
 	TraceID   string     `json:"trace_id,omitempty"`
+	Warning   string     `json:"warning,omitempty" doc:"What the client should know, such as that nobody has served the agent for a day."`
 }
 
 // Turn is a turn as clients see it: a task, whose message is the reply once it
@@ -133,7 +134,7 @@ func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, a *mesh.Acc
 	h.Set("Retry-After", "1")
 	return writeJSON(w, http.StatusAccepted, AcceptedTurn{
 		SessionID: t.SessionID, TurnID: t.ID, Status: task.Pending, StatusURL: turnURL(t.SessionID, t.ID), Agent: t.Agent,
-		CreatedAt: t.CreatedAt, TraceID: telemetry.TraceIDOf(t.TraceParent),
+		CreatedAt: t.CreatedAt, TraceID: telemetry.TraceIDOf(t.TraceParent), Warning: a.Warning,
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
+	"agentmesh/shared/store"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
 )
@@ -44,12 +46,18 @@ func TestAnAgentGoesAwayWhenNobodyServesItAnyMore(t *testing.T) {
 	eventually(t, 5*time.Second, "the other gateway knows the agent", func() bool {
 		return call(other.Handler(), "POST", "/tasks", `{"agent":"old","delay":"9h","instruction":"x"}`).Code == 202
 	})
-	before := m.srv.NumConsumers(t)
+	counted := func() bool {
+		c, err := m.st.Census(t.Context())
+		return err != nil || slices.ContainsFunc(c.Agents, func(q store.AgentQueue) bool { return q.Agent == "old" })
+	}
+	if !counted() {
+		t.Error("it had no consumer")
+	}
 	if w := m.do("DELETE", "/agents/old", ""); w.Code != 204 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	if now := m.srv.NumConsumers(t); now != before-2 {
-		t.Errorf("%d consumers, before there were %d", now, before)
+	if counted() {
+		t.Error("its consumers are left behind")
 	}
 	if list := decode[gateway.AgentList](t, m.do("GET", "/agents", "").Body); len(list.Agents) != 1 || list.Agents[0].Name != "new" {
 		t.Errorf("agents are %+v", list.Agents)
@@ -154,6 +162,11 @@ func TestATaskForAnAgentUnservedForADayComesWithAWarning(t *testing.T) {
 			if v := accept(path, body); !strings.Contains(v.Warning, "No worker has served the agent a since") {
 				t.Errorf("POST %s after 26 h: %q", path, v.Warning)
 			}
+		}
+		session := decode[client.Session](t, m.do("POST", "/sessions", `{"agent":"a"}`).Body).SessionID
+		w := m.do("POST", "/sessions/"+session+"/messages", `{"text":"hello"}`, "Prefer", "respond-async")
+		if turn := decode[gateway.AcceptedTurn](t, w.Body); w.Code != 202 || turn.Warning == "" {
+			t.Errorf("a turn: %d, %q", w.Code, turn.Warning)
 		}
 		m.work(named("a", says("x")))
 		time.Sleep(2 * time.Second)

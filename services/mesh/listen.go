@@ -72,7 +72,7 @@ func receiveWebhooks(ctx context.Context, f *listenFlags, out io.Writer, ready f
 	r := &localReceiver{out: out, forward: f.forward, json: f.output == "json", gateway: c, client: &http.Client{Timeout: 14 * time.Second}}
 	say := func(format string, args ...any) {
 		if !r.json {
-			fmt.Fprintf(out, format, args...)
+			fmt.Fprint(out, clean(fmt.Sprintf(format, args...)))
 		}
 	}
 	if err := r.learn(ctx); err != nil {

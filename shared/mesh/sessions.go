@@ -165,7 +165,7 @@ func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t
 	outer := ctx
 	telemetry.Annotate(ctx, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.Agent(t.Agent))...)
 	ctx, span := telemetry.StartPublish(ctx, topology.TurnsTemplate, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))...)
-	a := &Acceptance{TaskID: t.ID, SessionID: s.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx)}
+	a := &Acceptance{TaskID: t.ID, SessionID: s.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx), Warning: c.agents.warning(ctx, t.Agent)}
 	err := c.claim(context.WithoutCancel(ctx), t.Tenant, m.Key, a, locationOf(t))
 	if t.ID = a.TaskID; err == nil && !a.Replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
