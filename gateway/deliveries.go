@@ -16,7 +16,6 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
-	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
@@ -114,8 +113,8 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if status != "" && !status.Valid() {
 		return mesh.Refuse(api.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(status), 32), webhook.Statuses)
 	}
-	f := filter{canonical: mesh.Digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))}
-	from, err := decodeCursor(q.Get("cursor"), f)
+	bound := mesh.Digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))
+	at, err := mesh.DecodeCursor(q.Get("cursor"), bound)
 	if err != nil {
 		return err
 	}
@@ -123,7 +122,7 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 		return (status == "" || d.Status == status) && (q.Get("webhook_id") == "" || d.Webhook == q.Get("webhook_id")) &&
 			(q.Get("type") == "" || string(d.Type) == q.Get("type"))
 	}
-	found, err := g.store.ListDeliveries(r.Context(), tenant, from.Record, limit, match)
+	found, err := g.store.ListDeliveries(r.Context(), tenant, at, limit, match)
 	if err != nil {
 		return err
 	}
@@ -132,7 +131,7 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 		page.Deliveries = append(page.Deliveries, deliveryView(d))
 	}
 	if found.Next > 0 {
-		page.NextCursor = encodeCursor(store.Position{Record: found.Next}, f)
+		page.NextCursor = mesh.EncodeCursor(found.Next, bound)
 		q.Set("cursor", page.NextCursor)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}
@@ -325,14 +324,13 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 	match := func(d *webhook.Delivery) bool {
 		return d.Webhook == e.ID && !d.Test && slices.Contains(statuses, d.Status) && !d.CreatedAt.Before(since)
 	}
-	f := filter{canonical: mesh.Digest("redeliver", e.ID, req.Since, fmt.Sprint(statuses))}
-	from, err := decodeCursor(req.Cursor, f)
+	bound := mesh.Digest("redeliver", e.ID, req.Since, fmt.Sprint(statuses))
+	next, err := mesh.DecodeCursor(req.Cursor, bound)
 	if err != nil {
 		return err
 	}
 	var again Redelivered
-	next := from.Record
-	for next > 0 && again.Redelivered < maxRedeliver {
+	for more := true; more && again.Redelivered < maxRedeliver; more = next > 0 {
 		found, err := g.store.ListDeliveries(ctx, tenant, next, maxPage, match)
 		if err != nil {
 			return err
@@ -346,7 +344,7 @@ func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error
 		}
 	}
 	if next > 0 {
-		again.More, again.NextCursor = true, encodeCursor(store.Position{Record: next}, f)
+		again.More, again.NextCursor = true, mesh.EncodeCursor(next, bound)
 	}
 	return writeJSON(w, http.StatusAccepted, again)
 }

@@ -50,22 +50,18 @@ func (g *Gateway) taskEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Set("Vary", "Accept")
 	if !wantsStream(r.Header.Get("Accept")) {
-		t, err := g.store.Find(r.Context(), tenant, id)
+		t, err := g.mesh.Tasks.Get(r.Context(), callerOf(r), id)
 		if err != nil {
 			return err
 		}
 		first := Event{ID: 0, Type: string(task.EventStatus), Data: accepted(t)}
 		return writeJSON(w, http.StatusOK, EventList{Events: append([]Event{first}, history(t, 0)...)})
 	}
-	watch, err := g.store.Watch(tenant, id, true)
+	watch, t, err := g.mesh.Tasks.Watch(r.Context(), callerOf(r), id)
 	if err != nil {
 		return err
 	}
 	defer watch.Close()
-	t, err := g.store.Find(r.Context(), tenant, id) // after the subscription: nothing falls between
-	if err != nil {
-		return err
-	}
 	seen, resumed := lastEventID(r, t)
 	if t.Status.Terminal() && resumed && len(task.Events(t, seen)) == 0 {
 		w.WriteHeader(http.StatusNoContent) // tells an EventSource to stop reconnecting

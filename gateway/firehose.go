@@ -29,7 +29,7 @@ func (g *Gateway) allEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	changes, err := g.store.Changes(r.Context(), tenant, after)
+	changes, err := g.mesh.Tasks.Changes(r.Context(), callerOf(r), after)
 	if err != nil {
 		return err
 	}

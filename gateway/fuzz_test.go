@@ -113,28 +113,6 @@ func FuzzPrefer(f *testing.F) {
 	})
 }
 
-// What is read as a cursor is one of ours, for these filters.
-func FuzzCursor(f *testing.F) {
-	none, err := filterOf(nil)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(encodeCursor(store.Position{Record: 7, Queue: 9}, none))
-	f.Add(encodeCursor(store.Start, none))
-	f.Add("eyJyIjowLCJxIjowfQ")
-	f.Add("%%%")
-	f.Fuzz(func(t *testing.T, s string) {
-		p, err := decodeCursor(s, none)
-		if err != nil {
-			refusedAs(t, err, 400)
-			return
-		}
-		if again, err := decodeCursor(encodeCursor(p, none), none); err != nil || again != p {
-			t.Errorf("%q is %+v, and again %+v, %v", s, p, again, err)
-		}
-	})
-}
-
 // No reader can wait for an event that lies beyond the record.
 func FuzzLastEventID(f *testing.F) {
 	f.Add("0", uint64(5), false)

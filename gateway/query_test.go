@@ -84,11 +84,11 @@ func TestStatusesMayBeListedOrRepeated(t *testing.T) {
 			}
 		}
 		f, err := filterOf(r.URL.Query())
-		if err != nil || len(f.statuses) != 2 || f.statuses[1] != "canceled" {
+		if err != nil || len(f.Statuses) != 2 || f.Statuses[1] != "canceled" {
 			t.Errorf("%s is read as %+v, %v", q, f, err)
 		}
-		if v, ok := f.labels["k"]; !ok || v != "" {
-			t.Errorf("label.k= does not mean the empty value: %v", f.labels)
+		if v, ok := f.Labels["k"]; !ok || v != "" {
+			t.Errorf("label.k= does not mean the empty value: %v", f.Labels)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
@@ -34,20 +35,12 @@ type Closed struct {
 // ids are numbers of messages in the transcript: a reader that resumes gets the
 // replies behind its last one, and what is open now.
 func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
-	if !session.ValidID(id) {
-		return mesh.Refuse(mesh.ErrSessionNotFound, "%q is not the id of a session.", mesh.Clip(id, 64))
-	}
-	watch, err := g.store.WatchSession(tenant, id)
+	watch, sess, err := g.mesh.Sessions.Watch(r.Context(), callerOf(r), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	defer watch.Close()
-	sess, err := g.store.Session(r.Context(), tenant, id) // after the subscription: nothing falls between
-	if err != nil {
-		return err
-	}
-	s := &sessionStream{g: g, stream: stream{w: w, control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
+	s := &sessionStream{g: g, who: callerOf(r), stream: stream{w: w, control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
 	after, err := resumeAfter(r)
 	if err != nil {
 		return err
@@ -68,7 +61,8 @@ func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
 
 // sessionStream writes one session's events to one reader.
 type sessionStream struct {
-	g *Gateway
+	g   *Gateway
+	who auth.Caller
 	stream
 	watch *store.SessionWatch
 	sess  *session.Session
@@ -90,7 +84,7 @@ func (s *sessionStream) run(ctx context.Context) {
 				return
 			}
 		}
-		sess, err := s.g.store.Session(ctx, s.sess.Tenant, s.sess.ID)
+		sess, err := s.g.mesh.Sessions.Get(ctx, s.who, s.sess.ID)
 		switch {
 		case err == nil:
 			s.sess = sess
@@ -117,7 +111,7 @@ func (s *sessionStream) look() {
 
 // open is the turn that is open now, nil when there is none.
 func (s *sessionStream) open(ctx context.Context) (*task.Task, error) {
-	turn, err := s.g.store.OpenTurn(ctx, tenant, s.sess.Agent, s.sess.ID)
+	turn, err := s.g.mesh.Sessions.OpenTurn(ctx, s.sess)
 	if err != nil {
 		return nil, ctx.Err() // none, or the store is away: the reader waits
 	}
@@ -144,10 +138,8 @@ func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
 		if err := s.write([]byte(": heartbeat\n\n")); err != nil {
 			return nil, err
 		}
-		if len(s.sess.Waiting) > 0 {
-			if _, err := s.g.store.PublishNextTurn(ctx, tenant, s.sess.ID); err != nil {
-				s.g.log.Debug("turns that wait not looked after", "session", s.sess.ID, "error", err)
-			}
+		if err := s.g.mesh.Sessions.Tend(ctx, s.sess); err != nil {
+			s.g.log.Debug("turns that wait not looked after", "session", s.sess.ID, "error", err)
 		}
 		return s.open(ctx)
 	}
@@ -156,15 +148,11 @@ func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
 
 // follow sends the events of one turn until it has finished.
 func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
-	watch, err := s.g.store.Watch(turn.Tenant, turn.ID, true)
+	watch, t, err := s.g.mesh.Sessions.WatchTurn(ctx, turn)
 	if err != nil {
 		return false
 	}
 	defer watch.Close()
-	t, err := s.g.store.Find(ctx, turn.Tenant, turn.ID)
-	if err != nil {
-		t = turn // it is being opened, or the reader resumes
-	}
 	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = turn.ID, 0, 0, 0
 	if s.event(string(task.EventStatus), "", accepted(t)) != nil {
 		return false
@@ -201,7 +189,7 @@ func (s *sessionStream) replies(ctx context.Context) bool {
 }
 
 func (s *sessionStream) canceled(ctx context.Context, id string) (ok bool) {
-	t, err := s.g.store.Get(ctx, tenant, id)
+	t, err := s.g.mesh.Sessions.Turn(ctx, s.who, s.sess.ID, id)
 	if err != nil || !t.Waited || t.Lease != nil || t.Status != task.Canceled {
 		return true
 	}

@@ -10,7 +10,6 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
-	"agentmesh/shared/store"
 )
 
 // CreateSession is the body of POST /sessions.
@@ -118,29 +117,19 @@ func (g *Gateway) listSessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f := filter{agent: q.Get("agent"), canonical: mesh.Digest("sessions", q.Get("agent"))}
-	from, err := decodeCursor(q.Get("cursor"), f)
+	found, err := g.mesh.Sessions.List(r.Context(), callerOf(r), q.Get("agent"), limit, q.Get("cursor"))
 	if err != nil {
 		return err
 	}
-	at := from.Record
-	if from == store.Start {
-		at = 0
-	}
-	found, err := g.mesh.Sessions.List(r.Context(), callerOf(r), at, limit, f.agent)
-	if err != nil {
-		return err
-	}
-	page := SessionList{Sessions: make([]Session, 0, len(found.Items)), Scanned: found.Scanned}
-	for _, s := range found.Items {
+	page := SessionList{Sessions: make([]Session, 0, len(found.Sessions)), NextCursor: found.Next, Scanned: found.Scanned}
+	for _, s := range found.Sessions {
 		v, err := g.sessionView(r.Context(), s)
 		if err != nil {
 			return err
 		}
 		page.Sessions = append(page.Sessions, v)
 	}
-	if found.Next > 0 {
-		page.NextCursor = encodeCursor(store.Position{Record: found.Next}, f)
+	if found.Next != "" {
 		q.Set("cursor", page.NextCursor)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}

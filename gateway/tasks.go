@@ -156,7 +156,7 @@ func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v task.Valu
 		_, _ = w.Write(v.Inline)
 		return nil
 	}
-	object, err := g.store.OpenObject(r.Context(), v)
+	object, err := g.mesh.Tasks.OpenValue(r.Context(), v)
 	if errors.Is(err, task.ErrNotFound) {
 		return mesh.Refuse(expired, "The task's record is still there, this part of it is not.")
 	}

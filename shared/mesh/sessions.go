@@ -10,7 +10,6 @@ import (
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/session"
-	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
@@ -339,8 +338,28 @@ func (c Sessions) Delete(ctx context.Context, who auth.Caller, id string, expect
 	return nil
 }
 
-// List lists sessions, the newest change first, from revision at (0: the newest)
-// on; those of one agent when it is named.
-func (c Sessions) List(ctx context.Context, who auth.Caller, at uint64, limit int, agent string) (store.Found[*session.Session], error) {
-	return c.store.Sessions(ctx, who.Tenant, at, limit, func(s *session.Session) bool { return agent == "" || s.Agent == agent })
+// SessionList is a page of a listing of sessions.
+type SessionList struct {
+	Sessions []*session.Session
+	Next     string // cursor of the next page, empty on the last one
+	Scanned  int
+}
+
+// List lists sessions, the newest change first, a page from a cursor on; those of
+// one agent when it is named.
+func (c Sessions) List(ctx context.Context, who auth.Caller, agent string, limit int, cursor string) (l SessionList, err error) {
+	bound := digest("sessions", agent)
+	at, err := DecodeCursor(cursor, bound)
+	if err != nil {
+		return l, err
+	}
+	found, err := c.store.Sessions(ctx, who.Tenant, at, limit, func(s *session.Session) bool { return agent == "" || s.Agent == agent })
+	if err != nil {
+		return l, err
+	}
+	l.Sessions, l.Scanned = found.Items, found.Scanned
+	if found.Next > 0 {
+		l.Next = EncodeCursor(found.Next, bound)
+	}
+	return l, nil
 }

@@ -1,0 +1,82 @@
+package mesh
+
+import (
+	"context"
+	"io"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// Watch begins to follow a task, with its live output, and reads it as it is now:
+// nothing falls between. Close the watch.
+func (c Tasks) Watch(ctx context.Context, who auth.Caller, id string) (*store.Watch, *task.Task, error) {
+	watch, err := c.store.Watch(who.Tenant, id, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := c.store.Find(ctx, who.Tenant, id)
+	if err != nil {
+		watch.Close()
+		return nil, nil, err
+	}
+	return watch, t, nil
+}
+
+// Changes follows every task of a tenant from a revision on, nil: from now. Close
+// it.
+func (c Tasks) Changes(ctx context.Context, who auth.Caller, after *uint64) (*store.Changes, error) {
+	return c.store.Changes(ctx, who.Tenant, after)
+}
+
+// OpenValue reads a large value as a stream. It returns task.ErrNotFound when the
+// value is past its retention.
+func (c Tasks) OpenValue(ctx context.Context, v task.Value) (io.Reader, error) {
+	return c.store.OpenObject(ctx, v)
+}
+
+// Watch begins to follow a session, and reads it as it is now: nothing falls
+// between. Close the watch.
+func (c Sessions) Watch(ctx context.Context, who auth.Caller, id string) (*store.SessionWatch, *session.Session, error) {
+	if !session.ValidID(id) {
+		return nil, nil, Refuse(ErrSessionNotFound, "%q is not the id of a session.", Clip(id, 64))
+	}
+	watch, err := c.store.WatchSession(who.Tenant, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.store.Session(ctx, who.Tenant, id)
+	if err != nil {
+		watch.Close()
+		return nil, nil, err
+	}
+	return watch, s, nil
+}
+
+// OpenTurn is the turn of a session that is open now, nil when there is none.
+func (c Sessions) OpenTurn(ctx context.Context, s *session.Session) (*task.Task, error) {
+	return c.openTurnOf(ctx, s)
+}
+
+// WatchTurn begins to follow a turn that was seen to open. Close the watch.
+func (c Sessions) WatchTurn(ctx context.Context, t *task.Task) (*store.Watch, *task.Task, error) {
+	watch, err := c.store.Watch(t.Tenant, t.ID, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	if now, err := c.store.Find(ctx, t.Tenant, t.ID); err == nil {
+		t = now
+	} // otherwise it is being opened
+	return watch, t, nil
+}
+
+// Tend has the turns that wait in a session go on, if nobody else does.
+func (c Sessions) Tend(ctx context.Context, s *session.Session) error {
+	if len(s.Waiting) == 0 {
+		return nil
+	}
+	_, err := c.store.PublishNextTurn(ctx, s.Tenant, s.ID)
+	return err
+}
