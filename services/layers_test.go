@@ -116,8 +116,8 @@ func forbidden(from, to string, test bool) string {
 	}
 	inner, ours := strings.CutPrefix(to, module)
 	switch {
-	case inner == "shared/natstest" && !test:
-		return "natstest is for tests"
+	case under(inner, "shared/natstest", "shared/manualtest") && !test:
+		return inner + " is for tests"
 	case test:
 		return ""
 	case under(from, nouns...) && !under(inner, nouns...) && (ours || strings.Contains(to, ".")):

@@ -512,7 +512,7 @@ func TestWebhookGolden(t *testing.T) {
 	})
 }
 
-// What the receiver's status means, by the table of the README.
+// A receiver's status means what the table of notifier/README.md says.
 func TestAnswers(t *testing.T) {
 	for code, want := range map[int]struct {
 		class  webhook.Class

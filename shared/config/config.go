@@ -249,7 +249,7 @@ func (f *fieldValue) Type() string {
 	return "string"
 }
 
-// Markdown is the table of settings with their defaults, for the README.
+// Markdown is the table of settings with their defaults, for the manual.
 func Markdown(cfgs ...any) string {
 	var b strings.Builder
 	b.WriteString("| flag | env | default | what |\n|---|---|---|---|\n")

@@ -50,7 +50,7 @@ const (
 	FaultMesh   Fault = "mesh"   // who runs the mesh must look
 )
 
-// Codes explains each code: the one table that the pages and the README show.
+// Codes explains each code: the one table that the pages and the manual show.
 var Codes = map[string]struct {
 	Fault Fault
 	Title string

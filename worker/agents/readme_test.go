@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/manualtest"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
@@ -42,12 +43,7 @@ func readme(t *testing.T) string {
 // snippet is its first block of code of a language.
 func snippet(t *testing.T, language string) string {
 	t.Helper()
-	_, rest, ok := strings.Cut(readme(t), "\n```"+language+"\n")
-	code, _, ok2 := strings.Cut(rest, "\n```\n")
-	if !ok || !ok2 {
-		t.Fatalf("README.md has no code in %s", language)
-	}
-	return code
+	return manualtest.Snippets(t, "README.md", language)[0]
 }
 
 // ear counts what a job tells.
