@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/event"
-	"agentmesh/shared/mesh"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
@@ -22,61 +20,6 @@ import (
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
 )
-
-const lease = 5 * time.Second
-
-// house is a server with a store, without any role.
-type house struct {
-	t   *testing.T
-	dir string
-	srv *natstest.Server
-	nc  *nats.Conn
-	st  *store.Store
-}
-
-func newHouse(t *testing.T) *house {
-	h := &house{t: t, dir: t.TempDir()}
-	h.start()
-	for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
-		if err := h.st.AgentConsumer(t.Context(), q, "echo", 100, lease); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return h
-}
-
-func (h *house) start() {
-	h.t.Helper()
-	h.srv = natstest.StartIn(h.t, h.dir)
-	h.nc = h.srv.Connect(h.t)
-	var err error
-	if h.st, err = store.Open(h.t.Context(), h.nc, store.Options{Replicas: 1}); err != nil {
-		h.t.Fatal(err)
-	}
-}
-
-func (h *house) restart() {
-	h.t.Helper()
-	h.nc.Close()
-	h.srv.Stop()
-	h.start()
-}
-
-func (h *house) js() jetstream.JetStream {
-	js, err := jetstream.New(h.nc)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return js
-}
-
-// look has a reconciler look once; it is a new one, as after a start.
-func (h *house) look(who string) {
-	h.t.Helper()
-	if err := mesh.NewReconciler(h.st, who, slog.New(slog.DiscardHandler)).Look(h.t.Context()); err != nil {
-		h.t.Fatal(err)
-	}
-}
 
 func newTask(kind task.Kind, age time.Duration) *task.Task {
 	prefix := task.PrefixTask

@@ -1,0 +1,106 @@
+package mesh_test
+
+import (
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const lease = 5 * time.Second
+
+// house is a server with a store, without any role.
+type house struct {
+	t   *testing.T
+	dir string
+	srv *natstest.Server
+	nc  *nats.Conn
+	st  *store.Store
+}
+
+func newHouse(t *testing.T) *house {
+	h := &house{t: t, dir: t.TempDir()}
+	h.start()
+	for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
+		if err := h.st.AgentConsumer(t.Context(), q, "echo", 100, lease); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func (h *house) start() {
+	h.t.Helper()
+	h.srv = natstest.StartIn(h.t, h.dir)
+	h.nc = h.srv.Connect(h.t)
+	var err error
+	if h.st, err = store.Open(h.t.Context(), h.nc, store.Options{Replicas: 1}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) restart() {
+	h.t.Helper()
+	h.nc.Close()
+	h.srv.Stop()
+	h.start()
+}
+
+func (h *house) js() jetstream.JetStream {
+	js, err := jetstream.New(h.nc)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return js
+}
+
+// look has a reconciler look once; it is a new one, as after a start.
+func (h *house) look(who string) {
+	h.t.Helper()
+	if err := mesh.NewReconciler(h.st, who, slog.New(slog.DiscardHandler)).Look(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// finish ends a task as a worker would.
+func (h *house) finish(id, result string) {
+	h.t.Helper()
+	t, err := h.st.Find(h.t.Context(), auth.DefaultTenant, id)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	t.Result = task.Value{Inline: json.RawMessage(result)}
+	if err := t.To(task.Completed, time.Now()); err != nil {
+		h.t.Fatal(err)
+	}
+	h.save(t)
+}
+
+// reply answers the open turn of a session as a worker would.
+func (h *house) reply(session, text string) {
+	for {
+		t, err := h.st.OpenTurn(h.t.Context(), auth.DefaultTenant, "echo", session)
+		if err != nil {
+			if h.t.Context().Err() != nil {
+				return
+			}
+			continue
+		}
+		t.Result = task.Value{Inline: json.RawMessage(fmt.Sprintf(`{"message":%q}`, text))}
+		if t.To(task.Completed, time.Now()) == nil {
+			_ = h.st.Save(h.t.Context(), t)
+		}
+		return
+	}
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
