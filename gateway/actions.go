@@ -8,27 +8,7 @@ import (
 
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
-	"agentmesh/shared/webhook"
 )
-
-// Receivers is what the gateway asks about those who are told of events: the
-// rules that deliveries follow too.
-type Receivers interface {
-	// CheckURL decides on an address: nil, webhook.ErrURL or webhook.ErrBlocked.
-	CheckURL(url string) error
-	// CheckIdentity says what is wrong with a client certificate, its key and a
-	// certificate authority, in PEM.
-	CheckIdentity(certificate, key, ca string) error
-	// NewKey makes a signing key or reads the one in text, else webhook.ErrKey.
-	NewKey(scheme webhook.Scheme, text string) (private, public string, err error)
-	// PublicKey reads the text form of a public key.
-	PublicKey(text string) ([]byte, error)
-	// CallbackPublicKeys are those of callbacks that name no webhook's.
-	CallbackPublicKeys(tenant string) ([]string, error)
-	// Seal puts secrets into an endpoint, Open reads them.
-	Seal(*webhook.Endpoint, webhook.Secrets) error
-	Open(*webhook.Endpoint) (webhook.Secrets, error)
-}
 
 // AcceptedAction is the body of the 202 of an action.
 type AcceptedAction struct {

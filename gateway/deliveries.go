@@ -362,11 +362,11 @@ func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if g.cfg.Receivers == nil {
+	if g.cfg.Guard == nil {
 		return mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	var faults []mesh.Invalid // the policy may have changed since the URL was accepted
-	if blocked := mesh.CheckURL(g.cfg.Receivers, e.URL, "/url", &faults); blocked != nil {
+	if blocked := mesh.CheckURL(g.cfg.Guard, e.URL, "/url", &faults); blocked != nil {
 		return blocked
 	}
 	if len(faults) > 0 {

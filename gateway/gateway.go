@@ -20,6 +20,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
@@ -53,9 +55,10 @@ type Config struct {
 	Listener net.Listener
 	// Version and Commit say which build this is.
 	Version, Commit string
-	// Receivers decides on the addresses of callbacks and keeps the keys of
-	// webhooks; nil: this gateway takes neither.
-	Receivers Receivers
+	// Guard decides on the addresses of callbacks, and Keys are those that sign
+	// what is sent there; both nil: this gateway takes neither callbacks nor webhooks.
+	Guard *egress.Guard
+	Keys  *keyring.Ring
 }
 
 // Default is the configuration of the design.
@@ -139,7 +142,7 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,
-		mesh: newCore(cfg, st, log), ready: newReadiness(cfg, st), census: &census{store: st}, adding: make(chan struct{}, 1),
+		mesh: mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys}), ready: newReadiness(cfg, st), census: &census{store: st}, adding: make(chan struct{}, 1),
 	}
 	g.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
 	g.closing, g.close = context.WithCancel(context.Background())
@@ -152,14 +155,6 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 		}
 	}
 	return g, nil
-}
-
-func newCore(cfg Config, st *store.Store, log *slog.Logger) *mesh.Mesh {
-	o := mesh.Options{Log: log}
-	if cfg.Receivers != nil {
-		o.Receivers = cfg.Receivers
-	}
-	return mesh.New(st, o)
 }
 
 // Close ends open waits and streams and frees the listener of a gateway that

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"net/http"
 	"time"
+
+	"agentmesh/shared/keyring"
 )
 
 // jwk is a public key (RFC 8037).
@@ -25,10 +27,10 @@ type KeySet struct {
 // keySet serves the public keys that deliveries are signed with (v1a).
 func (g *Gateway) keySet(w http.ResponseWriter, r *http.Request) error {
 	set := KeySet{Keys: []jwk{}}
-	if g.cfg.Receivers == nil {
+	if g.cfg.Guard == nil {
 		return writeJSON(w, http.StatusOK, set)
 	}
-	public, err := g.cfg.Receivers.CallbackPublicKeys(tenant)
+	public, err := g.cfg.Keys.CallbackPublicKeys(tenant)
 	if err != nil {
 		return err
 	}
@@ -44,7 +46,7 @@ func (g *Gateway) keySet(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	for _, text := range public {
-		raw, err := g.cfg.Receivers.PublicKey(text)
+		raw, err := keyring.PublicKey(text)
 		if err != nil {
 			return err
 		}

@@ -17,7 +17,9 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/net/http/httpguts"
 
+	"agentmesh/shared/egress"
 	"agentmesh/shared/event"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
@@ -104,8 +106,8 @@ func (g *Gateway) webhookView(e *webhook.Endpoint, secret string) Webhook {
 	if e.Disabled != nil {
 		v.DisabledReason, v.DisabledAt = e.Disabled.Reason, at(e.Disabled.At)
 	}
-	if g.cfg.Receivers != nil {
-		if _, err := g.cfg.Receivers.Open(e); err != nil {
+	if g.cfg.Guard != nil {
+		if _, err := g.cfg.Keys.Open(e); err != nil {
 			v.Unreadable = err.Error()
 		}
 	}
@@ -122,7 +124,7 @@ func (g *Gateway) webhookOf(ctx context.Context, id string) (*webhook.Endpoint, 
 
 // createWebhook is POST /webhooks.
 func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
-	if g.cfg.Receivers == nil {
+	if g.cfg.Guard == nil {
 		return mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	var req WebhookRequest
@@ -145,7 +147,7 @@ func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 	if err := g.applyWebhook(e, &secrets, &req, faults); err != nil {
 		return err
 	}
-	if err := g.cfg.Receivers.Seal(e, secrets); err != nil {
+	if err := g.cfg.Keys.Seal(e, secrets); err != nil {
 		return err
 	}
 	select { // one after the other: they would only be in each other's way
@@ -170,7 +172,7 @@ func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
 // addKey puts a new key in front of an endpoint's keys and returns what is shown
 // of it this once.
 func (g *Gateway) addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook.Scheme, own string, now time.Time) (shown string, faults []mesh.Invalid) {
-	private, public, err := g.cfg.Receivers.NewKey(scheme, own)
+	private, public, err := keyring.NewKey(scheme, own)
 	if err != nil {
 		pointer := "/secret"
 		if scheme != webhook.V1 && scheme != webhook.V1a {
@@ -194,7 +196,7 @@ func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *Web
 	var blocked error
 	if req.URL != nil {
 		e.URL = *req.URL
-		blocked = mesh.CheckURL(g.cfg.Receivers, e.URL, "/url", &faults)
+		blocked = mesh.CheckURL(g.cfg.Guard, e.URL, "/url", &faults)
 	}
 	if req.Description != nil {
 		if e.Description = *req.Description; len(e.Description) > maxDescription {
@@ -227,7 +229,7 @@ func (g *Gateway) applyWebhook(e *webhook.Endpoint, s *webhook.Secrets, req *Web
 		set(&e.CA, req.CA)
 		if len(e.Certificate) > maxPEM || len(s.ClientKey) > maxPEM || len(e.CA) > maxPEM {
 			fault("/client_certificate", "certificates and keys have at most "+strconv.Itoa(maxPEM)+" bytes each")
-		} else if err := g.cfg.Receivers.CheckIdentity(e.Certificate, s.ClientKey, e.CA); err != nil {
+		} else if err := (egress.Identity{Certificate: e.Certificate, Key: s.ClientKey, CA: e.CA}).Check(); err != nil {
 			fault("/client_certificate", err.Error())
 		}
 	}
@@ -323,7 +325,7 @@ func (g *Gateway) updateWebhook(w http.ResponseWriter, r *http.Request) error {
 
 // changeWebhook changes a webhook and its secrets by compare-and-set.
 func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*webhook.Endpoint, *webhook.Secrets) error) (*webhook.Endpoint, error) {
-	if g.cfg.Receivers == nil {
+	if g.cfg.Guard == nil {
 		return nil, mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
 	ctx = context.WithoutCancel(ctx)
@@ -332,7 +334,7 @@ func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*web
 		if err != nil {
 			return nil, err
 		}
-		secrets, lost := g.cfg.Receivers.Open(e)
+		secrets, lost := g.cfg.Keys.Open(e)
 		if lost != nil && !errors.Is(lost, webhook.ErrUnreadable) {
 			return nil, lost
 		}
@@ -347,7 +349,7 @@ func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*web
 			if len(secrets.Keys) == 0 {
 				return nil, mesh.Refuse(mesh.ErrWebhookUnreadable, "The secrets of the webhook cannot be opened. Give it a new one first: POST /webhooks/%s/rotate-secret; then set its headers and certificate again.", e.ID)
 			}
-			if err := g.cfg.Receivers.Seal(e, secrets); err != nil {
+			if err := g.cfg.Keys.Seal(e, secrets); err != nil {
 				return nil, err
 			}
 		}

@@ -16,8 +16,8 @@ import (
 	"time"
 	"unicode"
 
-	"agentmesh/notifier/egress"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
 )
@@ -74,7 +74,7 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	// The same check as when the URL was accepted: the policy may have changed.
-	url, err := n.receivers.guard.CheckURL(to.url)
+	url, err := n.guard.CheckURL(to.url)
 	if err != nil {
 		return failed(err)
 	}
@@ -108,7 +108,7 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 		err = fmt.Errorf("%w: the connection broke when the client certificate was shown", egress.ErrTLS)
 	}
 	if err != nil {
-		if certificateExpired(to.identity, time.Now()) {
+		if to.identity.Expired(time.Now()) {
 			err = fmt.Errorf("%w: the client certificate has expired", egress.ErrTLS)
 		}
 		return failed(err)

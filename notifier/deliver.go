@@ -9,7 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -184,17 +185,17 @@ func (n *Notifier) targetOf(ctx context.Context, d *webhook.Delivery) (to target
 			return to, nil, err
 		}
 		to.url = e.URL
-		secrets, err := n.receivers.Open(e)
+		secrets, err := n.keys.Open(e)
 		if err == nil {
 			to.headers = secrets.Headers
 			to.identity = egress.Identity{Certificate: e.Certificate, Key: secrets.ClientKey, CA: e.CA}
-			to.keys, err = signingKeys(e, secrets, time.Now())
+			to.keys, err = keyring.SigningKeys(e, secrets, time.Now())
 		}
 		return to, e, noKey(err)
 	}
 	to.url = d.URL
 	if d.SecretRef == "" {
-		to.keys, err = n.receivers.callbackKeys(d.Tenant)
+		to.keys, err = n.keys.CallbackKeys(d.Tenant)
 		return to, nil, noKey(err)
 	}
 	by, err := n.store.Webhook(ctx, d.Tenant, d.SecretRef)
@@ -204,8 +205,8 @@ func (n *Notifier) targetOf(ctx context.Context, d *webhook.Delivery) (to target
 	if err != nil {
 		return to, nil, err
 	}
-	secrets, err := n.receivers.Open(by)
-	if keys, bad := signingKeys(by, secrets, time.Now()); bad == nil { // the rest of its secrets is not needed
+	secrets, err := n.keys.Open(by)
+	if keys, bad := keyring.SigningKeys(by, secrets, time.Now()); bad == nil { // the rest of its secrets is not needed
 		to.keys, err = keys, nil
 	} else if err == nil {
 		err = bad

@@ -20,8 +20,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/notifier/egress"
-	"agentmesh/shared/secret"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 )
@@ -65,16 +65,17 @@ const (
 
 // Notifier fans events out and delivers them until its context ends.
 type Notifier struct {
-	cfg       Config
-	store     *store.Store
-	log       *slog.Logger
-	receivers *Receivers
-	outbound  *egress.Transports
-	webhooks  *webhooks
-	lanes     *lanes
-	seen      *seen
-	started   time.Time
-	upkeep    *store.Upkeep
+	cfg      Config
+	store    *store.Store
+	log      *slog.Logger
+	guard    *egress.Guard
+	keys     *keyring.Ring
+	outbound *egress.Transports
+	webhooks *webhooks
+	lanes    *lanes
+	seen     *seen
+	started  time.Time
+	upkeep   *store.Upkeep
 }
 
 // The consumers of the notifiers.
@@ -84,12 +85,12 @@ var (
 )
 
 // New makes a notifier, and its consumers where they are missing.
-func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, keeper *secret.Keeper, log *slog.Logger) (*Notifier, error) {
+func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, keys *keyring.Ring, log *slog.Logger) (*Notifier, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure notifier: %w", err)
 	}
 	n := &Notifier{
-		cfg: cfg, store: st, log: log, receivers: NewReceivers(guard, keeper), outbound: egress.NewTransports(guard),
+		cfg: cfg, store: st, log: log, guard: guard, keys: keys, outbound: egress.NewTransports(guard),
 		webhooks: &webhooks{store: st}, lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
 		upkeep: st.NewUpkeep(log),
 	}

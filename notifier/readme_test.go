@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/manualtest"
 )
 
@@ -99,5 +99,5 @@ try {
 
 // The Go that the page shows is in an example that runs.
 func TestReadmeShowsTheExample(t *testing.T) {
-	manualtest.Shown(t, "README.md", "signature/signature_test.go")
+	manualtest.Shown(t, "README.md", "../shared/signature/signature_test.go")
 }

@@ -19,7 +19,10 @@ const module = "agentmesh/"
 var nouns = []string{"shared/task", "shared/session", "shared/event", "shared/webhook"}
 
 // plain packages of shared know neither the domain nor the store.
-var plain = []string{"shared/auth", "shared/secret", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+var plain = []string{"shared/auth", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+
+// trust packages say where the mesh may send something and with which keys.
+var trust = []string{"shared/egress", "shared/keyring"}
 
 var roles = []string{"gateway", "worker", "notifier"}
 
@@ -52,6 +55,9 @@ func TestLayersSeesFaults(t *testing.T) {
 		"worker/c.go":           `package worker; const s = "mesh.tasks.ready.x"`,
 		"shared/store/b.go":     `package store; const s = "$KV.tasks.x"`,
 		"notifier/signer/a.go":  `package signer; import _ "agentmesh/gateway"`,
+		"shared/signature/a.go": `package signature; import _ "agentmesh/shared/webhook"`,
+		"shared/egress/a.go":    `package egress; import _ "agentmesh/shared/store"`,
+		"shared/mesh/a.go":      `package mesh; import _ "net/http"`,
 		"shared/topology/a.go":  `package topology; import _ "agentmesh/shared/store"`,
 		"worker/agents/x/a.go":  `package x; import _ "agentmesh/shared/store"`,
 		"worker/agents/x/b.go":  `package x; import _ "agentmesh/worker/agents/y"`,
@@ -122,17 +128,21 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case under(from, nouns...) && !under(inner, nouns...) && (ours || strings.Contains(to, ".")):
 		return "domain nouns import the standard library and each other only"
+	case from == "shared/mesh" && to == "net/http":
+		return "the core knows no HTTP"
 	case !ours:
 		return ""
 	case under(from, plain...):
 		return "this package knows nothing of ours"
+	case under(from, trust...) && !under(inner, nouns...) && !under(inner, "shared/secret", "shared/signature"):
+		return "trust imports the domain and the secret keys only"
 	case under(from, "shared") && !under(inner, "shared"):
 		return "shared imports no role and no program"
 	case from == "shared/topology" && !under(inner, nouns...):
 		return "topology imports the domain only"
 	case under(inner, "services"):
 		return "nobody imports a program"
-	case from == "gateway/client", from == "notifier/signature":
+	case from == "gateway/client":
 		return "it is for programs of others and stands alone"
 	case from == "worker/agents":
 		if !under(inner, "worker/agent", "worker/agents", "shared/task", "shared/schema") {

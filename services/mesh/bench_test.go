@@ -67,14 +67,14 @@ func benchParts(b *testing.B, always bool, a agent.Agent) (*httptest.Server, *st
 	}
 	var done sync.WaitGroup
 	done.Go(func() { _ = w.Run(ctx) })
-	guard, keeper := benchReceivers(b)
-	n, err := notifier.New(ctx, notifier.Default(), st, guard, keeper, log)
+	guard, keys := benchReceivers(b)
+	n, err := notifier.New(ctx, notifier.Default(), st, guard, keys, log)
 	if err != nil {
 		b.Fatal(err)
 	}
 	done.Go(func() { _ = n.Run(ctx) })
 	cfg := gateway.Default()
-	cfg.HTTP, cfg.Receivers = "127.0.0.1:0", notifier.NewReceivers(guard, keeper)
+	cfg.HTTP, cfg.Guard, cfg.Keys = "127.0.0.1:0", guard, keys
 	g, err := gateway.New(cfg, st, log)
 	if err != nil {
 		b.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/signature"
 )
 
 // fleetServer is a server of its own for a fleet of processes.

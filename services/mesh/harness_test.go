@@ -22,8 +22,8 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
-	"agentmesh/notifier"
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/secret"
@@ -73,7 +73,7 @@ type mesh struct {
 	g   *gateway.Gateway
 
 	guard  *egress.Guard // allows loopback
-	keeper *secret.Keeper
+	keys   *keyring.Ring
 	hosts  *hosts      // receivers without sockets
 	alerts *transcript // if set: what the notifiers say that a person must look at
 
@@ -102,13 +102,20 @@ func newMeshOn(t *testing.T, srv *natstest.Server) *mesh {
 	t.Helper()
 	m := &mesh{t: t, srv: srv, hosts: newHosts()}
 	m.guard = egress.New(egress.Policy{Allow: egress.Loopback()}, m.hosts).WithDial(m.hosts.dial)
-	var err error
-	if m.keeper, err = secret.New(testKey); err != nil {
-		t.Fatal(err)
-	}
+	m.keys = ringOf(t, testKey)
 	m.st, m.nc = m.openStore()
 	m.g = m.newGateway(m.st)
 	return m
+}
+
+// ringOf has the keys of secret keys in their text form.
+func ringOf(tb testing.TB, text string) *keyring.Ring {
+	tb.Helper()
+	keeper, err := secret.New(text)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return keyring.New(keeper)
 }
 
 func (m *mesh) openStore(opts ...nats.Option) (*store.Store, *nats.Conn) {
@@ -124,19 +131,19 @@ func (m *mesh) openStore(opts ...nats.Option) (*store.Store, *nats.Conn) {
 // newGateway makes a gateway whose handler the test calls itself.
 func (m *mesh) newGateway(st *store.Store) *gateway.Gateway {
 	m.t.Helper()
-	return m.gateway(st, notifier.NewReceivers(m.guard, m.keeper))
+	return m.gateway(st, m.guard, m.keys)
 }
 
 // bareGateway makes one that takes no callbacks.
 func (m *mesh) bareGateway(st *store.Store) *gateway.Gateway {
 	m.t.Helper()
-	return m.gateway(st, nil)
+	return m.gateway(st, nil, nil)
 }
 
-func (m *mesh) gateway(st *store.Store, receivers gateway.Receivers) *gateway.Gateway {
+func (m *mesh) gateway(st *store.Store, guard *egress.Guard, keys *keyring.Ring) *gateway.Gateway {
 	m.t.Helper()
 	cfg := gateway.Default()
-	cfg.HTTP, cfg.Receivers = "127.0.0.1:0", receivers
+	cfg.HTTP, cfg.Guard, cfg.Keys = "127.0.0.1:0", guard, keys
 	g, err := gateway.New(cfg, st, quiet())
 	if err != nil {
 		m.t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway/client"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/signature"
 )
 
 // listenFlags are the settings of `mesh listen`.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"agentmesh/gateway"
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
 	"agentmesh/worker/agents/echo"
 )
 

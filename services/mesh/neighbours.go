@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 )

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
 	"agentmesh/shared/webhook"
 )
 

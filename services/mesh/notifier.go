@@ -15,8 +15,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/notifier"
-	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/store"
@@ -56,8 +57,8 @@ func (c *callbackConfig) guard(at *ports) (*egress.Guard, error) {
 // keyFile is the generated secret key beside the data of an embedded server.
 const keyFile = "secret.key"
 
-// embeddedKeeper has the operator's key, or the one beside the data.
-func (c *callbackConfig) embeddedKeeper(ctx context.Context, st *store.Store, data string, log *slog.Logger) (*secret.Keeper, error) {
+// embeddedKeys are made of the operator's key, or the one beside the data.
+func (c *callbackConfig) embeddedKeys(ctx context.Context, st *store.Store, data string, log *slog.Logger) (*keyring.Ring, error) {
 	k, err := c.secret.keeper()
 	if k != nil || err != nil {
 		return c.adopt(ctx, st, k, err, log)
@@ -105,13 +106,13 @@ func (c secretConfig) keeper() (k *secret.Keeper, err error) {
 
 // adopt compares a key with the one that has sealed what is stored, and tells of
 // webhooks that it does not open.
-func (c *callbackConfig) adopt(ctx context.Context, st *store.Store, k *secret.Keeper, err error, log *slog.Logger) (*secret.Keeper, error) {
+func (c *callbackConfig) adopt(ctx context.Context, st *store.Store, k *secret.Keeper, err error, log *slog.Logger) (*keyring.Ring, error) {
 	if err != nil {
 		return nil, err
 	}
 	c.secret.seen(log)
-	receivers := notifier.NewReceivers(nil, k)
-	opens := func(e *webhook.Endpoint) bool { _, err := receivers.Open(e); return err == nil }
+	keys := keyring.New(k)
+	opens := func(e *webhook.Endpoint) bool { _, err := keys.Open(e); return err == nil }
 	err = st.AdoptSecretKey(ctx, k.Fingerprints(), c.secret.Replace, opens)
 	if errors.Is(err, store.ErrOtherKey) {
 		return nil, fmt.Errorf("secret key: %w; give that one, or both while you replace it, the new one first%s", err, keyLost)
@@ -132,12 +133,12 @@ func (c *callbackConfig) adopt(ctx context.Context, st *store.Store, k *secret.K
 	if len(closed) > 0 {
 		log.Error("webhooks whose secrets cannot be opened: nothing is sent to them until they are given new ones", "webhooks", len(closed), "first", closed[0])
 	}
-	return k, nil
+	return keys, nil
 }
 
-// fleetKeeper has the operator's key, or one that the mesh keeps in its own
+// fleetKeys are made of the operator's key, or one that the mesh keeps in its own
 // store: good enough to try a fleet, and no protection from who reads the store.
-func (c *callbackConfig) fleetKeeper(ctx context.Context, st *store.Store, log *slog.Logger) (*secret.Keeper, error) {
+func (c *callbackConfig) fleetKeys(ctx context.Context, st *store.Store, log *slog.Logger) (*keyring.Ring, error) {
 	k, err := c.secret.keeper()
 	if k != nil || err != nil {
 		return c.adopt(ctx, st, k, err, log)
@@ -171,11 +172,11 @@ func notifierCommand() *cobra.Command {
 			return err
 		},
 		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-			keeper, err := callbacks.fleetKeeper(ctx, st, log)
+			keys, err := callbacks.fleetKeys(ctx, st, log)
 			if err != nil {
 				return nil, err
 			}
-			n, err := notifier.New(ctx, cfg, st, guard, keeper, log)
+			n, err := notifier.New(ctx, cfg, st, guard, keys, log)
 			if err != nil {
 				return nil, err
 			}

@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"agentmesh/notifier"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/store"
 )
 
@@ -184,7 +184,7 @@ func (m *mesh) notifyWith(st *store.Store) (stop func()) {
 	if m.alerts != nil {
 		log = slog.New(slog.NewTextHandler(m.alerts, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
-	n, err := notifier.New(ctx, notifier.Default(), st, m.guard, m.keeper, log)
+	n, err := notifier.New(ctx, notifier.Default(), st, m.guard, m.keys, log)
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -206,7 +206,7 @@ func (m *mesh) notifyWith(st *store.Store) (stop func()) {
 // callbackSecret is the mesh's own key for callbacks.
 func (m *mesh) callbackSecret() signature.Secret {
 	m.t.Helper()
-	s, err := notifier.NewReceivers(m.guard, m.keeper).CallbackSecret("default")
+	s, err := m.keys.CallbackSecret("default")
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/notifier"
-	"agentmesh/notifier/egress"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/egress"
 	"agentmesh/shared/secret"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -123,10 +123,7 @@ func TestCallbackKeysOverlap(t *testing.T) {
 		m := newMesh(t)
 		m.work(echo.Agent())
 		old := m.callbackSecret()
-		var err error
-		if m.keeper, err = secret.New(secret.NewKey() + "," + testKey); err != nil {
-			t.Fatal(err)
-		}
+		m.keys = ringOf(t, secret.NewKey()+","+testKey)
 		m.g = m.newGateway(m.st)
 		m.notify()
 		r := m.receive(nil)
@@ -324,7 +321,7 @@ func TestDrainOfAFullNotifier(t *testing.T) {
 				}
 			}
 		}
-		n, err := notifier.New(t.Context(), notifier.Config{Drain: time.Second}, m.st, m.guard, m.keeper, quiet())
+		n, err := notifier.New(t.Context(), notifier.Config{Drain: time.Second}, m.st, m.guard, m.keys, quiet())
 		if err != nil {
 			t.Fatal(err)
 		}

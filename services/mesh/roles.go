@@ -11,9 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
-	"agentmesh/notifier"
-	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
+	"agentmesh/shared/egress"
 	core "agentmesh/shared/mesh"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
@@ -204,11 +203,11 @@ func gatewayCommand() *cobra.Command {
 			return err
 		},
 		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-			keeper, err := callbacks.fleetKeeper(ctx, st, log)
+			keys, err := callbacks.fleetKeys(ctx, st, log)
 			if err != nil {
 				return nil, err
 			}
-			cfg.Receivers = notifier.NewReceivers(guard, keeper)
+			cfg.Guard, cfg.Keys = guard, keys
 			g, err := gateway.New(cfg, st, log)
 			if err != nil {
 				return nil, err

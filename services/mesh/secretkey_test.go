@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"agentmesh/gateway"
-	"agentmesh/notifier"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/store"
 	"agentmesh/shared/webhook"
@@ -32,10 +31,7 @@ func TestWebhookWhoseSecretCannotBeOpened(t *testing.T) {
 		plain := m.subscribe(`{"url":"` + r.url + `"}`)
 		rich := m.subscribe(`{"url":"` + r.url + `/rich","headers":{"Authorization":"Bearer x"}}`)
 		gone := m.subscribe(`{"url":"` + r.url + `/gone"}`)
-		var err error
-		if m.keeper, err = secret.New(secret.NewKey()); err != nil {
-			t.Fatal(err)
-		}
+		m.keys = ringOf(t, secret.NewKey())
 		m.g = m.newGateway(m.st)
 		m.notify()
 		list := decode[gateway.WebhookList](t, m.do("GET", "/webhooks", "").Body)
@@ -90,10 +86,9 @@ func TestWebhookWhoseSecretCannotBeOpened(t *testing.T) {
 func TestLimitOfWebhooksHolds(t *testing.T) {
 	m := newMesh(t)
 	const limit, before = 1000, 990
-	receivers := notifier.NewReceivers(m.guard, m.keeper)
 	for i := range before {
 		e := &webhook.Endpoint{ID: fmt.Sprintf("whk_%032x", i+1), Tenant: "default", URL: "https://example.com/", CreatedAt: time.Now().UTC()}
-		if err := receivers.Seal(e, webhook.Secrets{}); err != nil {
+		if err := m.keys.Seal(e, webhook.Secrets{}); err != nil {
 			t.Fatal(err)
 		}
 		if err := m.st.SaveWebhook(t.Context(), e); err != nil {
@@ -138,7 +133,7 @@ func TestStartWithAnotherSecretKey(t *testing.T) {
 	file := filepath.Join(dir, keyFile)
 	log := quiet()
 	start := func(st *store.Store, c secretConfig) error {
-		_, err := (&callbackConfig{secret: c}).embeddedKeeper(t.Context(), st, dir, log)
+		_, err := (&callbackConfig{secret: c}).embeddedKeys(t.Context(), st, dir, log)
 		return err
 	}
 	m := newMesh(t)
@@ -209,7 +204,7 @@ func TestStartWithAnotherSecretKey(t *testing.T) {
 	if err := start(early.st, secretConfig{}); err != nil {
 		t.Errorf("the key of an earlier version: %v", err)
 	}
-	if _, err := (&callbackConfig{}).fleetKeeper(t.Context(), early.st, log); err == nil || !strings.Contains(err.Error(), "another key") {
+	if _, err := (&callbackConfig{}).fleetKeys(t.Context(), early.st, log); err == nil || !strings.Contains(err.Error(), "another key") {
 		t.Errorf("a fleet without its key: %v", err)
 	}
 	if left, err := filepath.Glob(file + "*"); err != nil || !slices.Equal(left, []string{file}) {

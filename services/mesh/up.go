@@ -14,8 +14,8 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/notifier"
-	"agentmesh/notifier/egress"
 	"agentmesh/shared/config"
+	"agentmesh/shared/egress"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
@@ -157,11 +157,11 @@ func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv 
 	if err != nil {
 		return nil, err
 	}
-	keeper, err := cfg.callbacks.embeddedKeeper(ctx, st.gateway, cfg.server.Data, log)
+	keys, err := cfg.callbacks.embeddedKeys(ctx, st.gateway, cfg.server.Data, log)
 	if err != nil {
 		return nil, err
 	}
-	cfg.gateway.Receivers = notifier.NewReceivers(guard, keeper)
+	cfg.gateway.Guard, cfg.gateway.Keys = guard, keys
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
 	cfg.gateway.Data = srv.books.whole
 	cfg.gateway.StorageLimit = srv.storageLimit()
@@ -169,7 +169,7 @@ func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv 
 	if err != nil {
 		return nil, err
 	}
-	n, err := notifier.New(ctx, cfg.notifier, st.notifier, guard, keeper, log.With("role", "notifier"))
+	n, err := notifier.New(ctx, cfg.notifier, st.notifier, guard, keys, log.With("role", "notifier"))
 	if err != nil {
 		return nil, err
 	}

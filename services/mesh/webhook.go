@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway/client"
-	"agentmesh/notifier"
 	"agentmesh/shared/config"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/secret"
 )
 
@@ -305,7 +305,7 @@ func callbackSecretCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := notifier.NewReceivers(nil, keeper).CallbackSecret(tenant)
+			s, err := keyring.New(keeper).CallbackSecret(tenant)
 			if err != nil {
 				return err
 			}

@@ -21,23 +21,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"agentmesh/notifier"
-	"agentmesh/notifier/egress"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/natstest"
-	"agentmesh/shared/secret"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
 
 // benchReceivers allows loopback.
-func benchReceivers(b *testing.B) (*egress.Guard, *secret.Keeper) {
+func benchReceivers(b *testing.B) (*egress.Guard, *keyring.Ring) {
 	b.Helper()
-	keeper, err := secret.New(testKey)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return egress.New(egress.Policy{Allow: egress.Loopback()}, nil), keeper
+	return egress.New(egress.Policy{Allow: egress.Loopback()}, nil), ringOf(b, testKey)
 }
 
 func benchStore(b *testing.B, always bool) *store.Store {
@@ -53,9 +49,9 @@ func benchStore(b *testing.B, always bool) *store.Store {
 // benchNotifier runs a notifier until the benchmark ends, or stop.
 func benchNotifier(b *testing.B, st *store.Store) (stop func()) {
 	b.Helper()
-	guard, keeper := benchReceivers(b)
+	guard, keys := benchReceivers(b)
 	ctx, cancel := context.WithCancel(context.Background())
-	n, err := notifier.New(ctx, notifier.Default(), st, guard, keeper, slog.New(slog.DiscardHandler))
+	n, err := notifier.New(ctx, notifier.Default(), st, guard, keys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}

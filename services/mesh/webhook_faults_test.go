@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"agentmesh/gateway"
-	"agentmesh/notifier/egress"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/egress"
 	"agentmesh/shared/event"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
@@ -767,7 +767,7 @@ func TestH17_RestartAcrossRetries(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		before := len(r.all())
 		again := newMeshIn(t, dir)
-		again.hosts, again.guard, again.keeper = m.hosts, m.guard, m.keeper
+		again.hosts, again.guard, again.keys = m.hosts, m.guard, m.keys
 		again.notify()
 		time.Sleep(10 * time.Minute)
 		ids := map[string]int{}

@@ -25,8 +25,8 @@ import (
 	"time"
 
 	"agentmesh/gateway"
-	"agentmesh/notifier/egress"
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/webhook"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"

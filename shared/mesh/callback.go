@@ -7,17 +7,11 @@ import (
 	"strings"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/egress"
 	"agentmesh/shared/event"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
-
-// Receivers decides on the addresses of callbacks: the rules that deliveries
-// follow too.
-type Receivers interface {
-	// CheckURL decides on an address: nil, webhook.ErrURL or webhook.ErrBlocked.
-	CheckURL(url string) error
-}
 
 // maxCallbackEvents bounds the list of types in a request.
 const maxCallbackEvents = 32
@@ -38,10 +32,10 @@ func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 		}
 		return nil, nil, nil
 	}
-	if c.receivers == nil {
+	if c.guard == nil {
 		return nil, nil, Refuse(ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
 	}
-	blocked = CheckURL(c.receivers, s.CallbackURL, "/callback_url", faults)
+	blocked = CheckURL(c.guard, s.CallbackURL, "/callback_url", faults)
 	cb = &task.Callback{URL: s.CallbackURL, SecretRef: s.CallbackSecret}
 	cb.Events = EventTypes(s.CallbackEvents, string(s.Kind), "/callback_events", faults)
 	if cb.SecretRef == "" {
@@ -60,8 +54,8 @@ func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 
 // CheckURL has the policy decide on an address: a fault of its form goes to
 // faults, one that is blocked is returned.
-func CheckURL(r Receivers, url, pointer string, faults *[]Invalid) (blocked error) {
-	err := r.CheckURL(url)
+func CheckURL(g *egress.Guard, url, pointer string, faults *[]Invalid) (blocked error) {
+	_, err := g.CheckURL(url)
 	switch {
 	case err == nil:
 		return nil

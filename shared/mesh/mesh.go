@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -32,24 +34,27 @@ type Sessions struct{ *core }
 // Options of a core.
 type Options struct {
 	Log *slog.Logger
-	// Receivers decides on the addresses of callbacks; nil: none are taken.
-	Receivers Receivers
+	// Guard decides on the addresses of callbacks, and Keys are those that sign
+	// what is sent there; both nil: neither callbacks nor webhooks are taken.
+	Guard *egress.Guard
+	Keys  *keyring.Ring
 }
 
 // core is what the parts of a Mesh share.
 type core struct {
-	store     *store.Store
-	log       *slog.Logger
-	agents    *Agents
-	receivers Receivers
-	lines     *lines
-	children  singleflight.Group // readers of one task's children share a read
-	closing   context.Context    // done when waits should end
+	store    *store.Store
+	log      *slog.Logger
+	agents   *Agents
+	guard    *egress.Guard
+	keys     *keyring.Ring
+	lines    *lines
+	children singleflight.Group // readers of one task's children share a read
+	closing  context.Context    // done when waits should end
 }
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{store: st, log: o.Log, agents: newAgents(st, o.Log), receivers: o.Receivers, lines: newLines(st)}
+	c := &core{store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st)}
 	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents}
 	c.agents.lines = c.lines
 	c.closing, m.close = context.WithCancel(context.Background())

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
 )
 
 // post sends one request under an identity and returns the status and the body.

@@ -16,7 +16,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"agentmesh/notifier/signature"
+	"agentmesh/shared/signature"
 )
 
 // The vectors of the specification.

@@ -15,7 +15,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"agentmesh/notifier/egress"
+	"agentmesh/shared/egress"
 )
 
 func get(t *testing.T, ts *egress.Transports, tenant, to string) (*http.Response, error) {

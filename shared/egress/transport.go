@@ -32,6 +32,15 @@ type Identity struct {
 // Check says what is wrong with an identity. The error is ErrTLS.
 func (i Identity) Check() error { _, err := i.config(); return err }
 
+// Expired reports whether the certificate is past its time.
+func (i Identity) Expired(now time.Time) bool {
+	if i.Certificate == "" {
+		return false
+	}
+	pair, err := tls.X509KeyPair([]byte(i.Certificate), []byte(i.Key))
+	return err == nil && pair.Leaf != nil && now.After(pair.Leaf.NotAfter)
+}
+
 func (i Identity) config() (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if (i.Certificate == "") != (i.Key == "") {

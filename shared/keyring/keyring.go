@@ -1,50 +1,37 @@
-package notifier
+// Package keyring keeps the keys that sign deliveries: those of webhooks, which
+// are stored sealed, and those of callbacks, which are derived from the mesh's
+// secret key and stored nowhere.
+//
+// It promises that an endpoint's secrets are opened only for that endpoint, and
+// that every key that has not expired signs, the current one first. It knows
+// neither where the endpoints are stored nor what is sent to them.
+package keyring
 
 import (
-	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
 
-	"agentmesh/notifier/egress"
-	"agentmesh/notifier/signature"
 	"agentmesh/shared/secret"
+	"agentmesh/shared/signature"
 	"agentmesh/shared/webhook"
 )
 
-// Receivers decides on addresses and keeps keys. A gateway asks it before it
-// accepts a webhook or a callback, a notifier before each attempt: the same
-// check.
-type Receivers struct {
-	guard  *egress.Guard
-	keeper *secret.Keeper
-	own    sync.Map // tenant -> []signature.SigningKey, since deriving them costs as much as a request
+// Ring has the keys of one mesh.
+type Ring struct {
+	keeper    *secret.Keeper
+	callbacks sync.Map // tenant -> []signature.SigningKey, since deriving them costs as much as a request
 }
 
-// NewReceivers makes the receivers of a policy and the mesh's secret keys.
-func NewReceivers(g *egress.Guard, k *secret.Keeper) *Receivers {
-	return &Receivers{guard: g, keeper: k}
-}
-
-// CheckURL decides whether a URL may be called. The error is webhook.ErrURL or
-// webhook.ErrBlocked.
-func (r *Receivers) CheckURL(raw string) error {
-	_, err := r.guard.CheckURL(raw)
-	return err
-}
-
-// CheckIdentity says what is wrong with a client certificate, its key and a
-// certificate authority, all in PEM. The error is egress.ErrTLS.
-func (r *Receivers) CheckIdentity(certificate, key, ca string) error {
-	return egress.Identity{Certificate: certificate, Key: key, CA: ca}.Check()
-}
+// New makes the ring of the mesh's secret keys.
+func New(k *secret.Keeper) *Ring { return &Ring{keeper: k} }
 
 // NewKey makes a signing key, or reads the text form of one: whsec_... for v1,
 // whsk_... for v1a. It returns the text form, and of v1a the public key. The
 // error is webhook.ErrKey.
-func (r *Receivers) NewKey(scheme webhook.Scheme, text string) (private, public string, err error) {
+func NewKey(scheme webhook.Scheme, text string) (private, public string, err error) {
 	switch scheme {
 	case webhook.V1:
 		s := signature.NewSecret()
@@ -67,7 +54,7 @@ func (r *Receivers) NewKey(scheme webhook.Scheme, text string) (private, public 
 }
 
 // PublicKey reads the text form of a public key, whpk_..., into its 32 bytes.
-func (r *Receivers) PublicKey(text string) ([]byte, error) {
+func PublicKey(text string) ([]byte, error) {
 	k, err := signature.ParsePublicKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", webhook.ErrKey, err)
@@ -76,7 +63,7 @@ func (r *Receivers) PublicKey(text string) ([]byte, error) {
 }
 
 // Seal puts an endpoint's secrets into it.
-func (r *Receivers) Seal(e *webhook.Endpoint, s webhook.Secrets) error {
+func (r *Ring) Seal(e *webhook.Endpoint, s webhook.Secrets) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("seal secrets of %s: %w", e.ID, err)
@@ -87,7 +74,7 @@ func (r *Receivers) Seal(e *webhook.Endpoint, s webhook.Secrets) error {
 
 // Open reads an endpoint's secrets. With webhook.ErrUnreadable it returns those
 // that there are.
-func (r *Receivers) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
+func (r *Ring) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 	data, err := r.keeper.Open(e.Purpose(), e.Sealed)
 	if err == nil {
 		err = json.Unmarshal(data, &s)
@@ -107,7 +94,7 @@ func (r *Receivers) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 // CallbackSecret is the secret that signs (v1) the callbacks of a tenant that
 // name no webhook's. While the mesh's own key is replaced, one of the old key
 // signs beside it.
-func (r *Receivers) CallbackSecret(tenant string) (signature.Secret, error) {
+func (r *Ring) CallbackSecret(tenant string) (signature.Secret, error) {
 	return callbackSecret(r.keeper.Derive(callbackV1 + tenant)[0])
 }
 
@@ -127,7 +114,7 @@ func callbackKey(raw []byte) (signature.PrivateKey, error) {
 
 // CallbackPublicKeys are the public halves, whpk_..., of the keys that sign (v1a)
 // the callbacks of a tenant that name no webhook's: the current one first.
-func (r *Receivers) CallbackPublicKeys(tenant string) (all []string, err error) {
+func (r *Ring) CallbackPublicKeys(tenant string) (all []string, err error) {
 	for _, raw := range r.keeper.Derive(callbackV1a + tenant) {
 		k, err := callbackKey(raw)
 		if err != nil {
@@ -138,9 +125,9 @@ func (r *Receivers) CallbackPublicKeys(tenant string) (all []string, err error) 
 	return all, nil
 }
 
-// callbackKeys sign what no webhook's keys do.
-func (r *Receivers) callbackKeys(tenant string) ([]signature.SigningKey, error) {
-	if keys, ok := r.own.Load(tenant); ok {
+// CallbackKeys sign the callbacks of a tenant that name no webhook's.
+func (r *Ring) CallbackKeys(tenant string) ([]signature.SigningKey, error) {
+	if keys, ok := r.callbacks.Load(tenant); ok {
 		return keys.([]signature.SigningKey), nil
 	}
 	var keys []signature.SigningKey
@@ -158,13 +145,13 @@ func (r *Receivers) callbackKeys(tenant string) ([]signature.SigningKey, error) 
 		}
 		keys = append(keys, k)
 	}
-	r.own.Store(tenant, keys)
+	r.callbacks.Store(tenant, keys)
 	return keys, nil
 }
 
-// signingKeys are the keys of an endpoint that have not expired, the current one
+// SigningKeys are the keys of an endpoint that have not expired, the current one
 // first.
-func signingKeys(e *webhook.Endpoint, s webhook.Secrets, now time.Time) ([]signature.SigningKey, error) {
+func SigningKeys(e *webhook.Endpoint, s webhook.Secrets, now time.Time) ([]signature.SigningKey, error) {
 	var keys []signature.SigningKey
 	for _, k := range e.Keys {
 		if k.Expired(now) {
@@ -189,14 +176,4 @@ func signingKeys(e *webhook.Endpoint, s webhook.Secrets, now time.Time) ([]signa
 		return nil, fmt.Errorf("webhook %s has no key that is still valid", e.ID)
 	}
 	return keys, nil
-}
-
-// certificateExpired reports whether a client certificate, in PEM, is past its
-// time.
-func certificateExpired(id egress.Identity, now time.Time) bool {
-	if id.Certificate == "" {
-		return false
-	}
-	pair, err := tls.X509KeyPair([]byte(id.Certificate), []byte(id.Key))
-	return err == nil && pair.Leaf != nil && now.After(pair.Leaf.NotAfter)
 }
