@@ -1,39 +1,16 @@
 package gateway
 
 import (
-	"agentmesh/gateway/api"
-	"bytes"
 	"encoding/json"
-	"flag"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"agentmesh/gateway/api"
+	"agentmesh/shared/manualtest"
+
 	"github.com/go-chi/chi/v5"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-// golden compares what the code makes with what was agreed.
-func golden(t *testing.T, name string, got []byte) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	got = append(bytes.TrimRight(got, "\n"), '\n')
-	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s has changed: clients are written against it. Run make golden and read the diff.", file)
-	}
-}
 
 func document(t *testing.T) []byte {
 	t.Helper()
@@ -44,14 +21,16 @@ func document(t *testing.T) []byte {
 	return b
 }
 
-func TestGoldenOpenAPI(t *testing.T) { golden(t, "openapi.json", document(t)) }
+func TestGoldenOpenAPI(t *testing.T) {
+	manualtest.File(t, "testdata/openapi.json", string(document(t))+"\n")
+}
 
 func TestGoldenProblems(t *testing.T) {
 	b, err := json.MarshalIndent(api.ProblemPages(), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "problems.json", b)
+	manualtest.File(t, "testdata/problems.json", string(b)+"\n")
 }
 
 // The document says what is served, and nothing else.

@@ -18,6 +18,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/manualtest"
 	"agentmesh/shared/telemetry"
 )
 
@@ -137,7 +138,7 @@ func TestGoldenMetricsAndDashboards(t *testing.T) {
 			lines = append(lines, strings.TrimSpace(fmt.Sprintf("%s %s %s", family, kind, strings.Join(keys, " "))))
 		}
 		slices.Sort(lines)
-		goldenFile(t, "testdata/metrics.txt", strings.Join(lines, "\n")+"\n")
+		manualtest.File(t, "testdata/metrics.txt", strings.Join(lines, "\n")+"\n")
 	})
 	files, err := filepath.Glob("../../deploy/dashboards/*.json")
 	if err != nil || len(files) < 3 {

@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -26,6 +25,7 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/shared/egress"
+	"agentmesh/shared/manualtest"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/webhook"
 	"agentmesh/worker/agent"
@@ -495,20 +495,7 @@ func TestWebhookGolden(t *testing.T) {
 			parts = append(parts, fmt.Sprintf("%s\n%s\n", head.String(), got.body))
 		}
 		slices.Sort(parts) // deliveries have no order
-		all = strings.Join(parts, "\n")
-		const file = "testdata/webhooks.txt"
-		if *update {
-			if err := os.MkdirAll("testdata", 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, []byte(all), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(file)
-		if err != nil || string(want) != all {
-			t.Errorf("the wire forms have changed; make golden writes them:\n%s", all)
-		}
+		manualtest.File(t, "testdata/webhooks.txt", strings.Join(parts, "\n"))
 	})
 }
 

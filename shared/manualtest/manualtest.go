@@ -1,17 +1,45 @@
-// Package manualtest keeps the pages of the manual true: a test writes the
-// tables that come from code, and runs the blocks of code that readers copy. It
-// is imported by tests only, and does not know what the pages say.
+// Package manualtest keeps the pages of the manual and the golden files true: a
+// test writes the tables and forms that come from code, and runs the blocks of
+// code that readers copy. It is imported by tests only, and does not know what
+// the pages say.
 package manualtest
 
 import (
+	"flag"
 	"os"
 	"strings"
 	"testing"
 )
 
+// update has the tests write what they compare: make golden.
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// File fails when the text of a file is not content: a form that others rely on.
+// With -update it writes the file instead.
+func File(t *testing.T, file, content string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if read(t, file) != content {
+		t.Errorf("%s has changed: others rely on it. Run make golden and read the diff.\ngot:\n%s", file, clipped(content))
+	}
+}
+
+// clipped is as much of a text as a reader of a failed test reads.
+func clipped(text string) string {
+	const most = 8 << 10
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "\n..."
+}
+
 // Table fails when the table between the marks of name in file is not content.
-// With update it writes the table instead.
-func Table(t *testing.T, file, name, content string, update bool) {
+// With -update it writes the table instead.
+func Table(t *testing.T, file, name, content string) {
 	t.Helper()
 	page := read(t, file)
 	begin, end := "<!-- "+name+":begin, written by make golden -->\n", "<!-- "+name+":end -->"
@@ -24,7 +52,7 @@ func Table(t *testing.T, file, name, content string, update bool) {
 	if want == page {
 		return
 	}
-	if !update {
+	if !*update {
 		t.Fatalf("the table of %s in %s is old: run make golden and read the diff", name, file)
 	}
 	if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
