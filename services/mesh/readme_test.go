@@ -2,6 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +13,8 @@ import (
 	"agentmesh/shared/manualtest"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/telemetry"
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents"
 )
 
 // The tables of the manual are what the code says.
@@ -27,4 +33,60 @@ func metricsTable() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", i.Name, strings.Trim(i.Unit, "{}"), strings.Join(i.Labels, ", "), i.Help)
 	}
 	return b.String()
+}
+
+var (
+	curls   = regexp.MustCompile(`curl -s localhost:8080(\S+)((?: | \\\n\s*)-[HdX] '[^']*')*`)
+	curlArg = regexp.MustCompile(`-([HdX]) '([^']*)'`)
+)
+
+// Every request of the manual is accepted as it stands, but for those of ids
+// that an answer gives.
+func TestReadmeRequests(t *testing.T) {
+	m := newMesh(t)
+	shown, err := agents.Load(examples, agents.Options{Log: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range agents.Samples() {
+		if !slices.ContainsFunc(shown, func(s agent.Agent) bool { return s.Name == a.Name }) {
+			shown = append(shown, a)
+		}
+	}
+	m.work(shown...)
+	for _, page := range []string{"../../README.md", "../../gateway/README.md", "../../worker/README.md", "../../notifier/README.md"} {
+		raw, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := 0
+		for _, command := range curls.FindAllStringSubmatch(string(raw), -1) {
+			if strings.Contains(command[1], "_01a2") {
+				continue
+			}
+			method, body, headers := http.MethodGet, "", []string(nil)
+			for _, arg := range curlArg.FindAllStringSubmatch(command[0], -1) {
+				switch arg[1] {
+				case "d":
+					method, body = http.MethodPost, arg[2]
+				case "X":
+					method = arg[2]
+				default:
+					name, value, _ := strings.Cut(arg[2], ": ")
+					headers = append(headers, name, value)
+				}
+			}
+			r := m.do(method, command[1], body, headers...)
+			if r.Code/100 != 2 {
+				t.Errorf("%s: %s\nis answered by %d %s", page, command[0], r.Code, clipped(r.Body.Bytes()))
+			}
+			if r.Code == http.StatusAccepted { // it is not waited for
+				m.do(http.MethodPost, r.Header().Get("Location")+"/cancel", "")
+			}
+			sent++
+		}
+		if sent == 0 {
+			t.Errorf("%s has no request", page)
+		}
+	}
 }
