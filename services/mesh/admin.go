@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/proc"
 )
 
@@ -31,7 +32,7 @@ func (c adminConfig) on() bool { return c.Admin != "off" }
 // validate refuses an address that others reach.
 func (c adminConfig) validate() error {
 	if c.on() && !c.Insecure && !onLoopback(c.Admin) {
-		return usage("admin is %q: it has no authentication, so it listens on loopback only, since whoever reaches it may read the memory of the process; "+
+		return cli.Usage("admin is %q: it has no authentication, so it listens on loopback only, since whoever reaches it may read the memory of the process; "+
 			"choose 127.0.0.1, or pass --insecure if something in front of it lets nobody else in", c.Admin)
 	}
 	return nil

@@ -6,18 +6,20 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"agentmesh/services/mesh/cli"
 )
 
 // The admin listener refuses to be reached by others, as the other listeners do.
 func TestAdminListensOnLoopbackOnly(t *testing.T) {
-	for _, command := range []string{"up", "gateway", "worker", "notifier"} {
+	for _, role := range []string{"up", "gateway", "worker", "notifier"} {
 		for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.com:0"} {
-			args := []string{command, "--admin", address}
-			if command == "up" {
+			args := []string{role, "--admin", address}
+			if role == "up" {
 				args = append(args, "--data", t.TempDir(), "--http", "127.0.0.1:0", "--nats", "off")
 			}
-			if code, _, stderr := cli(t, args...); code != exitUsage || !strings.Contains(stderr, "loopback only") || !strings.Contains(stderr, "--insecure") {
-				t.Errorf("%s --admin %s = %d %s", command, address, code, stderr)
+			if code, _, stderr := command(t, args...); code != cli.ExitUsage || !strings.Contains(stderr, "loopback only") || !strings.Contains(stderr, "--insecure") {
+				t.Errorf("%s --admin %s = %d %s", role, address, code, stderr)
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway/client"
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/proc"
 )
 
@@ -22,7 +23,7 @@ import (
 // removes, a client's view of what the mesh does, and an end by itself.
 func demoCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "demo", Short: "Show what the mesh does, on free ports, and end", Args: noArgs,
+		Use: "demo", Short: "Show what the mesh does, on free ports, and end", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), cmd.OutOrStdout()) },
 	}
 }
@@ -94,7 +95,7 @@ func (t *tour) run(ctx context.Context) error {
 func (t *tour) ready(ctx context.Context) error {
 	t.step("Start the mesh: NATS embedded, gateway, worker with the sample agents")
 	for ctx.Err() == nil {
-		if healthcheck(ctx, t.base+"/readyz") == nil {
+		if cli.Ready(ctx, t.base+"/readyz") == nil {
 			t.say("ready at %s", t.base)
 			return nil
 		}
@@ -143,9 +144,8 @@ func (t *tour) calledBack(ctx context.Context) error {
 	listening, stop := context.WithCancel(ctx)
 	defer stop()
 	ready, ended := make(chan string, 1), make(chan error, 1)
-	f := &listenFlags{clientFlags: clientFlags{gateway: t.base, output: "text"}, address: "127.0.0.1:0", callbacks: true}
 	go func() {
-		ended <- receiveWebhooks(listening, f, indented{t.out}, func(callback string) { ready <- callback })
+		ended <- cli.Listen(listening, t.base, indented{t.out}, func(callback string) { ready <- callback })
 	}()
 	var callback string
 	select {

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"agentmesh/gateway/client"
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/natstest"
 )
 
@@ -33,7 +34,7 @@ func exampleMesh() (gatewayURL, natsURL string, stop func()) {
 	ended := make(chan error, 1)
 	go func() { ended <- up(ctx, cfg, io.Discard) }()
 	gatewayURL = "http://" + cfg.gateway.HTTP
-	for healthcheck(ctx, gatewayURL+"/readyz") != nil {
+	for cli.Ready(ctx, gatewayURL+"/readyz") != nil {
 		select {
 		case err := <-ended:
 			panic(err)

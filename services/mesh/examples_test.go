@@ -262,7 +262,7 @@ func TestAgentsCommands(t *testing.T) {
 		{[]string{"schema"}, 0, `"title": "agents.yaml"`},
 		{[]string{"nope"}, 2, "mesh agents --help"},
 	} {
-		code, out, errs := cli(t, append([]string{"agents"}, tt.args...)...)
+		code, out, errs := command(t, append([]string{"agents"}, tt.args...)...)
 		if code != tt.code || !strings.Contains(out+errs, tt.want) {
 			t.Errorf("mesh agents %s: exit %d\n%s%s\nwant %d and %s", strings.Join(tt.args, " "), code, out, errs, tt.code, tt.want)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"log/slog"
 	"net/http"
@@ -97,7 +98,7 @@ func TestFleetCallsBack(t *testing.T) {
 			}
 			keys := []signature.VerifyingKey{secretOf(t, hook.Secret)}
 			if one.path == "/callback" {
-				keys = publicKeys(set)
+				keys = publicKeys(t, set)
 			}
 			verify(t, one, keys...)
 		case <-ctx.Done():
@@ -107,4 +108,21 @@ func TestFleetCallsBack(t *testing.T) {
 	if !seen["/webhook"] || !seen["/callback"] {
 		t.Errorf("told: %v", seen)
 	}
+}
+
+// publicKeys are those of a key set.
+func publicKeys(t *testing.T, set []client.Key) (keys []signature.VerifyingKey) {
+	t.Helper()
+	for _, k := range set {
+		raw, err := base64.RawURLEncoding.DecodeString(k.X)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := signature.ParsePublicKey("whpk_" + base64.StdEncoding.EncodeToString(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, public)
+	}
+	return keys
 }

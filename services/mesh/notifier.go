@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/notifier"
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/config"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
@@ -45,7 +46,7 @@ func (c *callbackConfig) settings() []any { return []any{&c.egress, &c.secret} }
 func (c *callbackConfig) guard(at *ports) (*egress.Guard, error) {
 	policy, err := c.egress.Policy()
 	if err != nil {
-		return nil, &exitError{exitUsage, err}
+		return nil, cli.Misuse(err)
 	}
 	g := egress.New(policy, nil)
 	for _, l := range at.open {
@@ -91,14 +92,14 @@ func (c secretConfig) seen(log *slog.Logger) {
 func (c secretConfig) keeper() (k *secret.Keeper, err error) {
 	switch {
 	case c.Key != "" && c.File != "":
-		return nil, usage("secret-key and secret-key-file are both set: choose one")
+		return nil, cli.Usage("secret-key and secret-key-file are both set: choose one")
 	case c.File != "":
 		if k, err = secret.File(c.File); err != nil {
-			return nil, &exitError{exitUsage, fmt.Errorf("--secret-key-file (MESH_SECRET_KEY_FILE): %w", err)}
+			return nil, cli.Misuse(fmt.Errorf("--secret-key-file (MESH_SECRET_KEY_FILE): %w", err))
 		}
 	case c.Key != "":
 		if k, err = secret.New(string(c.Key)); err != nil {
-			return nil, &exitError{exitUsage, fmt.Errorf("--secret-key (MESH_SECRET_KEY): %w", err)}
+			return nil, cli.Misuse(fmt.Errorf("--secret-key (MESH_SECRET_KEY): %w", err))
 		}
 	}
 	return k, nil
@@ -184,15 +185,4 @@ func notifierCommand() *cobra.Command {
 			return []proc.Part{{Name: "notifier", Run: n.Run}, reconciling(st, log)}, nil
 		},
 	}.command()
-}
-
-// keyCommand makes a secret key.
-func keyCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "key", Short: "Make a key for MESH_SECRET_KEY, which seals the secrets of webhooks", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprintln(cmd.OutOrStdout(), secret.NewKey())
-			return nil
-		},
-	}
 }

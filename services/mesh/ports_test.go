@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/store"
 	"agentmesh/worker/agent"
@@ -33,8 +34,8 @@ func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 	}
 	defer func() { _ = lock.Close() }()
 	http, nats, admin := occupied(t), occupied(t), occupied(t)
-	code, _, stderr := cli(t, "up", "--data", dir, "--http", http, "--nats", nats, "--admin", admin)
-	if code != exitFailed {
+	code, _, stderr := command(t, "up", "--data", dir, "--http", http, "--nats", nats, "--admin", admin)
+	if code != cli.ExitFailed {
 		t.Errorf("exit status %d", code)
 	}
 	for _, want := range []string{"used by another mesh", "--http", http, "--nats off", nats, "--admin off", admin} {
@@ -60,8 +61,8 @@ func TestARoleThatCannotListenLeavesNoTraceInTheMesh(t *testing.T) {
 	t.Setenv("NATS_URL", srv.ClientURL())
 	taken := occupied(t)
 	for _, args := range [][]string{{"worker"}, {"gateway", "--http", "127.0.0.1:0"}, {"gateway", "--http", taken}, {"notifier"}} {
-		code, _, stderr := cli(t, append(args, "--replicas", "1", "--admin", taken, "--log-level", "error")...)
-		if code != exitFailed || !strings.Contains(stderr, "listen for --admin") || strings.Contains(strings.Join(args, " "), taken) && !strings.Contains(stderr, "listen for --http") {
+		code, _, stderr := command(t, append(args, "--replicas", "1", "--admin", taken, "--log-level", "error")...)
+		if code != cli.ExitFailed || !strings.Contains(stderr, "listen for --admin") || strings.Contains(strings.Join(args, " "), taken) && !strings.Contains(stderr, "listen for --http") {
 			t.Errorf("%s: status %d, %s", args, code, stderr)
 		}
 	}

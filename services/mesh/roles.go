@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/config"
 	"agentmesh/shared/egress"
 	core "agentmesh/shared/mesh"
@@ -55,11 +56,11 @@ type role struct {
 // command makes the command of the role.
 func (r role) command() *cobra.Command {
 	cfg := defaultRole()
-	cmd := &cobra.Command{Use: r.name, Short: r.short, Args: noArgs}
+	cmd := &cobra.Command{Use: r.name, Short: r.short, Args: cli.NoArgs}
 	set := config.Bind(cmd.Flags(), append(r.settings, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
-			return &exitError{exitUsage, err}
+			return cli.Misuse(err)
 		}
 		return r.run(cmd.Context(), cfg)
 	}
@@ -72,7 +73,7 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 		return err
 	}
 	if err := cfg.store.Validate(); err != nil {
-		return &exitError{exitUsage, err}
+		return cli.Misuse(err)
 	}
 	if err := cfg.admin.validate(); err != nil {
 		return err

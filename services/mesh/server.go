@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"agentmesh/services/mesh/cli"
+
 	"github.com/nats-io/nats-server/v2/server"
 )
 
@@ -46,7 +48,7 @@ func (c serverConfig) options() (*server.Options, error) {
 	} else {
 		d, err := time.ParseDuration(c.Sync)
 		if err != nil || d <= 0 {
-			return nil, usage("sync is %q, allowed are always and durations such as 2m", c.Sync)
+			return nil, cli.Usage("sync is %q, allowed are always and durations such as 2m", c.Sync)
 		}
 		o.SyncInterval = d
 	}
@@ -56,13 +58,13 @@ func (c serverConfig) options() (*server.Options, error) {
 	}
 	host, port, err := net.SplitHostPort(c.NATS)
 	if err != nil {
-		return nil, usage("nats is %q, it must be host:port or off", c.NATS)
+		return nil, cli.Usage("nats is %q, it must be host:port or off", c.NATS)
 	}
 	if o.Port, err = strconv.Atoi(port); err != nil || o.Port < 0 || o.Port > 65535 {
-		return nil, usage("nats is %q, the port must be a number from 0 to 65535", c.NATS)
+		return nil, cli.Usage("nats is %q, the port must be a number from 0 to 65535", c.NATS)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, usage("nats is %q: the embedded server has no authentication, so it listens on loopback only; for a fleet run a NATS cluster", c.NATS)
+		return nil, cli.Usage("nats is %q: the embedded server has no authentication, so it listens on loopback only; for a fleet run a NATS cluster", c.NATS)
 	}
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/proc"
 	"agentmesh/worker"
 )
@@ -29,7 +30,7 @@ func ending(ctx context.Context, drain time.Duration, attempts func() int, log *
 	ended := proc.EndWithin(ctx, drain+handBack, func() {
 		log.Error("ended before all was finished, since something hangs: what was accepted is kept and goes on after the next start",
 			"attempts", attempts(), "after", drain+handBack)
-		os.Exit(exitFailed)
+		os.Exit(cli.ExitFailed)
 	})
 	last = proc.Part{Name: "end", Run: func(ctx context.Context) error {
 		<-ctx.Done()

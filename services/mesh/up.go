@@ -14,6 +14,7 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/notifier"
+	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/config"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/proc"
@@ -58,23 +59,16 @@ func upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Run the whole mesh in this process, with NATS embedded",
-		Args:  noArgs,
+		Args:  cli.NoArgs,
 	}
 	set := config.Bind(cmd.Flags(), cfg.settings()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
-			return &exitError{exitUsage, err}
+			return cli.Misuse(err)
 		}
 		return up(cmd.Context(), cfg, cmd.OutOrStdout())
 	}
 	return cmd
-}
-
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usage("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
-	}
-	return nil
 }
 
 // up runs the mesh until ctx is done. What it opens it closes in reverse.
@@ -84,7 +78,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	if cfg.store.Replicas != 1 {
-		return usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
+		return cli.Usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
 	}
 	at, err := takePlace(&cfg)
 	if err != nil {
@@ -186,7 +180,7 @@ func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv 
 func startTelemetry(ctx context.Context, cfg telemetry.Config, admin adminConfig, service string, log *slog.Logger) (*telemetry.Exports, *slog.Logger, error) {
 	exports, err := telemetry.Start(ctx, cfg, service, version(), admin.on())
 	if err != nil {
-		return nil, nil, &exitError{exitUsage, err}
+		return nil, nil, cli.Misuse(err)
 	}
 	log = slog.New(exports.LogHandler(log.Handler()))
 	telemetry.ReportTo(log)

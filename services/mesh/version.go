@@ -1,10 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"agentmesh/services/mesh/cli"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/spf13/cobra"
@@ -23,17 +24,17 @@ func version() string {
 func versionCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use: "version", Short: "Print the version", Args: noArgs,
+		Use: "version", Short: "Print the version", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := map[string]string{"version": version(), "commit": commit(), "go": runtime.Version(), "nats_server": server.VERSION}
 			switch output {
 			case "json":
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(v)
+				return cli.WriteJSON(cmd.OutOrStdout(), v)
 			case "text":
 				_, err := fmt.Fprintf(cmd.OutOrStdout(), "mesh %s (%s), %s, nats-server %s\n", v["version"], v["commit"], v["go"], v["nats_server"])
 				return err
 			}
-			return usage("output is %q, allowed are text and json", output)
+			return cli.Usage("output is %q, allowed are text and json", output)
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")

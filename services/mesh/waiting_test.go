@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,78 +113,7 @@ func TestStats(t *testing.T) {
 	})
 }
 
-// The waterfall tells waits, attempts with their errors, children and
-// deliveries, from the record alone.
-func TestTaskTraceCommand(t *testing.T) {
-	m := newMesh(t)
-	m.work(named("child", func(context.Context, *agent.Job) (any, error) { return 1, nil }),
-		withRetry(named("parent", func(ctx context.Context, job *agent.Job) (any, error) {
-			if job.Attempt == 1 {
-				return nil, errors.New("the first time")
-			}
-			if err := job.Milestone(ctx, "half", "way there", nil); err != nil {
-				return nil, err
-			}
-			return job.Call(ctx, "child", nil)
-		})))
-	srv, c := m.serve()
-	done, err := c.Create(t.Context(), client.Request{Agent: "parent", Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
-	if err != nil || done.Status != "completed" {
-		t.Fatalf("%+v, %v", done, err)
-	}
-	code, out, errs := cli(t, "task", "trace", done.TaskID, "--gateway", srv.URL)
-	if code != 0 {
-		t.Fatalf("%d %s %s", code, out, errs)
-	}
-	for _, want := range []string{"accepted", "attempt 1 retried", "agent_error: the first time", "waited for attempt 2", "attempt 2 completed", "milestone half", "child child", "  attempt 1 completed", "completed", "█"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("no %q in\n%s", want, out)
-		}
-	}
-	code, out, _ = cli(t, "task", "trace", done.TaskID, "--gateway", srv.URL, "-o", "json")
-	var story struct {
-		Attempts []client.Attempt
-		Children []client.Task `json:"child_tasks"`
-	}
-	if err := json.Unmarshal([]byte(out), &story); code != 0 || err != nil || len(story.Attempts) != 2 || len(story.Children) != 1 {
-		t.Errorf("%d %s %v", code, out, err)
-	}
-	if code, _, errs := cli(t, "task", "trace", "tsk_01a20cd9e03b7276be6a181888e33e52", "--gateway", srv.URL); code != 1 || !strings.Contains(errs, "task_not_found") {
-		t.Errorf("unknown task: %d %s", code, errs)
-	}
-}
-
 func withRetry(a agent.Agent) agent.Agent {
 	a.Retry = agent.Retry{Backoff: task.Duration(time.Millisecond), MaxBackoff: task.Duration(time.Millisecond)}
 	return a
-}
-
-func TestTopCommand(t *testing.T) {
-	m := newMesh(t)
-	m.work(named("one", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
-	srv, _ := m.serve()
-	code, out, errs := cli(t, "top", "--once", "--gateway", srv.URL)
-	for _, want := range []string{"tasks ", "deliveries ", "storage ", "AGENT", "one ", "WORKER", "wrk_"} {
-		if code != 0 || !strings.Contains(out, want) {
-			t.Errorf("no %q in %d %s %s", want, code, out, errs)
-		}
-	}
-	if strings.Contains(out, "\x1b") {
-		t.Errorf("escapes without a terminal: %q", out)
-	}
-	if code, _, errs := cli(t, "top", "--once", "--gateway", "http://127.0.0.1:1"); code != 1 || !strings.Contains(errs, "read the state of the mesh") {
-		t.Errorf("no gateway: %d %s", code, errs)
-	}
-	if code, _, errs := cli(t, "top", "--interval", "1ms", "--gateway", srv.URL); code != 2 || !strings.Contains(errs, "interval") {
-		t.Errorf("interval: %d %s", code, errs)
-	}
-	// Ctrl-C ends it, whatever it does.
-	ctx, cancel := context.WithCancel(t.Context())
-	var live strings.Builder
-	done := make(chan int, 1)
-	go func() { done <- run(ctx, []string{"top", "--interval", "100ms", "--gateway", srv.URL}, &live, &live) }()
-	time.AfterFunc(350*time.Millisecond, cancel)
-	if code := <-done; code != 0 || strings.Count(live.String(), "AGENT") < 2 {
-		t.Errorf("%d %s", code, live.String())
-	}
 }

@@ -1,0 +1,180 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/task"
+)
+
+// Completion in a shell asks the gateway, for a moment, and says nothing when
+// that does not answer.
+const (
+	completeWithin = 2 * time.Second
+	someIDs        = 50 // so many are offered
+)
+
+// choice is a word that may be completed, and what it is.
+type choice struct{ word, about string }
+
+// choices finds what a word may be.
+type choices func(ctx context.Context, c *client.Client) ([]choice, error)
+
+// completeCommands has every command of a gateway's complete its arguments and
+// flags.
+func completeCommands(root *cobra.Command) {
+	arguments := map[string]choices{
+		"mesh task get": someTasks(nil), "mesh task watch": someTasks(nil), "mesh task trace": someTasks(nil),
+		"mesh task cancel": someTasks([]string{"pending", "processing"}), "mesh task retry": someTasks([]string{"failed", "canceled"}),
+		"mesh action get": someActions(nil), "mesh action watch": someActions(nil), "mesh action deliveries": someActions(nil), "mesh action redeliver": someActions(nil),
+		"mesh action cancel": someActions([]string{"pending", "processing"}), "mesh action retry": someActions([]string{"failed", "canceled"}),
+		"mesh session show": someSessions, "mesh session delete": someSessions, "mesh agents delete": someAgents,
+		"mesh webhook get": someWebhooks, "mesh webhook update": someWebhooks, "mesh webhook delete": someWebhooks, "mesh webhook rotate": someWebhooks,
+		"mesh webhook test": someWebhooks, "mesh webhook redeliver": someWebhooks, "mesh delivery get": someDeliveries, "mesh delivery redeliver": someDeliveries,
+		"mesh context use": someContexts, "mesh context delete": someContexts,
+	}
+	flags := map[string]choices{
+		"agent": someAgents, "agents": someAgents, "session": someSessions, "webhook": someWebhooks, "parent": someTasks(nil), "context": someContexts,
+		"callback-secret-ref": someWebhooks, "output": words("text", "json"),
+	}
+	statuses := map[string]choices{
+		"mesh task list": words(taskStatuses()...), "mesh delivery list": words("pending", "retrying", "delivered", "dead", "parked", "canceled"),
+	}
+	var walk func(*cobra.Command)
+	walk = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			walk(sub)
+		}
+		path := cmd.CommandPath()
+		if find := arguments[path]; find != nil {
+			cmd.ValidArgsFunction = completion(find, path == "mesh task cancel" || path == "mesh action cancel")
+		}
+		if cmd.Flag("gateway") == nil && cmd.Flag("output") == nil {
+			return // not a client: its --agents is a file
+		}
+		for name, find := range flags {
+			if cmd.Flag(name) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(name, completion(find, true)) // once for a flag of several commands
+			}
+		}
+		if find := statuses[path]; find != nil {
+			_ = cmd.RegisterFlagCompletionFunc("status", completion(find, true))
+		}
+	}
+	walk(root)
+}
+
+func taskStatuses() (all []string) {
+	for _, s := range task.States {
+		all = append(all, string(s))
+	}
+	return all
+}
+
+// completion makes the function of one argument or flag. Of a list with commas
+// it completes the last word; several says that more arguments may follow.
+func completion(find choices, several bool) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 && !several {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		f := &clientFlags{output: "text"}
+		f.gateway, _ = cmd.Flags().GetString("gateway")
+		f.context, _ = cmd.Flags().GetString("context")
+		ctx, cancel, c, err := f.reachable(cmd.Context())
+		defer cancel()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		all, err := find(ctx, c)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		before := begun[:strings.LastIndexByte(begun, ',')+1]
+		var found []cobra.Completion
+		for _, one := range all {
+			if word := before + one.word; strings.HasPrefix(word, begun) && !slices.Contains(args, one.word) {
+				found = append(found, cobra.CompletionWithDesc(word, oneLine(one.about, 60)))
+			}
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+func words(all ...string) choices {
+	return func(context.Context, *client.Client) (found []choice, err error) {
+		for _, w := range all {
+			found = append(found, choice{word: w})
+		}
+		return found, nil
+	}
+}
+
+func someTasks(statuses []string) choices {
+	return tasksThat(statuses, func(t client.Task) bool { return true })
+}
+
+func someActions(statuses []string) choices {
+	return tasksThat(statuses, func(t client.Task) bool { return t.ActionID != "" })
+}
+
+func tasksThat(statuses []string, fits func(client.Task) bool) choices {
+	return func(ctx context.Context, c *client.Client) (found []choice, err error) {
+		for t, err := range c.All(ctx, client.Filter{Statuses: statuses, Limit: someIDs}) {
+			if err != nil || len(found) == someIDs {
+				break
+			}
+			if fits(t) {
+				found = append(found, choice{t.TaskID, strings.TrimSpace(t.Status + " " + t.Agent + ", " + age(time.Since(t.CreatedAt)) + " ago")})
+			}
+		}
+		return found, nil
+	}
+}
+
+func someAgents(ctx context.Context, c *client.Client) (found []choice, err error) {
+	all, err := c.Agents(ctx)
+	for _, a := range all {
+		found = append(found, choice{a.Name, a.Description})
+	}
+	return found, err
+}
+
+func someSessions(ctx context.Context, c *client.Client) (found []choice, err error) {
+	for s, err := range c.Sessions(ctx, "") {
+		if err != nil || len(found) == someIDs {
+			break
+		}
+		found = append(found, choice{s.SessionID, sessionState(&s) + " " + s.Agent})
+	}
+	return found, nil
+}
+
+func someWebhooks(ctx context.Context, c *client.Client) (found []choice, err error) {
+	all, err := c.Webhooks(ctx)
+	for _, w := range all {
+		found = append(found, choice{w.WebhookID, webhookState(&w) + " " + w.URL})
+	}
+	return found, err
+}
+
+func someDeliveries(ctx context.Context, c *client.Client) (found []choice, err error) {
+	all, _, err := c.Deliveries(ctx, client.DeliveryFilter{Limit: someIDs}, "")
+	for _, d := range all {
+		found = append(found, choice{d.DeliveryID, d.Status + " " + d.Type})
+	}
+	return found, err
+}
+
+func someContexts(context.Context, *client.Client) (found []choice, err error) {
+	all, err := readMeshes()
+	for _, name := range all.names() {
+		found = append(found, choice{name, all.Named[name].URL})
+	}
+	return found, err
+}

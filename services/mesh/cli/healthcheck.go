@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// healthcheckCommand asks a gateway whether it is ready, for images without a
+// shell.
+func healthcheckCommand() *cobra.Command {
+	f := &clientFlags{}
+	var address string
+	cmd := &cobra.Command{
+		Use: "healthcheck", Short: "Exit 0 when a gateway is ready, 1 when not", Args: NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.curl {
+				return f.printCurl(cmd.OutOrStdout(), http.MethodGet, "/readyz", nil)
+			}
+			if _, err := f.client(); err != nil {
+				return err
+			}
+			return Ready(cmd.Context(), cmp.Or(address, strings.TrimSuffix(f.gateway, "/")+"/readyz"))
+		},
+	}
+	f.bind(cmd)
+	cmd.Flags().StringVar(&address, "url", "", "what to ask, in place of /readyz of the gateway")
+	return cmd
+}
+
+// Ready asks a gateway whether it is ready; the error says why it is not.
+func Ready(ctx context.Context, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return Usage("url: %w", err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("not ready: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	var state struct {
+		Checks map[string]struct {
+			OK     bool   `json:"ok"`
+			Detail string `json:"detail"`
+		} `json:"checks"`
+	}
+	_ = json.NewDecoder(resp.Body).Decode(&state) // another answer has no checks to name
+	var failing []string
+	for name, c := range state.Checks {
+		if !c.OK {
+			failing = append(failing, name+": "+c.Detail)
+		}
+	}
+	slices.Sort(failing)
+	return fmt.Errorf("not ready: %s: %s", resp.Status, strings.Join(failing, "; "))
+}

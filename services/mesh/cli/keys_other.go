@@ -1,0 +1,11 @@
+//go:build !linux
+
+package cli
+
+import "golang.org/x/sys/unix"
+
+// Requests for the settings of a terminal.
+const (
+	getTermios = unix.TIOCGETA
+	setTermios = unix.TIOCSETA
+)

@@ -1,0 +1,294 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"agentmesh/gateway/client"
+)
+
+// taskTraceCommand draws what became of a task when, from the mesh's own record.
+func taskTraceCommand(f *clientFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "trace ID", Short: "Draw a task's waits, attempts, children and deliveries over time", Args: oneID,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := f.client()
+			if err != nil {
+				return err
+			}
+			if f.curl {
+				if err := f.printCurl(cmd.OutOrStdout(), "GET", "/tasks/"+args[0], nil); err != nil {
+					return err
+				}
+				return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks/"+args[0]+"/deliveries", nil)
+			}
+			s, err := readStory(cmd.Context(), c, args[0], maxChildren)
+			if err != nil {
+				return f.explain("trace task "+args[0], err)
+			}
+			if f.output == "json" {
+				return WriteJSON(cmd.OutOrStdout(), s)
+			}
+			return draw(cmd.OutOrStdout(), s, time.Now())
+		},
+	}
+}
+
+// story is a task with what it caused.
+type story struct {
+	*client.Task
+	Deliveries []client.Delivery `json:"deliveries,omitempty"`
+	Stories    []*story          `json:"child_tasks,omitempty"`
+}
+
+// maxChildren bounds how many tasks below one are read.
+const maxChildren = 50
+
+func readStory(ctx context.Context, c *client.Client, id string, children int) (*story, error) {
+	t, err := c.Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s := &story{Task: t}
+	if s.Deliveries, err = c.TaskDeliveries(ctx, id); err != nil {
+		return nil, err
+	}
+	for _, child := range t.Children {
+		if children--; children < 0 {
+			break
+		}
+		below, err := readStory(ctx, c, child, children)
+		if err != nil {
+			return nil, err
+		}
+		s.Stories = append(s.Stories, below)
+	}
+	return s, nil
+}
+
+// row is one line of the waterfall: a span of time, or a moment when it has no
+// end.
+type row struct {
+	depth    int
+	name     string
+	from, to time.Time
+	mark     rune
+	note     string
+}
+
+// Marks of rows.
+const (
+	markRun    = '█'
+	markWait   = '░'
+	markMoment = '◆'
+)
+
+// rows tells a story in the order of time.
+func (s *story) rows(depth int, now time.Time) (all []row) {
+	add := func(r row) {
+		r.depth += depth
+		if r.from.IsZero() {
+			r.from = s.CreatedAt
+		}
+		all = append(all, r)
+	}
+	add(row{name: "accepted", from: s.CreatedAt, mark: markMoment})
+	waits, why := s.CreatedAt, "waited for a worker"
+	for _, a := range s.Attempts {
+		if a.StartedAt.After(waits) || a.Attempt > 1 && !a.StartedAt.Before(waits) {
+			add(row{name: why, from: waits, to: a.StartedAt, mark: markWait})
+		}
+		r := row{name: fmt.Sprintf("attempt %d %s", a.Attempt, strings.ReplaceAll(a.Outcome, "_", " ")), from: a.StartedAt, to: a.EndedAt, mark: markRun}
+		if a.EndedAt.IsZero() {
+			r.to = now
+		}
+		if a.WorkerID != "" {
+			r.note = "worker …" + a.WorkerID[max(len(a.WorkerID)-6, 0):]
+		}
+		if a.Error != nil {
+			r.note = strings.TrimSpace(r.note + " " + a.Error.Code + ": " + a.Error.Message)
+		}
+		add(r)
+		waits, why = r.to, "waited for attempt "+strconv.Itoa(a.Attempt+1)
+	}
+	switch {
+	case s.Waiting != nil, !s.Done && len(s.Attempts) == 0:
+		add(row{name: "waits", from: waits, to: now, mark: markWait, note: waitingText(s.Waiting)})
+	case s.Done && len(s.Attempts) == 0:
+		add(row{name: "waited", from: waits, to: s.FinishedAt, mark: markWait})
+	}
+	for _, m := range s.Milestones {
+		add(row{name: "milestone " + m.Name, from: m.At, mark: markMoment, note: m.Message})
+	}
+	for _, child := range s.Stories {
+		add(row{name: "child " + child.Agent, from: child.CreatedAt, to: child.end(now), mark: markRun, note: child.TaskID + " " + child.Status})
+		all = append(all, child.rows(depth+1, now)[1:]...)
+	}
+	if s.Done {
+		add(row{name: s.Status, from: s.FinishedAt, mark: markMoment})
+	}
+	for _, d := range s.Deliveries {
+		all = append(all, deliveryRows(d, depth, now)...)
+	}
+	return all
+}
+
+func deliveryRows(d client.Delivery, depth int, now time.Time) []row {
+	what := "callback"
+	if d.WebhookID != "" {
+		what = "webhook …" + d.WebhookID[max(len(d.WebhookID)-6, 0):]
+	}
+	all := []row{{depth: depth, name: what + " " + d.Status, from: d.CreatedAt, mark: markMoment, note: d.Type + " " + d.DeliveryID}}
+	for i, a := range d.Attempts {
+		note := a.Class
+		if a.StatusCode > 0 {
+			note += " " + strconv.Itoa(a.StatusCode)
+		}
+		all = append(all, row{depth: depth + 1, name: fmt.Sprintf("request %d", i+1), from: a.At, to: a.At.Add(time.Duration(a.DurationMS * float64(time.Millisecond))), mark: markRun, note: note})
+	}
+	if !d.NextAt.IsZero() && (d.Status == "pending" || d.Status == "retrying") {
+		from := d.CreatedAt
+		if n := len(d.Attempts); n > 0 {
+			from = d.Attempts[n-1].At
+		}
+		all = append(all, row{depth: depth + 1, name: "waits", from: from, to: now, mark: markWait, note: "next request in " + brief(d.NextAt.Sub(now))})
+	}
+	return all
+}
+
+func (s *story) end(now time.Time) time.Time {
+	if s.Done {
+		return s.FinishedAt
+	}
+	return now
+}
+
+// waitingText says in words why a task does not run.
+func waitingText(w *client.Waiting) string {
+	if w == nil {
+		return ""
+	}
+	switch w.Reason {
+	case "session":
+		return fmt.Sprintf("place %d in its session", w.Position)
+	case "scheduled":
+		return "scheduled for " + clock(w.NextAttempt)
+	case "retrying":
+		return "next attempt at " + clock(w.NextAttempt)
+	case "no_live_worker":
+		return "no live worker serves the agent"
+	case "mesh_limit":
+		return fmt.Sprintf("%d tasks of the agent run, and no more may (max_in_flight); place %d in the line", w.Limit, w.Position)
+	case "queued":
+		return fmt.Sprintf("place %d in the line, %d live workers", w.Position, w.LiveWorkers)
+	case "starting":
+		return "a worker has it"
+	}
+	return w.Reason
+}
+
+// Widths of the columns.
+const (
+	nameWidth = 30
+	timeWidth = 9
+	minBar    = 20
+	maxBar    = 100
+)
+
+// draw draws a story as bars over time.
+func draw(out io.Writer, s *story, now time.Time) error {
+	rows := s.rows(0, now)
+	first, last := rows[0].from, rows[0].from
+	for _, r := range rows {
+		for _, at := range []time.Time{r.from, r.to} {
+			if at.After(last) {
+				last = at
+			}
+		}
+	}
+	whole := max(last.Sub(first), time.Millisecond)
+	width := min(max(columns(out)-nameWidth-2*timeWidth-2-24, minBar), maxBar)
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  %s  %s  %s", s.TaskID, s.Agent, s.Status, brief(whole))
+	if s.TraceID != "" {
+		fmt.Fprintf(&b, "  trace %s", s.TraceID)
+	}
+	if s.TraceURL != "" {
+		fmt.Fprintf(&b, "\n%s", s.TraceURL)
+	}
+	fmt.Fprintf(&b, "\n%-*s %*s %*s\n", nameWidth, clock(first), timeWidth, "at", timeWidth, "took")
+	for _, r := range rows {
+		took, bar := "", bar(r, first, whole, width)
+		if !r.to.IsZero() {
+			took = brief(r.to.Sub(r.from))
+		}
+		line := fmt.Sprintf("%s %*s %*s %s %s", pad(strings.Repeat("  ", r.depth)+oneLine(r.name, 0), nameWidth), timeWidth, brief(r.from.Sub(first)), timeWidth, took, bar, oneLine(r.note, 120))
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	_, err := io.WriteString(out, clean(b.String()))
+	return err
+}
+
+// bar is a row's place in time.
+func bar(r row, first time.Time, whole time.Duration, width int) string {
+	at := func(t time.Time) int {
+		return min(max(int(float64(t.Sub(first))/float64(whole)*float64(width)), 0), width-1)
+	}
+	from, n := at(r.from), 1
+	if !r.to.IsZero() {
+		n = max(at(r.to)-from, 1)
+	}
+	return strings.Repeat("·", from) + strings.Repeat(string(r.mark), n) + strings.Repeat("·", width-from-n)
+}
+
+// brief is a duration with three digits.
+func brief(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "0s"
+	case d < time.Millisecond:
+		return d.Round(time.Microsecond).String()
+	case d < 10*time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Hour:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return d.Round(time.Second).String()
+}
+
+func pad(s string, width int) string {
+	if n := utf8.RuneCountInString(s); n < width {
+		return s + strings.Repeat(" ", width-n)
+	}
+	return string([]rune(s)[:width-1]) + "…"
+}
+
+// columns is the width of a terminal, 140 where out is none.
+func columns(out io.Writer) int {
+	if w, _ := terminalSize(out); w > 0 {
+		return w
+	}
+	return 140
+}
+
+// terminalSize is the size of a terminal, 0 where out is none.
+func terminalSize(out io.Writer) (width, height int) {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return int(size.Col), int(size.Row)
+}
