@@ -1,9 +1,10 @@
-// Package gateway is the HTTP edge of the mesh. It turns requests into queue
-// messages, reads records back, and streams what happens to them.
+// Package gateway is the HTTP face of the mesh: it parses requests, asks the core
+// (package mesh), and renders answers, refusals and streams.
 //
 // It promises that a 202 is durable, that a refusal happens before anything was
 // accepted and is a problem+json with a code, and that a waiting client costs
-// one core subscription. It runs no agent and decides no outcome.
+// one core subscription. It runs no agent. What a request means for tasks and
+// sessions, the core decides: a cancel, too, which settles a task, is its doing.
 package gateway
 
 import (
@@ -61,7 +62,7 @@ type Config struct {
 	Keys  *keyring.Ring
 }
 
-// Default is the configuration of the design.
+// Default is the configuration without settings.
 func Default() Config {
 	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit"}
 }

@@ -55,10 +55,10 @@ type verdict struct {
 type next int
 
 const (
-	retry     next = iota // by the schedule
-	finished              // delivered
-	giveUp                // dead: no other attempt would help
-	notOurDay             // again soon, and not counted: it was our own doing
+	retry          next = iota // by the schedule
+	finished                   // delivered
+	giveUp                     // dead: no other attempt would help
+	retryUncounted             // again soon, without counting it: our own proxy is at fault
 )
 
 // attempt sends the delivery once.
@@ -176,7 +176,7 @@ func failed(err error) verdict {
 	case errors.Is(err, webhook.ErrURL):
 		return verdict{attempt: webhook.Attempt{Class: webhook.ClassBlocked, Error: err.Error()}, after: giveUp, alert: true}
 	case errors.Is(err, egress.ErrProxy):
-		return verdict{attempt: webhook.Attempt{Class: webhook.ClassEgressProxy, Error: egress.ErrProxy.Error()}, after: notOurDay, alert: true}
+		return verdict{attempt: webhook.Attempt{Class: webhook.ClassEgressProxy, Error: egress.ErrProxy.Error()}, after: retryUncounted, alert: true}
 	case isTLS(err):
 		return verdict{attempt: webhook.Attempt{Class: webhook.ClassTLS, Error: tlsText(err)}, alert: true}
 	case errors.As(err, &dns) && !dns.IsTimeout:

@@ -254,12 +254,12 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 	if err := n.store.ScheduleDelivery(ctx, d); err != nil {
 		return err
 	}
-	return n.yield(ctx, d)
+	return n.restoreNewerSchedule(ctx, d)
 }
 
-// yield puts right what the schedule of d took the place of: since its record was
-// written somebody may have asked for it at once.
-func (n *Notifier) yield(ctx context.Context, d *webhook.Delivery) error {
+// restoreNewerSchedule puts back a schedule that the one of d has replaced: since
+// d's record was written somebody may have asked for the delivery at once.
+func (n *Notifier) restoreNewerSchedule(ctx context.Context, d *webhook.Delivery) error {
 	rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
 	if err != nil || rec.Rev == d.Rev || rec.Status.Final() {
 		return err
@@ -283,7 +283,7 @@ func judge(d *webhook.Delivery, v verdict) {
 	case giveUp:
 		d.Status, d.NextAt = webhook.Dead, time.Time{}
 		d.Failures++
-	case notOurDay:
+	case retryUncounted:
 		wait := proxyPause
 		if last := len(d.Attempts) - 1; last >= 0 && d.Attempts[last].Class == a.Class {
 			before := d.Attempts[last]

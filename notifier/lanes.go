@@ -15,7 +15,7 @@ import (
 // does not hold up the others. A lane runs a few attempts at a time; others wait
 // in it, but no more than there is room left for everybody else (a queue may
 // grow as long as it is shorter than the free space: Choudhury and Hahne's
-// dynamic threshold). Who finds no room is told when to come again.
+// dynamic threshold). A delivery that finds no room is told when to come again.
 type lanes struct {
 	room int // deliveries in this process
 	each int // attempts at one endpoint
@@ -32,11 +32,11 @@ type lane struct {
 	waiting []chan time.Time // each gets the zero time for "run", or when to come again
 	took    time.Duration    // how long an attempt takes, about
 	ended   time.Time        // when one ended last, or the first began
-	booked  time.Time        // up to when those who found no room were told to come
+	booked  time.Time        // when the last delivery that found no room should come again
 }
 
-// How far ahead one who found no room is told to come, and how long an attempt
-// is taken for while nobody knows better.
+// How far ahead a delivery that finds no room is told to come again, and how long
+// an attempt is assumed to take while none has ended.
 const (
 	maxBooked   = time.Minute
 	tookAtLeast = 20 * time.Millisecond
@@ -94,7 +94,7 @@ func (l *lanes) full(name string) (come time.Time) {
 		return spread(until)
 	}
 	if in.running >= l.each && l.crowded(in) {
-		return in.book(now, l.each)
+		return in.nextOpening(now, l.each)
 	}
 	return time.Time{}
 }
@@ -126,7 +126,7 @@ func (l *lanes) enter(ctx context.Context, name string, force bool) (done func(r
 	}
 	if l.crowded(in) && !force {
 		defer l.mu.Unlock()
-		return nil, in.book(now, l.each), nil
+		return nil, in.nextOpening(now, l.each), nil
 	}
 	turn := make(chan time.Time, 1)
 	in.waiting = append(in.waiting, turn)
@@ -189,7 +189,7 @@ func (l *lanes) start(in *lane) func(result) bool {
 	}
 }
 
-// next gives the free turn to who has waited longest. The lock is held.
+// next gives the free turn to the delivery that has waited longest. The lock is held.
 func (l *lanes) next(in *lane) {
 	if len(in.waiting) > 0 && in.running < l.each {
 		in.running++
@@ -198,9 +198,9 @@ func (l *lanes) next(in *lane) {
 	}
 }
 
-// book finds the time at which the endpoint will have worked off those who were
-// told to come before.
-func (in *lane) book(now time.Time, each int) time.Time {
+// nextOpening is when a delivery that finds no room should come again: after the
+// endpoint has worked off the deliveries that were sent away before it.
+func (in *lane) nextOpening(now time.Time, each int) time.Time {
 	first := now.Add(time.Second)
 	if in.booked.Before(first) {
 		in.booked = first

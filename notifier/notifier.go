@@ -33,7 +33,7 @@ type Config struct {
 	PublicURL string `flag:"public-url" env:"MESH_PUBLIC_URL" help:"URL by which clients reach the gateway, such as https://mesh.example.com: links are absolute"`
 }
 
-// Default is the configuration of the design.
+// Default is the configuration without settings.
 func Default() Config { return Config{Drain: 30 * time.Second} }
 
 func (c Config) validate() error {

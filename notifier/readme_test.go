@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"agentmesh/shared/signature"
 	"agentmesh/shared/manualtest"
+	"agentmesh/shared/signature"
 )
 
 // The receivers that the page shows accept what the mesh signs, and nothing

@@ -68,7 +68,7 @@ func (in *intake) run(ctx, work context.Context) {
 	defer nc.RemoveStatusListener(connected)
 
 	bell := in.slots.bell()
-	defer in.slots.hush(bell)
+	defer in.slots.removeBell(bell)
 
 	msgs := make(chan *nats.Msg, in.agent.Concurrency+64)
 	sub := in.subscribe(ctx, log, msgs)

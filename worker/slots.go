@@ -56,7 +56,7 @@ func (s *slots) takeLocked() {
 }
 
 // bell is a channel that rings when a slot becomes free and when the last one is
-// taken, until it is given to hush.
+// taken, until removeBell.
 func (s *slots) bell() chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +65,8 @@ func (s *slots) bell() chan struct{} {
 	return b
 }
 
-func (s *slots) hush(bell chan struct{}) {
+// removeBell ends what bell began.
+func (s *slots) removeBell(bell chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bells = slices.DeleteFunc(s.bells, func(b chan struct{}) bool { return b == bell })

@@ -33,7 +33,7 @@ type Config struct {
 	MaxResult int64         `flag:"max-result" env:"MESH_MAX_RESULT" help:"largest result in bytes"`
 }
 
-// Default is the configuration of the design.
+// Default is the configuration without settings.
 func Default() Config {
 	return Config{Drain: 30 * time.Second, Lease: 30 * time.Second, MaxResult: 32 << 20}
 }

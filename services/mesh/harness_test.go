@@ -193,7 +193,7 @@ func (m *mesh) workWith(cfg worker.Config, st *store.Store, agents ...agent.Agen
 	return stop
 }
 
-// named is an agent with the defaults of the design.
+// named is an agent with the default limits.
 func named(name string, h agent.Handler) agent.Agent {
 	return agent.Agent{Definition: agent.Definition{Name: name}, Handler: h}
 }

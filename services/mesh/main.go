@@ -2,6 +2,10 @@
 // with NATS embedded, `mesh gateway`, `mesh worker` and `mesh notifier` run one
 // role against a NATS server or cluster, and `mesh task` and its like are
 // clients of the gateway.
+//
+// The package wires the roles (up.go, roles.go), runs the embedded server and
+// checks its data (server.go, books.go, blocks.go). What the mesh decides is in
+// shared/mesh and the roles; the terminal client is in package cli.
 package main
 
 import (
@@ -19,7 +23,7 @@ import (
 )
 
 func main() {
-	if os.Getpid() == 1 { // of a container: who ends without a parent is ours to reap
+	if os.Getpid() == 1 { // in a container this process must reap those that lost their parents
 		exec.Adopt()
 	}
 	ctx, stop := proc.Context(context.Background())

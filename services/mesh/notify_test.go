@@ -31,7 +31,7 @@ func (m *mesh) deliveries(id string) []gateway.Delivery {
 	return decode[gateway.DeliveryList](m.t, w.Body).Deliveries
 }
 
-// The pattern of the design: 202 with the action, and the signed outcome at the
+// Initiate and call back: 202 with the action, and the signed outcome at the
 // callback.
 func TestInitiateAndCallBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -90,15 +90,16 @@ func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) error {
 			if err != nil {
 				return fmt.Errorf("ensure stream %s: %w", want.Name, err)
 			}
-			if late(&got, want) {
+			if addLaterSettings(&got, want) {
 				s, err := js.UpdateStream(ctx, got)
 				if err != nil {
 					return fmt.Errorf("upgrade stream %s: %w", want.Name, err)
 				}
 				got = s.CachedInfo().Config
 			}
-			if setting := mismatch(want, got); setting != "" {
-				return fmt.Errorf("stream %s exists with another %s: delete it or set it as the design says", want.Name, setting)
+			if setting, value := mismatch(want, got); setting != "" {
+				return fmt.Errorf("stream %s exists with another %s, it must be %v: set it with `nats stream edit %s`; where the server does not let you, move what the stream holds away, delete it with `nats stream rm %s`, and start the mesh again, which creates it",
+					want.Name, setting, value, want.Name, want.Name)
 			}
 			return nil
 		})
@@ -106,9 +107,10 @@ func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) error {
 	return g.Wait()
 }
 
-// late puts into got, of a stream that an earlier version has made, the settings
-// that came later: those that sessions need. It reports whether there were any.
-func late(got *jetstream.StreamConfig, want jetstream.StreamConfig) (changed bool) {
+// addLaterSettings puts into got, the config of a stream that an earlier version
+// has made, the settings that came later: those that sessions need. It reports
+// whether it added any.
+func addLaterSettings(got *jetstream.StreamConfig, want jetstream.StreamConfig) (changed bool) {
 	if want.Name != Turns && want.Name != BucketStream(SessionsBucket) {
 		return false
 	}
@@ -135,24 +137,41 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 	return s.CachedInfo().Config, nil
 }
 
-func mismatch(want, got jetstream.StreamConfig) string {
+// mismatch is the first setting of a stream that would break a promise, with the
+// value that it must have; empty when there is none.
+func mismatch(want, got jetstream.StreamConfig) (setting string, value any) {
 	for _, c := range []struct {
 		setting string
 		same    bool
+		value   any
 	}{
-		{"retention", want.Retention == got.Retention},
-		{"subjects", slices.Equal(want.Subjects, got.Subjects)},
-		{"discard policy", want.Discard == got.Discard && want.DiscardNewPerSubject == got.DiscardNewPerSubject},
-		{"max_msgs_per_subject", want.MaxMsgsPerSubject <= 0 && got.MaxMsgsPerSubject <= 0 || want.MaxMsgsPerSubject == got.MaxMsgsPerSubject},
-		{"allow_direct", want.AllowDirect == got.AllowDirect},
-		{"allow_msg_schedules", want.AllowMsgSchedules == got.AllowMsgSchedules},
-		{"subject_delete_marker_ttl", (want.SubjectDeleteMarkerTTL > 0) == (got.SubjectDeleteMarkerTTL > 0)},
-		{"republish", (want.RePublish == nil) == (got.RePublish == nil)},
-		{"storage", want.Storage == got.Storage},
+		{"retention", want.Retention == got.Retention, want.Retention},
+		{"subjects", slices.Equal(want.Subjects, got.Subjects), want.Subjects},
+		{"discard policy", want.Discard == got.Discard && want.DiscardNewPerSubject == got.DiscardNewPerSubject, discardPolicy(want)},
+		{"max_msgs_per_subject", want.MaxMsgsPerSubject <= 0 && got.MaxMsgsPerSubject <= 0 || want.MaxMsgsPerSubject == got.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
+		{"allow_direct", want.AllowDirect == got.AllowDirect, want.AllowDirect},
+		{"allow_msg_schedules", want.AllowMsgSchedules == got.AllowMsgSchedules, want.AllowMsgSchedules},
+		{"subject_delete_marker_ttl", (want.SubjectDeleteMarkerTTL > 0) == (got.SubjectDeleteMarkerTTL > 0), want.SubjectDeleteMarkerTTL},
+		{"republish", (want.RePublish == nil) == (got.RePublish == nil), republished(want)},
+		{"storage", want.Storage == got.Storage, want.Storage},
 	} {
 		if !c.same {
-			return c.setting
+			return c.setting, c.value
 		}
 	}
-	return ""
+	return "", nil
+}
+
+func discardPolicy(c jetstream.StreamConfig) string {
+	if c.DiscardNewPerSubject {
+		return "new, for each subject"
+	}
+	return c.Discard.String()
+}
+
+func republished(c jetstream.StreamConfig) string {
+	if c.RePublish == nil {
+		return "none"
+	}
+	return c.RePublish.Source + " to " + c.RePublish.Destination
 }

@@ -1,7 +1,7 @@
 // Package topology spells every stream, bucket, subject and durable consumer of
-// the mesh, and nothing else does. It promises that the names and settings here
-// are those of the design, and that [Ensure] creates what is missing and
-// refuses an asset whose settings would break a promise. It does not know what
+// the mesh, and nothing else does. It promises that [Ensure] creates what is missing
+// and refuses an asset whose settings would break a promise; ARCHITECTURE.md says
+// what each asset holds. It does not know what
 // the messages mean.
 package topology
 

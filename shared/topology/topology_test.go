@@ -20,7 +20,7 @@ func open(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-// What Ensure creates is what the design promises, setting by setting.
+// Ensure creates the streams of ARCHITECTURE.md, setting by setting.
 func TestEnsure(t *testing.T) {
 	js := open(t)
 	for range 2 { // a second process finds what the first made
@@ -58,21 +58,21 @@ func TestEnsure(t *testing.T) {
 	}
 }
 
-// A stream that exists with a setting that breaks a promise is refused by name;
-// one that an operator tuned is left alone.
+// A stream that exists with a setting that breaks a promise is refused by name,
+// with what it must be; one that an operator tuned is left alone.
 func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 	for _, tt := range []struct {
-		stream  string
-		change  func(*jetstream.StreamConfig)
-		setting string // empty: allowed
+		stream string
+		change func(*jetstream.StreamConfig)
+		says   string // the setting and the value that it must have; empty: allowed
 	}{
-		{topology.Tasks, func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = false }, "allow_msg_schedules"},
-		{topology.Tasks, func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }, "retention"},
-		{topology.Turns, func(c *jetstream.StreamConfig) { c.DiscardNewPerSubject = false }, "discard policy"},
-		{topology.Turns, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 2 }, "max_msgs_per_subject"},
-		{"KV_tasks", func(c *jetstream.StreamConfig) { c.RePublish = nil }, "republish"},
-		{"KV_tasks", func(c *jetstream.StreamConfig) { c.AllowDirect = true }, "allow_direct"},
-		{"KV_keys", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "storage"},
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.AllowMsgSchedules = false }, "allow_msg_schedules, it must be true"},
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.Retention = jetstream.LimitsPolicy }, "retention, it must be WorkQueue"},
+		{topology.Turns, func(c *jetstream.StreamConfig) { c.DiscardNewPerSubject = false }, "discard policy, it must be new, for each subject"},
+		{topology.Turns, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 2 }, "max_msgs_per_subject, it must be 1"},
+		{"KV_tasks", func(c *jetstream.StreamConfig) { c.RePublish = nil }, "republish, it must be $KV.tasks.> to mesh.events.>"},
+		{"KV_tasks", func(c *jetstream.StreamConfig) { c.AllowDirect = true }, "allow_direct, it must be false"},
+		{"KV_keys", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "storage, it must be File"},
 		{"KV_tasks", func(c *jetstream.StreamConfig) { c.MaxAge = 30 * 24 * time.Hour }, ""},
 		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1<<30, jetstream.DiscardOld }, ""},
 	} {
@@ -87,12 +87,12 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 			}
 		}
 		err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
-		if tt.setting == "" {
+		if tt.says == "" {
 			if err != nil {
 				t.Errorf("%s, tuned: %v", tt.stream, err)
 			}
-		} else if err == nil || !strings.Contains(err.Error(), tt.stream) || !strings.Contains(err.Error(), "another "+tt.setting) {
-			t.Errorf("%s with another %s: %v", tt.stream, tt.setting, err)
+		} else if err == nil || !strings.Contains(err.Error(), tt.stream) || !strings.Contains(err.Error(), "another "+tt.says+":") {
+			t.Errorf("%s with another %s: %v", tt.stream, tt.says, err)
 		}
 	}
 }

@@ -1,9 +1,9 @@
 // Package agent is the SDK: what a Go program needs to be an agent of the mesh.
 // An agent is a name, a [Handler] and a few limits; package worker runs it.
 //
-//	worker.Agent{Definition: agent.Definition{Name: "upper"}, Handler: upper}
+//	upper := agent.Agent{Definition: agent.Definition{Name: "upper"}, Handler: toUpper}
 //
-//	func upper(ctx context.Context, job *agent.Job) (any, error) {
+//	func toUpper(ctx context.Context, job *agent.Job) (any, error) {
 //		return strings.ToUpper(job.Instruction), nil
 //	}
 //

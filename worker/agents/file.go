@@ -68,7 +68,7 @@ func (p *parser) fault(n *yaml.Node, field, format string, args ...any) {
 // fields are the keys of a mapping and who reads each.
 type fields map[string]func(value *yaml.Node, field string)
 
-// order is that of the design, for messages.
+// order is how messages list the fields: that of the manual.
 var order = []string{
 	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "retry",
 	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "url", "headers",
