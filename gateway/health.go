@@ -67,7 +67,7 @@ func (c *readiness) check(ctx context.Context, agents *mesh.Agents) Readiness {
 		}
 		r.Checks[name] = check
 	}
-	if !c.store.Conn().IsConnected() {
+	if !c.store.Connected() {
 		note("nats", errors.New("no connection to NATS"))
 	} else {
 		note("nats", nil)
@@ -125,6 +125,6 @@ type Version struct {
 
 // getVersion tells which build answers, and on which NATS server.
 func (g *Gateway) getVersion(w http.ResponseWriter, _ *http.Request) error {
-	v := Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.Conn().ConnectedServerVersion()}
+	v := Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.ServerVersion()}
 	return writeJSON(w, http.StatusOK, v)
 }

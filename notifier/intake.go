@@ -41,7 +41,7 @@ func (n *Notifier) consume(ctx, work context.Context, in intake, works *sync.Wai
 
 // pull works on one life of a consumer.
 func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, room *room, works *sync.WaitGroup) error {
-	bytes := max(prefetchBytes, 2*int(n.store.Conn().MaxPayload()))
+	bytes := max(prefetchBytes, 2*int(n.store.MaxPayload()))
 	msgs, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(prefetch, bytes), jetstream.PullExpiry(pullExpires), jetstream.PullHeartbeat(pullBeat))
 	if err != nil {
 		return err

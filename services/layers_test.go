@@ -24,6 +24,9 @@ var plain = []string{"shared/auth", "shared/secret", "shared/signature", "shared
 // trust packages say where the mesh may send something and with which keys.
 var trust = []string{"shared/egress", "shared/keyring"}
 
+// natsFree are the packages that reach NATS through the store only.
+var natsFree = []string{"gateway", "worker", "shared/mesh"}
+
 var roles = []string{"gateway", "worker", "notifier"}
 
 // spellings are what only shared/topology may write.
@@ -58,6 +61,9 @@ func TestLayersSeesFaults(t *testing.T) {
 		"shared/signature/a.go":  `package signature; import _ "agentmesh/shared/webhook"`,
 		"shared/egress/a.go":     `package egress; import _ "agentmesh/shared/store"`,
 		"shared/mesh/a.go":       `package mesh; import _ "net/http"`,
+		"shared/mesh/b.go":       `package mesh; import _ "github.com/nats-io/nats.go"`,
+		"worker/d.go":            `package worker; import _ "github.com/nats-io/nats.go"`,
+		"gateway/c.go":           `package gateway; import _ "github.com/nats-io/nats.go/jetstream"`,
 		"shared/topology/a.go":   `package topology; import _ "agentmesh/shared/store"`,
 		"worker/agents/x/a.go":   `package x; import _ "agentmesh/shared/store"`,
 		"worker/agents/x/b.go":   `package x; import _ "agentmesh/worker/agents/y"`,
@@ -67,7 +73,7 @@ func TestLayersSeesFaults(t *testing.T) {
 		"services/mesh/cli/b.go": `package cli; import _ "agentmesh/worker"`,
 		"services/mesh/cli/c.go": `package cli; import _ "agentmesh/shared/store"`,
 		"services/mesh/cli/d.go": `package cli; import _ "agentmesh/services/mesh"`,
-		"gateway/c.go":           `package gateway; import _ "agentmesh/services/mesh/cli"`,
+		"gateway/d.go":           `package gateway; import _ "agentmesh/services/mesh/cli"`,
 	} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, path)
@@ -133,6 +139,8 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case under(from, nouns...) && !under(inner, nouns...) && (ours || strings.Contains(to, ".")):
 		return "domain nouns import the standard library and each other only"
+	case under(from, natsFree...) && strings.HasPrefix(to, "github.com/nats-io/"):
+		return "only store, topology and natsconn speak to NATS"
 	case from == "shared/mesh" && to == "net/http":
 		return "the core knows no HTTP"
 	case !ours:

@@ -14,7 +14,6 @@ import (
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
-	"github.com/nats-io/nats.go"
 )
 
 // attempt is one run of one task: the delivered message, the record as this
@@ -23,7 +22,7 @@ import (
 type attempt struct {
 	w   *Worker
 	in  *intake
-	msg *nats.Msg
+	msg *store.Delivered
 	log *slog.Logger
 	id  string
 
@@ -62,15 +61,14 @@ type outcome struct {
 
 // handle takes a delivered message from claim to acknowledgement. It returns
 // when the handler has returned, however the attempt was settled.
-func (w *Worker) handle(work context.Context, in *intake, msg *nats.Msg, lease *lease) {
+func (w *Worker) handle(work context.Context, in *intake, msg *store.Delivered, lease *lease) {
 	seat := &seat{slots: in.slots}
 	defer seat.leave()
 	defer lease.end()
-	queued, deliveries, err := store.QueuedTask(msg)
-	msg.Data = nil // the task has it
+	queued, deliveries, err := msg.Task()
 	if err != nil {
 		w.log.Error("queue message is no task, dropped", "subject", msg.Subject, "error", err)
-		_ = msg.Term()
+		_ = msg.Drop()
 		return
 	}
 	ctx, span := w.startProcess(work, in.queue, msg, queued)
@@ -283,7 +281,7 @@ func (at *attempt) ack(ctx context.Context) {
 	at.lease.end()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := at.msg.AckSync(nats.Context(ctx)); err != nil {
+	if err := at.msg.AckSync(ctx); err != nil {
 		at.log.Debug("ack not confirmed", "error", err)
 	}
 	if at.in.queue == store.TurnQueue {

@@ -30,7 +30,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 			at.ack(ctx)
 			return nil
 		case requeue:
-			return at.requeue(ctx, d.task, nil)
+			return at.requeue(ctx, d.task)
 		case end:
 			err = at.insist(ctx, func() error { return at.w.store.Save(ctx, d.task) })
 			if err == nil {

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -97,9 +95,7 @@ func (c *caller) start(ctx context.Context, child *task.Task, input json.RawMess
 	}
 	child.CreatedAt, child.TraceParent = task.Stamp(time.Now()), c.traceParent
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(child.ID), telemetry.Agent(child.Agent), telemetry.MessageID(child.ID))
-	hdr := nats.Header{}
-	telemetry.Inject(ctx, hdr)
-	duplicate, err := c.at.w.store.Enqueue(ctx, child, hdr)
+	duplicate, err := c.at.w.store.Enqueue(ctx, child)
 	telemetry.End(span, err)
 	if err == nil && !duplicate {
 		telemetry.TasksAccepted.Add(1, child.Agent, string(child.Kind))

@@ -66,7 +66,7 @@ func someMesh(agentName, instruction string) (context.Context, func()) {
 	}
 	watch, err := st.Watch(t.Tenant, t.ID, false)
 	if err == nil {
-		_, err = st.Enqueue(ctx, t, nil)
+		_, err = st.Enqueue(ctx, t)
 	}
 	if err != nil {
 		panic(err)

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"agentmesh/shared/store"
 )
 
 // lease keeps a delivered message with this worker: a third of the lease after
@@ -15,7 +15,7 @@ type lease struct {
 	timer *time.Timer // nil: ended
 }
 
-func keepLease(msg *nats.Msg, length time.Duration) *lease {
+func keepLease(msg *store.Delivered, length time.Duration) *lease {
 	l := &lease{}
 	l.mu.Lock()
 	defer l.mu.Unlock()

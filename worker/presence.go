@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -88,9 +86,8 @@ func (w *Worker) writePresence(ctx context.Context, unchanged bool) error {
 func (w *Worker) announce(ctx context.Context) {
 	tick := time.NewTicker(topology.PresenceEvery)
 	defer tick.Stop()
-	nc := w.store.Conn()
-	connected := nc.StatusChanged(nats.CONNECTED)
-	defer nc.RemoveStatusListener(connected)
+	connected, stop := w.store.Reconnected()
+	defer stop()
 	for whole := true; ; {
 		if err := w.writePresence(ctx, whole); err != nil && ctx.Err() == nil {
 			w.log.Warn("presence not written", "error", err)

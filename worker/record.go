@@ -88,7 +88,7 @@ func (at *attempt) whyLost(ctx context.Context) error {
 func (at *attempt) insist(ctx context.Context, f func() error) error {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		err := f()
-		if !away(err) || at.w.store.Conn().IsClosed() {
+		if !away(err) || at.w.store.Closed() {
 			return err
 		}
 		at.log.Warn("store not reached, trying again", "error", err)

@@ -9,10 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"agentmesh/shared/task"
-	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
 
@@ -204,19 +201,17 @@ func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error
 	at.ended(ctx, t, task.AttemptRetried, time.Since(at.began), "retry_in", time.Until(due))
 	if at.session != nil { // its message stays where it is and keeps the session closed
 		at.lease.end()
-		return at.msg.NakWithDelay(time.Until(due))
+		return at.msg.Nak(time.Until(due))
 	}
-	hdr := nats.Header{}
-	telemetry.Inject(ctx, hdr)
-	return at.requeue(ctx, t, hdr)
+	return at.requeue(ctx, t)
 }
 
 // requeue queues t's next attempt, and acks. Until it has, the message comes
 // again and is spent. What the record has as well is left out where it would make
 // the message too large.
-func (at *attempt) requeue(ctx context.Context, t *task.Task, hdr nats.Header) error {
+func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 	enqueue := func() error {
-		_, err := at.w.store.Enqueue(ctx, t, hdr)
+		_, err := at.w.store.Enqueue(ctx, t)
 		return err
 	}
 	err := at.insist(ctx, enqueue)
@@ -247,7 +242,7 @@ func (at *attempt) handBack(ctx context.Context) error {
 	}
 	at.ended(ctx, at.t, task.AttemptReturned, time.Since(at.began))
 	at.lease.end()
-	return at.msg.Nak()
+	return at.msg.Nak(0)
 }
 
 // stopped notes on a canceled record that the agent has ended, the one

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/trace"
 
 	"agentmesh/shared/store"
@@ -15,7 +14,7 @@ import (
 
 // startProcess begins the span of an attempt. It is part of the request's trace;
 // a child's is in any case, since its parent waits for it.
-func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *nats.Msg, t *task.Task) (context.Context, trace.Span) {
+func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *store.Delivered, t *task.Task) (context.Context, trace.Span) {
 	from := telemetry.Origin{Request: t.TraceParent, RequestState: t.TraceState, Always: t.ParentID != ""}
 	attrs := append(make([]telemetry.Attribute, 0, 14), telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent),
 		telemetry.Attempt(t.Attempt+1), telemetry.WorkerID(w.id), telemetry.Consumer(topology.AgentDurable(t.Agent)))

@@ -217,7 +217,7 @@ func (at *attempt) publishNext(ctx context.Context) {
 		if err == nil {
 			return
 		}
-		if at.w.store.Conn().IsClosed() || !wait(ctx, pause) {
+		if at.w.store.Closed() || !wait(ctx, pause) {
 			at.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", id, "error", err)
 			return
 		}

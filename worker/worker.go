@@ -118,7 +118,7 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 		beginSeries(a.Name)
 	}
 	queues := []store.Queue{store.TaskQueue, store.TurnQueue}
-	maxBytes := pullLimit(len(agents)*len(queues), w.store.Conn().MaxPayload())
+	maxBytes := w.store.PullLimit(len(agents) * len(queues))
 	var intakes []*intake
 	for _, a := range agents {
 		for _, q := range queues {
@@ -214,21 +214,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 
-	cancels, err := w.store.OnCancel(w.canceled)
+	stopCancels, err := w.store.OnCancel(w.canceled)
 	if err != nil {
 		return fmt.Errorf("listen for cancels: %w", err)
 	}
-	defer func() { _ = cancels.Unsubscribe() }()
-	children, err := w.store.OnChild(w.called)
+	defer stopCancels()
+	stopChildren, err := w.store.OnChild(w.called)
 	if err != nil {
 		return fmt.Errorf("listen for children: %w", err)
 	}
-	defer func() { _ = children.Unsubscribe() }()
-	others, err := w.store.OnRival(w.contest)
+	defer stopChildren()
+	stopRivals, err := w.store.OnRival(w.contest)
 	if err != nil {
 		return fmt.Errorf("listen for rivals: %w", err)
 	}
-	defer func() { _ = others.Unsubscribe() }()
+	defer stopRivals()
 
 	var present sync.WaitGroup
 	presence, leave := context.WithCancel(work)

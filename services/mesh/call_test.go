@@ -244,7 +244,7 @@ func TestCancelMeetsALateChild(t *testing.T) {
 			t.Fatal(w.Body)
 		}
 		late := &task.Task{ID: task.ChildID(parent, "late", 0), Tenant: "default", Kind: task.KindTask, Agent: "child", Status: task.Pending, ParentID: parent, CreatedAt: task.Stamp(time.Now())}
-		if _, err := m.st.Enqueue(t.Context(), late, nil); err != nil {
+		if _, err := m.st.Enqueue(t.Context(), late); err != nil {
 			t.Fatal(err)
 		}
 		m.work(named("child", func(context.Context, *agent.Job) (any, error) { t.Error("it ran"); return nil, nil }))

@@ -66,7 +66,7 @@ func wealth(t *testing.T, clean bool) (dir string, ids []string) {
 			ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
 			Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now()), NotBefore: task.Stamp(time.Now().Add(time.Hour)),
 		}
-		if _, err := st.Enqueue(t.Context(), tk, nil); err != nil {
+		if _, err := st.Enqueue(t.Context(), tk); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, tk.ID)
@@ -234,8 +234,13 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 // of what they had, is no damage; a bit of a packed block is.
 func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	srv, st, end := dataServer(t, dir, quiet(), false)
-	js, err := jetstream.New(st.Conn())
+	srv, _, end := dataServer(t, dir, quiet(), false)
+	nc, err := natsconn.InProcess(srv, "writer", quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}

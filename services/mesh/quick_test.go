@@ -44,7 +44,7 @@ func TestLeftOverMessage(t *testing.T) {
 		id := m.create(`{"agent":"any","instruction":"x"}`)
 		m.end(id)
 		over := m.record(id)
-		if _, err := m.st.Enqueue(t.Context(), over, nil); err != nil {
+		if _, err := m.st.Enqueue(t.Context(), over); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

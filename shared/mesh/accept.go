@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/google/uuid"
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/store"
@@ -145,15 +145,13 @@ func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage)
 	var stored bool
 	if input != nil {
 		var err error
-		t.Input, err = c.store.PutValue(ctx, t.Tenant, t.ID, "input-"+nats.NewInbox()[len("_INBOX."):], input)
+		t.Input, err = c.store.PutValue(ctx, t.Tenant, t.ID, "input-"+uuid.NewString(), input)
 		if err != nil {
 			return err
 		}
 		stored = t.Input.Object != ""
 	}
-	hdr := nats.Header{}
-	telemetry.Inject(ctx, hdr)
-	duplicate, err := c.store.Enqueue(ctx, t, hdr)
+	duplicate, err := c.store.Enqueue(ctx, t)
 	if stored && (duplicate || errors.Is(err, task.ErrFull)) {
 		if drop := c.store.DropValue(ctx, t.Input); drop != nil {
 			c.log.Debug("spare input not dropped, it expires by itself", "task", t.ID, "error", drop)

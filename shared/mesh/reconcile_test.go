@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/event"
@@ -17,6 +16,7 @@ import (
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
 )
@@ -39,7 +39,8 @@ func (h *house) queue(t *task.Task) {
 	if t.Kind == task.KindTurn {
 		enqueue = h.st.EnqueueTurn
 	}
-	if _, err := enqueue(h.t.Context(), t, nats.Header{"traceparent": {"00-1-2-01"}}); err != nil {
+	traced := telemetry.WithTraceParent(h.t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "")
+	if _, err := enqueue(traced, t); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
-	"agentmesh/shared/telemetry"
 )
 
 // ackWithin is how long the acknowledgement of a turn may take after its record.
@@ -23,8 +20,6 @@ const tendEvery = 5 * time.Second
 // else it does as the message asks. A client that goes away before that has sent
 // nothinc.
 func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
-	hdr := nats.Header{}
-	telemetry.Inject(ctx, hdr)
 	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if accepts(s, t.ID) {
@@ -32,7 +27,7 @@ func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 		}
 		if len(s.Waiting) == 0 {
 			t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
-			_, err := c.store.EnqueueTurn(context.WithoutCancel(ctx), t, hdr)
+			_, err := c.store.EnqueueTurn(context.WithoutCancel(ctx), t)
 			if !errors.Is(err, session.ErrBusy) {
 				return err
 			}

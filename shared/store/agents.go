@@ -151,8 +151,8 @@ func (s *Store) signalRival(d task.Definition, workerID string) error {
 
 // OnRival calls f with each worker that serves another definition than the one
 // that is stored.
-func (s *Store) OnRival(f func(Rival)) (*nats.Subscription, error) {
-	return s.nc.Subscribe(topology.Rival, func(m *nats.Msg) {
+func (s *Store) OnRival(f func(Rival)) (stop func(), err error) {
+	return s.listen(topology.Rival, func(m *nats.Msg) {
 		var r Rival
 		if json.Unmarshal(m.Data, &r) == nil {
 			f(r)

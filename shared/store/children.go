@@ -194,6 +194,6 @@ func (s *Store) Children(ctx context.Context, tenant, id string) ([]string, erro
 func (s *Store) SignalChild(parent string) error { return s.nc.Publish(topology.Child(parent), nil) }
 
 // OnChild calls f with the id of each task whose agent starts another one.
-func (s *Store) OnChild(f func(parent string)) (*nats.Subscription, error) {
-	return s.nc.Subscribe(topology.ChildAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
+func (s *Store) OnChild(f func(parent string)) (stop func(), err error) {
+	return s.listen(topology.ChildAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
 }

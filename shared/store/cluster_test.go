@@ -43,7 +43,7 @@ func TestAWriteInFlightIsWaitedFor(t *testing.T) {
 					t.Errorf("claim: %v", err)
 				}
 				ids[i] = stored.TaskID
-				if _, err := st.Enqueue(t.Context(), accepted.Clone(), nil); err != nil {
+				if _, err := st.Enqueue(t.Context(), accepted.Clone()); err != nil {
 					t.Errorf("enqueue: %v", err)
 				}
 			})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strconv"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 )
 
@@ -24,18 +24,18 @@ const (
 
 // Enqueue publishes the whole task as its queue message: to the ready subject,
 // or as a schedule when t.NotBefore lies ahead. This one write accepts a task
-// and, with the next attempt in t.Attempt, retries it. hdr carries the trace
-// context and may be nil.
+// and, with the next attempt in t.Attempt, retries it. The message carries ctx's
+// trace context.
 //
 // A repeat of the same attempt within the dedupe window is stored once and
 // reported as duplicate. The error is task.ErrUnavailable when the outcome is
 // unknown, and task.ErrFull when nothing was stored.
-func (s *Store) Enqueue(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
+func (s *Store) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
-	maps.Copy(msg.Header, hdr)
+	telemetry.Inject(ctx, msg.Header)
 	if t.Attempt == 0 {
 		if err := s.roomFor(msg); err != nil {
 			return false, fmt.Errorf("queue task %s: %w", t.ID, err)
@@ -145,9 +145,9 @@ func (s *Store) SignalCancel(id string) error {
 	return s.nc.Publish(topology.Cancel(id), nil)
 }
 
-// OnCancel calls f with the id of each task that is canceled anywhere.
-func (s *Store) OnCancel(f func(id string)) (*nats.Subscription, error) {
-	return s.nc.Subscribe(topology.CancelAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
+// OnCancel calls f with the id of each task that is canceled anywhere, until stop.
+func (s *Store) OnCancel(f func(id string)) (stop func(), err error) {
+	return s.listen(topology.CancelAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
 }
 
 // PublishOutput sends live output text to whoever listens now.
@@ -181,8 +181,7 @@ func (s *Store) AgentConsumer(ctx context.Context, q Queue, agent string, maxInF
 	return nil
 }
 
-// PullSubject is where to ask for an agent's work.
-func (q Queue) PullSubject(agent string) string {
+func (q Queue) pullSubject(agent string) string {
 	if q == TurnQueue {
 		return topology.PullSubject(topology.Turns, topology.AgentDurable(agent))
 	}
@@ -195,20 +194,6 @@ func (q Queue) Template() string {
 		return topology.TurnsTemplate
 	}
 	return topology.ReadyTemplate
-}
-
-// QueuedTask decodes a message of an agent's consumer and says how often it was
-// delivered, this delivery included. Its QueueSeq is set.
-func QueuedTask(msg *nats.Msg) (t *task.Task, deliveries int, err error) {
-	meta, err := msg.Metadata()
-	if err != nil {
-		return nil, 0, fmt.Errorf("read delivery: %w", err)
-	}
-	t, err = decodeQueued(msg.Data, meta.Sequence.Stream)
-	if err == nil && msg.Subject != queueSubject(t) {
-		return nil, 0, fmt.Errorf("queue message %d on %s is for another subject: %w", meta.Sequence.Stream, msg.Subject, task.ErrBadRecord)
-	}
-	return t, int(meta.NumDelivered), err
 }
 
 // queueSubject is where a task waits when it is ready.

@@ -27,7 +27,7 @@ func TestWhatWasJustSeenIsNotGoneOnOneNodesWord(t *testing.T) {
 			t.Fatal(err)
 		}
 		accepted := newTask()
-		if _, err := st.Enqueue(t.Context(), accepted, nil); err != nil {
+		if _, err := st.Enqueue(t.Context(), accepted); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := st.Session(t.Context(), "default", deleted.ID); !errors.Is(err, session.ErrNotFound) {

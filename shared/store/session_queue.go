@@ -123,9 +123,7 @@ func (s *Store) PublishNextTurn(ctx context.Context, tenant, sessionID string) (
 		if repeat == next.ID {
 			msgID += "-" + nats.NewInbox()[len("_INBOX."):]
 		}
-		hdr := nats.Header{}
-		telemetry.Inject(telemetry.WithTraceParent(ctx, next.TraceParent, next.TraceState), hdr)
-		duplicate, err := s.enqueueTurn(ctx, next, hdr, msgID)
+		duplicate, err := s.enqueueTurn(telemetry.WithTraceParent(ctx, next.TraceParent, next.TraceState), next, msgID)
 		switch {
 		case errors.Is(err, session.ErrBusy): // who ends that one looks again
 			return "", nil

@@ -93,7 +93,7 @@ func TestPublishNextTurnCompletesACancel(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	s := newSession()
 	running := newTurn(s)
-	if _, err := st.EnqueueTurn(t.Context(), running, nil); err != nil {
+	if _, err := st.EnqueueTurn(t.Context(), running); err != nil {
 		t.Fatal(err)
 	}
 	turns := waits(t, st, s)

@@ -1,8 +1,10 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -10,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/session"
@@ -91,7 +92,7 @@ func TestOneTurnIsOpen(t *testing.T) {
 	for range 20 {
 		all.Go(func() {
 			turn := newTurn(s)
-			switch _, err := st.EnqueueTurn(t.Context(), turn, nats.Header{}); {
+			switch _, err := st.EnqueueTurn(t.Context(), turn); {
 			case err == nil:
 				opened.Store(turn)
 			case errors.Is(err, session.ErrBusy):
@@ -106,7 +107,7 @@ func TestOneTurnIsOpen(t *testing.T) {
 	if turn == nil || busy.Load() != 19 {
 		t.Fatalf("opened %v, %d were refused", turn, busy.Load())
 	}
-	if duplicate, err := st.EnqueueTurn(t.Context(), turn, nil); err != nil || !duplicate {
+	if duplicate, err := st.EnqueueTurn(t.Context(), turn); err != nil || !duplicate {
 		t.Errorf("the same turn again: %v, %v", duplicate, err)
 	}
 	for name, find := range map[string]func() (*task.Task, error){
@@ -129,7 +130,7 @@ func TestOneTurnIsOpen(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := st.EnqueueTurn(t.Context(), newTurn(s), nil); err != nil {
+	if _, err := st.EnqueueTurn(t.Context(), newTurn(s)); err != nil {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -196,19 +197,28 @@ func TestQueuedTurn(t *testing.T) {
 	}
 	s := newSession()
 	turn := newTurn(s)
-	if _, err := st.EnqueueTurn(t.Context(), turn, nil); err != nil {
+	if _, err := st.EnqueueTurn(t.Context(), turn); err != nil {
 		t.Fatal(err)
 	}
-	msg, err := srv.Connect(t).Request(store.TurnQueue.PullSubject("echo"), nil, time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, deliveries, err := store.QueuedTask(msg)
-	if err != nil || got.ID != turn.ID || deliveries != 1 {
+	came := make(chan *store.Delivered, 1)
+	ctx, stop := context.WithCancel(t.Context())
+	var pulling sync.WaitGroup
+	defer pulling.Wait()
+	defer stop()
+	pulling.Go(func() {
+		st.Pull(ctx, store.Pull{
+			Queue: store.TurnQueue, Agent: "echo", Lease: 30 * time.Second, MaxBytes: st.PullLimit(1), Log: slog.New(slog.DiscardHandler),
+			Most: 1, Room: func() int { return 1 - len(came) }, Take: func(d *store.Delivered) { came <- d },
+		})
+	})
+	msg := <-came
+	data := msg.Data
+	got, deliveries, err := msg.Task()
+	if err != nil || got.ID != turn.ID || deliveries != 1 || msg.Data != nil {
 		t.Errorf("%+v, %d, %v", got, deliveries, err)
 	}
-	msg.Subject += "x"
-	if _, _, err := store.QueuedTask(msg); !errors.Is(err, task.ErrBadRecord) {
+	msg.Subject, msg.Data = msg.Subject+"x", data
+	if _, _, err := msg.Task(); !errors.Is(err, task.ErrBadRecord) {
 		t.Errorf("on another subject: %v", err)
 	}
 }

@@ -44,7 +44,8 @@ func (o Options) Validate() error {
 // Store is the mesh's state in one JetStream account. It is safe for
 // concurrent use; it does not own its connection.
 type Store struct {
-	nc *nats.Conn
+	Connection
+
 	js jetstream.JetStream
 
 	tasks     jetstream.Stream // the queue
@@ -91,7 +92,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(), reading: make(chan struct{}, recordsAtOnce)}
+	s := &Store{Connection: Connection{nc}, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(), reading: make(chan struct{}, recordsAtOnce)}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {
@@ -120,9 +121,6 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
 	return s, open(errors.Join(errs[:]...), "store")
 }
-
-// Conn is the connection of the store, for core subscriptions.
-func (s *Store) Conn() *nats.Conn { return s.nc }
 
 // Probe writes and so tells whether the store takes writes: a store that is
 // frozen by a disk error or full still answers reads.

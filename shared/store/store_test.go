@@ -117,7 +117,7 @@ func TestFind(t *testing.T) {
 	ready, later := newTask(), newTask()
 	later.NotBefore = task.Stamp(time.Now().Add(time.Hour))
 	for _, tk := range []*task.Task{ready, later} {
-		if dup, err := st.Enqueue(t.Context(), tk, nil); err != nil || dup {
+		if dup, err := st.Enqueue(t.Context(), tk); err != nil || dup {
 			t.Fatal(dup, err)
 		}
 		got, err := st.Find(t.Context(), "default", tk.ID)
@@ -150,12 +150,12 @@ func TestEnqueueOnce(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	tk := newTask()
 	for i := range 3 {
-		if dup, err := st.Enqueue(t.Context(), tk, nil); err != nil || dup != (i > 0) {
+		if dup, err := st.Enqueue(t.Context(), tk); err != nil || dup != (i > 0) {
 			t.Errorf("accept %d: duplicate %v, %v", i+1, dup, err)
 		}
 	}
 	tk.Attempt = 1
-	if dup, err := st.Enqueue(t.Context(), tk, nil); err != nil || dup {
+	if dup, err := st.Enqueue(t.Context(), tk); err != nil || dup {
 		t.Errorf("retry: duplicate %v, %v", dup, err)
 	}
 	if n, err := st.Queued(t.Context()); err != nil || n != 2 {
@@ -189,7 +189,7 @@ func TestScheduleIsKeptToTheMillisecond(t *testing.T) {
 		defer consuming.Stop()
 		tk := newTask()
 		tk.NotBefore = task.Stamp(time.Now().Add(90*time.Second + 700*time.Millisecond))
-		if _, err := st.Enqueue(t.Context(), tk, nil); err != nil {
+		if _, err := st.Enqueue(t.Context(), tk); err != nil {
 			t.Fatal(err)
 		}
 		if late := (<-arrived).Sub(tk.NotBefore); late < 0 || late > time.Second {
@@ -236,7 +236,7 @@ func TestAway(t *testing.T) {
 		if err := st.Save(t.Context(), newTask()); !errors.Is(err, task.ErrUnavailable) {
 			t.Errorf("save: %v", err)
 		}
-		if _, err := st.Enqueue(t.Context(), newTask(), nil); !errors.Is(err, task.ErrUnavailable) {
+		if _, err := st.Enqueue(t.Context(), newTask()); !errors.Is(err, task.ErrUnavailable) {
 			t.Errorf("enqueue: %v", err)
 		}
 		if _, err := st.Find(t.Context(), "default", newTask().ID); !errors.Is(err, task.ErrUnavailable) {
@@ -254,7 +254,7 @@ func TestFull(t *testing.T) {
 	var err error
 	for err == nil && queued < 100 {
 		big.ID = newTask().ID
-		if _, err = st.Enqueue(t.Context(), big, nil); err == nil {
+		if _, err = st.Enqueue(t.Context(), big); err == nil {
 			queued++
 		}
 	}

@@ -4,30 +4,29 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 )
 
 // EnqueueTurn opens a turn: it publishes the whole turn on its session's own
 // subject, where the server takes one message at a time. It returns
 // session.ErrBusy while another turn is open, and otherwise as Enqueue does.
-func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header) (duplicate bool, err error) {
-	return s.enqueueTurn(ctx, t, hdr, t.ID)
+func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+	return s.enqueueTurn(ctx, t, t.ID)
 }
 
-func (s *Store) enqueueTurn(ctx context.Context, t *task.Task, hdr nats.Header, msgID string) (duplicate bool, err error) {
+func (s *Store) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
-	maps.Copy(msg.Header, hdr)
+	telemetry.Inject(ctx, msg.Header)
 	if err := s.roomFor(msg); err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}

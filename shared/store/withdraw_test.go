@@ -35,7 +35,7 @@ func queueTest(t *testing.T, connect func() *nats.Conn, replicas int, seed uint6
 		if i%10 == 9 {
 			tk.NotBefore = time.Now().Add(time.Hour)
 		}
-		if _, err := st.Enqueue(ctx, tk, nil); err != nil {
+		if _, err := st.Enqueue(ctx, tk); err != nil {
 			t.Fatal(err)
 		}
 		tasks = append(tasks, tk)

@@ -5,17 +5,16 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 )
 
 // carrier adapts message headers to propagation. It writes lower-case keys, as
-// the W3C spells them, and reads any case: nats.Header is case-sensitive and
-// foreign publishers may use HTTP's.
-type carrier nats.Header
+// the W3C spells them, and reads any case: the headers of messages are
+// case-sensitive, and foreign publishers may use HTTP's.
+type carrier map[string][]string
 
-func (c carrier) Set(key, value string) { nats.Header(c).Set(strings.ToLower(key), value) }
+func (c carrier) Set(key, value string) { c[strings.ToLower(key)] = []string{value} }
 
 func (c carrier) Keys() []string {
 	keys := make([]string, 0, len(c))
@@ -35,10 +34,10 @@ func (c carrier) Get(key string) string {
 }
 
 // Inject writes ctx's trace context into message headers.
-func Inject(ctx context.Context, hdr nats.Header) { w3c.Inject(ctx, carrier(hdr)) }
+func Inject(ctx context.Context, hdr map[string][]string) { w3c.Inject(ctx, carrier(hdr)) }
 
 // Extract returns ctx with the trace context of message headers, if any.
-func Extract(ctx context.Context, hdr nats.Header) context.Context {
+func Extract(ctx context.Context, hdr map[string][]string) context.Context {
 	return w3c.Extract(ctx, carrier(hdr))
 }
 

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 
-	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -48,7 +47,7 @@ type Origin struct {
 // StartProcess begins the span of working on a message. It is a child of the
 // request's, or in ModeLink the root of a trace of its own, and is linked to the
 // send span whose context hdr carries and to what came before.
-func StartProcess(ctx context.Context, template string, hdr nats.Header, from Origin, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+func StartProcess(ctx context.Context, template string, hdr map[string][]string, from Origin, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
 	if !recording.Load() {
 		return from.request(ctx)
 	}
@@ -71,7 +70,7 @@ func (from Origin) request(ctx context.Context) (context.Context, trace.Span) {
 }
 
 // start begins the span of work that comes from somewhere.
-func (from Origin) start(ctx context.Context, name string, kind trace.SpanKind, hdr nats.Header, attrs []attribute.KeyValue) (context.Context, trace.Span) {
+func (from Origin) start(ctx context.Context, name string, kind trace.SpanKind, hdr map[string][]string, attrs []attribute.KeyValue) (context.Context, trace.Span) {
 	ctx, _ = from.request(ctx)
 	var opts []trace.SpanStartOption
 	linked := make([]trace.Link, 0, 3)

@@ -1,0 +1,109 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/task"
+)
+
+// Delivered is a message that this process was given to work on. It stays with the
+// process while InProgress says so in time. Settle it once: Ack, Nak or Drop.
+type Delivered struct {
+	Subject string
+	Data    []byte
+	Header  map[string][]string // with the trace context of the publish
+
+	msg settler
+}
+
+// Delivery is how a message came.
+type Delivery struct {
+	Seq   uint64    // its place in its stream
+	Times int       // how often it was delivered, this time included
+	At    time.Time // when it was stored, by the server's clock
+}
+
+// settler is a message of either of the client library's interfaces.
+type settler interface {
+	delivery() (Delivery, error)
+	Ack() error
+	DoubleAck(ctx context.Context) error
+	Nak() error
+	NakWithDelay(d time.Duration) error
+	InProgress() error
+	Term() error
+}
+
+// Delivery reads how the message came.
+func (d *Delivered) Delivery() (Delivery, error) {
+	by, err := d.msg.delivery()
+	if err != nil {
+		return by, fmt.Errorf("read delivery: %w", err)
+	}
+	return by, nil
+}
+
+// Ack removes the message. An ack that is lost costs a redelivery.
+func (d *Delivered) Ack() error { return d.msg.Ack() }
+
+// AckSync removes the message and waits for the server's word on it.
+func (d *Delivered) AckSync(ctx context.Context) error { return d.msg.DoubleAck(ctx) }
+
+// Nak has the message delivered again, after a delay; 0: at once.
+func (d *Delivered) Nak(after time.Duration) error {
+	if after > 0 {
+		return d.msg.NakWithDelay(after)
+	}
+	return d.msg.Nak()
+}
+
+// InProgress tells that the message is worked on. It does not wait.
+func (d *Delivered) InProgress() error { return d.msg.InProgress() }
+
+// Drop removes a message that nobody can read.
+func (d *Delivered) Drop() error { return d.msg.Term() }
+
+// Task decodes a message of an agent's consumer and says how often it was
+// delivered, this delivery included. The task's QueueSeq is set. The message
+// forgets its data: the task has it.
+func (d *Delivered) Task() (t *task.Task, deliveries int, err error) {
+	data := d.Data
+	d.Data = nil
+	by, err := d.Delivery()
+	if err != nil {
+		return nil, 0, err
+	}
+	t, err = decodeQueued(data, by.Seq)
+	if err == nil && d.Subject != queueSubject(t) {
+		return nil, 0, fmt.Errorf("queue message %d on %s is for another subject: %w", by.Seq, d.Subject, task.ErrBadRecord)
+	}
+	return t, by.Times, err
+}
+
+// pulled is a message that was pulled without the client library's iterators.
+type pulled struct{ *nats.Msg }
+
+func deliveredOf(msg *nats.Msg) *Delivered {
+	d := &Delivered{Subject: msg.Subject, Data: msg.Data, Header: msg.Header, msg: pulled{msg}}
+	msg.Data = nil
+	return d
+}
+
+func (m pulled) delivery() (Delivery, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Delivery{}, err
+	}
+	return Delivery{meta.Sequence.Stream, int(meta.NumDelivered), meta.Timestamp}, nil
+}
+
+func (m pulled) Ack() error                          { return m.Msg.Ack() }
+func (m pulled) DoubleAck(ctx context.Context) error { return m.AckSync(nats.Context(ctx)) }
+func (m pulled) Nak() error                          { return m.Msg.Nak() }
+func (m pulled) NakWithDelay(d time.Duration) error  { return m.Msg.NakWithDelay(d) }
+func (m pulled) InProgress() error                   { return m.Msg.InProgress() }
+func (m pulled) Term() error                         { return m.Msg.Term() }
