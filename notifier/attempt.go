@@ -117,8 +117,8 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	return answered(resp, time.Now())
 }
 
-// answered reads an answer. The status line decides: what goes wrong after it
-// only shortens what is kept of the body.
+// answered reads an answer. The status line decides: an error after it only
+// shortens the kept part of the body.
 func answered(resp *http.Response, now time.Time) verdict {
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	text := kept(body)
@@ -160,9 +160,9 @@ func kept(body []byte) string {
 	return strings.ToValidUTF8(text[:min(len(text), keepAnswer)], "")
 }
 
-// failed reads the error of a request without an answer. What it says of the
-// network stays general: a client may point a webhook anywhere, and must not
-// learn from it what is there.
+// failed reads the error of a request without an answer. The error stays general
+// about the network: a client may point a webhook anywhere, and must not learn
+// from an error what is there.
 func failed(err error) verdict {
 	fault := func(class webhook.Class, text string) verdict {
 		return verdict{attempt: webhook.Attempt{Class: class, Error: text}, health: failure}

@@ -112,8 +112,8 @@ func (n *Notifier) take(ctx context.Context, d *webhook.Delivery, hdr nats.Heade
 	if !come.IsZero() {
 		return n.postpone(ctx, d, come)
 	}
-	// Only now, since it may have waited long: what holds for the endpoint is what
-	// holds when the request is sent.
+	// The endpoint is read only now: the delivery may have waited long, and the
+	// settings count that hold when the request is sent.
 	to, endpoint, err := n.targetOf(ctx, d)
 	if err != nil || endpoint != nil && endpoint.Disabled != nil && !d.Test {
 		done(neutral)
@@ -324,7 +324,8 @@ func (n *Notifier) report(ctx context.Context, d *webhook.Delivery, v verdict) {
 // record changes a delivery's record by compare-and-set. d is what was last
 // read of it, and then what was written.
 func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(*webhook.Delivery)) error {
-	// What was sent was sent: its outcome is worth writing also while we end.
+	// The request was sent, so its outcome is written also while this process
+	// ends.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
 	defer cancel()
 	began := *d
@@ -369,8 +370,8 @@ func sameAttempts(rec, mine *webhook.Delivery) bool {
 	return len(a) == 0 || a[len(a)-1].At.Equal(b[len(b)-1].At) && a[len(a)-1].Duration == b[len(b)-1].Duration
 }
 
-// disable turns an endpoint off that asked for it: what happens from now on is
-// parked for it.
+// disable turns an endpoint off that asked for it: later events are parked for
+// it.
 func (n *Notifier) disable(ctx context.Context, e *webhook.Endpoint, a webhook.Attempt) error {
 	for {
 		if e.Disabled != nil {

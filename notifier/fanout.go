@@ -66,9 +66,9 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg, born time.T
 		return nil
 	}
 	audience := audienceOf(t, subscribed)
-	// What this process has fanned out before needs no second look. Other than
-	// that every event that the record still tells is looked at: revisions that
-	// nobody saw may have fallen out of the bucket's history.
+	// Events that this process has fanned out before are left out. Every other
+	// event that the record still tells is looked at: revisions that nobody saw
+	// may have fallen out of the bucket's history.
 	events, err := event.Base(n.cfg.PublicURL).Of(t, n.seen.upTo(t), audience.wants)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
@@ -208,7 +208,7 @@ func (n *Notifier) postpone(ctx context.Context, d *webhook.Delivery, until time
 }
 
 // ensureScheduled puts a recorded delivery into its schedule again, unless it is
-// settled: whoever recorded it may have died before it did.
+// settled: the notifier that recorded it may have died before it scheduled it.
 func (n *Notifier) ensureScheduled(ctx context.Context, d *webhook.Delivery) error {
 	rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
 	switch {

@@ -22,9 +22,9 @@ type intake struct {
 
 func (n *Notifier) durables() []store.Durable { return []store.Durable{fanoutDurable, dueDurable} }
 
-// consume gives each message of an intake to its handler until ctx is done. What
-// the handler has not acknowledged comes again. A consumer that was deleted is
-// made again, and read from the beginning of its new life.
+// consume gives each message of an intake to its handler until ctx is done. A
+// message that the handler has not acknowledged comes again. A consumer that was
+// deleted is made again, and read from the beginning of its new life.
 func (n *Notifier) consume(ctx, work context.Context, in intake, works *sync.WaitGroup) {
 	room := &room{slots: make(chan struct{}, in.limit), bytes: semaphore.NewWeighted(in.bytes), most: in.bytes}
 	for ctx.Err() == nil {
@@ -47,7 +47,7 @@ func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, roo
 		return err
 	}
 	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Drain)() // what has come already is handed back
+	defer context.AfterFunc(ctx, msgs.Drain)() // messages that have come already are handed back
 	over := make(chan struct{})
 	defer close(over)
 	go func() {

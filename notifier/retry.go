@@ -31,7 +31,7 @@ func retryIn(failures int, asked time.Duration) (time.Duration, bool) {
 }
 
 // retryAfter reads the header of an answer: seconds or an HTTP date, at most 24
-// hours. What is no such thing, or lies in the past, is ignored.
+// hours. Any other text, and a date in the past, is ignored.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
 	if text == "" {

@@ -9,10 +9,9 @@ import (
 	"agentmesh/shared/webhook"
 )
 
-// webhooks is the list of all webhooks, read again when any has changed. Whoever
-// asks gets a list that is not older than the question: a webhook that was
-// created before a task finished hears of it. Those who ask at a time share one
-// look.
+// webhooks is the list of all webhooks, read again when any has changed. The list
+// that a caller gets is not older than the call: a webhook that was created
+// before a task finished hears of it. Callers at the same time share one look.
 type webhooks struct {
 	store *store.Store
 

@@ -30,11 +30,11 @@ type decision struct {
 // decide reads a queue message against the task's record (nil: there is none).
 // The record counts the attempts that began: a message that was delivered and
 // never claimed, because its worker died or the store was away, takes none of
-// them. After a crash there may be several messages for a task. What keeps it from being lost is that a record which is processing
-// names a message that is still in the queue, so any other may go; and that a
-// message whose attempt ended in a retry is spent: it never carries another
-// attempt, so the late ack of a worker that was frozen takes nothing away. A
-// turn has one message for all of its attempts.
+// them. After a crash there may be several messages for a task. Two rules keep it
+// from being lost. A record that is processing names a message that is still in
+// the queue, so any other may go. And a message whose attempt ended in a retry is
+// spent: it never carries another attempt, so the late ack of a worker that was
+// frozen takes nothing away. A turn has one message for all of its attempts.
 func decide(queued, record *task.Task, d agent.Definition, workerID string, now time.Time) decision {
 	t := queued.Clone()
 	if record != nil {

@@ -23,8 +23,8 @@ type presence struct {
 	missed  map[string]bool // workers that were found to have lost a task
 }
 
-// presenceGap is how soon after a change the presence is written: who uses many
-// slots for milliseconds writes no more often.
+// presenceGap is how soon after a change the presence is written: a worker that
+// uses many slots for milliseconds writes no more often.
 const presenceGap = time.Second
 
 func newPresence() *presence {

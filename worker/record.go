@@ -114,8 +114,8 @@ func refused(err error) bool {
 }
 
 // unwritable ends a task whose record the store will not take, at once and for
-// good: the same attempt would come to the same. What makes it too large is left
-// out until it fits, the result first.
+// good: the same attempt would come to the same. Its largest parts are left out
+// until it fits, the result first.
 func (at *attempt) unwritable(ctx context.Context, full *task.Task, why error) error {
 	next := at.t.Clone()
 	next.Milestones, next.Output, next.OutputBytes = full.Milestones, full.Output, full.OutputBytes

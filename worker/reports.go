@@ -96,8 +96,8 @@ func (r *reports) Output(text string) {
 	}
 }
 
-// grow appends output. What is too old goes when there is as much of it as is
-// kept: a copy for each line was most of the bytes that an attempt moved.
+// grow appends output. Old text goes when there is as much of it as is kept: a
+// copy for each line was most of the bytes that an attempt moved.
 func (r *reports) grow(text string) {
 	text = text[max(0, len(text)-outputTail):]
 	if len(r.tail)+len(text) > 2*outputTail {
@@ -236,8 +236,8 @@ func (r *reports) again(d time.Duration) {
 	}
 }
 
-// close ends the reports of a job: what it tells from now on is too late. It
-// returns the milestones that wait.
+// close ends the reports of a job: later ones are ignored. It returns the
+// milestones that wait.
 func (r *reports) close() []pendingMilestone {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -177,7 +177,8 @@ func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 }
 
 // retry writes the pending record, queues the next attempt for its time, and
-// acks; a turn's message is delivered again instead. Whatever a crash leaves of the three, a redelivery completes.
+// acks; a turn's message is delivered again instead. A redelivery completes what
+// a crash has cut off.
 func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
 	if !at.claimed { // it ended before its claim was due: a retry follows a claim
 		if err := at.insist(ctx, func() error { return at.claim(ctx) }); err != nil {
@@ -207,8 +208,8 @@ func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error
 }
 
 // requeue queues t's next attempt, and acks. Until it has, the message comes
-// again and is spent. What the record has as well is left out where it would make
-// the message too large.
+// again and is spent. Parts that the record has as well are left out where they
+// would make the message too large.
 func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 	enqueue := func() error {
 		_, err := at.w.store.Enqueue(ctx, t)

@@ -13,7 +13,7 @@ type slots struct {
 	mu    sync.Mutex
 	size  int
 	free  int             // below zero after the size has shrunk
-	queue []chan struct{} // who waits for a slot, first come first served
+	queue []chan struct{} // attempts that wait for a slot, first come first served
 	bells []chan struct{} // ring the intakes when a slot becomes free, and when the last is taken
 
 	changed func() // is called when another number of them is taken; it does not wait

@@ -175,8 +175,8 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 	}
 }
 
-// extended is the session with the turn in it. What does not fit an agent's
-// window leaves the record.
+// extended is the session with the turn in it. Messages that do not fit the
+// agent's window leave the record.
 func (at *attempt) extended(ctx context.Context, t *task.Task) (next *session.Session, err error) {
 	err = at.insist(ctx, func() error {
 		next = at.session.Clone()

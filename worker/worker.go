@@ -3,10 +3,10 @@
 // handler under a lease and settles the attempt: result, failure, retry or
 // nothing at all when the lease went to an heir.
 //
-// It promises that an attempt whose lease is lost cannot write, that a task
-// which kills its workers ends after its attempts are used up, and that a
-// shutdown either finishes an attempt or hands it back without counting it. It
-// knows nothing of HTTP; what an agent is, package agent says.
+// It promises that an attempt whose lease is lost cannot write, that a task which
+// kills its workers ends after its attempts are used up, and that a shutdown
+// either finishes an attempt or hands it back without counting it. It knows
+// nothing of HTTP; package agent says what an agent is.
 package worker
 
 import (
@@ -88,7 +88,8 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	if w.intakes, err = w.prepare(agents); err != nil {
 		return nil, err
 	}
-	// Present first: whoever registers an older version sees that this is served.
+	// The presence comes first: a worker that registers an older version sees
+	// that this one is served.
 	if err := w.present(ctx); err != nil {
 		return nil, err
 	}
@@ -250,7 +251,7 @@ func (w *Worker) Run(ctx context.Context) error {
 // pull runs the intakes, and after each reload the new ones, until ctx is done
 // and their pulls are over.
 func (w *Worker) pull(ctx, work context.Context) {
-	var inForce chan struct{} // who waits for these intakes
+	var inForce chan struct{} // closed when these intakes are in force, for callers that wait
 	for ctx.Err() == nil {
 		generation, stop := context.WithCancel(ctx)
 		var running sync.WaitGroup

@@ -122,7 +122,7 @@ func TestInterimAnswers(t *testing.T) {
 	}
 	_ = l.Close()
 	<-done
-	if n := sent.Load(); n > 8<<20 { // what the sockets hold, and 64 KiB
+	if n := sent.Load(); n > 8<<20 { // the sockets' buffers, and 64 KiB
 		t.Errorf("%d bytes of interim answers were read", n)
 	}
 }

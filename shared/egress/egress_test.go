@@ -164,7 +164,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: the error tells more: %v", id, err)
 		}
 	}
-	// 84, opted in: what the address is translated to must be allowed itself.
+	// 84, opted in: the address that it is translated to must be allowed itself.
 	nat := Policy{Allow: []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/96")}}
 	for answer, ok := range map[string]bool{
 		"64:ff9b::808:808": true, "64:ff9b:1::808:808": true,
@@ -188,8 +188,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// What the operator allows is open with any port and plain http; nothing else
-// is, and no redirect or proxy of the environment changes it.
+// Networks that the operator allows are open with any port and plain http;
+// nothing else is, and no redirect or proxy of the environment changes it.
 func TestPrivateNetworks(t *testing.T) {
 	loopback := Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}}
 	g := New(loopback, nil)

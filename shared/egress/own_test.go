@@ -125,7 +125,8 @@ func TestListenersElsewhereAreDenied(t *testing.T) {
 	check(map[string]bool{"10.0.0.5:8080": false, "127.0.0.1:8080": true, "localhost:8080": true})
 }
 
-// What a request line may not have arrives escaped, the rest of a query as it is.
+// Characters that a request line may not have arrive escaped, the rest of a query
+// as it is.
 func TestQueriesArrive(t *testing.T) {
 	var got string
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.RequestURI }))

@@ -97,7 +97,7 @@ func (t *Transports) Do(req *http.Request, tenant string, id Identity) (*http.Re
 		return nil, err
 	}
 	if t.guard.policy.Proxy != nil {
-		// The proxy resolves the name itself; what it is known to mean here must
+		// The proxy resolves the name itself; the addresses that it has here must
 		// be allowed at least.
 		if _, err := t.guard.checked(req.Context(), req.URL.Hostname(), portOf(req.URL.Port(), req.URL.Scheme)); errors.Is(err, ErrBlocked) {
 			return nil, err

@@ -144,8 +144,8 @@ func TestProxy(t *testing.T) {
 	}
 	ts := loopback(egress.Policy{Proxy: via})
 	defer ts.Close()
-	// The receiver's certificate is not trusted: what fails is the TLS behind the
-	// tunnel, and that is not the proxy's fault.
+	// The receiver's certificate is not trusted: the TLS behind the tunnel fails,
+	// and that is not the proxy's fault.
 	if _, err := get(t, ts, "a", receiver.URL); err == nil || errors.Is(err, egress.ErrProxy) || asked.Load() != 1 {
 		t.Errorf("through the proxy: %v, asked %d times", err, asked.Load())
 	}

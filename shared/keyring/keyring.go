@@ -98,7 +98,8 @@ func (r *Ring) CallbackSecret(tenant string) (signature.Secret, error) {
 	return callbackSecret(r.keeper.Derive(callbackV1 + tenant)[0])
 }
 
-// What the keys of callbacks are derived for, with the tenant after it.
+// The purposes that the keys of callbacks are derived for; the tenant comes after
+// each.
 const (
 	callbackV1  = "callback v1 "
 	callbackV1a = "callback v1a "

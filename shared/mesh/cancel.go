@@ -78,8 +78,9 @@ func (c *core) cancel(ctx context.Context, tenant, id string, at location) (*tas
 	}
 }
 
-// canceled tells of a cancel. Whatever fails of it is a courtesy: a worker that
-// misses it reads the record, and acks the message of a record that has ended.
+// canceled tells of a cancel. It is a courtesy, so a failure is harmless: a
+// worker that misses it reads the record, and acks the message of a record that
+// has ended.
 func (c *core) canceled(ctx context.Context, t *task.Task, waited bool) {
 	if err := c.store.SignalCancel(t.ID); err != nil {
 		c.log.Debug("cancel not signaled", "task", t.ID, "error", err)

@@ -80,7 +80,7 @@ func (l line) do(ctx context.Context, verb, arg, more string) (string, error) {
 	return "", fmt.Errorf("there is no verb %q", verb)
 }
 
-// Whatever the HTTP gateway does, another face does with the core alone.
+// Another face does with the core alone all that the HTTP gateway does.
 func TestASecondFaceNeedsNothingOfTheFirst(t *testing.T) {
 	h := newHouse(t)
 	if _, err := h.st.RegisterAgent(t.Context(), task.Definition{Name: "echo"}, "wrk_1"); err != nil {

@@ -7,7 +7,7 @@ import (
 	"agentmesh/shared/mesh"
 )
 
-// What is read as a cursor is one of ours, for these filters.
+// A text that is read as a cursor is one of ours, for these filters.
 func FuzzCursor(f *testing.F) {
 	bound := mesh.Digest("all")
 	f.Add(mesh.EncodeCursor(7, bound))

@@ -70,8 +70,8 @@ func digest(parts ...string) string {
 
 // claim makes a the answer of the key, or replaces it by the one that the key has
 // already. Where a is Replayed, the task exists: nothing is left to do. Otherwise
-// the task is to be queued under a.TaskID; whoever repeats the request does the
-// same, and the queue stores it once. at is that of a turn.
+// the task is to be queued under a.TaskID; a repeat of the request does the same,
+// and the queue stores it once. at is that of a turn.
 func (c *core) claim(ctx context.Context, tenant string, key *Key, a *Acceptance, at location) error {
 	if key == nil {
 		return nil

@@ -1,5 +1,6 @@
 // Package mesh holds what the mesh itself decides, whoever asks for it. It knows
-// neither HTTP nor a NATS type: what is stored how, package store knows.
+// neither HTTP nor a NATS type, and leaves to package store how things are
+// stored.
 package mesh
 
 import (
@@ -14,10 +15,10 @@ import (
 	"agentmesh/shared/telemetry"
 )
 
-// Reconciler finds work that was accepted and that nobody will get any more, and
-// puts it into its queue again: a record that has not ended and has no message, a
-// message that its consumer will not deliver, a schedule that did not fire. A
-// mesh without a fault has none of it; what is found is counted in
+// Reconciler finds accepted work that no worker or notifier would get any more,
+// and puts it into its queue again: a record that has not ended and has no
+// message, a message that its consumer will not deliver, a schedule that did not
+// fire. A mesh without a fault has none of it; each find is counted in
 // mesh.reconciled and logged as an error. A double does no harm, since the claim
 // of a task is a compare-and-set.
 //
@@ -66,7 +67,7 @@ const (
 	heldBudget = 8 << 20
 )
 
-// What is put back, as the metric names it.
+// Kinds of work that is put back, as the metric names them.
 const (
 	lostTask     = "task"
 	lostTurn     = "turn"
@@ -239,7 +240,7 @@ func (r *Reconciler) withdraw(ctx context.Context, t *task.Task) error {
 // putBack queues a task again, in place of the message seq (0: there is none).
 func (r *Reconciler) putBack(ctx context.Context, rec *task.Task, seq uint64, why string) error {
 	next := rec.Clone()
-	if next.Status == task.Processing { // whoever had it lets go of it
+	if next.Status == task.Processing { // the worker that had it lets go of it
 		next.Lease = nil
 		if err := next.To(task.Pending, time.Now()); err != nil {
 			return err
@@ -359,8 +360,8 @@ func (r *Reconciler) checkRecord(ctx context.Context, t *task.Task) error {
 	return r.putBack(ctx, newest, 0, "the queue had no message of it")
 }
 
-// sessions opens the next turn where turns wait and none is open: who ended the
-// last one died before it could.
+// sessions opens the next turn where turns wait and none is open: the process
+// that ended the last one died before it could.
 func (r *Reconciler) sessions(ctx context.Context, _ time.Time) error {
 	return r.talks.walk(ctx, func(from uint64) (uint64, error) {
 		type of struct{ tenant, session string }

@@ -125,8 +125,9 @@ const (
 	MaxFaultDetail = 1 << 10
 )
 
-// RefuseFields refuses a request for the faults of its fields. The first ones are told, the others
-// counted: who sends a hundred thousand learns nothing from the last.
+// RefuseFields refuses a request for the faults of its fields. The first ones are
+// told, the others counted: nobody learns more from the last of a hundred
+// thousand.
 func RefuseFields(faults ...Invalid) *Error {
 	return WithFaults(ErrValidationFailed, faults)
 }

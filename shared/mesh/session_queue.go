@@ -127,8 +127,8 @@ func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *ta
 	return nil
 }
 
-// enlisted does what follows the acceptance. Whatever fails of it, or is cut off,
-// is done by who looks at the session next: the turn is accepted in any case.
+// enlisted does what follows the acceptance. The turn is accepted in any case: a
+// step that fails or is cut off is done by the next reader of the session.
 func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []string) {
 	left := func(what string, err error) {
 		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {

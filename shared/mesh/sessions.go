@@ -85,7 +85,7 @@ func (c Sessions) Busy(ctx context.Context, s *session.Session) (open string, wa
 // OnBusy is what a message asks for while another turn is open.
 type OnBusy string
 
-// What a message may ask for.
+// The three answers to an open turn.
 const (
 	Reject    OnBusy = "reject"
 	Wait      OnBusy = "wait"
@@ -314,7 +314,7 @@ func (c Sessions) Delete(ctx context.Context, who auth.Caller, id string, expect
 		}
 		waits := len(s.Waiting) > 0
 		if s, err = c.cancelWaiting(ctx, s); err == nil {
-			begun = begun || waits // what changes from now on is this request's own doing
+			begun = begun || waits // later changes are this request's own doing
 			err = c.store.DeleteSession(ctx, s)
 		}
 		if err == nil {

@@ -55,7 +55,7 @@ func (c *core) awaitChange(ctx context.Context, t *task.Task, any bool, d time.D
 		return nil, err
 	}
 	defer watch.Close()
-	now, err := c.find(ctx, t.Tenant, t.ID, locationOf(t)) // what changed before the subscription
+	now, err := c.find(ctx, t.Tenant, t.ID, locationOf(t)) // it may have changed before the subscription
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (c *core) follow(ctx context.Context, watch *store.Watch, t *task.Task, d t
 		return !enough(t)
 	})
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		err = nil // the time is over: what we have is the answer
+		err = nil // the time is over: the task as last seen is the answer
 	}
 	return t, err
 }

@@ -32,7 +32,7 @@ func TestFirstPartToEndEndsAll(t *testing.T) {
 	})
 }
 
-// What hangs after the end was asked for is cut, and nothing else is.
+// A part that hangs after the end was asked for is cut, and nothing else is.
 func TestEndWithinCutsWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cut := make(chan time.Time, 2)

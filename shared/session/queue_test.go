@@ -52,7 +52,8 @@ func TestQueue(t *testing.T) {
 	}
 }
 
-// What waits is bounded, and what is canceled behind the open turn, too.
+// Waiting turns are bounded, and so are those that are canceled behind the open
+// one.
 func TestQueueIsBounded(t *testing.T) {
 	s := session.New("ses_1", "default", "a", "", start)
 	for n := range session.MaxWaiting + 1 {

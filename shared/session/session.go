@@ -19,7 +19,7 @@ import (
 	"agentmesh/shared/task"
 )
 
-// What can be wrong with a session; ask with errors.Is.
+// Errors of a session; ask with errors.Is.
 var (
 	ErrNotFound = errors.New("session not found")
 	ErrExpired  = errors.New("session has expired")

@@ -57,7 +57,7 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// What a turn does to a session, and what the session says of it afterwards.
+// Each outcome of a turn, in the session and as the session tells it afterwards.
 func TestTurns(t *testing.T) {
 	s := session.New("ses_1", "default", "a", "Hello!", start)
 	s.Fence = &session.Fence{TurnID: "trn_1", Attempt: 2}
@@ -147,8 +147,8 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// Whatever is said, nothing is lost between a session and its pages, and its
-// record stays within the limit but for the newest turn.
+// No message is lost between a session and its pages, and the record stays within
+// the limit but for the newest turn.
 func FuzzOverflow(f *testing.F) {
 	f.Add([]byte{1, 200, 30, 0}, uint16(2000))
 	f.Add([]byte{255, 255, 255}, uint16(1))

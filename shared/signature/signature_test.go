@@ -173,7 +173,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// What we sign the upstream library verifies, and the other way round.
+// The upstream library verifies our signatures, and we verify those of the
+// library.
 func TestUpstream(t *testing.T) {
 	for n := range 50 {
 		key := make([]byte, 24+n%41)

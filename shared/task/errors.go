@@ -2,8 +2,8 @@ package task
 
 import "errors"
 
-// What can be wrong with a task or with reaching it. Wrapped with the action
-// and the id; ask with errors.Is.
+// Errors of a task and of reaching it, wrapped with the action and the id; ask
+// with errors.Is.
 var (
 	ErrNotFound    = errors.New("task not found")
 	ErrConflict    = errors.New("task was changed by another writer")
@@ -43,11 +43,11 @@ const (
 // Fault is whose doing an error is.
 type Fault string
 
-// Who may be at fault.
+// The parties that may be at fault.
 const (
 	FaultAgent  Fault = "agent"  // the agent's author or operator must look
 	FaultClient Fault = "client" // the request must change
-	FaultMesh   Fault = "mesh"   // who runs the mesh must look
+	FaultMesh   Fault = "mesh"   // the operator of the mesh must look
 )
 
 // Codes explains each code: the one table that the pages and the manual show.

@@ -74,7 +74,7 @@ func Events(t *Task, seen uint64) []Event {
 	slices.SortStableFunc(events, func(a, b Event) int { return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.rank, b.rank)) })
 	n := len(events)
 	switch {
-	case t.Status.Terminal(): // whatever else is new is an annotation
+	case t.Status.Terminal(): // other news are annotations
 		if n > 0 {
 			events[n-1].Latest = true
 		}

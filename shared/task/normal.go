@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of a JSON value that the mesh keeps: what one agent answers another
-// must be able to take.
+// Bounds of a JSON value that the mesh keeps: another agent must be able to take
+// each answer.
 const (
 	MaxNesting  = 1000 // arrays and objects within one another
 	MaxDigits   = 400  // of a number

@@ -57,8 +57,8 @@ func TestNormalRefusesWhatCannotBeKept(t *testing.T) {
 	}
 }
 
-// Whatever is JSON for encoding/json becomes what the strictest reader takes,
-// with the same value, and stays as it is from then on.
+// JSON as encoding/json reads it becomes JSON that the strictest reader takes,
+// with the same value; done again it changes nothing.
 func FuzzNormal(f *testing.F) {
 	for _, seed := range []string{`{"a":[1,{"b":null,"b":"\ud800"}],"a":2}`, "\"\xff\"", `"\u0022\ud83d\ude00"`, `[true,1e5,-0]`, `{"type":"x","type":"y","t":{}}`} {
 		f.Add([]byte(seed))

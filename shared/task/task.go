@@ -191,8 +191,8 @@ type Lease struct {
 	// processing, that message is still in the queue: it is acked only after
 	// the record has left the state. So any other message for the task may go.
 	Seq uint64 `json:"seq"`
-	// TraceParent is the attempt's span in W3C form, if it was recorded: what
-	// comes after the attempt links to it.
+	// TraceParent is the attempt's span in W3C form, if it was recorded: later
+	// spans link to it.
 	TraceParent string `json:"traceparent,omitempty"`
 }
 
@@ -201,22 +201,21 @@ type Transition struct {
 	Status  State     `json:"status"`
 	Attempt int       `json:"attempt"`
 	At      time.Time `json:"at"`
-	// After is the revision that this change replaced (0: none), so that its
-	// own revision is greater than After. Whoever has seen a revision greater
-	// than After has seen this change.
+	// After is the revision that this change replaced (0: none), so that its own
+	// revision is greater than After. A reader of a revision greater than After
+	// has seen this change.
 	After uint64 `json:"after"`
-	// Rev is the revision of the change itself. Who writes it cannot know it: who
-	// writes the next revision notes it, so 0 means the newest.
+	// Rev is the revision of the change itself. Its writer cannot know it: the
+	// writer of the next revision notes it, so 0 means the newest.
 	Rev uint64 `json:"rev,omitempty"`
 	// Output is how many bytes of output text came before the change.
 	Output int64  `json:"output,omitempty"`
 	Error  *Error `json:"error,omitempty"`  // of the attempt that ended
-	Worker string `json:"worker,omitempty"` // processing: who has the task
+	Worker string `json:"worker,omitempty"` // processing: the worker that has the task
 }
 
-// Bounds of the lists in a record. Who was away for longer than the bucket
-// remembers revisions reads from the list of milestones what it missed, so it is
-// a long one.
+// Bounds of the lists in a record. A reader that reconnects after old revisions
+// were dropped catches up from Milestones, so that list is long.
 const (
 	MaxTransitions    = 64
 	MaxMilestones     = 1000

@@ -16,8 +16,8 @@ const (
 	spanBatch = 2048
 )
 
-// newBatcher sends spans on in batches, and counts them. What finds the queue
-// full is dropped.
+// newBatcher sends spans on in batches, and counts them. A span that finds the
+// queue full is dropped.
 func newBatcher(e sdktrace.SpanExporter) (batcher sdktrace.SpanProcessor, stop func()) {
 	var opts []sdktrace.BatchSpanProcessorOption
 	if os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE") == "" && os.Getenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") == "" {

@@ -25,8 +25,8 @@ type Instrument struct {
 // labels are the values of an instrument's labels, in their order.
 type labels [3]string
 
-// maxSets bounds the label sets that are kept ready for an instrument. What
-// comes after them costs more and counts all the same.
+// maxSets bounds the label sets that are kept ready for an instrument. Later sets
+// cost more and count all the same.
 const maxSets = 2000
 
 // Counter counts events; Histogram has the distribution of durations in

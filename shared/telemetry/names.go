@@ -8,8 +8,8 @@ import (
 // GenAI conventions are still in development (semantic conventions v1.43.0).
 const scope = "agentmesh"
 
-// Spans. What faces the wire has the name that the conventions give it, what is
-// ours is role.verb.
+// Spans. One at an edge of the mesh has the name that the conventions give it, an
+// inner one is role.verb.
 const (
 	spanSend    = "send "         // + template of the destination
 	spanProcess = "process "      // + template of the destination
@@ -138,7 +138,7 @@ var (
 	Breakers            = gauge("mesh.breakers", "{endpoint}", "Endpoints that this process knows, by the state of their breaker.", "state")
 )
 
-// What the mesh stands on.
+// Metrics of NATS, JetStream and the store.
 var (
 	HTTPDuration    = histogram("http.server.request.duration", "One request at the gateway.", string(keyHTTPMethod), string(keyHTTPRoute), string(keyHTTPStatus))
 	StoreConflicts  = counter("mesh.store.conflicts", "{write}", "Writes of task records that another writer was ahead of.")

@@ -41,7 +41,7 @@ type Origin struct {
 	Request      string   // traceparent of the request that caused it
 	RequestState string   // and its tracestate
 	Before       []string // traceparents of what came before: earlier attempts; empty ones do not count
-	Always       bool     // under the request also in ModeLink: who asked waits for it
+	Always       bool     // under the request also in ModeLink: the caller waits for it
 }
 
 // StartProcess begins the span of working on a message. It is a child of the

@@ -5,9 +5,9 @@
 // setting it is silent and nearly free, yet every request still has a valid
 // trace id.
 //
-// It has the names of every span, attribute and metric of the mesh (names.go), but
-// imports none of its types: what a task is, it knows by name only. It never
-// blocks a request: the exporters have bounded queues that drop.
+// It has the names of every span, attribute and metric of the mesh (names.go),
+// but imports none of its types: it knows tasks, sessions and deliveries by name
+// only. It never blocks a request: the exporters have bounded queues that drop.
 package telemetry
 
 import (

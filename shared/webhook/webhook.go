@@ -17,7 +17,7 @@ import (
 	"agentmesh/shared/task"
 )
 
-// What can be wrong; ask with errors.Is.
+// Errors of endpoints and deliveries; ask with errors.Is.
 var (
 	ErrNotFound = errors.New("webhook not found")
 	// ErrTooMany is a webhook more than a tenant may have.
@@ -64,8 +64,8 @@ type Endpoint struct {
 	Rev uint64 `json:"-"` // bucket revision this copy was read or written at
 }
 
-// Disabled says why and since when an endpoint gets nothing. What happens in
-// the meantime is parked.
+// Disabled says why and since when an endpoint gets nothing. Its events are
+// parked meanwhile.
 type Disabled struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`

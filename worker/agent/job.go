@@ -116,9 +116,9 @@ func (j *Job) Progress(percent int, message string) {
 
 // Milestone records a named step for good: it is kept in order, seen by every
 // reader and survives a crash once Milestone has returned nil. A task keeps the
-// newest 1,000, or 256 KiB of them: who comes later than that misses older ones.
-// data is kept when it encodes as JSON within MaxData; otherwise the milestone
-// is kept without it, and the task gets a warning. Milestone returns
+// newest 1,000, or 256 KiB of them: a reader that comes later misses older ones.
+// data is kept when it encodes as JSON within MaxData; otherwise the milestone is
+// kept without it, and the task gets a warning. Milestone returns
 // context.Cause(ctx) when the attempt may not write any more.
 func (j *Job) Milestone(ctx context.Context, name, message string, data any) error {
 	var raw json.RawMessage

@@ -10,8 +10,8 @@ import (
 	"agentmesh/shared/task"
 )
 
-// Turn is a job's part in a session: what has been said, and what the agent
-// keeps for itself. The mesh keeps both.
+// Turn is a job's part in a session: the transcript and the agent's own state.
+// The mesh keeps both.
 type Turn struct {
 	SessionID string
 	Messages  []Message       // oldest first; the last one is the user's new message

@@ -60,7 +60,7 @@ func Load(path string, o Options) ([]agent.Agent, error) {
 	return all, nil
 }
 
-// Agent makes the agent. What a file leaves open a builtin fills in.
+// Agent makes the agent. A builtin fills in the fields that the file leaves open.
 func (s Spec) Agent(o Options) (agent.Agent, error) {
 	switch {
 	case s.Exec != nil:

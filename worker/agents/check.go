@@ -11,7 +11,7 @@ import (
 // Finding is what Check has found out about one agent.
 type Finding struct {
 	Agent string
-	Note  string // what the service answered
+	Note  string // the service's answer
 	Err   error
 }
 

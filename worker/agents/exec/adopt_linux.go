@@ -38,8 +38,8 @@ const (
 	strangers = 10 * time.Second      // somebody else may wait for it so long
 )
 
-// reap takes the exit status of processes that this one did not start, and
-// nobody else's: whoever has started a process waits for it.
+// reap takes the exit status of processes that this one did not start, and no
+// other's: code that starts a process waits for it.
 func reap(died <-chan os.Signal) {
 	seen := map[int]time.Time{}
 	for {

@@ -5,5 +5,5 @@ package exec
 // Adopt does nothing: only Linux lets a process adopt what others leave behind.
 func Adopt() {}
 
-// endMarked does nothing: what has left its group is not found.
+// endMarked does nothing: processes that have left their group are not found.
 func endMarked(string) {}

@@ -110,9 +110,9 @@ func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
 	state, err := c.cmd.Process.Wait()
 	close(ended)
 	<-stopped
-	_ = signalGroup(pgid, syscall.SIGKILL) // what it forked and left
+	_ = signalGroup(pgid, syscall.SIGKILL) // the processes that it forked and left
 	group.remove(pgid)
-	endMarked(c.mark) // what has left the group
+	endMarked(c.mark) // processes that have left the group
 	_ = c.stdin.Close()
 	c.stdout.end()
 	c.stderr.end()

@@ -1,7 +1,7 @@
 // Package exec runs a program of any language as an agent: one process for each
 // attempt. The program reads one JSON object from standard input and answers in
-// lines on standard output, as package protocol says; what it writes to
-// standard error goes to the log, and its tail into the detail of an error.
+// lines on standard output, as package protocol says; its standard error goes to
+// the log, and the tail of it into the detail of an error.
 //
 // It promises that no process outlives its attempt: the program runs in a
 // process group of its own, which gets SIGTERM when the attempt is canceled,
@@ -44,8 +44,8 @@ type Options struct {
 const stopAfter = 5 * time.Second
 
 // ours begin the names of variables that are the mesh's own: addresses and
-// credentials that are no business of a program. Who wants one passed on writes
-// it into env of agents.yaml.
+// credentials that are no business of a program. To pass one on, name it in env
+// of agents.yaml.
 var ours = []string{"NATS_", "MESH_", "OTEL_EXPORTER_"}
 
 // New makes the handler of a program.
@@ -88,7 +88,7 @@ func (p *program) run(ctx context.Context, job *agent.Job) (any, error) {
 	go func() {
 		c.outcome, c.fault = protocol.Read(ctx, c.stdout, job)
 		if c.fault != nil {
-			stop(c.fault) // whatever else it says is not read
+			stop(c.fault) // further output is not read
 		}
 		close(c.read)
 	}()

@@ -252,7 +252,7 @@ func TestStderrIsNoPartOfTheMessage(t *testing.T) {
 	}
 }
 
-// What a program writes to standard error without end does not fill the disk.
+// Standard error without end does not fill the disk.
 func TestAFloodOfStderrIsBoundedInTheLog(t *testing.T) {
 	var log bytes.Buffer
 	_, _, err := sh(t.Context(), `yes "a line of no interest to anybody" | head -c 20000000 >&2; echo the last words >&2; exit 1`, func(_ *exec.Config, o *exec.Options) {

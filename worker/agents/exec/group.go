@@ -31,7 +31,8 @@ type groups struct {
 
 var group = groups{lines: map[int]int{}}
 
-// What has left its group is found by its environment, where there is /proc.
+// A process that has left its group is found by its environment, where there is
+// /proc.
 const guardScript = `read -r end; while read -r pgid; do
 	case $pgid in ?*) kill -s KILL -- "-$pgid" 2>/dev/null ;; esac
 done <&3

@@ -9,7 +9,7 @@ import (
 
 const (
 	tailSize = 4 << 10
-	// What a program may have in the log: a burst, and so much in each second
+	// The share of a program in the log: a burst, and so much in each second
 	// after it.
 	logBurst = 256 << 10
 	logRate  = 32 << 10

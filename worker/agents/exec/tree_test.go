@@ -111,7 +111,7 @@ func pidOf(s string) (pid int) {
 	return pid
 }
 
-// What a program leaves to this process is reaped, while it runs and after.
+// Orphans of a program are reaped, while it runs and after.
 func TestNoZombiesAreLeft(t *testing.T) {
 	needsSetsid(t)
 	before := zombies(t) // of other tests: somebody might wait for them
@@ -152,8 +152,8 @@ func (s *slow) Milestone(ctx context.Context, name, message string, data json.Ra
 	return s.reports.Milestone(ctx, name, message, data)
 }
 
-// What a program has written is read to its end, however long that takes after
-// the program's own.
+// A program's output is read to its end, however long that takes after the
+// program has ended.
 func TestOutputIsReadToItsEnd(t *testing.T) {
 	script := `for i in $(seq 200); do echo '{"type":"milestone","name":"m"}'; done; for i in $(seq 50000); do echo $i; done; echo '{"type":"result","result":"all"}'`
 	for _, pause := range []time.Duration{0, 1500 * time.Millisecond} {

@@ -93,7 +93,7 @@ func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
 	return s.read(ctx, resp, job)
 }
 
-// What a body is.
+// The kinds of body.
 const (
 	isJSON = iota
 	isText
@@ -156,9 +156,9 @@ func (s *service) read(ctx context.Context, resp *nethttp.Response, job *agent.J
 }
 
 // refused is the error of an answer that is none: 4xx is permanent but for 408,
-// 425 and 429, everything else retries and honours Retry-After. What the agent
-// says of a request that it does not take is for the client; what it says of its
-// own trouble, or of the mesh's credentials, is not.
+// 425 and 429, everything else retries and honours Retry-After. The client sees
+// the agent's words on a request that it does not take, but not those on its own
+// trouble or on the mesh's credentials.
 func refused(resp *nethttp.Response) *agent.Error {
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, maxExcerpt))
 	code := resp.StatusCode

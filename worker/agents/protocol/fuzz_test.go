@@ -31,8 +31,8 @@ func (s sane) Milestone(_ context.Context, name, _ string, data json.RawMessage)
 }
 func (sane) Output(string) {}
 
-// Whatever an agent writes, and in whatever pieces it arrives, has one outcome:
-// a result that is JSON, or an error with a code.
+// Any output of an agent, in any pieces, has one outcome: a result that is JSON,
+// or an error with a code.
 func FuzzRead(f *testing.F) {
 	for _, seed := range []string{
 		"", "\n\n", "text", `{"type":"result","result":1}`, `{"type":"result"}`, `{"type":"result","result":null}` + "\n{",

@@ -151,7 +151,7 @@ func (s *stream) reply(m message) error {
 	return nil
 }
 
-// failure takes an error message. Whatever is odd about it, it is an error.
+// failure takes an error message. However odd, it is an error.
 func (s *stream) failure(m message) error {
 	code, _ := m.text("code")
 	text, _ := m.text("message")

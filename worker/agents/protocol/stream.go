@@ -15,16 +15,16 @@ const frame = 64 << 10
 // maxBlank is how long the beginning of a line may be blank before it is text.
 const maxBlank = 4 << 10
 
-// stream cuts what an agent writes into messages and text. What can only be
-// text is passed on as it comes; what begins like an object is kept until its
-// line ends.
+// stream cuts what an agent writes into messages and text. Bytes that can only be
+// text are passed on as they come; a line that begins like an object is kept
+// until it ends.
 type stream struct {
 	ctx     context.Context
 	job     *agent.Job
 	outcome *Outcome
 	limit   int // bytes of the result and of all text
 
-	line   []byte // of a line that may be a message: what has come of it
+	line   []byte // the beginning of a line that may be a message
 	isText bool   // the line goes out as it comes
 	begun  bool   // the first line is past
 	ready  []byte // text that is not passed on yet
@@ -147,7 +147,7 @@ func (s *stream) output(text string) error {
 	return nil
 }
 
-// What the beginning of a line says of it.
+// Verdicts on the beginning of a line.
 const (
 	undecided = iota
 	likeMessage

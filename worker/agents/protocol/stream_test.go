@@ -97,7 +97,7 @@ func TestAByteOrderMarkIsSkipped(t *testing.T) {
 	}
 }
 
-// What is wrong with a side note costs a warning, and the result is kept.
+// A fault in a side note costs a warning, and the result is kept.
 func TestBadSideNotesAreMendedOrDropped(t *testing.T) {
 	big := strings.Repeat("x", 5<<10)
 	for _, tt := range []struct{ line, progress, milestone, output, warning string }{
@@ -164,8 +164,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// Text is passed on before its line ends, in whole characters; what may be a
-// message waits.
+// Text is passed on before its line ends, in whole characters; a possible message
+// waits.
 func TestTextIsShownBeforeItsLineEnds(t *testing.T) {
 	h := &heard{}
 	var seen []string

@@ -32,8 +32,8 @@ func TestEncodeTurn(t *testing.T) {
 	}
 }
 
-// What a program writes is one reply and one state, or an error that says what
-// is wrong with it.
+// The output of a program is one reply and one state, or an error that names the
+// fault.
 func TestReplies(t *testing.T) {
 	for _, tt := range []struct{ name, lines, message, state, err string }{
 		{"reply", `{"type":"reply","message":"hi","state":{"n":1}}`, "hi", `{"n":1}`, ""},
@@ -73,8 +73,8 @@ func TestReplies(t *testing.T) {
 	}
 }
 
-// Whatever a program writes for a turn, it is a reply with an object as state,
-// or an error with a code.
+// Any output of a turn is a reply with an object as state, or an error with a
+// code.
 func FuzzReply(f *testing.F) {
 	for _, seed := range []string{
 		`{"type":"reply","message":"hi","state":{"n":1}}`, `{"type":"reply","message":"hi","state":[]}`, `{"type":"reply"`, `{"type":"reply","message":"a","Message":"b","state": {} }`,

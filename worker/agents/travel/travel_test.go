@@ -95,7 +95,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// What a message leaves behind, after those before it (divided by |).
+// The slots after a message and those before it (divided by |).
 func TestUnderstanding(t *testing.T) {
 	const tokyo = `Tokyo from May 10 to May 20, any airline|`
 	for _, tt := range []struct{ said, state string }{
@@ -173,8 +173,8 @@ func TestTaskWithoutASession(t *testing.T) {
 	}
 }
 
-// Whatever two users say in turn, each message has an answer and leaves a state
-// that the next one can be heard with.
+// Any message of two users who take turns has an answer, and leaves a state that
+// the next one can be answered with.
 func FuzzConversation(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"Find flights to Tokyo.", "no, from the 16th"}, {"from 31/31 to 99999-1-1", "the 0th 00.00. 31.2.2026"}, {"for 366 days", "Feb 29 - feb 29"},
