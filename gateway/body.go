@@ -33,9 +33,9 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
-// meteredBody is a request's body that counts what has come against the budget,
-// as it comes: what is only announced costs nothing. It ends with a problem when
-// the budget is used up, or nothing has come for bodyStall.
+// meteredBody is a request's body that counts its bytes against the budget as
+// they come: bytes that are only announced cost nothing. It ends with a problem
+// when the budget is used up, or nothing has come for bodyStall.
 type meteredBody struct {
 	io.ReadCloser
 	control *http.ResponseController

@@ -33,7 +33,7 @@ func (o origins) allow(origin string) bool {
 	return slices.Contains(o, anyOrigin) || slices.Contains(o, origin)
 }
 
-// What pages of other origins may send and see.
+// The methods and headers that pages of other origins may send, and see.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
 	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, Mesh-Parent-Task, Mesh-Tenant, X-Request-Id, traceparent, tracestate"

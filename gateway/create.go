@@ -93,8 +93,8 @@ func null(v json.RawMessage) json.RawMessage {
 	return v
 }
 
-// submission reads the fields with a form of their own. What cannot be read is
-// among its faults.
+// submission reads the fields with a form of their own. A field that cannot be
+// read is among its faults.
 func (req *CreateTask) submission(kind task.Kind, now time.Time) *mesh.Submission {
 	s := &mesh.Submission{
 		Kind: kind, Agent: req.Agent, Instruction: req.Instruction, Input: null(req.Input), Labels: req.Labels, Metadata: null(req.Metadata),

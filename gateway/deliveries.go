@@ -290,8 +290,8 @@ func (g *Gateway) redeliverAction(w http.ResponseWriter, r *http.Request) error 
 // maxRedeliver bounds one request to deliver again; the next goes on.
 const maxRedeliver = 1000
 
-// redeliverWebhook is POST /webhooks/{id}/redeliver: what a webhook missed since
-// a time.
+// redeliverWebhook is POST /webhooks/{id}/redeliver: the events that a webhook
+// missed since a time.
 func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error {
 	var req RedeliverRequest
 	if err := g.readOptional(w, r, &req); err != nil {

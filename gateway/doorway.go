@@ -136,8 +136,8 @@ type connection struct {
 	wake    chan struct{}
 }
 
-// halfClosed is how long the end is kept back. Whoever has gone is noticed that
-// much later.
+// halfClosed is how long the end is kept back. A client that has gone is noticed
+// that much later.
 const halfClosed = 5 * time.Second
 
 // states follows what the server does with each connection.

@@ -76,8 +76,9 @@ func wantsStream(accept string) bool {
 }
 
 // lastEventID reads where a reader wants to go on: the header, or ?after= where
-// headers cannot be set. It is untrusted: what is no number is ignored, and one
-// from the future is clamped, since waiting for it would be silent for ever.
+// headers cannot be set. It is untrusted: any other text than a number is
+// ignored, and a number from the future is clamped, since waiting for it would be
+// silent for ever.
 func lastEventID(r *http.Request, t *task.Task) (seen uint64, resumed bool) {
 	s := r.Header.Get("Last-Event-ID")
 	if s == "" {
@@ -210,7 +211,7 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 
 // record sends what t tells, output and events in the agent's order. open says
 // that more will happen, ok that the reader is there. Of events that share an id
-// only the last one says it: who resumes from it has had them all.
+// only the last one says it: a reader that resumes from it has had them all.
 func (s *stream) record(t *task.Task) (open, ok bool) {
 	events := task.Events(t, s.seen)
 	for i, e := range events {
@@ -238,7 +239,7 @@ func (s *stream) record(t *task.Task) (open, ok bool) {
 }
 
 // outputUpTo sends the output text before offset end that was not sent yet, each
-// attempt's for itself. What is too old is not kept.
+// attempt's for itself. Text that is too old is not kept.
 func (s *stream) outputUpTo(t *task.Task, end int64) bool {
 	kept := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
 	for from := max(s.output, kept); from < end; from = s.output {

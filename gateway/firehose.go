@@ -147,8 +147,8 @@ func firehoseFilter(r *http.Request) (f event.Filter, err error) {
 	return f, nil
 }
 
-// resumeAfter reads where a reader wants to go on; nil: with what is new. What
-// is no number is ignored, as a stream of one task does.
+// resumeAfter reads where a reader wants to go on; nil: with what is new. Any
+// other text than a number is ignored, as a stream of one task does.
 func resumeAfter(r *http.Request) (*uint64, error) {
 	s := r.Header.Get("Last-Event-ID")
 	if s == "" {

@@ -30,8 +30,8 @@ func refusedAs(t *testing.T, err error, statuses ...int) {
 	t.Fatalf("problem %+v, want status %v and a detail", p, statuses)
 }
 
-// Whatever body passes the checks makes a task within the limits, which the
-// queue can carry.
+// A body that passes the checks makes a task within the limits, which the queue
+// can carry.
 func FuzzCreateTask(f *testing.F) {
 	for _, seed := range []string{
 		`{"agent":"echo","input":{"a":[1,2,{"b":null}]}}`,
@@ -158,7 +158,7 @@ func FuzzInputSchema(f *testing.F) {
 	})
 }
 
-// Whatever body passes the checks is a message that a session can hold.
+// A body that passes the checks is a message that a session can hold.
 func FuzzPostMessage(f *testing.F) {
 	for _, seed := range []string{
 		`{"text":"Find flights to Tokyo."}`, `{"message":"hi","on_busy":"wait"}`, `{"text":"","message":"x"}`, `{"text":" "}`, `{"text":7}`,

@@ -2,9 +2,9 @@
 // (package mesh), and renders answers, refusals and streams.
 //
 // It promises that a 202 is durable, that a refusal happens before anything was
-// accepted and is a problem+json with a code, and that a waiting client costs
-// one core subscription. It runs no agent. What a request means for tasks and
-// sessions, the core decides: a cancel, too, which settles a task, is its doing.
+// accepted and is a problem+json with a code, and that a waiting client costs one
+// core subscription. It runs no agent. The core decides what a request means for
+// tasks and sessions, also for a cancel, which settles a task.
 package gateway
 
 import (
@@ -47,7 +47,7 @@ type Config struct {
 	Durability string
 	// Health is a further check of /readyz: the embedded server's own word.
 	Health func() error
-	// Data is another one: what of the data is missing, and what to do.
+	// Data is another one: it names the missing data, and says what to do.
 	Data func() error
 	// StorageLimit is what the embedded server may keep on disk, in bytes; 0: the
 	// account's limit is the only one.

@@ -66,7 +66,7 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error
 	refused := problemOf(err)
 	p := api.NewProblem(refused)
 	if r.Context().Err() != nil && p.Status != http.StatusRequestTimeout { // a body that stalls ends the context, too
-		panic(http.ErrAbortHandler) // nobody is there to read it; whoever is must not take silence for a 200
+		panic(http.ErrAbortHandler) // a client that still reads must not take silence for a 200
 	}
 	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
 	if p.Status >= 500 {

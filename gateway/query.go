@@ -10,9 +10,9 @@ import (
 )
 
 // checkQuery refuses a query that this operation does not take: malformed, with
-// an unknown parameter, an empty one, or one that is there twice and has no
-// list. What is misspelled must not silently list everything. lenient takes all
-// but what is malformed, and ignores it.
+// an unknown parameter, an empty one, or one that is there twice and has no list.
+// A misspelled name must not silently list everything. lenient refuses only a
+// malformed query, and ignores the other faults.
 func checkQuery(r *http.Request, op *route, lenient bool) error {
 	if r.URL.RawQuery == "" {
 		return nil

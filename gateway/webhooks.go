@@ -25,8 +25,8 @@ import (
 	"agentmesh/shared/webhook"
 )
 
-// WebhookRequest is the body of POST and PATCH /webhooks. What a PATCH leaves
-// out stays as it is.
+// WebhookRequest is the body of POST and PATCH /webhooks. A member that a PATCH
+// leaves out stays as it is.
 type WebhookRequest struct {
 	URL               *string            `json:"url,omitempty" format:"uri" doc:"Where events are POSTed."`
 	Description       *string            `json:"description,omitempty" maxLength:"1024"`
@@ -343,8 +343,8 @@ func (g *Gateway) changeWebhook(ctx context.Context, id string, change func(*web
 			return nil, err
 		}
 		e.UpdatedAt = task.Stamp(time.Now())
-		// What cannot be opened stays as it is until it is replaced: its key may be
-		// found again.
+		// A secret that cannot be opened stays as it is until it is replaced: its
+		// key may be found again.
 		if now := sealable(secrets); lost == nil || !bytes.Equal(before, now) {
 			if len(secrets.Keys) == 0 {
 				return nil, mesh.Refuse(mesh.ErrWebhookUnreadable, "The secrets of the webhook cannot be opened. Give it a new one first: POST /webhooks/%s/rotate-secret; then set its headers and certificate again.", e.ID)
@@ -412,7 +412,7 @@ func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, g.webhookView(e, shown))
 }
 
-// deleteWebhook is DELETE /webhooks/{id}. What was on its way to it is canceled
+// deleteWebhook is DELETE /webhooks/{id}. A delivery on its way to it is canceled
 // when it comes due.
 func (g *Gateway) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
 	ctx := context.WithoutCancel(r.Context())

@@ -35,7 +35,7 @@ type Task struct {
 	Result      json.RawMessage   `json:"result,omitempty"`
 	ResultURL   string            `json:"result_url,omitempty"`
 	Error       *TaskError        `json:"error,omitempty"`
-	Warnings    []string          `json:"warnings,omitempty"` // what was wrong with the agent's messages though its result was taken
+	Warnings    []string          `json:"warnings,omitempty"` // faults in the agent's messages that did not cost its result
 	Milestones  []Milestone       `json:"milestones,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Metadata    json.RawMessage   `json:"metadata,omitempty"`

@@ -284,7 +284,7 @@ func TestNewRefusesWhatIsNoURL(t *testing.T) {
 	}
 }
 
-// Whatever a server sends as a stream, the sequence ends.
+// The sequence ends, whatever a server sends as a stream.
 func FuzzStream(f *testing.F) {
 	f.Add([]byte(event("status", "1", `{"status":"completed","done":true}`)))
 	f.Add([]byte("event: output\ndata: {\"offset\":-9223372036854775808,\"text\":\"x\"}\n\n"))

@@ -39,8 +39,8 @@ type WebhookKey struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// WebhookRequest creates or changes a webhook. What a change leaves nil stays as
-// it is.
+// WebhookRequest creates or changes a webhook. A field that a change leaves nil
+// stays as it is.
 type WebhookRequest struct {
 	URL               *string            `json:"url,omitempty"`
 	Description       *string            `json:"description,omitempty"`
@@ -258,7 +258,7 @@ type MeshEvent struct {
 type MeshFilter struct {
 	Types  []string
 	Agents []string
-	After  string // id of an event to go on after; empty: what is new
+	After  string // id of an event to go on after; empty: new events only
 }
 
 // MeshEvents follows the events of all tasks until ctx ends. A broken

@@ -81,7 +81,7 @@ func TestAnAgentGoesAwayWhenNobodyServesItAnyMore(t *testing.T) {
 	}
 }
 
-// What waits for an agent that is removed stays in the queue, says why it waits,
+// A task that waits for a removed agent stays in the queue, says why it waits,
 // and runs when somebody serves the name again.
 func TestRemovingAnAgentLosesNothingThatWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

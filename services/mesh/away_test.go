@@ -115,6 +115,6 @@ func TestNobodyWaitsLongForAStoreThatIsAway(t *testing.T) {
 func decodeProblem(w *httptest.ResponseRecorder) (p struct {
 	Code string `json:"code"`
 }) {
-	_ = json.Unmarshal(w.Body.Bytes(), &p) // what is no problem has no code
+	_ = json.Unmarshal(w.Body.Bytes(), &p) // an answer that is no problem has no code
 	return p
 }

@@ -176,8 +176,8 @@ func subjectOf(raw []byte) string {
 }
 
 // cut takes the unreadable stretches out of a block: the server would drop
-// everything behind the first of them. The block as it was goes to keep; what the
-// server derives from the blocks it derives anew.
+// everything behind the first of them. The block as it was goes to keep; the
+// server derives its indexes from the blocks anew.
 func (b block) cut(bad []unreadable, keep string) error {
 	raw, err := os.ReadFile(b.path)
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// books are what the mesh knows of its own data besides the data: what every
-// stream had when it was looked at last, and what was found missing since. It
-// stands in a file beside the server's.
+// books are a record of the mesh's own data beside the data: the messages of
+// every stream at the last look, and the losses found since. It stands in a file
+// beside the server's.
 type books struct {
 	path string
 	log  *slog.Logger
@@ -48,7 +48,7 @@ type entry struct {
 const (
 	booksFile  = "books.json"
 	booksEvery = 15 * time.Second
-	keepFolder = "damaged" // what was taken out of the data
+	keepFolder = "damaged" // files taken out of the data
 )
 
 // openBooks reads the books in dir.
@@ -153,7 +153,7 @@ func (l *books) cutOut(blocks []block, damaged map[block][]unreadable) error {
 		return nil
 	}
 	l.mu.Lock()
-	err := l.save(l.written) // what is missing is not forgotten by a crash from here on
+	err := l.save(l.written) // from here on a crash does not forget the losses
 	l.mu.Unlock()
 	if err != nil {
 		return err

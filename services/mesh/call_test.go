@@ -64,7 +64,7 @@ func TestCallChainOnOneSlot(t *testing.T) {
 	})
 }
 
-// What could never end ends with a code.
+// A call that could never end fails with a code.
 func TestCallsThatCannotEnd(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
@@ -191,8 +191,8 @@ func TestCallFails(t *testing.T) {
 	})
 }
 
-// Cancel reaches the whole tree: who runs, who waits, and who waits for a
-// worker.
+// Cancel reaches the whole tree: tasks that run, that wait for a child, and that
+// wait for a worker.
 func TestCancelReachesChildren(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)

@@ -64,7 +64,7 @@ func TestARetriedChildStaysWithItsParent(t *testing.T) {
 				t.Errorf("after its parent's cancel: %+v", v)
 			}
 		}
-		// Under a canceled parent nothing runs: what is retried then stands alone.
+		// Under a canceled parent nothing runs: a retry then stands alone.
 		alone := decode[client.Task](t, m.do("POST", "/tasks/"+old+"/retry", "").Body).TaskID
 		if v := m.get(alone); v.ParentID != "" {
 			t.Errorf("under a canceled parent: %+v", v)

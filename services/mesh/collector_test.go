@@ -15,8 +15,8 @@ import (
 )
 
 // TestS1_CollectorIsAway: a collector that refuses, or takes and never answers,
-// changes neither how long a task takes nor how much memory is used. What finds
-// no room is dropped, and the drops are counted.
+// changes neither how long a task takes nor how much memory is used. Spans that
+// find no room are dropped, and the drops are counted.
 func TestS1_CollectorIsAway(t *testing.T) {
 	hang := make(chan struct{})
 	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
@@ -56,7 +56,7 @@ func TestS1_CollectorIsAway(t *testing.T) {
 				t.Errorf("100,000 spans have left %d MB", grown>>20)
 			}
 			w := httptest.NewRecorder()
-			for range 2 { // what is counted while it is read is seen the next time
+			for range 2 { // a count that changes during the read is seen the next time
 				w = httptest.NewRecorder()
 				exports.Metrics.ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 			}

@@ -38,7 +38,8 @@ func (c *corruptConsumers) all() []corruptConsumer {
 }
 
 // setAside moves the state of a consumer away: the server makes a new one, from
-// what is in the stream. What was delivered and not acknowledged comes again.
+// what is in the stream. Messages that were delivered and not acknowledged come
+// again.
 func (c corruptConsumer) setAside(store string, log *slog.Logger) error {
 	state := filepath.Join(store, "jetstream", c.account, "streams", c.stream, "obs", c.name, "o.dat")
 	keep := filepath.Join(filepath.Dir(store), keepFolder, time.Now().UTC().Format("20060102T150405"))

@@ -405,7 +405,7 @@ func TestFrozenProcess(t *testing.T) {
 		t.Fatalf("result = %s, want the heir's %s", done.Result, want)
 	}
 	frozen.signal(syscall.SIGCONT)
-	frozen.signal(syscall.SIGTERM) // it drains: what it still wants to write it writes now
+	frozen.signal(syscall.SIGTERM) // it drains, and writes now whatever it still wants to
 	frozen.drain(frozenErr)
 	again, err := c.Get(t.Context(), task.TaskID)
 	if err != nil || string(again.Result) != want || again.ETag == "" {
@@ -438,7 +438,7 @@ func TestStopsCleanly(t *testing.T) {
 	}
 }
 
-// What makes a start impossible is said in a sentence that names the flag.
+// An error that makes a start impossible is a sentence that names the flag.
 func TestStartErrors(t *testing.T) {
 	dir := t.TempDir()
 	p := startUp(t, dir)

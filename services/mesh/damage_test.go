@@ -180,7 +180,7 @@ func TestDamageIsNoticedAtTheStart(t *testing.T) {
 	}
 }
 
-// What can be built anew keeps nothing from starting: a consumer whose state is
+// Damage that can be mended does not stop the start: a consumer whose state is
 // corrupt is named, set aside and begins anew, and no task is lost by it.
 func TestACorruptConsumerIsBuiltAnew(t *testing.T) {
 	dir, ids := wealth(t, false)
@@ -230,8 +230,8 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 	})
 }
 
-// What many blocks look like, packed ones of the sessions and those that lost most
-// of what they had, is no damage; a bit of a packed block is.
+// Healthy blocks of every form are no damage, such as packed ones of the sessions
+// and those that lost most of their messages; a flipped bit of a packed block is.
 func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	srv, _, end := dataServer(t, dir, quiet(), false)

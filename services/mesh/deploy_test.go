@@ -112,8 +112,8 @@ func busyMesh(t *testing.T) string {
 	return admin + "/metrics"
 }
 
-// What the dashboards show and the alerts watch is what the program exports, and
-// the names that it exports are those that were agreed.
+// The dashboards and alerts use only metrics that the program exports, and it
+// exports the names that were agreed.
 func TestGoldenMetricsAndDashboards(t *testing.T) {
 	got := readMetrics(t, busyMesh(t))
 	t.Run("every instrument is exported", func(t *testing.T) {

@@ -99,7 +99,7 @@ func TestExampleInASession(t *testing.T) {
 	}
 }
 
-// What a program does wrong ends its task with a code that says so.
+// A program's mistake ends its task with a code that says so.
 func TestProgramsThatFail(t *testing.T) {
 	m := newMesh(t)
 	_, c := m.serve()

@@ -155,7 +155,7 @@ func TestFirehoseTellsACancelOnce(t *testing.T) {
 			t.Errorf("after %s: %d cancels, want %d", after, len(seen), want)
 		}
 	}
-	// The stream of the task itself: who has its outcome has all.
+	// The stream of the task itself: a reader that has its outcome has all.
 	req, err := http.NewRequestWithContext(t.Context(), "GET", srv.URL+"/tasks/"+canceled[0]+"/events", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestFirehoseOutlivesItsConsumer(t *testing.T) {
 	}
 }
 
-// Who reads from the beginning gets everything, however large, at a pace that the
+// A reader from the beginning gets everything, however large, at a pace that the
 // connection bears.
 func TestFirehoseFromTheBeginningIsBoundedByBytes(t *testing.T) {
 	m := newMeshOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 8 << 20}))

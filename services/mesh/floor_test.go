@@ -17,9 +17,9 @@ import (
 )
 
 // floor is the least code that does the same JetStream writes behind bare
-// net/http: one publish to accept, one compare-and-set of a record, one
-// confirmed ack. It validates nothing, retries nothing and traces nothing. What
-// the mesh costs is measured against it.
+// net/http: one publish to accept, one compare-and-set of a record, one confirmed
+// ack. It validates nothing, retries nothing and traces nothing. The cost of the
+// mesh is measured against it.
 type floor struct {
 	nc *nats.Conn
 	js jetstream.JetStream

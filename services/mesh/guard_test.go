@@ -45,8 +45,8 @@ func (p *process) ask(t *testing.T, within time.Duration, method, path, body str
 }
 
 // A write error freezes a stream of the server for good (N7). The mesh starts the
-// server again by itself, and takes tasks as soon as the disk does; what it had
-// accepted is there.
+// server again by itself, and takes tasks as soon as the disk does; the tasks
+// that it had accepted are there.
 func TestGoesOnAfterAWriteError(t *testing.T) {
 	p := startUp(t, t.TempDir(), "--sync", "2m")
 	status, kept := p.ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","delay":"1h","input":1}`)

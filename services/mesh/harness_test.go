@@ -75,7 +75,7 @@ type mesh struct {
 	guard  *egress.Guard // allows loopback
 	keys   *keyring.Ring
 	hosts  *hosts      // receivers without sockets
-	alerts *transcript // if set: what the notifiers say that a person must look at
+	alerts *transcript // if set: the notifiers' alerts
 
 	stopWorker func() // of started: hours of fake time are quicker without it
 }
@@ -301,9 +301,9 @@ func eventually(t *testing.T, within time.Duration, what string, ok func() bool)
 	}
 }
 
-// gate is a connection to the server that can be frozen: what one side writes
-// reaches the other only after the thaw, as if the network or the process had
-// stopped. Writes are kept rather than blocked: the client writes under its
+// gate is a connection to the server that can be frozen: bytes that one side
+// writes reach the other only after the thaw, as if the network or the process
+// had stopped. Writes are kept rather than blocked: the client writes under its
 // lock, and a fake clock stands still while anyone waits for a lock.
 type gate struct {
 	srv nats.InProcessConnProvider
@@ -314,7 +314,7 @@ type gate struct {
 	conns []*gatedConn
 }
 
-// mute is a freeze of what goes to the server only: what has come is worked on,
+// mute freezes the way to the server only: messages that have come are worked on,
 // and no request is answered.
 func (g *gate) mute() {
 	g.freeze()

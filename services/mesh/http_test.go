@@ -326,7 +326,7 @@ func testListPagesAndFilters(t *testing.T) {
 		}
 		id := m.create(body)
 		m.end(id)
-		time.Sleep(time.Millisecond) // what changed in the same one has no order
+		time.Sleep(time.Millisecond) // changes within one millisecond have no order
 		ids = append(ids, id)
 	}
 	stop()

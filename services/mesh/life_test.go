@@ -115,7 +115,7 @@ func TestFailuresAndTheirCodes(t *testing.T) {
 				t.Errorf("%s: %s, error %+v in attempt %d; want %s in attempt %d", tt.instruction, got.Status, got.Error, got.Attempt, tt.code, tt.attempts)
 				continue
 			}
-			// What it panicked with is no word to its clients.
+			// Clients do not see what it panicked with.
 			if tt.instruction == "panic" && (got.Error.Message != "the agent panicked" || got.Error.Detail != "panic: boom") {
 				t.Errorf("panic: %+v", got.Error)
 			}

@@ -22,7 +22,7 @@ type opening struct {
 	began time.Time
 
 	mu   sync.Mutex
-	why  string // what it waits for; empty: it is open
+	why  string // the reason for the wait; empty: it is open
 	told bool
 }
 
@@ -92,8 +92,8 @@ func passing(err error) bool {
 }
 
 // lobby serves a gateway's address until the gateway does, through a second
-// handle on the same socket: who connects in between waits a moment and is
-// served. It returns what ends it.
+// handle on the same socket: a client that connects in between waits a moment and
+// is served. It returns the function that ends it.
 func (o *opening) lobby(l net.Listener) (leave func(), err error) {
 	if l == nil {
 		return func() {}, nil

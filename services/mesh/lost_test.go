@@ -60,7 +60,7 @@ func TestCancelsLoseNoOtherTask(t *testing.T) {
 	}
 }
 
-// Whatever is canceled at random while others run, over restarts: every accepted
+// Tasks are canceled at random while others run, over restarts: every accepted
 // task ends, scheduled ones and turns, too, and nothing had to be put back.
 func TestRandomCancelsLoseNothing(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())

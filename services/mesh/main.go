@@ -4,7 +4,7 @@
 // clients of the gateway.
 //
 // The package wires the roles (up.go, roles.go), runs the embedded server and
-// checks its data (server.go, books.go, blocks.go). What the mesh decides is in
+// checks its data (server.go, books.go, blocks.go). The mesh's decisions are in
 // shared/mesh and the roles; the terminal client is in package cli.
 package main
 

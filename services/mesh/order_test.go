@@ -69,9 +69,8 @@ func (got *heard) add(fields map[string]string) {
 	}
 }
 
-// Whoever listens, live or later, hears of everything in the order in which the
-// agent told it, the output of each attempt with its number, and each event
-// under the same id.
+// A reader, live or later, hears of everything in the agent's order, the output
+// of each attempt with its number, and each event under the same id.
 func TestEventsHaveTheAgentsOrderLiveAndLater(t *testing.T) {
 	m := newMesh(t)
 	srv, _ := m.serve()

@@ -46,7 +46,7 @@ func (p *ports) fault(err error) {
 // err is all that is in the way.
 func (p *ports) err() error { return errors.Join(p.faults...) }
 
-// close frees what is bound. Who serves on a listener has closed it before.
+// close frees the addresses. A server on a listener has closed it before.
 func (p *ports) close() {
 	for _, l := range p.open {
 		_ = l.Close()

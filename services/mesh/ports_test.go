@@ -24,8 +24,8 @@ func occupied(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// Whoever starts a mesh beside another one hears of all that is in the way at
-// once, not of one port after the other.
+// The start of a mesh beside another one names all that is in the way at once,
+// not one port after the other.
 func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	lock, err := lockData(dir)
@@ -75,7 +75,7 @@ func TestARoleThatCannotListenLeavesNoTraceInTheMesh(t *testing.T) {
 	}
 }
 
-// What the start offers to try is accepted by the mesh that offers it.
+// The mesh accepts the requests that its start offers to try.
 func TestTheHintOfUpRunsOnTheAgentsItServes(t *testing.T) {
 	schema := `{"type":"object","required":["topic","depth","tone","tags","deep"],"properties":{"topic":{"type":"string"},
 		"depth":{"type":"integer","minimum":3},"tone":{"enum":["dry","gay"]},"tags":{"type":"array"},

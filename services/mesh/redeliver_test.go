@@ -160,8 +160,7 @@ func TestTestOfABlockedWebhook(t *testing.T) {
 	}
 }
 
-// What nobody can read holds up nothing behind it, neither among the records nor
-// in the queue.
+// A record or message that nobody can read holds up nothing behind it.
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := started(t)
@@ -181,7 +180,7 @@ func TestPoison(t *testing.T) {
 	})
 }
 
-// What is kept of answers is bounded whatever is in them, so that a receiver
+// The kept part of an answer is bounded whatever is in it, so that a receiver
 // cannot make a record that does not fit into a message.
 func TestAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -228,15 +227,16 @@ func TestRedeliverBeforeTheSchedule(t *testing.T) {
 				w.WriteHeader(http.StatusNotFound)
 			}
 		})
-		// Whoever watches the records asks as soon as one is written.
+		// A watcher of the records asks as soon as one is written.
 		asked := map[string]bool{}
 		_, err := m.nc.Subscribe(topology.DeliveriesOf("default"), func(msg *nats.Msg) {
 			heard := decode[webhook.Delivery](t, bytes.NewReader(msg.Data))
 			rec := &heard
 			if rec.Status == webhook.Retrying && len(rec.Attempts) == 1 && !asked[rec.ID] {
 				asked[rec.ID] = true
-				// As POST /deliveries/{id}/redeliver does where the message stays for long.
-				// What we hear of may not be stored yet, so it may change under us.
+				// As POST /deliveries/{id}/redeliver does where the message stays
+				// for long. A record that we hear of may not be stored yet, so it
+				// may change under us.
 				err := task.ErrConflict
 				for errors.Is(err, task.ErrConflict) {
 					if rec, err = m.st.Delivery(t.Context(), rec.Tenant, rec.Source, rec.ID); err == nil {

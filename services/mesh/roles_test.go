@@ -30,7 +30,7 @@ func TestEachRoleOfUpHasItsOwnConnection(t *testing.T) {
 	if want := []string{"mesh-gateway", "mesh-notifier", "mesh-worker"}; !slices.Equal(names, want) {
 		t.Errorf("connections %v, want %v", names, want)
 	}
-	stores.gateway.Disconnect() // what the server does to a slow consumer
+	stores.gateway.Disconnect() // as the server does to a slow consumer
 	for name, st := range map[string]*store.Store{"worker": stores.worker, "notifier": stores.notifier} {
 		if queue, records := st.Check(t.Context()); queue != nil || records != nil {
 			t.Errorf("without the gateway's connection the %s has %v, %v", name, queue, records)

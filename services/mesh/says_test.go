@@ -80,7 +80,7 @@ func TestWhatIsAResultHereIsAnInputThere(t *testing.T) {
 	})
 }
 
-// What cannot be kept ends the task at once, with a word on what it is.
+// A result that cannot be kept ends the task at once, with a word on the fault.
 func TestResultsBeyondTheBoundsOfJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
@@ -142,8 +142,8 @@ func TestOutputLinesDoNotCopyTheTail(t *testing.T) {
 	}
 }
 
-// What an agent's program wrote to standard error is for who runs it: in the
-// answer about the one task, and nowhere that others read.
+// Standard error of an agent's program is for its operator: it is in the answer
+// about the one task, and nowhere that others read.
 func TestErrorDetailIsForTheOperatorOnly(t *testing.T) {
 	m := newMesh(t)
 	fail := func(context.Context, *agent.Job) (any, error) {
@@ -198,7 +198,7 @@ func TestErrorDetailIsForTheOperatorOnly(t *testing.T) {
 	}
 }
 
-// What a client sends along for itself reaches the agent, too.
+// Metadata that a client sends along for itself reaches the agent, too.
 func TestMetadataReachesTheAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)

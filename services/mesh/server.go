@@ -120,7 +120,7 @@ func (e *embedded) open(acceptLoss bool) error {
 }
 
 // start starts the server. Consumers whose state is corrupt would never come up:
-// what they had delivered is set aside, and they begin anew.
+// their state is set aside, and they begin anew.
 func (e *embedded) start() error {
 	var corrupt corruptConsumers
 	if err := e.launch(&corrupt); err != nil || len(corrupt.all()) == 0 {
@@ -159,8 +159,8 @@ func (e *embedded) server() *server.Server {
 	return e.srv
 }
 
-// InProcessConn connects to the server that runs now: who was connected to the
-// one before reconnects to it.
+// InProcessConn connects to the server that runs now: clients of the one before
+// reconnect to it.
 func (e *embedded) InProcessConn() (net.Conn, error) { return e.server().InProcessConn() }
 
 // ClientURL is where clients reach it.

@@ -144,8 +144,8 @@ func TestSessionFrozenWorker(t *testing.T) {
 	})
 }
 
-// An heir fences off the attempt before it: what that one read of the session is
-// out of date as soon as the heir begins, and before it has committed anything.
+// An heir fences off the attempt before it: that one's copy of the session is out
+// of date as soon as the heir begins, and before it has committed anything.
 func TestSessionFence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
@@ -206,7 +206,7 @@ func TestSessionCrashAfterTheCommit(t *testing.T) {
 				m.work(a)()
 				id := m.session("a")
 				turn := m.say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
-				// What the dead worker had written: its claim and the session.
+				// The dead worker had written its claim and the session.
 				rec, err := m.st.Find(t.Context(), "default", turn.TurnID)
 				if err != nil {
 					t.Fatal(err)

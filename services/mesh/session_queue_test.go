@@ -335,9 +335,9 @@ func TestSessionQueueUnderLoad(t *testing.T) {
 	})
 }
 
-// Clients all over say things in every way at once. What was accepted before
-// another message was sent stands before it in the transcript, everything once,
-// and only what was interrupted, or canceled, has no reply.
+// Clients all over say things in every way at once. A message that was accepted
+// before another one was sent stands before it in the transcript, each once, and
+// only those that were interrupted or canceled have no reply.
 func TestSessionQueueKeepsTheOrderOfManyClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)

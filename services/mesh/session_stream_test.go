@@ -78,8 +78,8 @@ func until(t *testing.T, events <-chan sessionEvent, last string) (line string, 
 }
 
 // The stream of a session tells the turns' status, output as it is produced and
-// each reply; whoever resumes gets the replies behind the last one, and a session
-// that is deleted ends it.
+// each reply; a reader that resumes gets the replies behind its last one, and a
+// session that is deleted ends it.
 func TestSessionEvents(t *testing.T) {
 	m := newMesh(t)
 	said := make(chan struct{})

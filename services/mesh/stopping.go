@@ -12,9 +12,9 @@ import (
 	"agentmesh/worker"
 )
 
-// handBack is what a process may take after the drain to hand back what has not
-// finished and to close its store. Nothing accepted depends on it: what is not
-// handed back comes again when its lease is over.
+// handBack is the time after the drain in which a process hands back unfinished
+// attempts and closes its store. Nothing accepted depends on it: a task that is
+// not handed back comes again when its lease is over.
 const handBack = 3 * time.Second
 
 // ending bounds the end of a process, which begins when ctx is done or the first

@@ -210,7 +210,7 @@ func number(t *testing.T, s string) uint64 {
 	return n
 }
 
-// A Last-Event-ID from the future is clamped: what comes next is heard.
+// A Last-Event-ID from the future is clamped: the next events are heard.
 func TestStreamClampsTheFuture(t *testing.T) {
 	m := newMesh(t)
 	next := make(chan string)

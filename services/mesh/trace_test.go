@@ -29,7 +29,7 @@ func TestOneTrace(t *testing.T) {
 	defer telemetry.Use(before, false)
 
 	const caller = "4bf92f3577b34da6a3ce929d0e0e4736"
-	var seen []string // what the agent would pass on
+	var seen []string // the traceparents that the attempts would pass on
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		m.work(named("flaky", func(_ context.Context, job *agent.Job) (any, error) {
@@ -133,7 +133,7 @@ func TestLinkedTraces(t *testing.T) {
 	}
 }
 
-// What takes over a lapsed lease is linked to who had it.
+// An attempt that takes over a lapsed lease is linked to the one that had it.
 func TestRedeliveryLinks(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	before := otel.GetTracerProvider()

@@ -24,8 +24,8 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// The store's trouble is no fault of an agent: what it reports waits until the
-// store is back, and is kept once, in its order.
+// The store's trouble is no fault of an agent: its reports wait until the store
+// is back, and are kept once, in their order.
 func TestMilestonesWaitForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
@@ -126,7 +126,7 @@ func TestACallWaitsForTheStore(t *testing.T) {
 }
 
 // An agent that goes on telling after its context has ended neither keeps the
-// attempt from ending nor fills the stream: what it tells is written together.
+// attempt from ending nor fills the stream: its reports are written together.
 func TestAChattyAgentEndsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
@@ -154,8 +154,8 @@ func TestAChattyAgentEndsInTime(t *testing.T) {
 	})
 }
 
-// What cannot be kept as a record ends its task at once, with a word on what is
-// too large; what cannot be queued is refused before it is accepted.
+// A task that does not fit into a record ends at once, with a word on what is too
+// large; one that does not fit into the queue is refused before it is accepted.
 func TestARecordThatCannotBeWrittenEndsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeshOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPayload: 128 << 10}))

@@ -71,7 +71,8 @@ func upCommand() *cobra.Command {
 	return cmd
 }
 
-// up runs the mesh until ctx is done. What it opens it closes in reverse.
+// up runs the mesh until ctx is done. It closes in reverse order what it has
+// opened.
 func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	log, err := cfg.log.logger()
 	if err != nil {

@@ -33,7 +33,7 @@ func TestWhyATaskWaits(t *testing.T) {
 
 		reason := func(id string) client.Waiting {
 			t.Helper()
-			time.Sleep(1500 * time.Millisecond) // what the gateway keeps of the line is a second old at most
+			time.Sleep(1500 * time.Millisecond) // the gateway's count of the line is a second old at most
 			v := m.get(id)
 			if v.Waiting == nil {
 				t.Fatalf("task %s is %s and does not say why it waits", id, v.Status)
@@ -79,7 +79,7 @@ func TestWhyATaskWaits(t *testing.T) {
 	})
 }
 
-// What is shown is what the server counts, for one task and for the whole mesh.
+// The numbers shown are the server's, for one task and for the whole mesh.
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)

@@ -143,7 +143,7 @@ func BenchmarkDeliver(b *testing.B) {
 					benchNotifier(b, st)
 				} else {
 					benchNotifier(b, st)
-					time.Sleep(1100 * time.Millisecond) // what comes now is new to it
+					time.Sleep(1100 * time.Millisecond) // later events are new to it
 					b.ResetTimer()
 					complete()
 				}

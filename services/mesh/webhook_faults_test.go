@@ -265,8 +265,8 @@ func TestH4_RetryAfter(t *testing.T) {
 	}
 }
 
-// TestH5_GoneAndDisable has a receiver ask for an end: by 410, and by a header. What happens
-// later is parked, and comes when somebody asks for it.
+// TestH5_GoneAndDisable has a receiver ask for an end: by 410, and by a header.
+// Later events are parked, and come when somebody asks for them.
 func TestH5_GoneAndDisable(t *testing.T) {
 	for name, say := range map[string]http.HandlerFunc{
 		"410": status(410),
@@ -529,7 +529,7 @@ func TestH9_Breaker(t *testing.T) {
 		}
 		r.answer(nil)
 		time.Sleep(3 * time.Hour)
-		// What was parked in the meantime comes too: nothing was lost.
+		// Events that were parked in the meantime come too: nothing was lost.
 		m.do("POST", "/webhooks/"+hook.WebhookID+"/redeliver", `{}`)
 		time.Sleep(time.Hour)
 		if ds := m.list("status=delivered"); len(ds) != 31 {

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminal is a pseudo terminal: what a person types goes to keys and comes out
-// of tty, what a program writes to tty comes out of keys.
+// terminal is a pseudo terminal: a person's typing goes to keys and comes out of
+// tty, a program's output goes to tty and comes out of keys.
 func terminal(t *testing.T) (keys, tty *os.File) {
 	t.Helper()
 	keys, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

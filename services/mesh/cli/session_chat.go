@@ -284,8 +284,8 @@ func (t *chat) reply(turn *client.Turn, shown string) error {
 	return nil
 }
 
-// refused shows why a message got no turn. What ends the conversation is
-// returned.
+// refused shows why a message got no turn. A refusal that ends the conversation
+// is returned.
 func (t *chat) refused(err error) error {
 	var p *client.Problem
 	if errors.As(err, &p) && p.Code != "session_not_found" && p.Code != "session_expired" && p.Code != "session_full" {

@@ -242,7 +242,7 @@ func TestChatTellsOfALineItCannotRead(t *testing.T) {
 	}
 }
 
-// What an agent says does not command the terminal of who reads it.
+// An agent's words do not command the reader's terminal.
 func TestChatShowsNoControlSequences(t *testing.T) {
 	const said = "a\x1b]0;title\a\x1b[2J\r\n\tb\u009b1m\n"
 	for prompt, want := range map[bool]string{true: "a]0;title[2J\n\tb1m\n", false: said} {

@@ -186,7 +186,7 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 		if f.output == "json" {
 			return WriteJSON(cmd.OutOrStdout(), tasks)
 		}
-		if len(tasks) < filter.Limit || time.Since(began) > time.Second { // who finds little wants to know of how much
+		if len(tasks) < filter.Limit || time.Since(began) > time.Second { // with few hits the reader wants to know how far the search went
 			fmt.Fprintf(cmd.ErrOrStderr(), "looked at %d records in %v\n", scanned, time.Since(began).Round(time.Millisecond))
 		}
 		return showTasks(cmd.OutOrStdout(), tasks, time.Now())

@@ -11,7 +11,8 @@ import (
 	"agentmesh/worker/agents/echo"
 )
 
-// The commands of webhooks and deliveries: what they print and how they end.
+// The commands of webhooks and deliveries print what was agreed, and end with its
+// status.
 func TestWebhookCommands(t *testing.T) {
 	m := newMesh(t)
 	m.work(echo.Agent())
