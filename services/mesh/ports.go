@@ -99,3 +99,10 @@ func (p *place) close() {
 		_ = p.lock.Close()
 	}
 }
+
+// onLoopback reports whether a listen address is this machine only.
+func onLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"agentmesh/gateway"
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/config"
 	"agentmesh/shared/egress"
@@ -19,9 +17,6 @@ import (
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
-	"agentmesh/worker"
-	"agentmesh/worker/agent"
-	"agentmesh/worker/agents"
 )
 
 // roleConfig is what every role has that runs against a NATS server.
@@ -186,65 +181,10 @@ func (s *roleStores) close() {
 	}
 }
 
-func gatewayCommand() *cobra.Command {
-	cfg, callbacks := gateway.Default(), callbackConfig{}
-	cfg.Version, cfg.Commit = version(), commit()
-	var guard *egress.Guard
-	return role{
-		name: "gateway", short: "Run a gateway against a NATS server",
-		guard:    func() *egress.Guard { return guard },
-		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
-		prepare: func(at *ports, _ *slog.Logger) (err error) {
-			if err := cfg.Validate(); err != nil {
-				return err
-			}
-			at.api = at.bind("http", cfg.HTTP)
-			cfg.Listener = at.api
-			guard, err = callbacks.guard(at)
-			return err
-		},
-		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-			keys, err := callbacks.fleetKeys(ctx, st, log)
-			if err != nil {
-				return nil, err
-			}
-			cfg.Guard, cfg.Keys = guard, keys
-			g, err := gateway.New(cfg, st, log)
-			if err != nil {
-				return nil, err
-			}
-			log.Info("gateway listens", "url", "http://"+g.Addr().String())
-			return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log)}, nil
-		},
-	}.command()
-}
-
-func workerCommand() *cobra.Command {
-	cfg, served := worker.Default(), agentsConfig{}
-	var all []agent.Agent
-	var running atomic.Pointer[worker.Worker]
-	return role{
-		name: "worker", short: "Run a worker against a NATS server",
-		settings: []any{&cfg, &served}, drain: &cfg.Drain, attempts: attemptsOf(&running),
-		prepare: func(_ *ports, log *slog.Logger) (err error) {
-			all, err = agents.Load(served.Agents, served.options(log))
-			return err
-		},
-		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
-			w, err := worker.New(ctx, cfg, st, all, log)
-			if err != nil {
-				return nil, err
-			}
-			running.Store(w)
-			log.Info("worker pulls", "worker", w.ID(), "agents", len(all))
-			return []proc.Part{{Name: "worker", Run: w.Run}, served.reloading(w, log)}, nil
-		},
-	}.command()
-}
-
 // reconciling looks for lost work. Every gateway and notifier runs it, and one at
 // a time works.
-func reconciling(st *store.Store, log *slog.Logger) proc.Part {
+func reconciling(role string, st *store.Store, log *slog.Logger) proc.Part {
 	host, _ := os.Hostname()
-	return proc.Part{Name: "reconciler", Run: core.NewReconciler(st, fmt.Sprintf("%s %d", host, os.Getpid()), log).Run}
+	who := fmt.Sprintf("%s %d %s", host, os.Getpid(), role)
+	return proc.Part{Name: "reconciler", Run: core.NewReconciler(st, who, log).Run}
 }

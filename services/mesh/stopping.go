@@ -4,12 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/proc"
-	"agentmesh/worker"
 )
 
 // handBack is the time after the drain in which a process hands back unfinished
@@ -41,15 +39,5 @@ func ending(ctx context.Context, drain time.Duration, attempts func() int, log *
 		unsay()
 		ended()
 		end()
-	}
-}
-
-// attemptsOf counts the attempts of the worker in w, once there is one.
-func attemptsOf(w *atomic.Pointer[worker.Worker]) func() int {
-	return func() int {
-		if w := w.Load(); w != nil {
-			return w.Running()
-		}
-		return 0
 	}
 }

@@ -1,13 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,8 +22,6 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker"
-	"agentmesh/worker/agent"
-	"agentmesh/worker/agents"
 )
 
 // upConfig is all of `mesh up`.
@@ -42,7 +41,7 @@ type upConfig struct {
 
 func defaultUp() upConfig {
 	c := upConfig{
-		log: defaultLog(), server: defaultServer(), gateway: gateway.Default(), worker: worker.Default(),
+		log: defaultLog(), server: defaultServer(), gateway: defaultGateway(), worker: worker.Default(),
 		admin: defaultAdmin(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
 	}
 	c.gateway.Version, c.gateway.Commit = version(), commit()
@@ -91,14 +90,11 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	defer exports.Flush()
-	var running atomic.Pointer[worker.Worker]
-	ctx, last, ended := ending(ctx, cfg.worker.Drain, attemptsOf(&running), log)
+	w := &workerRole{worker: cfg.worker, agents: cfg.agents}
+	ctx, last, ended := ending(ctx, cfg.worker.Drain, w.attempts, log)
 	defer ended()
-	if cfg.agents.Gateway == "" {
-		cfg.agents.Gateway = at.url()
-	}
-	served, err := agents.Load(cfg.agents.Agents, cfg.agents.options(log.With("role", "worker")))
-	if err != nil {
+	w.agents.Gateway = cmp.Or(w.agents.Gateway, at.url())
+	if err := w.load(log.With("role", "worker")); err != nil {
 		return err
 	}
 	state := newOpening(log)
@@ -113,19 +109,8 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	defer srv.close()
 	defer srv.books.observe()()
-	var stores *roleStores
-	var parts []proc.Part
-	patience, cancel := context.WithTimeout(ctx, upOpens)
-	defer cancel()
-	err = state.try(patience, func() (err error) {
-		if stores, err = openStores(ctx, srv, cfg.store, log); err != nil {
-			return err
-		}
-		if parts, err = upParts(ctx, &cfg, at, stores, srv, served, &running, log); err != nil {
-			stores.close()
-		}
-		return err
-	})
+	m := &upMesh{cfg: &cfg, at: at, srv: srv, worker: w, log: log}
+	stores, parts, err := m.open(ctx, state)
 	if err != nil {
 		return stopped(ctx, err)
 	}
@@ -135,7 +120,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	parts = append(parts, adminParts(at.admin, exports.Metrics, state, log)...)
 	leave()
 	state.done()
-	welcome(out, at, srv, cfg, served)
+	m.welcome(out)
 	return proc.Run(ctx, parts...)
 }
 
@@ -143,38 +128,60 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 // every stream is open: it is not away, so waiting longer would not help.
 const upOpens = 2 * time.Minute
 
-// upParts makes the three roles. The worker comes last, for it announces itself.
-func upParts(ctx context.Context, cfg *upConfig, at *place, st *roleStores, srv *embedded, served []agent.Agent, running *atomic.Pointer[worker.Worker], log *slog.Logger) ([]proc.Part, error) {
+// upMesh is the mesh of `mesh up` on its embedded server.
+type upMesh struct {
+	cfg    *upConfig
+	at     *place
+	srv    *embedded
+	worker *workerRole
+	log    *slog.Logger
+}
+
+// open opens the stores of the roles and makes their parts.
+func (m *upMesh) open(ctx context.Context, state *opening) (stores *roleStores, parts []proc.Part, err error) {
+	patience, cancel := context.WithTimeout(ctx, upOpens)
+	defer cancel()
+	err = state.try(patience, func() (err error) {
+		if stores, err = openStores(ctx, m.srv, m.cfg.store, m.log); err != nil {
+			return err
+		}
+		if parts, err = m.parts(ctx, stores); err != nil {
+			stores.close()
+		}
+		return err
+	})
+	return stores, parts, err
+}
+
+// parts makes the roles as they are made in processes of their own. The worker
+// comes last, for it announces itself.
+func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error) {
+	cfg := m.cfg
 	if cfg.callbacks.egress.AllowPrivate == nil && onLoopback(cfg.gateway.HTTP) {
 		cfg.callbacks.egress.AllowPrivate = egress.Loopback()
 	}
-	guard, err := cfg.callbacks.guard(&at.ports)
+	guard, err := cfg.callbacks.guard(&m.at.ports)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := cfg.callbacks.embeddedKeys(ctx, st.gateway, cfg.server.Data, log)
+	keys, err := cfg.callbacks.embeddedKeys(ctx, st.gateway, cfg.server.Data, m.log)
 	if err != nil {
 		return nil, err
 	}
 	cfg.gateway.Guard, cfg.gateway.Keys = guard, keys
-	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), srv.healthy
-	cfg.gateway.Data = srv.books.whole
-	cfg.gateway.StorageLimit = srv.storageLimit()
-	g, err := gateway.New(cfg.gateway, st.gateway, log.With("role", "gateway"))
+	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), m.srv.healthy
+	cfg.gateway.Data, cfg.gateway.StorageLimit = m.srv.books.whole, m.srv.storageLimit()
+	own := []proc.Part{neighbours(st.gateway, &m.at.ports, guard, m.log)}
+	g, err := gatewayParts(cfg.gateway, st.gateway, m.log.With("role", "gateway"))
 	if err != nil {
 		return nil, err
 	}
-	n, err := notifier.New(ctx, cfg.notifier, st.notifier, guard, keys, log.With("role", "notifier"))
+	n, err := notifierParts(ctx, cfg.notifier, guard, keys, st.notifier, m.log.With("role", "notifier"))
 	if err != nil {
 		return nil, err
 	}
-	workerLog := log.With("role", "worker")
-	w, err := worker.New(ctx, cfg.worker, st.worker, served, workerLog)
-	if err != nil {
-		return nil, err
-	}
-	running.Store(w)
-	return []proc.Part{{Name: "gateway", Run: g.Run}, {Name: "worker", Run: w.Run}, {Name: "notifier", Run: n.Run}, reconciling(st.notifier, log), neighbours(st.gateway, &at.ports, guard, log), cfg.agents.reloading(w, workerLog)}, nil
+	w, err := m.worker.parts(ctx, st.worker, m.log.With("role", "worker"))
+	return slices.Concat(own, g, n, w), err
 }
 
 // startTelemetry starts the telemetry of a process and has its log take part.
@@ -189,10 +196,10 @@ func startTelemetry(ctx context.Context, cfg telemetry.Config, admin adminConfig
 }
 
 // welcome prints what runs where, and something to try.
-func welcome(out io.Writer, at *place, srv *embedded, cfg upConfig, served []agent.Agent) {
-	c := cfg.server
+func (m *upMesh) welcome(out io.Writer) {
+	c, at, served := m.cfg.server, m.at, m.worker.served
 	callbacks := "to the public internet, https"
-	if private := cfg.callbacks.egress.AllowPrivate; len(private) > 0 {
+	if private := m.cfg.callbacks.egress.AllowPrivate; len(private) > 0 {
 		callbacks += ", and to " + private.String() + " (--allow-private-callbacks)"
 	}
 	var names []string
@@ -201,7 +208,7 @@ func welcome(out io.Writer, at *place, srv *embedded, cfg upConfig, served []age
 	}
 	nats, adminURL := "in this process only", "off"
 	if c.NATS != "off" {
-		nats = srv.ClientURL()
+		nats = m.srv.ClientURL()
 	}
 	if at.admin != nil {
 		adminURL = "http://" + at.admin.Addr().String()
@@ -219,5 +226,5 @@ func welcome(out io.Writer, at *place, srv *embedded, cfg upConfig, served []age
   Try it:
 
 %[8]s
-`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), cfg.agents.Agents == "", served))
+`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), m.cfg.agents.Agents == "", served))
 }

@@ -6,13 +6,62 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"agentmesh/shared/proc"
+	"agentmesh/shared/store"
 	"agentmesh/worker"
+	"agentmesh/worker/agent"
 	"agentmesh/worker/agents"
 )
+
+// workerRole is a worker with the agents that it serves.
+type workerRole struct {
+	worker worker.Config
+	agents agentsConfig
+
+	served  []agent.Agent
+	running atomic.Pointer[worker.Worker] // once there is one
+}
+
+// load reads the agents; nothing of the mesh is needed for it.
+func (r *workerRole) load(log *slog.Logger) (err error) {
+	r.served, err = agents.Load(r.agents.Agents, r.agents.options(log))
+	return err
+}
+
+// parts makes the worker on an open store, and what reads its agents again.
+func (r *workerRole) parts(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+	w, err := worker.New(ctx, r.worker, st, r.served, log)
+	if err != nil {
+		return nil, err
+	}
+	r.running.Store(w)
+	log.Info("worker pulls", "worker", w.ID(), "agents", len(r.served))
+	return []proc.Part{{Name: "worker", Run: w.Run}, r.agents.reloading(w, log)}, nil
+}
+
+// attempts counts those that run now.
+func (r *workerRole) attempts() int {
+	if w := r.running.Load(); w != nil {
+		return w.Running()
+	}
+	return 0
+}
+
+func workerCommand() *cobra.Command {
+	r := &workerRole{worker: worker.Default()}
+	return role{
+		name: "worker", short: "Run a worker against a NATS server",
+		settings: []any{&r.worker, &r.agents}, drain: &r.worker.Drain, attempts: r.attempts,
+		prepare: func(_ *ports, log *slog.Logger) error { return r.load(log) },
+		parts:   r.parts,
+	}.command()
+}
 
 // agentsConfig says which agents a worker serves.
 type agentsConfig struct {

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/proc"
+	"agentmesh/shared/store"
+)
+
+// gatewayParts makes a gateway on an open store, and what looks for lost work.
+func gatewayParts(cfg gateway.Config, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+	g, err := gateway.New(cfg, st, log)
+	if err != nil {
+		return nil, err
+	}
+	log.Info("gateway listens", "url", "http://"+g.Addr().String())
+	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling("gateway", st, log)}, nil
+}
+
+// defaultGateway has the settings of a gateway of this build.
+func defaultGateway() gateway.Config {
+	cfg := gateway.Default()
+	cfg.Version, cfg.Commit = version(), commit()
+	return cfg
+}
+
+func gatewayCommand() *cobra.Command {
+	cfg, callbacks := defaultGateway(), callbackConfig{}
+	return role{
+		name: "gateway", short: "Run a gateway against a NATS server",
+		guard:    func() *egress.Guard { return cfg.Guard },
+		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
+		prepare: func(at *ports, _ *slog.Logger) (err error) {
+			if err := cfg.Validate(); err != nil {
+				return err
+			}
+			at.api = at.bind("http", cfg.HTTP)
+			cfg.Listener = at.api
+			cfg.Guard, err = callbacks.guard(at)
+			return err
+		},
+		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) (_ []proc.Part, err error) {
+			if cfg.Keys, err = callbacks.fleetKeys(ctx, st, log); err != nil {
+				return nil, err
+			}
+			return gatewayParts(cfg, st, log)
+		},
+	}.command()
+}
