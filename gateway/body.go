@@ -142,10 +142,10 @@ func hasBody(r *http.Request) (bool, error) {
 	return !empty, nil
 }
 
-// hearOut reads on, and keeps nothing, from a client whose body is refused: most
-// look for the answer only when they have sent everything. One that waits for
-// 100 Continue has sent nothing.
-func (g *Gateway) hearOut(r *http.Request) {
+// drainRefused reads on, and keeps nothing, from a client whose body is refused:
+// most look for the answer only when they have sent everything. One that waits
+// for 100 Continue has sent nothing.
+func (g *Gateway) drainRefused(r *http.Request) {
 	b, ok := r.Body.(*meteredBody)
 	if !ok || r.Header.Get("Expect") != "" {
 		return

@@ -57,7 +57,8 @@ type Config struct {
 	// Version and Commit say which build this is.
 	Version, Commit string
 	// Guard decides on the addresses of callbacks, and Keys are those that sign
-	// what is sent there; both nil: this gateway takes neither callbacks nor webhooks.
+	// what is sent there; both nil: this gateway takes neither callbacks nor
+	// webhooks.
 	Guard *egress.Guard
 	Keys  *keyring.Ring
 }
@@ -107,9 +108,9 @@ func (c Config) validate() error {
 	return nil
 }
 
-// trusting reports whether who reaches the gateway may see what is for the
-// operator: nobody is asked who they are, and only this machine can ask.
-func (c Config) trusting() bool {
+// servesOperatorOnly reports whether who reaches the gateway may see what is for
+// the operator: nobody is asked who they are, and only this machine can ask.
+func (c Config) servesOperatorOnly() bool {
 	c.Insecure = false
 	return c.Auth == "off" && c.validate() == nil
 }

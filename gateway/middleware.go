@@ -22,9 +22,9 @@ func requestID(next http.Handler) http.Handler {
 	})
 }
 
-// survive turns a panic of a handler into a 500, and lets the deliberate abort
-// of a broken answer through.
-func (g *Gateway) survive(next http.Handler) http.Handler {
+// recoverPanics turns a panic of a handler into a 500, and lets the deliberate
+// abort of a broken answer through.
+func (g *Gateway) recoverPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			switch p := recover(); {

@@ -30,7 +30,7 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 		return nil, mesh.Refuse(api.ErrUnsupportedMediaType, "The content encoding is %q; send the body as it is.", enc)
 	}
 	if r.ContentLength > g.cfg.MaxBody { // before any of it is read, or asked for
-		g.hearOut(r)
+		g.drainRefused(r)
 		return nil, &http.MaxBytesError{Limit: g.cfg.MaxBody}
 	}
 	var buf bytes.Buffer
@@ -40,7 +40,7 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody)); err != nil {
 		if err = brokenBody(err); refusedWhole(err) {
 			buf = bytes.Buffer{}
-			g.hearOut(r)
+			g.drainRefused(r)
 		}
 		return nil, err
 	}

@@ -361,7 +361,7 @@ func (g *Gateway) routes() http.Handler {
 	}
 	root := chi.NewRouter()
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
-	root.Use(g.answering, requestID, g.survive, origins.cors)
+	root.Use(g.answering, requestID, g.recoverPanics, origins.cors)
 	missing := g.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		return mesh.Refuse(api.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
 	})
@@ -414,13 +414,13 @@ func (g *Gateway) serve(op *route) http.HandlerFunc {
 				return err
 			}
 		}
-		return op.afterwards(op.handler(w, r))
+		return op.adviseWhenAway(op.handler(w, r))
 	})
 }
 
-// afterwards says of a store that is away what the client of this operation can
+// adviseWhenAway says of a store that is away what the client of this operation can
 // do about it.
-func (op *route) afterwards(err error) error {
+func (op *route) adviseWhenAway(err error) error {
 	if err == nil || !errors.Is(problemOf(err), mesh.ErrStoreUnavailable) {
 		return err
 	}

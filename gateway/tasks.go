@@ -61,7 +61,7 @@ func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task
 		return err
 	}
 	include, _ := included(r)
-	if v.Error != nil && (g.cfg.trusting() || slices.Contains(include, includeErrorDetail)) {
+	if v.Error != nil && (g.cfg.servesOperatorOnly() || slices.Contains(include, includeErrorDetail)) {
 		v.Error.Detail = t.ErrorDetail
 	}
 	if slices.Contains(include, includeInput) {
@@ -168,7 +168,8 @@ func (g *Gateway) writeValue(w http.ResponseWriter, r *http.Request, v task.Valu
 		return nil
 	}
 	if _, err := io.Copy(w, object); err != nil {
-		// The headers are out: a broken connection tells the client that it is not whole.
+		// The headers are out: a broken connection tells the client that it is
+		// not whole.
 		panic(http.ErrAbortHandler)
 	}
 	return nil

@@ -94,8 +94,8 @@ func (at *attempt) run(parent context.Context) error {
 	done := make(chan outcome, 1)
 	t := at.t // a late claim replaces it while the handler starts
 	go func() { done <- at.call(ctx, stop, t) }()
-	o := at.attend(ctx, parent, stop, done)
-	final, cancel := outlast(parent, lastWord)
+	o := at.watchHandler(ctx, parent, stop, done)
+	final, cancel := endLater(parent, lastWord)
 	defer cancel()
 	err := at.settle(final, context.Cause(ctx), o)
 	at.unsaved = append(at.unsaved, at.reports.close()...)
@@ -137,7 +137,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 		telemetry.End(span, o.err)
 	}()
 	var input []byte
-	err := at.insist(ctx, func() (err error) {
+	err := at.untilAnswered(ctx, func() (err error) {
 		input, err = at.w.store.Value(ctx, t.Input)
 		return err
 	})
@@ -157,10 +157,10 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	return o
 }
 
-// attend writes what the job reports, and looks at the record now and then, until
-// the handler has returned or had its grace. ctx is the handler's, parent
+// watchHandler writes what the job reports, and looks at the record now and then,
+// until the handler has returned or had its grace. ctx is the handler's, parent
 // outlives it.
-func (at *attempt) attend(ctx, parent context.Context, stop context.CancelCauseFunc, done <-chan outcome) outcome {
+func (at *attempt) watchHandler(ctx, parent context.Context, stop context.CancelCauseFunc, done <-chan outcome) outcome {
 	late := time.NewTimer(quickEnd) // when an attempt that is not claimed must be
 	defer late.Stop()
 	var beat, grace <-chan time.Time

@@ -16,7 +16,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 	first := deliveries == 1 && queued.Attempt == 0 && !queued.Waited
 	for {
 		var d decision
-		err := at.insist(ctx, func() (err error) {
+		err := at.untilAnswered(ctx, func() (err error) {
 			d, err = at.decide(ctx, queued, deliveries, first)
 			return err
 		})
@@ -32,7 +32,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 		case requeue:
 			return at.requeue(ctx, d.task)
 		case end:
-			err = at.insist(ctx, func() error { return at.w.store.Save(ctx, d.task) })
+			err = at.untilAnswered(ctx, func() error { return at.w.store.Save(ctx, d.task) })
 			if err == nil {
 				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
 				countFinished(d.task)
@@ -42,7 +42,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 		case run:
 			at.reports = newReports(at.w.store, d.task)
 			if !first || at.session != nil || !at.unclaimedAllowed() {
-				err = at.insist(ctx, func() error { return at.claim(ctx) })
+				err = at.untilAnswered(ctx, func() error { return at.claim(ctx) })
 			}
 			if err == nil {
 				return at.run(ctx)
@@ -76,7 +76,7 @@ func (at *attempt) decide(ctx context.Context, queued *task.Task, deliveries int
 	d = decide(queued, record, at.in.agent.Definition, at.w.id, time.Now())
 	at.follow(ctx, record, d)
 	if d.verb == run && record != nil && record.Status == task.Processing {
-		at.w.missed(ctx, record.Lease)
+		at.w.forgetLostWorker(ctx, record.Lease)
 	}
 	if d.verb == run && d.task.ParentID != "" {
 		if d, err = at.underParent(ctx, d); err != nil {

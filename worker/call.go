@@ -26,9 +26,9 @@ type caller struct {
 
 // Call implements agent.Caller. While the store is away it waits.
 func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (json.RawMessage, error) {
-	st, insist := c.at.w.store, func(f func() error) error { return c.at.insist(ctx, f) }
+	st, untilAnswered := c.at.w.store, func(f func() error) error { return c.at.untilAnswered(ctx, f) }
 	var def store.Definition
-	err := insist(func() (err error) { def, err = st.Agent(ctx, name); return err })
+	err := untilAnswered(func() (err error) { def, err = st.Agent(ctx, name); return err })
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
 	}
@@ -39,7 +39,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	if err != nil {
 		return nil, refusedCall(err)
 	}
-	err = insist(func() (err error) { child.ID, _, err = st.Adopt(ctx, c.parent, task.CallKey(name, input)); return err })
+	err = untilAnswered(func() (err error) { child.ID, _, err = st.Adopt(ctx, c.parent, task.CallKey(name, input)); return err })
 	if err != nil {
 		return nil, c.lost(err)
 	}
@@ -50,7 +50,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	}
 	defer watch.Close()
 	var t *task.Task
-	err = insist(func() (err error) {
+	err = untilAnswered(func() (err error) {
 		if t, err = st.Find(ctx, child.Tenant, child.ID); errors.Is(err, task.ErrNotFound) {
 			t, err = child, c.start(ctx, child, input)
 		}
@@ -137,7 +137,7 @@ func (w *Worker) waits(name string, n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting[name] += n
-	w.presence.stir()
+	w.presence.noteChange()
 }
 
 // stuck reports whether every task of an agent that may run in the mesh waits
@@ -170,7 +170,7 @@ func (w *Worker) stuck(ctx context.Context, def task.Definition) bool {
 func (c *caller) result(ctx context.Context, t *task.Task) (json.RawMessage, error) {
 	if t.Status == task.Completed {
 		var result []byte
-		err := c.at.insist(ctx, func() (err error) { result, err = c.at.w.store.Value(ctx, t.Result); return err })
+		err := c.at.untilAnswered(ctx, func() (err error) { result, err = c.at.w.store.Value(ctx, t.Result); return err })
 		return result, err
 	}
 	why := cmp.Or(t.Error, &task.Error{Code: string(t.Status), Message: "it was canceled"})

@@ -17,9 +17,9 @@ func (w *Worker) enroll(ctx context.Context, d task.Definition) error {
 	return err
 }
 
-// contest looks whether another worker serves something else by the name of one
+// checkRival looks whether another worker serves something else by the name of one
 // of our agents.
-func (w *Worker) contest(r store.Rival) {
+func (w *Worker) checkRival(r store.Rival) {
 	if r.WorkerID == w.id {
 		return
 	}

@@ -27,7 +27,7 @@ func (in *intake) run(ctx, work context.Context) {
 	defer in.slots.removeBell(bell)
 	in.w.store.Pull(ctx, store.Pull{
 		Queue: in.queue, Agent: in.agent.Name, Lease: in.w.cfg.Lease, MaxBytes: in.maxBytes, Log: in.w.log.With("agent", in.agent.Name, "queue", in.queue.Template()),
-		Most: in.agent.Concurrency, Room: in.slots.open, Changed: bell, Refused: in.mend,
+		Most: in.agent.Concurrency, Room: in.slots.open, Changed: bell, Refused: in.recreateConsumer,
 		Take: func(msg *store.Delivered) { in.start(work, msg) },
 	})
 }
@@ -46,8 +46,8 @@ func (in *intake) start(work context.Context, msg *store.Delivered) {
 	})
 }
 
-// mend creates the consumer again where somebody deleted it.
-func (in *intake) mend(ctx context.Context) {
+// recreateConsumer creates the consumer again where somebody deleted it.
+func (in *intake) recreateConsumer(ctx context.Context) {
 	if _, err := in.w.upkeep.Open(ctx, in.durable()); err != nil && ctx.Err() == nil {
 		in.w.log.Warn("consumer not there", "agent", in.agent.Name, "error", err)
 	}

@@ -31,8 +31,8 @@ func newPresence() *presence {
 	return &presence{stirred: make(chan struct{}, 1), writing: make(chan struct{}, 1), missed: map[string]bool{}}
 }
 
-// stir tells that something may have changed. It does not wait.
-func (p *presence) stir() {
+// noteChange tells that something may have changed. It does not wait.
+func (p *presence) noteChange() {
 	select {
 	case p.stirred <- struct{}{}:
 	default:
@@ -42,7 +42,7 @@ func (p *presence) stir() {
 // again has the presence written even if nothing has changed.
 func (p *presence) again() {
 	p.forget()
-	p.stir()
+	p.noteChange()
 }
 
 func (p *presence) forget() {
@@ -104,7 +104,7 @@ func (w *Worker) announce(ctx context.Context) {
 		case <-w.presence.stirred:
 			wait(ctx, presenceGap)
 		case <-ctx.Done():
-			w.depart(ctx)
+			w.withdrawPresence(ctx)
 			return
 		}
 	}
@@ -120,8 +120,9 @@ func (w *Worker) registerAgain(ctx context.Context) {
 	}
 }
 
-// depart takes back the worker's presence. Without it the presence expires.
-func (w *Worker) depart(ctx context.Context) {
+// withdrawPresence takes back the worker's presence. Without it the presence
+// expires.
+func (w *Worker) withdrawPresence(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := w.store.Leave(last, w.id); err != nil {
@@ -129,9 +130,9 @@ func (w *Worker) depart(ctx context.Context) {
 	}
 }
 
-// missed takes a worker out of the registry whose lease of a task has lapsed: it
-// has died or stands still. One that lives comes back by itself.
-func (w *Worker) missed(ctx context.Context, l *task.Lease) {
+// forgetLostWorker takes a worker out of the registry whose lease of a task has
+// lapsed: it has died or stands still. One that lives comes back by itself.
+func (w *Worker) forgetLostWorker(ctx context.Context, l *task.Lease) {
 	if l == nil || l.Worker == w.id {
 		return
 	}

@@ -41,7 +41,7 @@ func (at *attempt) put(ctx context.Context, next *task.Task) error {
 func (at *attempt) write(ctx context.Context, t *task.Task) (err error) {
 	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanFinish, telemetry.TaskID(at.id), telemetry.Status(string(t.Status)))
 	defer func() { telemetry.End(span, err) }()
-	if err = at.insist(ctx, func() error { return at.put(ctx, t) }); err == nil {
+	if err = at.untilAnswered(ctx, func() error { return at.put(ctx, t) }); err == nil {
 		at.tell(nil)
 	}
 	return err
@@ -82,10 +82,10 @@ func (at *attempt) whyLost(ctx context.Context) error {
 	return agent.ErrLeaseLost
 }
 
-// insist does f until the store has answered: while it is away or full, f is
+// untilAnswered does f until the store has answered: while it is away or full, f is
 // tried again, since the outcome of hours of work is worth the wait and what the
 // store cannot take is no fault of the agent. It gives up when ctx ends.
-func (at *attempt) insist(ctx context.Context, f func() error) error {
+func (at *attempt) untilAnswered(ctx context.Context, f func() error) error {
 	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
 		err := f()
 		if !away(err) || at.w.store.Closed() {
@@ -187,8 +187,8 @@ func largest(t *task.Task) string {
 	return strings.Join(texts, ", ")
 }
 
-// outlast is a context that ends d after ctx has.
-func outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// endLater is a context that ends d after ctx has.
+func endLater(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
 		if wait(longer, d) {

@@ -17,9 +17,10 @@ import (
 )
 
 // Serve is a whole worker program: it connects to NATS as the environment says
-// (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT,
-// MESH_REPLICAS, MESH_SESSION_IDLE, MESH_TRACE_MODE, OTEL_*), serves agents until ctx is done,
-// and drains. It waits for NATS while that is away. End ctx by signal.NotifyContext with SIGTERM.
+// (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT, MESH_REPLICAS,
+// MESH_SESSION_IDLE, MESH_TRACE_MODE, OTEL_*), serves agents until ctx is done,
+// and drains. It waits for NATS while that is away. End ctx by
+// signal.NotifyContext with SIGTERM.
 func Serve(ctx context.Context, agents ...agent.Agent) error {
 	cfg, conn, opts, traces := Default(), natsconn.Default(), store.DefaultOptions(3), telemetry.DefaultConfig()
 	if err := config.Env(os.Getenv, &cfg, &conn, &opts, &traces); err != nil {
@@ -35,7 +36,7 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 	telemetry.ReportTo(log)
 	var w *Worker
 	hangUp := func() {}
-	err = patiently(ctx, log, func() error {
+	err = untilOpen(ctx, log, func() error {
 		nc, err := natsconn.Connect(ctx, conn, name, log)
 		if err != nil {
 			return err
@@ -63,10 +64,10 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 	return w.Run(ctx)
 }
 
-// patiently calls open until the store is there, and says once that it waits. It
+// untilOpen calls open until the store is there, and says once that it waits. It
 // returns an error that does not pass by itself, and the last one when ctx is
 // done.
-func patiently(ctx context.Context, log *slog.Logger, open func() error) error {
+func untilOpen(ctx context.Context, log *slog.Logger, open func() error) error {
 	said := false
 	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
 		err := open()

@@ -61,7 +61,7 @@ func (at *attempt) countChildren(ctx context.Context, t *task.Task) {
 		return
 	}
 	var children []string
-	err := at.insist(ctx, func() (err error) {
+	err := at.untilAnswered(ctx, func() (err error) {
 		children, err = at.w.store.Children(ctx, t.Tenant, t.ID)
 		return err
 	})
@@ -136,8 +136,9 @@ func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
 			Message: fmt.Sprintf("the result has %d bytes, allowed are %d: store it elsewhere and return a reference", len(raw), limit),
 		}
 	}
-	// The attempt is part of the name: a frozen worker must not write over its heir's.
-	err = at.insist(ctx, func() (err error) {
+	// The attempt is part of the name: a frozen worker must not write over its
+	// heir's.
+	err = at.untilAnswered(ctx, func() (err error) {
 		t.Result, err = at.w.store.PutValue(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
 		return err
 	})
@@ -181,7 +182,7 @@ func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 // a crash has cut off.
 func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
 	if !at.claimed { // it ended before its claim was due: a retry follows a claim
-		if err := at.insist(ctx, func() error { return at.claim(ctx) }); err != nil {
+		if err := at.untilAnswered(ctx, func() error { return at.claim(ctx) }); err != nil {
 			return at.unwritten(ctx, err)
 		}
 		t.Rebase(at.t)
@@ -215,11 +216,11 @@ func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 		_, err := at.w.store.Enqueue(ctx, t)
 		return err
 	}
-	err := at.insist(ctx, enqueue)
+	err := at.untilAnswered(ctx, enqueue)
 	if refused(err) {
 		t = t.Clone()
 		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail = "", nil, nil, nil, ""
-		err = at.insist(ctx, enqueue)
+		err = at.untilAnswered(ctx, enqueue)
 	}
 	if err == nil {
 		at.ack(ctx)
@@ -265,7 +266,7 @@ func (at *attempt) stopped(ctx context.Context, o outcome) error {
 
 func (at *attempt) annotate(ctx context.Context) (rec *task.Task, err error) {
 	for {
-		err = at.insist(ctx, func() error {
+		err = at.untilAnswered(ctx, func() error {
 			rec, err = at.w.store.Get(ctx, at.t.Tenant, at.id)
 			if err != nil || rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
 				return err
@@ -287,7 +288,7 @@ func (at *attempt) unwritten(ctx context.Context, err error) error {
 		return err
 	}
 	var lost error
-	look := at.insist(ctx, func() error {
+	look := at.untilAnswered(ctx, func() error {
 		lost = at.verify(ctx)
 		return lost
 	})

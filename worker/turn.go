@@ -36,7 +36,7 @@ func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (d
 	for {
 		s, err := at.w.store.Session(ctx, d.task.Tenant, d.task.SessionID)
 		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
-			return at.unheard(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
+			return at.endUnrun(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
 		}
 		if err != nil {
 			return d, err
@@ -50,7 +50,7 @@ func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (d
 		}
 		if d.verb == run && d.task.Waited { // others have spoken since it was accepted
 			if full := s.Room(d.task.Instruction, at.in.agent.Definition); full != nil {
-				return at.unheard(d, task.CodeSessionFull, full.Error()), nil
+				return at.endUnrun(d, task.CodeSessionFull, full.Error()), nil
 			}
 		}
 		if deliveries == 1 {
@@ -73,8 +73,8 @@ func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (d
 	}
 }
 
-// unheard ends a turn that its agent will not hear of.
-func (at *attempt) unheard(d decision, code, message string) decision {
+// endUnrun ends a turn that its agent will not hear of.
+func (at *attempt) endUnrun(d decision, code, message string) decision {
 	if d.verb == run {
 		d.task.Attempt--
 	}
@@ -128,7 +128,7 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 			return err
 		}
 		committing, span := telemetry.StartInternal(ctx, telemetry.SpanCommit, telemetry.TaskID(t.ID))
-		err = at.insist(committing, func() error { return at.w.store.SaveSession(committing, next) })
+		err = at.untilAnswered(committing, func() error { return at.w.store.SaveSession(committing, next) })
 		telemetry.End(span, err)
 		if err == nil {
 			at.session = next
@@ -143,7 +143,7 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 			return err
 		}
 		var s *session.Session
-		err = at.insist(ctx, func() (err error) {
+		err = at.untilAnswered(ctx, func() (err error) {
 			s, err = at.w.store.Session(ctx, t.Tenant, t.SessionID)
 			return err
 		})
@@ -178,7 +178,7 @@ func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 // extended is the session with the turn in it. Messages that do not fit the
 // agent's window leave the record.
 func (at *attempt) extended(ctx context.Context, t *task.Task) (next *session.Session, err error) {
-	err = at.insist(ctx, func() error {
+	err = at.untilAnswered(ctx, func() error {
 		next = at.session.Clone()
 		next.Commit(t, at.reply.message, at.reply.state, time.Now())
 		if at.in.agent.History != task.HistoryWindow {

@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		return nil, err
 	}
 	if err := w.register(ctx, w.intakes); err != nil {
-		w.depart(ctx)
+		w.withdrawPresence(ctx)
 		return nil, err
 	}
 	return w, nil
@@ -164,7 +164,7 @@ func (w *Worker) slotsOf(a agent.Agent) *slots {
 	defer w.mu.Unlock()
 	s := w.slots[a.Name]
 	if s == nil {
-		s = newSlots(a.Concurrency, w.presence.stir)
+		s = newSlots(a.Concurrency, w.presence.noteChange)
 		w.slots[a.Name] = s
 	}
 	return s
@@ -225,7 +225,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for children: %w", err)
 	}
 	defer stopChildren()
-	stopRivals, err := w.store.OnRival(w.contest)
+	stopRivals, err := w.store.OnRival(w.checkRival)
 	if err != nil {
 		return fmt.Errorf("listen for rivals: %w", err)
 	}
