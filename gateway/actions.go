@@ -4,34 +4,20 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
 
-// AcceptedAction is the body of the 202 of an action.
-type AcceptedAction struct {
-	ActionID    string     `json:"action_id"`
-	Status      task.State `json:"status" enum:"initiated"`
-	Message     string     `json:"message"`
-	StatusURL   string     `json:"status_url"`
-	Agent       string     `json:"agent"`
-	CreatedAt   time.Time  `json:"created_at"`
-	RetriedFrom string     `json:"retried_from,omitempty"`
-	TraceID     string     `json:"trace_id,omitempty"`
-	TraceURL    string     `json:"trace_url,omitempty"`
-	Warning     string     `json:"warning,omitempty" doc:"What the client should know, such as that nobody has served the agent for a day."`
-}
-
 const actionMessage = "Processing your request. We'll notify you at the provided callback URL."
 
 // wire is the answer as the client of a task or an action gets it.
-func (a Accepted) wire() any {
+func wire(a api.Accepted) any {
 	if !strings.HasPrefix(a.TaskID, task.PrefixAction) {
 		return a
 	}
-	return AcceptedAction{
+	return api.AcceptedAction{
 		ActionID: a.TaskID, Status: initiated, Message: actionMessage, StatusURL: a.StatusURL, Agent: a.Agent,
 		CreatedAt: a.CreatedAt, RetriedFrom: a.RetriedFrom, TraceID: a.TraceID, TraceURL: a.TraceURL, Warning: a.Warning,
 	}

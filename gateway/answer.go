@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"reflect"
 	"strings"
 	"time"
 
@@ -81,59 +80,6 @@ func answerOf(w http.ResponseWriter) *answer {
 			w = x.Unwrap()
 		default:
 			return nil
-		}
-	}
-}
-
-// linked gives the links in v, one of our wire types, the prefix by which the
-// request of w came.
-func linked(w http.ResponseWriter, v any) any {
-	a := answerOf(w)
-	if a == nil || a.base == "" || v == nil {
-		return v
-	}
-	own := reflect.New(reflect.TypeOf(v)).Elem()
-	own.Set(reflect.ValueOf(v))
-	rebase(own, a.base)
-	return own.Interface()
-}
-
-var ours = reflect.TypeFor[Gateway]().PkgPath()
-
-func rebase(v reflect.Value, base string) {
-	switch v.Kind() {
-	case reflect.Struct:
-		if v.Type().PkgPath() != ours {
-			return
-		}
-		for i := range v.NumField() {
-			f, name := v.Field(i), v.Type().Field(i).Name
-			switch link := name == "StatusURL" || name == "ResultURL" || name == "InputURL"; {
-			case !v.Type().Field(i).IsExported():
-			case !link:
-				rebase(f, base)
-			case strings.HasPrefix(f.String(), "/"):
-				f.SetString(base + f.String())
-			}
-		}
-	case reflect.Slice:
-		if kind := v.Type().Elem().Kind(); kind != reflect.Struct && kind != reflect.Interface {
-			return
-		}
-		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len()) // others may share the old one
-		reflect.Copy(own, v)
-		for i := range own.Len() {
-			rebase(own.Index(i), base)
-		}
-		if !v.IsNil() {
-			v.Set(own)
-		}
-	case reflect.Interface:
-		if !v.IsNil() {
-			own := reflect.New(v.Elem().Type()).Elem()
-			own.Set(v.Elem())
-			rebase(own, base)
-			v.Set(own)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 	"github.com/go-chi/chi/v5"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
@@ -22,10 +23,10 @@ import (
 // BenchmarkHTTPLayer is the HTTP half of POST /tasks, body to 202 without the
 // store: by hand on chi, as routes.go has it, and through huma on chi.
 func BenchmarkHTTPLayer(b *testing.B) {
-	answer := func(req *CreateTask) (Accepted, []mesh.Invalid) {
+	answer := func(req *api.CreateTask) (api.Accepted, []mesh.Invalid) {
 		now := time.Now()
-		s := req.submission(task.KindTask, now)
-		return Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: task.Pending, Agent: req.Agent, CreatedAt: now}, s.Check()
+		s := submission(req, task.KindTask, now)
+		return api.Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: string(task.Pending), Agent: req.Agent, CreatedAt: now}, s.Check()
 	}
 	g := &Gateway{cfg: Default()}
 	plain := chi.NewRouter()
@@ -34,7 +35,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		if err != nil {
 			return err
 		}
-		var req CreateTask
+		var req api.CreateTask
 		if err := decodeObject(body, &req, false); err != nil {
 			return err
 		}
@@ -45,8 +46,8 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		return writeJSON(w, http.StatusAccepted, a)
 	}))
 
-	type input struct{ Body CreateTask }
-	type output struct{ Body Accepted }
+	type input struct{ Body api.CreateTask }
+	type output struct{ Body api.Accepted }
 	layered := chi.NewRouter()
 	cfg := huma.DefaultConfig("bench", "1")
 	cfg.CreateHooks, cfg.DocsPath = nil, ""

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"errors"
 	"io"
@@ -70,7 +70,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 	b.got += int64(n)
 	if over := b.got - smallBody - b.taken; over > 0 {
 		if !b.budget.take(over) {
-			return 0, mesh.Refuse(api.ErrTooManyBodies, "The large request bodies in flight fill this gateway's memory for them, %d MiB. Nothing was accepted: send the request again in a moment.", b.budget.max>>20)
+			return 0, mesh.Refuse(problem.ErrTooManyBodies, "The large request bodies in flight fill this gateway's memory for them, %d MiB. Nothing was accepted: send the request again in a moment.", b.budget.max>>20)
 		}
 		b.taken += over
 	}
@@ -79,7 +79,7 @@ func (b *meteredBody) Read(p []byte) (int, error) {
 		b.ended = true
 		b.patience(time.Time{}) // the server watches the connection from now on
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return n, mesh.Refuse(api.ErrBodyStalled, "Nothing of the request body came for %v. Nothing was accepted: send the request again.", bodyStall)
+		return n, mesh.Refuse(problem.ErrBodyStalled, "Nothing of the request body came for %v. Nothing was accepted: send the request again.", bodyStall)
 	case err == nil && n > 0:
 		b.patience(time.Now().Add(bodyStall))
 	}
@@ -161,7 +161,7 @@ func (g *Gateway) drainRefused(r *http.Request) {
 // refusedWhole says whether a body was refused, and not cut by the client.
 func refusedWhole(err error) bool {
 	var p *mesh.Error
-	return !errors.As(err, &p) || p.Refusal == api.ErrTooManyBodies
+	return !errors.As(err, &p) || p.Refusal == problem.ErrTooManyBodies
 }
 
 // brokenBody is the refusal of a body that did not come whole.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
@@ -105,13 +105,13 @@ func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	if s := q.Get("limit"); s != "" {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > maxPage {
-			return mesh.Refuse(api.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
+			return mesh.Refuse(problem.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
 		}
 		limit = n
 	}
 	status := webhook.Status(q.Get("status"))
 	if status != "" && !status.Valid() {
-		return mesh.Refuse(api.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(status), 32), webhook.Statuses)
+		return mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(status), 32), webhook.Statuses)
 	}
 	bound := mesh.Digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))
 	at, err := mesh.DecodeCursor(q.Get("cursor"), bound)

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"bytes"
 	"encoding/json"
@@ -114,7 +114,7 @@ func (d *doorway) turnAway(c net.Conn) {
 }
 
 func noRoom() []byte {
-	body, _ := json.Marshal(mesh.Refuse(api.ErrTooManyConnections, "Close connections that are idle, and try again."))
+	body, _ := json.Marshal(mesh.Refuse(problem.ErrTooManyConnections, "Close connections that are idle, and try again."))
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	return b.Bytes()

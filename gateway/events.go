@@ -10,30 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
-
-// Event is one thing that happened to a task, as the JSON history lists it. The
-// same data travels as server-sent events.
-type Event struct {
-	ID   uint64 `json:"id" doc:"Revision of the record; resumes a stream as Last-Event-ID."`
-	Type string `json:"type" enum:"status,progress,milestone,output"`
-	Data any    `json:"data"`
-}
-
-// EventList is the history of a task.
-type EventList struct {
-	Events []Event `json:"events"`
-}
-
-// Output is the data of an output event: text of the agent as it is produced.
-type Output struct {
-	TaskID  string `json:"task_id"`
-	Attempt int    `json:"attempt" doc:"The attempt that wrote the text."`
-	Offset  int64  `json:"offset" doc:"Place of the text in the whole output, in bytes: a resumed stream may repeat text."`
-	Text    string `json:"text"`
-}
 
 const (
 	heartbeatEvery = 15 * time.Second
@@ -54,8 +34,9 @@ func (g *Gateway) taskEvents(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		first := Event{ID: 0, Type: string(task.EventStatus), Data: accepted(t)}
-		return writeJSON(w, http.StatusOK, EventList{Events: append([]Event{first}, history(t, 0)...)})
+		l := linksOf(w)
+		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: accepted(l, t)}
+		return writeJSON(w, http.StatusOK, api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)})
 	}
 	watch, t, err := g.mesh.Tasks.Watch(r.Context(), callerOf(r), id)
 	if err != nil {
@@ -67,7 +48,7 @@ func (g *Gateway) taskEvents(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusNoContent) // tells an EventSource to stop reconnecting
 		return nil
 	}
-	s := &stream{w: w, control: http.NewResponseController(w), id: id, seen: seen}
+	s := &stream{w: w, links: linksOf(w), control: http.NewResponseController(w), id: id, seen: seen}
 	return s.run(r.Context(), g.closing, watch, t, resumed)
 }
 
@@ -98,51 +79,52 @@ func lastEventID(r *http.Request, t *task.Task) (seen uint64, resumed bool) {
 }
 
 // accepted is the data of the first event: the task was accepted.
-func accepted(t *task.Task) Task {
+func accepted(l links, t *task.Task) api.Task {
 	if t.Rev == 0 {
-		v := viewOf(t)
+		v := viewOf(l, t)
 		v.At = v.CreatedAt
 		return v
 	}
-	return partly(t, Task{Status: shown(t.Kind, task.Pending), CreatedAt: at(t.CreatedAt), At: at(t.CreatedAt)})
+	return partly(l, t, api.Task{Status: shown(t.Kind, task.Pending), CreatedAt: t.CreatedAt, At: t.CreatedAt})
 }
 
 // history lists what happened after revision seen.
-func history(t *task.Task, seen uint64) []Event {
-	var events []Event
+func history(l links, t *task.Task, seen uint64) []api.Event {
+	var events []api.Event
 	for _, e := range task.Events(t, seen) {
-		events = append(events, Event{ID: e.ID, Type: string(e.Type), Data: eventData(t, e)})
+		events = append(events, api.Event{ID: e.ID, Type: string(e.Type), Data: eventData(l, t, e)})
 	}
 	return events
 }
 
 // eventData is the task itself for what is true now, and what is kept of the
 // moment for what has passed.
-func eventData(t *task.Task, e task.Event) any {
+func eventData(l links, t *task.Task, e task.Event) any {
 	switch {
 	case e.Type == task.EventMilestone:
 		m := milestoneOf(e.Milestone)
 		m.TaskID = t.ID
 		return m
 	case e.Latest:
-		v := viewOf(t)
+		v := viewOf(l, t)
 		v.At = v.UpdatedAt
 		return v
 	}
 	tr := e.Transition
-	return partly(t, Task{Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Attempt: tr.Attempt, Error: errorOf(tr.Error), At: at(tr.At)})
+	return partly(l, t, api.Task{Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Attempt: tr.Attempt, Error: errorOf(tr.Error), At: tr.At})
 }
 
 // partly says in v whose moment it is.
-func partly(t *task.Task, v Task) Task {
-	v.TaskID, v.Agent, v.StatusURL = t.ID, t.Agent, statusURL(t)
-	v.nameKind(t)
+func partly(l links, t *task.Task, v api.Task) api.Task {
+	v.TaskID, v.Agent, v.StatusURL = t.ID, t.Agent, l.status(t)
+	nameKind(&v, t)
 	return v
 }
 
 // stream writes one task's events to one reader.
 type stream struct {
 	w       http.ResponseWriter
+	links   links
 	control *http.ResponseController
 	id      string
 	seen    uint64 // revision of the last event sent
@@ -169,7 +151,7 @@ func (s *stream) run(ctx, closing context.Context, watch *store.Watch, t *task.T
 		return nil
 	}
 	if !resumed {
-		if s.event(string(task.EventStatus), "0", accepted(t)) != nil {
+		if s.event(string(task.EventStatus), "0", accepted(s.links, t)) != nil {
 			return nil
 		}
 	}
@@ -226,7 +208,7 @@ func (s *stream) record(t *task.Task) (open, ok bool) {
 		if i+1 < len(events) && events[i+1].ID == e.ID {
 			id = ""
 		}
-		if s.event(string(e.Type), id, eventData(t, e)) != nil {
+		if s.event(string(e.Type), id, eventData(s.links, t, e)) != nil {
 			return true, false
 		}
 		s.seen = e.ID
@@ -271,13 +253,13 @@ func (s *stream) chunk(raw []byte) bool {
 
 func (s *stream) text(attempt int, offset int64, text string) bool {
 	s.output = offset + int64(len(text))
-	return s.event("output", "", Output{TaskID: s.id, Attempt: attempt, Offset: offset, Text: text}) == nil
+	return s.event("output", "", api.Output{TaskID: s.id, Attempt: attempt, Offset: offset, Text: text}) == nil
 }
 
 // event writes one server-sent event. The data is one line: JSON has no raw
 // line breaks.
 func (s *stream) event(name, id string, data any) error {
-	body, err := task.Marshal(linked(s.w, data))
+	body, err := task.Marshal(data)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
@@ -128,7 +128,7 @@ func firehoseFilter(r *http.Request) (f event.Filter, err error) {
 	for _, list := range q["type"] {
 		for name := range strings.SplitSeq(list, ",") {
 			if !event.Type(name).Valid() {
-				return f, mesh.Refuse(api.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
+				return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
 			}
 			f.Types = append(f.Types, event.Type(name))
 		}
@@ -136,7 +136,7 @@ func firehoseFilter(r *http.Request) (f event.Filter, err error) {
 	for _, list := range q["agent"] {
 		for name := range strings.SplitSeq(list, ",") {
 			if !task.ValidAgent(name) {
-				return f, mesh.Refuse(api.ErrBadQuery, "agent is %q, names match [a-z0-9-]{1,40}.", mesh.Clip(name, 64))
+				return f, mesh.Refuse(problem.ErrBadQuery, "agent is %q, names match [a-z0-9-]{1,40}.", mesh.Clip(name, 64))
 			}
 			f.Agents = append(f.Agents, name)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
@@ -23,7 +24,7 @@ func refusedAs(t *testing.T, err error, statuses ...int) {
 		t.Fatalf("%v is no problem", err)
 	}
 	for _, s := range statuses {
-		if api.Status(p.Refusal) == s && p.Detail != "" {
+		if problem.Status(p.Refusal) == s && p.Detail != "" {
 			return
 		}
 	}
@@ -49,12 +50,12 @@ func FuzzCreateTask(f *testing.F) {
 		if checkJSON(body) != nil {
 			return
 		}
-		var req CreateTask
+		var req api.CreateTask
 		if err := decodeObject(body, &req, false); err != nil {
 			refusedAs(t, err, 400, 422)
 			return
 		}
-		sub := req.submission(task.KindTask, now)
+		sub := submission(&req, task.KindTask, now)
 		tk := sub.Task(tenant, now)
 		tk.Agent, tk.Input = "echo", task.Value{Inline: sub.Input}
 		if faults := sub.Check(); len(faults) > 0 {

@@ -1,12 +1,12 @@
 package gateway
 
 import (
+	"agentmesh/gateway/problem"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 
-	"agentmesh/gateway/api"
 	"agentmesh/shared/manualtest"
 
 	"github.com/go-chi/chi/v5"
@@ -26,7 +26,7 @@ func TestGoldenOpenAPI(t *testing.T) {
 }
 
 func TestGoldenProblems(t *testing.T) {
-	b, err := json.MarshalIndent(api.ProblemPages(), "", "  ")
+	b, err := json.MarshalIndent(problem.Pages(), "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}

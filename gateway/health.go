@@ -13,22 +13,10 @@ import (
 	"github.com/google/uuid"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 )
-
-// Readiness is the answer of /readyz: every check, and whether all passed.
-type Readiness struct {
-	Ready      bool             `json:"ready"`
-	Checks     map[string]Check `json:"checks"`
-	Durability string           `json:"durability,omitempty" doc:"What an accepted task survives."`
-}
-
-// Check is one check of /readyz.
-type Check struct {
-	OK     bool   `json:"ok"`
-	Detail string `json:"detail,omitempty"`
-}
 
 // readiness checks what the gateway needs. Answers are kept for a second, so
 // that probes cost the store little.
@@ -38,7 +26,7 @@ type readiness struct {
 	writer string
 
 	mu   sync.Mutex
-	last Readiness
+	last api.Readiness
 	at   time.Time
 }
 
@@ -51,7 +39,7 @@ func newReadiness(cfg Config, st *store.Store) *readiness {
 	return &readiness{store: st, cfg: cfg, writer: uuid.NewString()}
 }
 
-func (c *readiness) check(ctx context.Context, agents *mesh.Agents) Readiness {
+func (c *readiness) check(ctx context.Context, agents *mesh.Agents) api.Readiness {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) < readyKept {
@@ -59,9 +47,9 @@ func (c *readiness) check(ctx context.Context, agents *mesh.Agents) Readiness {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readyTimeout)
 	defer cancel()
-	r := Readiness{Ready: true, Checks: map[string]Check{}, Durability: c.cfg.Durability}
+	r := api.Readiness{Ready: true, Checks: map[string]api.Check{}, Durability: c.cfg.Durability}
 	note := func(name string, err error) {
-		check := Check{OK: err == nil}
+		check := api.Check{OK: err == nil}
 		if err != nil {
 			r.Ready, check.Detail = false, err.Error()
 		}
@@ -100,7 +88,7 @@ func (c *readiness) consumers(ctx context.Context) error {
 // readyz tells whether this gateway can take requests, and if not, why.
 func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
 	if g.closing.Err() != nil {
-		return mesh.Refuse(api.ErrShuttingDown, "Another gateway takes requests.")
+		return mesh.Refuse(problem.ErrShuttingDown, "Another gateway takes requests.")
 	}
 	ready := g.ready.check(r.Context(), g.mesh.Agents)
 	w.Header().Set("Cache-Control", "no-store")
@@ -115,16 +103,8 @@ func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) error {
 	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// Version is the answer of GET /version.
-type Version struct {
-	Version string `json:"version"`
-	Commit  string `json:"commit"`
-	Go      string `json:"go"`
-	NATS    string `json:"nats,omitempty" doc:"Of the server that the gateway is connected to."`
-}
-
 // getVersion tells which build answers, and on which NATS server.
 func (g *Gateway) getVersion(w http.ResponseWriter, _ *http.Request) error {
-	v := Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.ServerVersion()}
+	v := api.Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.ServerVersion()}
 	return writeJSON(w, http.StatusOK, v)
 }

@@ -8,16 +8,10 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
-
-// TaskList is a page of GET /tasks.
-type TaskList struct {
-	Tasks      []Task `json:"tasks"`
-	NextCursor string `json:"next_cursor" doc:"Empty on the last page. A page may be short and still have a next one."`
-	Scanned    int    `json:"scanned" doc:"How many records were looked at for this page: a listing that filters hard ends after 2 s, with a cursor to go on."`
-}
 
 const maxPage = 200
 
@@ -36,9 +30,9 @@ func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := TaskList{Tasks: make([]Task, 0, len(found.Tasks)), NextCursor: found.Next, Scanned: found.Scanned}
+	page := api.TaskList{Tasks: make([]api.Task, 0, len(found.Tasks)), NextCursor: found.Next, Scanned: found.Scanned}
 	for _, t := range found.Tasks {
-		page.Tasks = append(page.Tasks, g.view(t))
+		page.Tasks = append(page.Tasks, g.view(linksOf(w), t))
 	}
 	if found.Next != "" {
 		q.Set("cursor", found.Next)
@@ -55,7 +49,7 @@ func pageLimit(q url.Values) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < 1 || n > maxPage {
-		return 0, mesh.Refuse(api.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
+		return 0, mesh.Refuse(problem.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
 	}
 	return n, nil
 }
@@ -73,7 +67,7 @@ func filterOf(q url.Values) (mesh.Filter, error) {
 			statuses := listed(q, name)
 			for _, s := range statuses {
 				if !task.State(s).Valid() {
-					return f, mesh.Refuse(api.ErrBadQuery, "status is %q, allowed are %v, several separated by commas.", mesh.Clip(s, 32), task.States)
+					return f, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v, several separated by commas.", mesh.Clip(s, 32), task.States)
 				}
 				f.Statuses = append(f.Statuses, task.State(s))
 			}
@@ -87,18 +81,18 @@ func filterOf(q url.Values) (mesh.Filter, error) {
 			continue // it is what there is without
 		case name == "order":
 			if f.Created = v == "created"; !f.Created {
-				return f, mesh.Refuse(api.ErrBadQuery, "order is %q, allowed are changed and created.", mesh.Clip(v, 32))
+				return f, mesh.Refuse(problem.ErrBadQuery, "order is %q, allowed are changed and created.", mesh.Clip(v, 32))
 			}
 		case name == "error":
 			f.Error = v
 		case name == "kind":
 			if f.Kind = task.Kind(v); !f.Kind.Valid() {
-				return f, mesh.Refuse(api.ErrBadQuery, "kind is %q, allowed are %v.", mesh.Clip(v, 32), task.Kinds)
+				return f, mesh.Refuse(problem.ErrBadQuery, "kind is %q, allowed are %v.", mesh.Clip(v, 32), task.Kinds)
 			}
 		case name == "created_after", name == "created_before":
 			at, err := time.Parse(time.RFC3339, v)
 			if err != nil {
-				return f, mesh.Refuse(api.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(v, 64))
+				return f, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(v, 64))
 			}
 			if name == "created_after" {
 				f.CreatedAfter = at

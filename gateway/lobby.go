@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"encoding/json"
 	"net/http"
@@ -22,10 +23,10 @@ func Lobby(waitsFor func() string) http.Handler {
 		write(w, http.StatusOK, "application/json", map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		write(w, http.StatusServiceUnavailable, "application/json", Readiness{Checks: map[string]Check{"nats": {Detail: waitsFor()}}})
+		write(w, http.StatusServiceUnavailable, "application/json", api.Readiness{Checks: map[string]api.Check{"nats": {Detail: waitsFor()}}})
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		p := api.NewProblem(mesh.Refuse(mesh.ErrStoreUnavailable, "Nothing was accepted: the gateway is starting. Try again in a moment."))
+		p := problem.Of(mesh.Refuse(mesh.ErrStoreUnavailable, "Nothing was accepted: the gateway is starting. Try again in a moment."))
 		p.Instance = r.URL.Path
 		w.Header().Set("Cache-Control", "no-store")
 		sendProblem(w, p, mesh.ErrStoreUnavailable.RetryAfter)

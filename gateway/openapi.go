@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"encoding/json"
 	"net/http"
@@ -28,11 +29,11 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		},
 		Components: &huma.Components{Schemas: registry},
 	}
-	problem := schemaOf(registry, api.Problem{})
+	refusal := schemaOf(registry, api.Problem{})
 	for _, op := range operations {
 		doc.AddOperation(&huma.Operation{
 			Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary,
-			Parameters: parameters(op), RequestBody: requestBody(registry, op), Responses: responses(registry, op, problem),
+			Parameters: parameters(op), RequestBody: requestBody(registry, op), Responses: responses(registry, op, refusal),
 		})
 	}
 	for _, schema := range registry.Map() {
@@ -72,7 +73,7 @@ func requestBody(registry huma.Registry, op route) *huma.RequestBody {
 	return &huma.RequestBody{Required: !op.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: schemaOf(registry, op.body)}}}
 }
 
-func responses(registry huma.Registry, op route, problem *huma.Schema) map[string]*huma.Response {
+func responses(registry huma.Registry, op route, refusal *huma.Schema) map[string]*huma.Response {
 	all := map[string]*huma.Response{}
 	for status, example := range op.answers {
 		r := &huma.Response{Description: http.StatusText(status)}
@@ -87,15 +88,15 @@ func responses(registry huma.Registry, op route, problem *huma.Schema) map[strin
 	}
 	codes := map[int][]string{}
 	for _, r := range op.problems {
-		codes[api.Status(r)] = append(codes[api.Status(r)], r.Code)
+		codes[problem.Status(r)] = append(codes[problem.Status(r)], r.Code)
 	}
 	if op.body != nil {
-		codes[408], codes[503] = append(codes[408], api.ErrBodyStalled.Code), append(codes[503], api.ErrTooManyBodies.Code)
+		codes[408], codes[503] = append(codes[408], problem.ErrBodyStalled.Code), append(codes[503], problem.ErrTooManyBodies.Code)
 	}
 	if !op.probe {
 		codes[503] = append(codes[503], mesh.ErrStoreUnavailable.Code)
-		if !slices.Contains(op.problems, api.ErrBadQuery) {
-			codes[400] = append(codes[400], api.ErrBadQuery.Code)
+		if !slices.Contains(op.problems, problem.ErrBadQuery) {
+			codes[400] = append(codes[400], problem.ErrBadQuery.Code)
 		}
 	}
 	for status, names := range codes {
@@ -104,7 +105,7 @@ func responses(registry huma.Registry, op route, problem *huma.Schema) map[strin
 		if all[key] == nil {
 			all[key] = &huma.Response{Description: http.StatusText(status) + ": " + strings.Join(names, ", "), Content: map[string]*huma.MediaType{}}
 		}
-		all[key].Content["application/problem+json"] = &huma.MediaType{Schema: problem}
+		all[key].Content["application/problem+json"] = &huma.MediaType{Schema: refusal}
 	}
 	return all
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
@@ -23,9 +24,9 @@ func problemOf(err error) *mesh.Error {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &tooLarge):
-		return mesh.Refuse(api.ErrBodyTooLarge, "The body is over %d bytes. Store the input elsewhere and send a reference.", tooLarge.Limit)
+		return mesh.Refuse(problem.ErrBodyTooLarge, "The body is over %d bytes. Store the input elsewhere and send a reference.", tooLarge.Limit)
 	case errors.Is(err, task.ErrTooLarge):
-		return mesh.Refuse(api.ErrBodyTooLarge, "The request cannot be kept: %s. Store what is large elsewhere and send a reference.", reason(err, task.ErrTooLarge))
+		return mesh.Refuse(problem.ErrBodyTooLarge, "The request cannot be kept: %s. Store what is large elsewhere and send a reference.", reason(err, task.ErrTooLarge))
 	case errors.Is(err, task.ErrTooDeep):
 		return mesh.Refuse(mesh.ErrCallTooDeep, "%s.", err)
 	case errors.Is(err, task.ErrDeadlock):
@@ -64,7 +65,7 @@ func problemOf(err error) *mesh.Error {
 // fault.
 func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	refused := problemOf(err)
-	p := api.NewProblem(refused)
+	p := problem.Of(refused)
 	if r.Context().Err() != nil && p.Status != http.StatusRequestTimeout { // a body that stalls ends the context, too
 		panic(http.ErrAbortHandler) // a client that still reads must not take silence for a 200
 	}
@@ -92,23 +93,18 @@ func sendProblem(w http.ResponseWriter, p api.Problem, retryAfter time.Duration)
 	_, _ = w.Write(b)
 }
 
-// ProblemList is the answer of GET /problems.
-type ProblemList struct {
-	Problems []api.ProblemPage `json:"problems" doc:"In the order of their codes."`
-}
-
 // listProblems is the catalogue of codes.
 func (g *Gateway) listProblems(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, ProblemList{api.ProblemPages()})
+	return writeJSON(w, http.StatusOK, api.ProblemList{Problems: problem.Pages()})
 }
 
 // serveProblem is the page of a code.
 func (g *Gateway) serveProblem(w http.ResponseWriter, r *http.Request) error {
 	code := r.PathValue("code")
-	for _, page := range api.ProblemPages() {
+	for _, page := range problem.Pages() {
 		if page.Code == code {
 			return writeJSON(w, http.StatusOK, page)
 		}
 	}
-	return mesh.Refuse(api.ErrNotFound, "There is no problem code %q; GET /problems lists them.", mesh.Clip(code, 64))
+	return mesh.Refuse(problem.ErrNotFound, "There is no problem code %q; GET /problems lists them.", mesh.Clip(code, 64))
 }

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"net/http"
 	"net/url"
@@ -19,7 +19,7 @@ func checkQuery(r *http.Request, op *route, lenient bool) error {
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return mesh.Refuse(api.ErrBadQuery, "The query is malformed: separate parameters by &, and write ; and %% in values as %%3B and %%25.")
+		return mesh.Refuse(problem.ErrBadQuery, "The query is malformed: separate parameters by &, and write ; and %% in values as %%3B and %%25.")
 	}
 	if lenient {
 		return nil
@@ -28,13 +28,13 @@ func checkQuery(r *http.Request, op *route, lenient bool) error {
 		known, listed := op.takes(name)
 		switch {
 		case !known && len(op.parameters()) == 0:
-			return mesh.Refuse(api.ErrBadQuery, "There is no parameter %q, %s takes none.", mesh.Clip(name, 64), op.path)
+			return mesh.Refuse(problem.ErrBadQuery, "There is no parameter %q, %s takes none.", mesh.Clip(name, 64), op.path)
 		case !known:
-			return mesh.Refuse(api.ErrBadQuery, "There is no parameter %q%s", mesh.Clip(name, 64), instead(name, op.parameters()))
+			return mesh.Refuse(problem.ErrBadQuery, "There is no parameter %q%s", mesh.Clip(name, 64), instead(name, op.parameters()))
 		case slices.Contains(values, "") && name != "cursor" && !strings.HasPrefix(name, labelParam): // next_cursor may be empty
-			return mesh.Refuse(api.ErrBadQuery, "%s is empty: give it a value or leave it out.", name)
+			return mesh.Refuse(problem.ErrBadQuery, "%s is empty: give it a value or leave it out.", name)
 		case len(values) > 1 && !listed:
-			return mesh.Refuse(api.ErrBadQuery, "%s is there %d times: send it once.", mesh.Clip(name, 64), len(values))
+			return mesh.Refuse(problem.ErrBadQuery, "%s is there %d times: send it once.", mesh.Clip(name, 64), len(values))
 		}
 	}
 	return nil

@@ -113,7 +113,7 @@ func TestAMisspelledMemberDoesNotRun(t *testing.T) {
 			t.Errorf("POST %s %s = %d %+v, want %s with %q", tt.path, tt.body, w.Code, p, tt.pointer, tt.hint)
 		}
 	}
-	for _, v := range []any{&WebhookRequest{}, &RotateRequest{}, &RedeliverRequest{}, &CreateSession{}} {
+	for _, v := range []any{&WebhookRequest{}, &RotateRequest{}, &RedeliverRequest{}, &api.CreateSession{}} {
 		refusedAs(t, decodeObject([]byte(`{"nmae":1}`), v, false), 422)
 		if err := decodeObject([]byte(`{"nmae":1}`), v, true); err != nil {
 			t.Errorf("%T, lenient: %v", v, err)
@@ -122,7 +122,7 @@ func TestAMisspelledMemberDoesNotRun(t *testing.T) {
 }
 
 func TestLenientIgnoresWhatIsNotKnown(t *testing.T) {
-	var req CreateTask
+	var req api.CreateTask
 	if err := decodeObject([]byte(`{"Agent":"other","dealy":"1s","agent":"echo"}`), &req, true); err != nil || req.Agent != "echo" || req.Delay != "" {
 		t.Errorf("%+v, %v", req, err)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/manualtest"
 )
 
@@ -28,7 +28,7 @@ func routesTable() string {
 func codesTable() string {
 	var b strings.Builder
 	b.WriteString("| code | status | fault | meaning |\n|---|---|---|---|\n")
-	for _, p := range api.ProblemPages() {
+	for _, p := range problem.Pages() {
 		status := ""
 		if p.Status > 0 {
 			status = strconv.Itoa(p.Status)

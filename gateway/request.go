@@ -13,7 +13,7 @@ import (
 	"github.com/dunglas/httpsfv"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -24,10 +24,10 @@ import (
 func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
-		return nil, mesh.Refuse(api.ErrUnsupportedMediaType, "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
+		return nil, mesh.Refuse(problem.ErrUnsupportedMediaType, "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, mesh.Refuse(api.ErrUnsupportedMediaType, "The content encoding is %q; send the body as it is.", enc)
+		return nil, mesh.Refuse(problem.ErrUnsupportedMediaType, "The content encoding is %q; send the body as it is.", enc)
 	}
 	if r.ContentLength > g.cfg.MaxBody { // before any of it is read, or asked for
 		g.drainRefused(r)
@@ -126,23 +126,23 @@ func idempotencyKey(h http.Header) (string, error) {
 		return "", nil
 	}
 	if len(lines) > 1 {
-		return "", mesh.Refuse(api.ErrBadIdempotencyKey, "There are %d Idempotency-Key headers; send one.", len(lines))
+		return "", mesh.Refuse(problem.ErrBadIdempotencyKey, "There are %d Idempotency-Key headers; send one.", len(lines))
 	}
 	key := strings.TrimSpace(lines[0])
 	if strings.HasPrefix(key, `"`) {
 		item, err := httpsfv.UnmarshalItem(lines)
 		s, ok := item.Value.(string)
 		if err != nil || !ok {
-			return "", mesh.Refuse(api.ErrBadIdempotencyKey, "The key starts with a quote but is no structured-field string.")
+			return "", mesh.Refuse(problem.ErrBadIdempotencyKey, "The key starts with a quote but is no structured-field string.")
 		}
 		key = s
 	} else if strings.ContainsFunc(key, func(c rune) bool {
 		return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~-", c)
 	}) {
-		return "", mesh.Refuse(api.ErrBadIdempotencyKey, `A key without quotes may have letters, digits and . _ ~ - only; send it quoted: Idempotency-Key: "...".`)
+		return "", mesh.Refuse(problem.ErrBadIdempotencyKey, `A key without quotes may have letters, digits and . _ ~ - only; send it quoted: Idempotency-Key: "...".`)
 	}
 	if key == "" || len(key) > 255 {
-		return "", mesh.Refuse(api.ErrBadIdempotencyKey, "The key has %d characters; it must have 1 to 255.", len(key))
+		return "", mesh.Refuse(problem.ErrBadIdempotencyKey, "The key has %d characters; it must have 1 to 255.", len(key))
 	}
 	return key, nil
 }
@@ -218,7 +218,7 @@ func pathID(r *http.Request) (string, error) {
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {
-	b, err := task.Marshal(linked(w, v))
+	b, err := task.Marshal(v)
 	if err != nil {
 		return err
 	}

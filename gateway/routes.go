@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
@@ -60,9 +61,9 @@ func (g *Gateway) operations() []route {
 	return []route{
 		{
 			method: "POST", path: "/tasks", id: "createTask", summary: "Accept a task", handler: g.createTask,
-			headers: []param{keyHeader, waitHeader, parentDoc, depthHeader}, body: CreateTask{}, answers: map[int]any{202: Accepted{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, parentDoc, depthHeader}, body: api.CreateTask{}, answers: map[int]any{202: api.Accepted{}, 200: api.Task{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, problem.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType,
 				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
 				mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff,
 			},
@@ -83,11 +84,11 @@ func (g *Gateway) operations() []route {
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
-			answers: map[int]any{200: TaskList{}}, problems: []*mesh.Refusal{api.ErrBadQuery, mesh.ErrBadCursor},
+			answers: map[int]any{200: api.TaskList{}}, problems: []*mesh.Refusal{problem.ErrBadQuery, mesh.ErrBadCursor},
 		},
 		{
 			method: "GET", path: "/tasks/{id}", id: "getTask", summary: "Read a task", handler: g.getTask,
-			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, api.ErrBadQuery},
+			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: api.Task{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, problem.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/result", id: "getTaskResult", summary: "Read the result itself", handler: g.getResult,
@@ -104,7 +105,7 @@ func (g *Gateway) operations() []route {
 				{"Accept", "text/event-stream (default) or application/json for the history."},
 			},
 			query:   []param{{"after", "As Last-Event-ID, where headers cannot be set."}},
-			answers: map[int]any{200: EventList{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound},
+			answers: map[int]any{200: api.EventList{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound},
 		},
 		{
 			method: "GET", path: "/tasks/{id}/deliveries", id: "taskDeliveries", summary: "List what was sent of a task, and every attempt", handler: g.actionDeliveries,
@@ -112,27 +113,27 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/tasks/{id}/cancel", id: "cancelTask", summary: "Cancel a task", handler: g.cancelTask,
-			answers: map[int]any{200: Task{}}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrTaskFinished},
+			answers: map[int]any{200: api.Task{}}, problems: []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrTaskFinished},
 		},
 		{
 			method: "POST", path: "/tasks/{id}/retry", id: "retryTask", summary: "Run a failed or canceled task again, as a new one", handler: g.retryTask,
-			headers: []param{keyHeader, waitHeader, parentDoc, depthHeader}, answers: map[int]any{202: Accepted{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, parentDoc, depthHeader}, answers: map[int]any{202: api.Accepted{}, 200: api.Task{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrEventChainTooDeep, mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
+				mesh.ErrEventChainTooDeep, mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, problem.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
 				mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock,
 			},
 		},
 		{
 			method: "POST", path: "/actions", id: "createAction", summary: "Accept an action: a task whose outcome is POSTed to callback_url", handler: g.createAction,
-			headers: []param{keyHeader, waitHeader, depthHeader}, body: CreateAction{}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
+			headers: []param{keyHeader, waitHeader, depthHeader}, body: api.CreateAction{}, answers: map[int]any{202: api.AcceptedAction{}, 200: api.Task{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, problem.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType,
 				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff,
 			},
 		},
 		{
 			method: "GET", path: "/actions/{id}", id: "getAction", summary: "Read an action", handler: g.ofAction(g.getTask),
-			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: Task{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, api.ErrBadQuery},
+			headers: []param{etagHeader, waitHeader}, lists: []param{includeQuery}, answers: map[int]any{200: api.Task{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, problem.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/actions/{id}/result", id: "getActionResult", summary: "Read the result itself", handler: g.ofAction(g.getResult),
@@ -144,16 +145,16 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/actions/{id}/events", id: "actionEvents", summary: "Follow an action", handler: g.ofAction(g.taskEvents),
-			answers: map[int]any{200: EventList{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrActionNotFound},
+			answers: map[int]any{200: api.EventList{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrActionNotFound},
 		},
 		{
 			method: "POST", path: "/actions/{id}/cancel", id: "cancelAction", summary: "Cancel an action", handler: g.ofAction(g.cancelTask),
-			answers: map[int]any{200: Task{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrTaskFinished},
+			answers: map[int]any{200: api.Task{}}, problems: []*mesh.Refusal{mesh.ErrActionNotFound, mesh.ErrTaskFinished},
 		},
 		{
 			method: "POST", path: "/actions/{id}/retry", id: "retryAction", summary: "Run a failed or canceled action again, as a new one", handler: g.ofAction(g.retryTask),
-			headers: []param{keyHeader, waitHeader, depthHeader}, answers: map[int]any{202: AcceptedAction{}, 200: Task{}},
-			problems: []*mesh.Refusal{mesh.ErrEventChainTooDeep, mesh.ErrActionNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, api.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull},
+			headers: []param{keyHeader, waitHeader, depthHeader}, answers: map[int]any{202: api.AcceptedAction{}, 200: api.Task{}},
+			problems: []*mesh.Refusal{mesh.ErrEventChainTooDeep, mesh.ErrActionNotFound, mesh.ErrTaskNotRetryable, mesh.ErrAgentNotFound, problem.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull},
 		},
 		{
 			method: "GET", path: "/actions/{id}/deliveries", id: "actionDeliveries", summary: "List what was sent of an action, and every attempt", handler: g.ofAction(g.actionDeliveries),
@@ -165,9 +166,9 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/sessions", id: "createSession", summary: "Begin a conversation with an agent", handler: g.createSession,
-			headers: []param{sessionKeyHeader}, body: CreateSession{}, optional: true, answers: map[int]any{201: SessionCreated{}},
+			headers: []param{sessionKeyHeader}, body: api.CreateSession{}, optional: true, answers: map[int]any{201: api.SessionCreated{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType,
+				mesh.ErrMalformedJSON, problem.ErrBadIdempotencyKey, mesh.ErrAgentNotFound, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType,
 				mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrAgentRequired, mesh.ErrIdempotencyKeyReused, mesh.ErrStoreFull,
 			},
 		},
@@ -178,11 +179,11 @@ func (g *Gateway) operations() []route {
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
-			answers: map[int]any{200: SessionList{}}, problems: []*mesh.Refusal{api.ErrBadQuery, mesh.ErrBadCursor},
+			answers: map[int]any{200: api.SessionList{}}, problems: []*mesh.Refusal{problem.ErrBadQuery, mesh.ErrBadCursor},
 		},
 		{
 			method: "GET", path: "/sessions/{id}", id: "getSession", summary: "Read a session", handler: g.getSession,
-			answers: map[int]any{200: Session{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired},
+			answers: map[int]any{200: api.Session{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired},
 		},
 		{
 			method: "DELETE", path: "/sessions/{id}", id: "deleteSession", summary: "Delete a session; its open turn and those that wait are canceled", handler: g.deleteSession,
@@ -190,9 +191,9 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "POST", path: "/sessions/{id}/messages", id: "postMessage", summary: "Say something, and get the reply", handler: g.postMessage,
-			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader, depthHeader}, body: PostMessage{}, answers: map[int]any{200: TurnReply{}, 202: AcceptedTurn{}},
+			headers: []param{turnKeyHeader, turnWaitHeader, ifMatchHeader, depthHeader}, body: api.PostMessage{}, answers: map[int]any{200: api.TurnReply{}, 202: api.AcceptedTurn{}},
 			problems: []*mesh.Refusal{
-				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, api.ErrBadIdempotencyKey, api.ErrBodyTooLarge, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrIdempotencyKeyReused,
+				mesh.ErrEventChainTooDeep, mesh.ErrMalformedJSON, problem.ErrBadIdempotencyKey, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrIdempotencyKeyReused,
 				mesh.ErrStoreFull, mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrSessionBusy, mesh.ErrSessionQueueFull, mesh.ErrSessionFull, mesh.ErrPreconditionFailed,
 			},
 		},
@@ -202,15 +203,15 @@ func (g *Gateway) operations() []route {
 				{"after", "Messages after this number; the first one is 1."},
 				{"limit", "1 to 10000, default 10000. An answer has at most 8 MiB of text."},
 			},
-			answers: map[int]any{200: mesh.Transcript{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired, api.ErrBadQuery},
+			answers: map[int]any{200: api.Transcript{}}, problems: []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired, problem.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/sessions/{id}/turns/{turn_id}", id: "getTurn", summary: "Read a turn", handler: g.getTurn,
-			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: Turn{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrTurnNotFound},
+			headers: []param{etagHeader, waitHeader}, answers: map[int]any{200: api.Turn{}, 304: nil}, problems: []*mesh.Refusal{mesh.ErrTurnNotFound},
 		},
 		{
 			method: "POST", path: "/sessions/{id}/turns/{turn_id}/cancel", id: "cancelTurn", summary: "Cancel a turn; its message stays in the transcript, marked as interrupted", handler: g.cancelTurn,
-			answers: map[int]any{200: Turn{}}, problems: []*mesh.Refusal{mesh.ErrTurnNotFound, mesh.ErrTaskFinished},
+			answers: map[int]any{200: api.Turn{}}, problems: []*mesh.Refusal{mesh.ErrTurnNotFound, mesh.ErrTaskFinished},
 		},
 		{
 			method: "GET", path: "/sessions/{id}/events", id: "sessionEvents", summary: "Follow a session: status, progress, milestone and output of its turns, and each reply", handler: g.sessionEvents,
@@ -221,7 +222,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "POST", path: "/webhooks", id: "createWebhook", summary: "Subscribe to events; the secret is shown this once", handler: g.createWebhook,
 			body: WebhookRequest{}, answers: map[int]any{201: Webhook{}},
-			problems: []*mesh.Refusal{mesh.ErrMalformedJSON, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrCallbackBlocked, mesh.ErrTooManyWebhooks, mesh.ErrConflict, mesh.ErrCallbacksOff},
+			problems: []*mesh.Refusal{mesh.ErrMalformedJSON, problem.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrCallbackBlocked, mesh.ErrTooManyWebhooks, mesh.ErrConflict, mesh.ErrCallbacksOff},
 		},
 		{
 			method: "GET", path: "/webhooks", id: "listWebhooks", summary: "List webhooks", handler: g.listWebhooks,
@@ -234,7 +235,7 @@ func (g *Gateway) operations() []route {
 		{
 			method: "PATCH", path: "/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook, enable or disable it", handler: g.updateWebhook,
 			body: WebhookRequest{}, answers: map[int]any{200: Webhook{}},
-			problems: []*mesh.Refusal{mesh.ErrWebhookNotFound, mesh.ErrMalformedJSON, api.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrCallbackBlocked, mesh.ErrWebhookUnreadable, mesh.ErrConflict, mesh.ErrCallbacksOff},
+			problems: []*mesh.Refusal{mesh.ErrWebhookNotFound, mesh.ErrMalformedJSON, problem.ErrUnsupportedMediaType, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange, mesh.ErrCallbackBlocked, mesh.ErrWebhookUnreadable, mesh.ErrConflict, mesh.ErrCallbacksOff},
 		},
 		{
 			method: "DELETE", path: "/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook; what is on its way to it is canceled", handler: g.deleteWebhook,
@@ -261,7 +262,7 @@ func (g *Gateway) operations() []route {
 				{"limit", "1 to 200, default 50."},
 				{"cursor", "next_cursor of the page before."},
 			},
-			answers: map[int]any{200: DeliveryList{}}, problems: []*mesh.Refusal{api.ErrBadQuery, mesh.ErrBadCursor},
+			answers: map[int]any{200: DeliveryList{}}, problems: []*mesh.Refusal{problem.ErrBadQuery, mesh.ErrBadCursor},
 		},
 		{
 			method: "GET", path: "/deliveries/{id}", id: "getDelivery", summary: "Read a delivery, its payload and every attempt", handler: g.getDelivery,
@@ -281,7 +282,7 @@ func (g *Gateway) operations() []route {
 			query: []param{
 				{"after", "As Last-Event-ID, where headers cannot be set."},
 			},
-			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{api.ErrBadQuery},
+			answers: map[int]any{200: anyJSON{}}, problems: []*mesh.Refusal{problem.ErrBadQuery},
 		},
 		{
 			method: "GET", path: "/.well-known/webhooks/jwks.json", id: "webhookKeys", summary: "Read the public keys that sign deliveries (v1a)", handler: g.keySet,
@@ -289,31 +290,31 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/agents", id: "listAgents", summary: "List agents and their live workers", handler: g.listAgents,
-			answers: map[int]any{200: AgentList{}},
+			answers: map[int]any{200: api.AgentList{}},
 		},
 		{
 			method: "GET", path: "/agents/{name}", id: "getAgent", summary: "Read an agent", handler: g.getAgent,
-			answers: map[int]any{200: Agent{}}, problems: []*mesh.Refusal{mesh.ErrAgentNotFound},
+			answers: map[int]any{200: api.Agent{}}, problems: []*mesh.Refusal{mesh.ErrAgentNotFound},
 		},
 		{
 			method: "DELETE", path: "/agents/{name}", id: "deleteAgent", summary: "Remove an agent that no live worker serves; tasks that wait for it stay", handler: g.deleteAgent,
-			answers: map[int]any{200: RemovedAgent{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrAgentServed, mesh.ErrConflict},
+			answers: map[int]any{200: api.RemovedAgent{}, 204: nil}, problems: []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrAgentServed, mesh.ErrConflict},
 		},
 		{
 			method: "GET", path: "/stats", id: "getStats", summary: "Count what waits and runs in the whole mesh", handler: g.getStats,
-			answers: map[int]any{200: Stats{}},
+			answers: map[int]any{200: api.Stats{}},
 		},
 		{
 			method: "GET", path: "/version", id: "getVersion", summary: "Read which build answers", handler: g.getVersion,
-			answers: map[int]any{200: Version{}},
+			answers: map[int]any{200: api.Version{}},
 		},
 		{
 			method: "GET", path: "/problems", id: "listProblems", summary: "List the problem codes", handler: g.listProblems,
-			answers: map[int]any{200: ProblemList{}},
+			answers: map[int]any{200: api.ProblemList{}},
 		},
 		{
 			method: "GET", path: "/problems/{code}", id: "getProblem", summary: "Read what a problem code means", handler: g.serveProblem,
-			answers: map[int]any{200: api.ProblemPage{}}, problems: []*mesh.Refusal{api.ErrNotFound},
+			answers: map[int]any{200: api.ProblemPage{}}, problems: []*mesh.Refusal{problem.ErrNotFound},
 		},
 		{
 			method: "GET", path: "/healthz", id: "healthz", summary: "Whether the process runs", handler: g.healthz,
@@ -321,7 +322,7 @@ func (g *Gateway) operations() []route {
 		},
 		{
 			method: "GET", path: "/readyz", id: "readyz", summary: "Whether requests can be taken, check by check", handler: g.readyz,
-			answers: map[int]any{200: Readiness{}, 503: Readiness{}}, problems: []*mesh.Refusal{api.ErrShuttingDown}, probe: true,
+			answers: map[int]any{200: api.Readiness{}, 503: api.Readiness{}}, problems: []*mesh.Refusal{problem.ErrShuttingDown}, probe: true,
 		},
 	}
 }
@@ -363,7 +364,7 @@ func (g *Gateway) routes() http.Handler {
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
 	root.Use(g.answering, requestID, g.recoverPanics, origins.cors)
 	missing := g.handle(func(_ http.ResponseWriter, r *http.Request) error {
-		return mesh.Refuse(api.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
+		return mesh.Refuse(problem.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
 	})
 	wrongMethod := g.handle(func(w http.ResponseWriter, r *http.Request) error {
 		allowed := methods(root, r.URL.Path)
@@ -372,7 +373,7 @@ func (g *Gateway) routes() http.Handler {
 			return nil
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
-		return mesh.Refuse(api.ErrMethodNotAllowed, "%s does not take %s; see Allow for what it takes.", mesh.Clip(r.URL.Path, 128), mesh.Clip(r.Method, 32))
+		return mesh.Refuse(problem.ErrMethodNotAllowed, "%s does not take %s; see Allow for what it takes.", mesh.Clip(r.URL.Path, 128), mesh.Clip(r.Method, 32))
 	})
 	root.NotFound(missing)
 	root.MethodNotAllowed(wrongMethod)

@@ -7,28 +7,14 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
-
-// Reply is the data of a reply event.
-type Reply struct {
-	SessionID string    `json:"session_id"`
-	Message   string    `json:"message"`
-	TurnID    string    `json:"turn_id,omitempty"`
-	At        time.Time `json:"at"`
-}
-
-// Closed is the data of the last event of a session that is gone.
-type Closed struct {
-	SessionID string `json:"session_id"`
-	Reason    string `json:"reason" enum:"deleted,expired"`
-}
 
 // sessionEvents is GET /sessions/{id}/events: what happens in a session, turn by
 // turn, as server-sent events. The events of a turn are those of its task. The
@@ -40,7 +26,7 @@ func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer watch.Close()
-	s := &sessionStream{g: g, who: callerOf(r), stream: stream{w: w, control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
+	s := &sessionStream{g: g, who: callerOf(r), stream: stream{w: w, links: linksOf(w), control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
 	after, err := resumeAfter(r)
 	if err != nil {
 		return err
@@ -93,10 +79,10 @@ func (s *sessionStream) run(ctx context.Context) {
 				return
 			}
 		case errors.Is(err, session.ErrExpired):
-			_ = s.event("closed", "", Closed{s.sess.ID, "expired"})
+			_ = s.event("closed", "", api.Closed{SessionID: s.sess.ID, Reason: "expired"})
 			return
 		case errors.Is(err, session.ErrNotFound):
-			_ = s.event("closed", "", Closed{s.sess.ID, "deleted"})
+			_ = s.event("closed", "", api.Closed{SessionID: s.sess.ID, Reason: "deleted"})
 			return
 		}
 	}
@@ -154,7 +140,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 	}
 	defer watch.Close()
 	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = turn.ID, 0, 0, 0
-	if s.event(string(task.EventStatus), "", accepted(t)) != nil {
+	if s.event(string(task.EventStatus), "", accepted(s.links, t)) != nil {
 		return false
 	}
 	return s.stream.follow(ctx, watch, t)
@@ -179,7 +165,7 @@ func (s *sessionStream) replies(ctx context.Context) bool {
 			continue
 		}
 		s.plain = false
-		err := s.event("reply", strconv.Itoa(s.seen), Reply{SessionID: s.sess.ID, Message: m.Text, TurnID: m.TurnID, At: m.At})
+		err := s.event("reply", strconv.Itoa(s.seen), api.Reply{SessionID: s.sess.ID, Message: m.Text, TurnID: m.TurnID, At: m.At})
 		s.plain = true
 		if err != nil {
 			return false
@@ -193,7 +179,7 @@ func (s *sessionStream) canceled(ctx context.Context, id string) (ok bool) {
 	if err != nil || !t.Waited || t.Lease != nil || t.Status != task.Canceled {
 		return true
 	}
-	v := viewOf(t)
+	v := viewOf(s.links, t)
 	v.At = v.UpdatedAt
 	return s.event(string(task.EventStatus), "", v) == nil
 }

@@ -5,47 +5,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 )
-
-// CreateSession is the body of POST /sessions.
-type CreateSession struct {
-	Agent string `json:"agent,omitempty" pattern:"^[a-z0-9-]{1,40}$" doc:"Whom to talk with; the mesh's default agent when left out."`
-}
-
-// SessionCreated is the answer of POST /sessions.
-type SessionCreated struct {
-	SessionID string    `json:"session_id"`
-	Message   string    `json:"message" doc:"The agent's greeting, empty when it has none."`
-	Agent     string    `json:"agent"`
-	CreatedAt time.Time `json:"created_at"`
-	ExpiresAt time.Time `json:"expires_at" doc:"Unless there is a turn before."`
-}
-
-// Session is a session as clients see it.
-type Session struct {
-	SessionID string    `json:"session_id"`
-	Agent     string    `json:"agent"`
-	Busy      bool      `json:"busy" doc:"A turn is open or waits."`
-	OpenTurn  string    `json:"open_turn,omitempty" doc:"The id of the open turn."`
-	Waiting   []string  `json:"waiting,omitempty" doc:"The ids of the turns that wait behind it, the next one first."`
-	Turns     int       `json:"turns" doc:"Turns in the transcript; one that failed is not."`
-	Messages  int       `json:"messages" doc:"Messages in the transcript."`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
-	ExpiresAt time.Time `json:"expires_at" doc:"Unless there is a turn before."`
-}
-
-// SessionList is a page of GET /sessions.
-type SessionList struct {
-	Sessions   []Session `json:"sessions"`
-	NextCursor string    `json:"next_cursor" doc:"Empty on the last page. A page may be short and still have a next one."`
-	Scanned    int       `json:"scanned" doc:"How many records were looked at for this page."`
-}
 
 // sessionOf reads the session of a path.
 func (g *Gateway) sessionOf(r *http.Request) (*session.Session, error) {
@@ -54,7 +19,7 @@ func (g *Gateway) sessionOf(r *http.Request) (*session.Session, error) {
 
 // createSession is POST /sessions.
 func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request) error {
-	var req CreateSession
+	var req api.CreateSession
 	var body []byte
 	has, err := hasBody(r)
 	if err != nil {
@@ -81,7 +46,9 @@ func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request) error {
 		h.Set("Idempotent-Replayed", "true")
 	}
 	h.Set("Location", sessionURL(o.SessionID))
-	return writeJSON(w, http.StatusCreated, SessionCreated{o.SessionID, o.Message, o.Agent, o.CreatedAt, o.ExpiresAt})
+	return writeJSON(w, http.StatusCreated, api.SessionCreated{
+		SessionID: o.SessionID, Message: o.Message, Agent: o.Agent, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt,
+	})
 }
 
 // getSession is GET /sessions/{id}.
@@ -100,8 +67,8 @@ func (g *Gateway) getSession(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
-func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (Session, error) {
-	v := Session{
+func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (api.Session, error) {
+	v := api.Session{
 		SessionID: s.ID, Agent: s.Agent, Turns: s.Turns, Messages: s.Count(),
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, ExpiresAt: g.mesh.Sessions.Expires(s),
 	}
@@ -121,7 +88,7 @@ func (g *Gateway) listSessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := SessionList{Sessions: make([]Session, 0, len(found.Sessions)), NextCursor: found.Next, Scanned: found.Scanned}
+	page := api.SessionList{Sessions: make([]api.Session, 0, len(found.Sessions)), NextCursor: found.Next, Scanned: found.Scanned}
 	for _, s := range found.Sessions {
 		v, err := g.sessionView(r.Context(), s)
 		if err != nil {
@@ -148,7 +115,7 @@ func (g *Gateway) getMessages(w http.ResponseWriter, r *http.Request) error {
 		if v := r.URL.Query().Get(name); v != "" {
 			n, err := strconv.Atoi(v)
 			if err != nil || n < 0 || name == "limit" && (n < 1 || n > mesh.MaxMessages) {
-				return mesh.Refuse(api.ErrBadQuery, "%s is %q, it must be a whole number: after from 0, limit 1 to %d.", name, mesh.Clip(v, 32), mesh.MaxMessages)
+				return mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a whole number: after from 0, limit 1 to %d.", name, mesh.Clip(v, 32), mesh.MaxMessages)
 			}
 			*to = n
 		}
@@ -160,7 +127,15 @@ func (g *Gateway) getMessages(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("Cache-Control", "no-cache")
 	h.Set("ETag", sessionTag(s))
-	return writeJSON(w, http.StatusOK, t)
+	return writeJSON(w, http.StatusOK, transcriptOf(t))
+}
+
+func transcriptOf(t mesh.Transcript) api.Transcript {
+	v := api.Transcript{SessionID: t.SessionID, Messages: make([]api.Message, 0, len(t.Messages)), First: t.First, Next: t.Next}
+	for _, m := range t.Messages {
+		v.Messages = append(v.Messages, api.Message(m))
+	}
+	return v
 }
 
 // deleteSession is DELETE /sessions/{id}.
@@ -186,11 +161,6 @@ func ifMatch(known string, rev uint64) error {
 }
 
 func sessionTag(s *session.Session) string { return revTag(s.Rev) }
-
-func revTag(rev uint64) string    { return `"` + strconv.FormatUint(rev, 10) + `"` }
-func sessionURL(id string) string { return "/sessions/" + id }
-
-func turnURL(sessionID, id string) string { return sessionURL(sessionID) + "/turns/" + id }
 
 // reason is the text of an error up to the sentinel that it wraps.
 func reason(err, sentinel error) string {

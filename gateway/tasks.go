@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
@@ -56,7 +57,7 @@ func (g *Gateway) answerTask(w http.ResponseWriter, r *http.Request, t *task.Tas
 
 // writeTask answers with a task and the tasks that it has started.
 func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task) error {
-	v, err := g.familyOf(r.Context(), t)
+	v, err := g.familyOf(r.Context(), linksOf(w), t)
 	if err != nil {
 		return err
 	}
@@ -66,7 +67,7 @@ func (g *Gateway) writeTask(w http.ResponseWriter, r *http.Request, t *task.Task
 	}
 	if slices.Contains(include, includeInput) {
 		if v.Input = t.Input.Inline; t.Input.Object != "" {
-			v.InputURL = partURL(t, "input")
+			v.InputURL = linksOf(w).part(t, "input")
 		}
 	}
 	return writeJSON(w, http.StatusOK, v)
@@ -83,16 +84,16 @@ func included(r *http.Request) ([]string, error) {
 	parts := listed(r.URL.Query(), "include")
 	for _, part := range parts {
 		if part != includeInput && part != includeErrorDetail {
-			return nil, mesh.Refuse(api.ErrBadQuery, "include is %q, allowed are %s and %s.", mesh.Clip(part, 64), includeInput, includeErrorDetail)
+			return nil, mesh.Refuse(problem.ErrBadQuery, "include is %q, allowed are %s and %s.", mesh.Clip(part, 64), includeInput, includeErrorDetail)
 		}
 	}
 	return parts, nil
 }
 
-func (g *Gateway) familyOf(ctx context.Context, t *task.Task) (Task, error) {
-	v := g.view(t)
+func (g *Gateway) familyOf(ctx context.Context, l links, t *task.Task) (api.Task, error) {
+	v := g.view(l, t)
 	if t.Status == task.Pending {
-		v.Waiting = g.mesh.Tasks.Waiting(ctx, t)
+		v.Waiting = waitingOf(g.mesh.Tasks.Waiting(ctx, t))
 	}
 	if t.HasChildren {
 		var err error

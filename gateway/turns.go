@@ -5,49 +5,12 @@ import (
 	"net/http"
 	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
-
-// PostMessage is the body of POST /sessions/{id}/messages.
-type PostMessage struct {
-	Text    string `json:"text,omitempty" maxLength:"65536" doc:"What the user says."`
-	Message string `json:"message,omitempty" maxLength:"65536" doc:"The same as text."`
-	OnBusy  string `json:"on_busy,omitempty" enum:"reject,wait,interrupt" doc:"While another turn is open: refuse with 409 (default), wait behind it and all that wait already (at most 32), or cancel them all."`
-	Agent   string `json:"agent,omitempty" doc:"If sent, it must be the session's agent."`
-}
-
-// TurnReply is what a turn came to.
-type TurnReply struct {
-	SessionID string      `json:"session_id"`
-	Message   *string     `json:"message" doc:"The agent's reply; null unless the turn is completed."`
-	TurnID    string      `json:"turn_id"`
-	Status    task.State  `json:"status" enum:"completed,failed,canceled"`
-	Error     *task.Error `json:"error,omitempty"`
-	TraceID   string      `json:"trace_id,omitempty"`
-}
-
-// AcceptedTurn is the body of a 202: the turn goes on.
-type AcceptedTurn struct {
-	SessionID string     `json:"session_id"`
-	TurnID    string     `json:"turn_id"`
-	Status    task.State `json:"status" enum:"pending"`
-	StatusURL string     `json:"status_url"`
-	Agent     string     `json:"agent"`
-	CreatedAt time.Time  `json:"created_at"`
-	TraceID   string     `json:"trace_id,omitempty"`
-	Warning   string     `json:"warning,omitempty" doc:"What the client should know, such as that nobody has served the agent for a day."`
-}
-
-// Turn is a turn as clients see it: a task, whose message is the reply once it
-// is completed.
-type Turn struct {
-	Task
-	Text    string `json:"text" doc:"What the user said."`
-	Message string `json:"message,omitempty" doc:"The agent's reply of a completed turn, else its latest progress message."`
-}
 
 // waitDefault is how long a message is answered at the latest, unless the client
 // prefers otherwise.
@@ -86,7 +49,7 @@ func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
 }
 
 func readMessage(body []byte, lenient bool) (*mesh.Message, error) {
-	var req PostMessage
+	var req api.PostMessage
 	if err := decodeObject(body, &req, lenient); err != nil {
 		return nil, err
 	}
@@ -119,7 +82,7 @@ func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, a *mesh.Acc
 		h.Set("Idempotent-Replayed", "true")
 	}
 	h.Set("Vary", "Prefer")
-	h.Set("Location", turnURL(t.SessionID, t.ID))
+	h.Set("Location", statusURL(t))
 	prefs.applied(h)
 	if wait := time.Until(until); wait > 0 && (prefs.wait > 0 || !prefs.async) && !t.Status.Terminal() {
 		t = g.mesh.Sessions.WaitTurn(r.Context(), a, t, wait)
@@ -132,15 +95,15 @@ func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, a *mesh.Acc
 		return writeJSON(w, http.StatusOK, reply)
 	}
 	h.Set("Retry-After", "1")
-	return writeJSON(w, http.StatusAccepted, AcceptedTurn{
-		SessionID: t.SessionID, TurnID: t.ID, Status: task.Pending, StatusURL: turnURL(t.SessionID, t.ID), Agent: t.Agent,
+	return writeJSON(w, http.StatusAccepted, api.AcceptedTurn{
+		SessionID: t.SessionID, TurnID: t.ID, Status: string(task.Pending), StatusURL: linksOf(w).status(t), Agent: t.Agent,
 		CreatedAt: t.CreatedAt, TraceID: telemetry.TraceIDOf(t.TraceParent), Warning: a.Warning,
 	})
 }
 
 // replyOf is what a finished turn came to.
-func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (TurnReply, error) {
-	v := TurnReply{SessionID: t.SessionID, TurnID: t.ID, Status: t.Status, Error: t.Error, TraceID: telemetry.TraceIDOf(t.TraceParent)}
+func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, error) {
+	v := api.TurnReply{SessionID: t.SessionID, TurnID: t.ID, Status: string(t.Status), Error: plainError(t.Error), TraceID: telemetry.TraceIDOf(t.TraceParent)}
 	if t.Status != task.Completed {
 		return v, nil
 	}
@@ -178,11 +141,11 @@ func (g *Gateway) cancelTurn(w http.ResponseWriter, r *http.Request) error {
 
 // writeTurn answers with a turn as the client of its session sees it.
 func (g *Gateway) writeTurn(w http.ResponseWriter, r *http.Request, t *task.Task) error {
-	v, err := g.familyOf(r.Context(), t)
+	v, err := g.familyOf(r.Context(), linksOf(w), t)
 	if err != nil {
 		return err
 	}
-	turn := Turn{Task: v, Text: t.Instruction, Message: t.Message}
+	turn := api.Turn{Task: v, Text: t.Instruction, Message: t.Message}
 	if t.Status == task.Completed {
 		reply, err := g.replyOf(r.Context(), t)
 		if err != nil {

@@ -52,6 +52,7 @@ func TestLayersSeesFaults(t *testing.T) {
 		"shared/store/a.go":      `package store; import _ "agentmesh/gateway"`,
 		"gateway/a.go":           `package gateway; import _ "agentmesh/worker"`,
 		"gateway/client/a.go":    `package client; import _ "agentmesh/gateway"`,
+		"gateway/api/a.go":       `package api; import _ "agentmesh/shared/task"`,
 		"worker/a.go":            `package worker; import _ "agentmesh/services/mesh"`,
 		"gateway/b.go":           `package gateway; import _ "agentmesh/shared/natstest"`,
 		"worker/b.go":            `package worker; import _ "github.com/nats-io/nats-server/v2/server"`,
@@ -157,8 +158,8 @@ func forbidden(from, to string, test bool) string {
 		return "nobody imports a program"
 	case under(from, "services/mesh/cli") && !under(inner, append(nouns, "gateway/client", "gateway/api", "worker/agents", "shared/signature")...):
 		return "the terminal client knows the gateway by its API, and of the roles only the file of agents"
-	case from == "gateway/client":
-		return "it is for programs of others and stands alone"
+	case from == "gateway/api", from == "gateway/client" && inner != "gateway/api":
+		return "it is for programs of others and stands alone, but for the wire types"
 	case from == "worker/agents":
 		if !under(inner, "worker/agent", "worker/agents", "shared/task", "shared/schema") {
 			return "the file of agents makes agents and runs none"

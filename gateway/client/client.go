@@ -1,7 +1,7 @@
 // Package client is the Go client of the gateway's HTTP API. It promises that a
 // Create that is repeated, by itself or by its caller with the same key, makes
 // one task, and that Events misses no change however often the connection
-// breaks. It imports nothing else of the mesh.
+// breaks. Of the mesh it imports the wire types only.
 package client
 
 import (
@@ -17,126 +17,39 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"agentmesh/gateway/api"
 )
 
-// Task is a task as the gateway shows it.
+// The wire types, which the gateway writes.
+type (
+	// Request is a task to create. Durations are written as Go writes them.
+	Request = api.CreateTask
+	// TaskError is why a task failed.
+	TaskError = api.TaskError
+	// Attempt is one run of the agent.
+	Attempt = api.Attempt
+	// Waiting is why a pending task does not run.
+	Waiting = api.Waiting
+	// Milestone is a named step of a task.
+	Milestone = api.Milestone
+	// Agent is an agent and its live workers.
+	Agent = api.Agent
+	// Invalid is one fault of a request body.
+	Invalid = api.Invalid
+)
+
+// Task is a task as the gateway shows it, and what came beside it.
 type Task struct {
-	TaskID      string            `json:"task_id"`
-	ActionID    string            `json:"action_id,omitempty"` // of an action: the same as TaskID
-	Status      string            `json:"status"`              // pending (of an action: initiated), processing, completed, failed or canceled
-	Done        bool              `json:"done"`
-	Kind        string            `json:"kind,omitempty"`
-	Agent       string            `json:"agent,omitempty"`
-	Attempt     int               `json:"attempt"`
-	MaxAttempts int               `json:"max_attempts,omitempty"`
-	Progress    string            `json:"progress,omitempty"`
-	Percent     *int              `json:"progress_percent,omitempty"`
-	Message     string            `json:"message,omitempty"`
-	Result      json.RawMessage   `json:"result,omitempty"`
-	ResultURL   string            `json:"result_url,omitempty"`
-	Error       *TaskError        `json:"error,omitempty"`
-	Warnings    []string          `json:"warnings,omitempty"` // faults in the agent's messages that did not cost its result
-	Milestones  []Milestone       `json:"milestones,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Metadata    json.RawMessage   `json:"metadata,omitempty"`
-	CreatedAt   time.Time         `json:"created_at,omitzero"`
-	UpdatedAt   time.Time         `json:"updated_at,omitzero"`
-	StartedAt   time.Time         `json:"started_at,omitzero"`
-	FinishedAt  time.Time         `json:"finished_at,omitzero"`
-	StoppedAt   time.Time         `json:"stopped_at,omitzero"`
-	NotBefore   time.Time         `json:"not_before,omitzero"`
-	Deadline    time.Time         `json:"deadline,omitzero"`
-	RetriedFrom string            `json:"retried_from,omitempty"`
-	ParentID    string            `json:"parent_id,omitempty"`
-	Children    []string          `json:"children,omitempty"`
-	StatusURL   string            `json:"status_url,omitempty"`
-	Warning     string            `json:"warning,omitempty"` // of a task that was just accepted
-	TraceID     string            `json:"trace_id,omitempty"`
-	TraceURL    string            `json:"trace_url,omitempty"`
-	Attempts    []Attempt         `json:"attempts,omitempty"`
-	Waiting     *Waiting          `json:"waiting,omitempty"` // of a pending task that was read by Get
-
-	CallbackURL    string   `json:"callback_url,omitempty"`
-	CallbackEvents []string `json:"callback_events,omitempty"`
-
-	ETag string `json:"-"` // of the version read, empty in lists and events
-}
-
-// TaskError is why a task or its last attempt failed.
-type TaskError struct {
-	Code      string `json:"code"`
-	Message   string `json:"message"`
-	Attempt   int    `json:"attempt"`
-	Retryable bool   `json:"retryable"`
-	Detail    string `json:"detail,omitempty"` // for who runs the agent: of a task that was read by Get, from a gateway that shows it
-}
-
-// Attempt is one run of the agent.
-type Attempt struct {
-	Attempt   int        `json:"attempt"`
-	Outcome   string     `json:"outcome"` // completed, failed, canceled, retried, lost, handed_back or running
-	WorkerID  string     `json:"worker_id,omitempty"`
-	StartedAt time.Time  `json:"started_at,omitzero"`
-	EndedAt   time.Time  `json:"ended_at,omitzero"`
-	Error     *TaskError `json:"error,omitempty"`
-}
-
-// Waiting is why a pending task does not run.
-type Waiting struct {
-	Reason      string    `json:"reason"` // session, scheduled, retrying, no_live_worker, mesh_limit, queued or starting
-	Position    int       `json:"position,omitempty"`
-	Limit       int       `json:"limit,omitempty"`
-	LiveWorkers int       `json:"live_workers,omitempty"`
-	NextAttempt time.Time `json:"next_attempt_at,omitzero"`
-}
-
-// Milestone is a named step of a task.
-type Milestone struct {
-	N       int             `json:"n"`
-	Name    string          `json:"name"`
-	Message string          `json:"message,omitempty"`
-	Data    json.RawMessage `json:"data,omitempty"`
-	At      time.Time       `json:"at"`
-	Attempt int             `json:"attempt"`
-}
-
-// Request is a task to create. Durations are written as Go writes them.
-type Request struct {
-	Agent       string            `json:"agent,omitempty"`
-	Instruction string            `json:"instruction,omitempty"`
-	Input       json.RawMessage   `json:"input,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Metadata    json.RawMessage   `json:"metadata,omitempty"`
-	Delay       string            `json:"delay,omitempty"`
-	RunAt       string            `json:"run_at,omitempty"` // RFC 3339
-	Timeout     string            `json:"timeout,omitempty"`
-	Deadline    string            `json:"deadline,omitempty"` // RFC 3339
-	MaxAttempts int               `json:"max_attempts,omitempty"`
-
-	CallbackURL       string   `json:"callback_url,omitempty"`        // where the outcome is POSTed
-	CallbackEvents    []string `json:"callback_events,omitempty"`     // none: milestones and the outcome
-	CallbackSecretRef string   `json:"callback_secret_ref,omitempty"` // the webhook whose keys sign
+	api.Task
+	Warning string `json:"warning,omitempty"` // of a task that was just accepted
+	ETag    string `json:"-"`                 // of the version read, empty in lists and events
 }
 
 // Problem is a refusal of the gateway (RFC 9457). Switch on Code.
 type Problem struct {
-	Type      string    `json:"type"`
-	Title     string    `json:"title"`
-	Status    int       `json:"status"`
-	Detail    string    `json:"detail"`
-	Instance  string    `json:"instance"`
-	Code      string    `json:"code"`
-	TraceID   string    `json:"trace_id"`
-	Retryable bool      `json:"retryable"`
-	Errors    []Invalid `json:"errors"`
-
+	api.Problem
 	retryAfter time.Duration
-}
-
-// Invalid is one fault of a request body.
-type Invalid struct {
-	Detail  string `json:"detail"`
-	Pointer string `json:"pointer"`
 }
 
 // Error says what was refused and why.
@@ -322,22 +235,9 @@ func (c *Client) Result(ctx context.Context, id string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
-// Agent is an agent as the gateway shows it.
-type Agent struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description"`
-	Version     string          `json:"version"`
-	Default     bool            `json:"default"`
-	InputSchema json.RawMessage `json:"input_schema"`
-	LiveWorkers int             `json:"live_workers"`
-	Conflict    bool            `json:"conflict"` // live workers serve different definitions of it
-}
-
 // Agents lists the agents that the mesh knows.
 func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
-	var out struct {
-		Agents []Agent `json:"agents"`
-	}
+	var out api.AgentList
 	err := c.call(ctx, http.MethodGet, "/agents", nil, nil, &out)
 	return out.Agents, err
 }
@@ -354,9 +254,7 @@ func (c *Client) DeleteAgent(ctx context.Context, name string) (waiting int, err
 	if resp.StatusCode == http.StatusNoContent {
 		return 0, nil
 	}
-	var left struct {
-		Waiting int `json:"waiting"`
-	}
+	var left api.RemovedAgent
 	if err := json.NewDecoder(resp.Body).Decode(&left); err != nil {
 		return 0, fmt.Errorf("delete agent %s: read the answer: %w", name, err)
 	}
@@ -403,7 +301,9 @@ func (c *Client) do(ctx context.Context, method, path string, h http.Header, bod
 	p := &Problem{}
 	raw, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if json.Unmarshal(raw, p) != nil || p.Code == "" {
-		p = &Problem{Title: http.StatusText(resp.StatusCode), Code: "http_" + strconv.Itoa(resp.StatusCode), Detail: "the answer is not the gateway's: " + resp.Status}
+		p = &Problem{Problem: api.Problem{
+			Title: http.StatusText(resp.StatusCode), Code: "http_" + strconv.Itoa(resp.StatusCode), Detail: "the answer is not the gateway's: " + resp.Status,
+		}}
 	}
 	p.Status = resp.StatusCode
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {

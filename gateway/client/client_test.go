@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -205,11 +206,33 @@ func TestList(t *testing.T) {
 	})
 }
 
+func TestTheClientLosesNothingThatTheGatewaySays(t *testing.T) {
+	turn := `{"task_id":"trn_1","turn_id":"trn_1","session_id":"ses_1","status":"completed","done":true,"kind":"turn","attempt":1,"created_at":"2026-05-19T10:30:00Z","status_url":"/sessions/ses_1/turns/trn_1","input":{"a":1},"input_url":"/tasks/trn_1/input"`
+	agents := `{"name":"a","greeting":"Hi","concurrency":2,"max_in_flight":9,"timeout":"5m0s","max_attempts":3,"live_workers":1,"workers":[{"worker_id":"w","slots":2,"busy":1,"started_at":"2026-05-19T10:30:00Z"}]}`
+	for want, read := range map[string]func(*client.Client) (any, error){
+		turn + `}`:                          func(c *client.Client) (any, error) { return c.Get(t.Context(), "trn_1") },
+		turn + `,"text":"x","message":"y"}`: func(c *client.Client) (any, error) { return c.Turn(t.Context(), "ses_1", "trn_1") },
+		`{"agents":[` + agents + `]}`: func(c *client.Client) (any, error) {
+			all, err := c.Agents(t.Context())
+			return map[string]any{"agents": all}, err
+		},
+	} {
+		c, _ := scripted(t, answer(200, asJSON, want))
+		v, err := read(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := json.Marshal(v); err != nil || string(got) != want {
+			t.Errorf("the client has\n%s, %v, of\n%s", got, err, want)
+		}
+	}
+}
+
 func TestSayRepeatsUnderOneKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := scripted(t, answer(503, asProblem, away), cut, answer(200, asJSON, `{"session_id":"ses_1","turn_id":"trn_1","status":"completed","message":"hi"}`))
 		turn, err := c.Say(t.Context(), "ses_1", "<hello>", client.SayOptions{OnBusy: "wait"})
-		if err != nil || turn.Message != "hi" || !turn.Done() || len(s.requests) != 3 {
+		if err != nil || turn.Message != "hi" || !turn.Done || len(s.requests) != 3 {
 			t.Fatalf("%+v, %v after %v", turn, err, s.requests)
 		}
 		if s.requests[0] != s.requests[2] || !strings.HasPrefix(s.requests[0], `POST /sessions/ses_1/messages "`) || s.bodies[2] != `{"text":"\u003chello\u003e","on_busy":"wait"}` {

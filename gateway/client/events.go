@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/tmaxmax/go-sse"
+
+	"agentmesh/gateway/api"
 )
 
 // Event is one thing that happened to a task.
@@ -132,10 +134,7 @@ func decodeEvent(raw sse.Event, output *int64) (e Event, ok bool) {
 		e.Milestone = &Milestone{}
 		ok = json.Unmarshal(e.Data, e.Milestone) == nil
 	case "output":
-		var chunk struct {
-			Offset int64  `json:"offset"`
-			Text   string `json:"text"`
-		}
+		var chunk api.Output
 		if json.Unmarshal(e.Data, &chunk) != nil {
 			return e, false
 		}

@@ -9,74 +9,43 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"agentmesh/gateway/api"
 )
+
+// Message is one thing that was said in a session.
+type Message = api.Message
+
+// Turn is one message to a session and what came of it. It is a task: its id
+// serves wherever that of a task does. Its Message is the reply once it is
+// completed.
+type Turn = api.Turn
 
 // Session is a conversation with one agent, as the gateway shows it.
 type Session struct {
-	SessionID string    `json:"session_id"`
-	Agent     string    `json:"agent"`
-	Busy      bool      `json:"busy"`
-	OpenTurn  string    `json:"open_turn,omitempty"` // id of the turn that is open
-	Waiting   []string  `json:"waiting,omitempty"`   // ids of those that wait behind it, the next one first
-	Turns     int       `json:"turns"`
-	Messages  int       `json:"messages"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at,omitzero"`
-	ExpiresAt time.Time `json:"expires_at"` // unless there is a turn before
-
-	// Greeting is how the agent begins, of CreateSession only.
-	Greeting string `json:"greeting,omitempty"`
-}
-
-// Message is one thing that was said in a session.
-type Message struct {
-	Role        string    `json:"role"` // user or agent
-	Text        string    `json:"text"`
-	At          time.Time `json:"at"`
-	TurnID      string    `json:"turn_id,omitempty"` // none: the greeting
-	Interrupted bool      `json:"interrupted,omitempty"`
-}
-
-// Turn is one message to a session and what came of it. It is a task: its id
-// serves wherever that of a task does.
-type Turn struct {
-	SessionID string     `json:"session_id"`
-	TurnID    string     `json:"turn_id"`
-	Status    string     `json:"status"` // pending, processing, completed, failed or canceled
-	Text      string     `json:"text,omitempty"`
-	Message   string     `json:"message"` // the reply of a completed turn
-	Error     *TaskError `json:"error,omitempty"`
-	Attempt   int        `json:"attempt,omitempty"`
-	StatusURL string     `json:"status_url,omitempty"`
-	TraceID   string     `json:"trace_id,omitempty"`
-}
-
-// Done reports whether the turn has ended.
-func (t *Turn) Done() bool {
-	return t.Status == "completed" || t.Status == "failed" || t.Status == "canceled"
+	api.Session
+	Greeting string `json:"greeting,omitempty"` // how the agent begins, of CreateSession only
 }
 
 // CreateSession begins a conversation with an agent, the mesh's default one when
 // it is empty. Like Create it repeats itself under one key.
 func (c *Client) CreateSession(ctx context.Context, agent string, o CreateOptions) (*Session, error) {
-	body := []byte("{}")
-	if agent != "" {
-		var err error
-		if body, err = json.Marshal(map[string]string{"agent": agent}); err != nil {
-			return nil, fmt.Errorf("create session: %w", err)
-		}
+	body, err := json.Marshal(api.CreateSession{Agent: agent})
+	if err != nil {
+		return nil, fmt.Errorf("create session: %w", err)
 	}
-	var created struct {
-		Session
-		Message string `json:"message"`
-	}
+	var created api.SessionCreated
 	if err := c.post(ctx, "/sessions", nil, body, o.IdempotencyKey, &created); err != nil {
 		return nil, err
 	}
-	s := created.Session
-	s.Greeting, s.UpdatedAt = created.Message, s.CreatedAt
+	s := Session{
+		Session: api.Session{
+			SessionID: created.SessionID, Agent: created.Agent, CreatedAt: created.CreatedAt, UpdatedAt: created.CreatedAt, ExpiresAt: created.ExpiresAt,
+		},
+		Greeting: created.Message,
+	}
 	if s.Greeting != "" {
-		s.Messages = 1
+		s.Session.Messages = 1
 	}
 	return &s, nil
 }
@@ -96,23 +65,20 @@ func (c *Client) Sessions(ctx context.Context, agent string) iter.Seq2[Session, 
 			q.Set("agent", agent)
 		}
 		for {
-			var page struct {
-				Sessions []Session `json:"sessions"`
-				Next     string    `json:"next_cursor"`
-			}
+			var page api.SessionList
 			if err := c.call(ctx, http.MethodGet, "/sessions?"+q.Encode(), nil, nil, &page); err != nil {
 				yield(Session{}, err)
 				return
 			}
 			for _, s := range page.Sessions {
-				if !yield(s, nil) {
+				if !yield(Session{Session: s}, nil) {
 					return
 				}
 			}
-			if page.Next == "" {
+			if page.NextCursor == "" {
 				return
 			}
-			q.Set("cursor", page.Next)
+			q.Set("cursor", page.NextCursor)
 		}
 	}
 }
@@ -121,10 +87,7 @@ func (c *Client) Sessions(ctx context.Context, agent string) iter.Seq2[Session, 
 func (c *Client) Messages(ctx context.Context, id string) ([]Message, error) {
 	all := []Message{}
 	for path := "/sessions/" + url.PathEscape(id) + "/messages"; ; {
-		var page struct {
-			Messages []Message `json:"messages"`
-			Next     int       `json:"next_after"`
-		}
+		var page api.Transcript
 		if err := c.call(ctx, http.MethodGet, path, nil, nil, &page); err != nil {
 			return nil, err
 		}
@@ -152,10 +115,7 @@ type SayOptions struct {
 // repeats the request with the same key a few times, and the message is said
 // once. The turn has ended unless that took longer than Wait.
 func (c *Client) Say(ctx context.Context, sessionID, text string, o SayOptions) (*Turn, error) {
-	body, err := json.Marshal(struct {
-		Text   string `json:"text"`
-		OnBusy string `json:"on_busy,omitempty"`
-	}{text, o.OnBusy})
+	body, err := json.Marshal(api.PostMessage{Text: text, OnBusy: o.OnBusy})
 	if err != nil {
 		return nil, fmt.Errorf("say: %w", err)
 	}
@@ -167,6 +127,7 @@ func (c *Client) Say(ctx context.Context, sessionID, text string, o SayOptions) 
 	if err := c.post(ctx, "/sessions/"+url.PathEscape(sessionID)+"/messages", h, body, o.IdempotencyKey, &t); err != nil {
 		return nil, err
 	}
+	t.TaskID, t.Done = t.TurnID, t.Status == "completed" || t.Status == "failed" || t.Status == "canceled"
 	return &t, nil
 }
 

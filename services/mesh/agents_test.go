@@ -12,7 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
@@ -59,7 +59,7 @@ func TestAnAgentGoesAwayWhenNobodyServesItAnyMore(t *testing.T) {
 	if counted() {
 		t.Error("its consumers are left behind")
 	}
-	if list := decode[gateway.AgentList](t, m.do("GET", "/agents", "").Body); len(list.Agents) != 1 || list.Agents[0].Name != "new" {
+	if list := decode[api.AgentList](t, m.do("GET", "/agents", "").Body); len(list.Agents) != 1 || list.Agents[0].Name != "new" {
 		t.Errorf("agents are %+v", list.Agents)
 	}
 	eventually(t, 5*time.Second, "the other gateway has forgotten it", func() bool {
@@ -95,7 +95,7 @@ func TestRemovingAnAgentLosesNothingThatWaitsForIt(t *testing.T) {
 		ids := []string{m.create(`{"agent":"a","instruction":"1"}`), m.create(`{"agent":"a","instruction":"2"}`), m.create(`{"agent":"a","delay":"1h","instruction":"3"}`)}
 		turn := decode[client.Turn](t, m.do("POST", "/sessions/"+session+"/messages", `{"text":"hello"}`, "Prefer", "respond-async").Body).TurnID
 		w := m.do("DELETE", "/agents/a", "")
-		if left := decode[gateway.RemovedAgent](t, w.Body); w.Code != 200 || left.Waiting != 3 || !strings.Contains(left.Warning, "go on waiting") {
+		if left := decode[api.RemovedAgent](t, w.Body); w.Code != 200 || left.Waiting != 3 || !strings.Contains(left.Warning, "go on waiting") {
 			t.Errorf("DELETE = %d %+v", w.Code, left)
 		}
 		if w := m.do("POST", "/tasks/"+failed+"/retry", ""); w.Code != 404 || code(t, w) != "agent_not_found" {
@@ -165,7 +165,7 @@ func TestATaskForAnAgentUnservedForADayComesWithAWarning(t *testing.T) {
 		}
 		session := decode[client.Session](t, m.do("POST", "/sessions", `{"agent":"a"}`).Body).SessionID
 		w := m.do("POST", "/sessions/"+session+"/messages", `{"text":"hello"}`, "Prefer", "respond-async")
-		if turn := decode[gateway.AcceptedTurn](t, w.Body); w.Code != 202 || turn.Warning == "" {
+		if turn := decode[api.AcceptedTurn](t, w.Body); w.Code != 202 || turn.Warning == "" {
 			t.Errorf("a turn: %d, %q", w.Code, turn.Warning)
 		}
 		m.work(named("a", says("x")))
@@ -195,9 +195,9 @@ func TestTwoDefinitionsOfOneAgentAreAConflictInBothLogs(t *testing.T) {
 			synctest.Wait()
 			return log, func() { cancel(); <-done }
 		}
-		known := func() gateway.Agent { return decode[gateway.Agent](t, m.do("GET", "/agents/a", "").Body) }
+		known := func() api.Agent { return decode[api.Agent](t, m.do("GET", "/agents/a", "").Body) }
 		schemaNow := func() string {
-			return string(decode[gateway.AgentList](t, m.do("GET", "/agents", "").Body).Agents[0].InputSchema)
+			return string(decode[api.AgentList](t, m.do("GET", "/agents", "").Body).Agents[0].InputSchema)
 		}
 		first, stopFirst := start(`{"type":"object"}`)
 		if known().Conflict {

@@ -233,7 +233,7 @@ func (t *tour) summary(ctx context.Context) error {
 
 func (t *tour) retried(ctx context.Context) error {
 	t.step("An agent that fails is retried with growing pauses, then the task fails with its error")
-	task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_fail":"the model is away"}`), MaxAttempts: 2}, client.CreateOptions{})
+	task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_fail":"the model is away"}`), MaxAttempts: new(2)}, client.CreateOptions{})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -52,15 +53,15 @@ func TestDepthOfEventsIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh(t)
 		m.work(echo.Agent())
-		session := decode[gateway.Session](t, m.do("POST", "/sessions", `{"agent":"echo"}`).Body).SessionID
+		session := decode[api.Session](t, m.do("POST", "/sessions", `{"agent":"echo"}`).Body).SessionID
 		id := m.create(`{"agent":"echo","input":{"echo_delay":"1m"}}`, "Mesh-Event-Depth", "7")
 		time.Sleep(time.Second)
 		child := m.create(`{"agent":"echo","input":{"echo_fail_permanent":"x"}}`, "Mesh-Parent-Task", id)
 		m.end(child)
-		retried := decode[gateway.Accepted](t, m.do("POST", "/tasks/"+child+"/retry", "").Body).TaskID
-		turn := decode[gateway.TurnReply](t, m.do("POST", "/sessions/"+session+"/messages", `{"text":"x"}`, "Mesh-Event-Depth", "16").Body).TurnID
+		retried := decode[api.Accepted](t, m.do("POST", "/tasks/"+child+"/retry", "").Body).TaskID
+		turn := decode[api.TurnReply](t, m.do("POST", "/sessions/"+session+"/messages", `{"text":"x"}`, "Mesh-Event-Depth", "16").Body).TurnID
 		slow := m.do("POST", "/sessions/"+session+"/messages", `{"text":"{\"echo_delay\":\"2s\"}"}`, "Prefer", "respond-async")
-		queued := decode[gateway.AcceptedTurn](t, m.do("POST", "/sessions/"+session+"/messages", `{"text":"x","on_busy":"wait"}`, "Prefer", "respond-async", "Mesh-Event-Depth", "5").Body).TurnID
+		queued := decode[api.AcceptedTurn](t, m.do("POST", "/sessions/"+session+"/messages", `{"text":"x","on_busy":"wait"}`, "Prefer", "respond-async", "Mesh-Event-Depth", "5").Body).TurnID
 		if slow.Code != http.StatusAccepted || queued == "" {
 			t.Fatalf("messages = %d %s, %q", slow.Code, slow.Body, queued)
 		}

@@ -167,7 +167,7 @@ agents:
 		all, err := c.Agents(t.Context())
 		return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == "caller" })
 	})
-	v, err := c.Create(t.Context(), client.Request{Agent: "caller", Instruction: "x", MaxAttempts: 3}, client.CreateOptions{})
+	v, err := c.Create(t.Context(), client.Request{Agent: "caller", Instruction: "x", MaxAttempts: new(3)}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

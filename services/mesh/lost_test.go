@@ -110,7 +110,7 @@ func TestRandomCancelsLoseNothing(t *testing.T) {
 // randomTask accepts a task that runs at once, later or in a session.
 func randomTask(ctx context.Context, c *client.Client, rnd *rand.Rand) (id string, err error) {
 	delay := time.Duration(rnd.IntN(400)) * time.Millisecond
-	r := client.Request{Agent: "echo", MaxAttempts: 50, Input: json.RawMessage(`{}`)}
+	r := client.Request{Agent: "echo", MaxAttempts: new(50), Input: json.RawMessage(`{}`)}
 	switch rnd.IntN(4) {
 	case 0:
 		s, err := c.CreateSession(ctx, "travel", client.CreateOptions{})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -18,7 +19,7 @@ func (m *mesh) action(body string, headers ...string) string {
 	if w.Code != http.StatusAccepted {
 		m.t.Fatalf("POST /actions = %d %s", w.Code, w.Body)
 	}
-	return decode[gateway.AcceptedAction](m.t, w.Body).ActionID
+	return decode[api.AcceptedAction](m.t, w.Body).ActionID
 }
 
 // deliveries lists what was sent of an action.
@@ -40,7 +41,7 @@ func TestInitiateAndCallBack(t *testing.T) {
 		m.notify()
 		r := m.receive(nil)
 		w := m.do("POST", "/actions", `{"agent":"echo","instruction":"book a flight","input":{"a":1},"callback_url":"`+r.url+`"}`)
-		got := decode[gateway.AcceptedAction](t, w.Body)
+		got := decode[api.AcceptedAction](t, w.Body)
 		if w.Code != 202 || got.Status != "initiated" || got.Message != "Processing your request. We'll notify you at the provided callback URL." ||
 			got.StatusURL != "/actions/"+got.ActionID || w.Header().Get("Location") != got.StatusURL {
 			t.Fatalf("POST /actions = %d %+v", w.Code, got)
@@ -62,7 +63,7 @@ func TestInitiateAndCallBack(t *testing.T) {
 		if len(ds) != 1 || ds[0].Status != "delivered" || ds[0].DeliveryID != all[0].id() || len(ds[0].Attempts) != 1 || ds[0].Attempts[0].StatusCode != 200 {
 			t.Errorf("deliveries = %+v", ds)
 		}
-		if v := decode[gateway.Task](t, m.do("GET", "/actions/"+got.ActionID, "").Body); v.ActionID != got.ActionID || v.Status != "completed" {
+		if v := decode[api.Task](t, m.do("GET", "/actions/"+got.ActionID, "").Body); v.ActionID != got.ActionID || v.Status != "completed" {
 			t.Errorf("GET action = %+v", v)
 		}
 	})
@@ -82,18 +83,18 @@ func TestActionLife(t *testing.T) {
 		}
 		// To wait for it is possible too.
 		w := m.do("POST", "/actions", body, "Prefer", "wait=10")
-		if v := decode[gateway.Task](t, w.Body); w.Code != 200 || v.Status != "completed" || v.ActionID == "" || v.CallbackURL != r.url {
+		if v := decode[api.Task](t, w.Body); w.Code != 200 || v.Status != "completed" || v.ActionID == "" || v.CallbackURL != r.url {
 			t.Errorf("waited: %d %+v", w.Code, v)
 		}
 		later := m.action(`{"agent":"echo","instruction":"x","delay":"1h","callback_url":"` + r.url + `"}`)
-		if v := decode[gateway.Task](t, m.do("GET", "/actions/"+later, "").Body); v.Status != "initiated" || v.StatusURL != "/actions/"+later {
+		if v := decode[api.Task](t, m.do("GET", "/actions/"+later, "").Body); v.Status != "initiated" || v.StatusURL != "/actions/"+later {
 			t.Errorf("pending action = %+v", v)
 		}
 		if w := m.do("POST", "/actions/"+later+"/redeliver", ""); w.Code != 409 || problem(t, w).Code != "nothing_to_redeliver" {
 			t.Errorf("redeliver before the end = %d %s", w.Code, w.Body)
 		}
 		m.do("POST", "/actions/"+later+"/cancel", "")
-		retried := decode[gateway.AcceptedAction](t, m.do("POST", "/actions/"+later+"/retry", "").Body)
+		retried := decode[api.AcceptedAction](t, m.do("POST", "/actions/"+later+"/retry", "").Body)
 		if retried.RetriedFrom != later || retried.Status != "initiated" {
 			t.Errorf("retry = %+v", retried)
 		}

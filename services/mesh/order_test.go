@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/worker/agent"
 )
 
@@ -119,7 +119,7 @@ func TestEventsHaveTheAgentsOrderLiveAndLater(t *testing.T) {
 			t.Errorf("later there is the id %q, live there were %q", id, now.ids)
 		}
 	}
-	list := decode[gateway.EventList](t, m.do("GET", "/tasks/"+id+"/events", "", "Accept", "application/json").Body)
+	list := decode[api.EventList](t, m.do("GET", "/tasks/"+id+"/events", "", "Accept", "application/json").Body)
 	for _, e := range list.Events {
 		if id := fmt.Sprint(e.Type, " ", e.ID); e.Type != "progress" && e.Type != "milestone" && !slices.Contains(now.ids, id) {
 			t.Errorf("the history has the id %q, live there were %q", id, now.ids)

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/notifier"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/secret"
@@ -362,7 +363,7 @@ func TestRedeliveredIsScheduledNoMore(t *testing.T) {
 		down.Store(false)
 		scheduled := func() int {
 			time.Sleep(3 * time.Second)
-			return decode[gateway.Stats](t, m.do("GET", "/stats", "").Body).Deliveries.Scheduled
+			return decode[api.Stats](t, m.do("GET", "/stats", "").Body).Deliveries.Scheduled
 		}
 		if n := scheduled(); n != len(ids) {
 			t.Fatalf("%d scheduled, want %d", n, len(ids))

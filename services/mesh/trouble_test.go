@@ -16,7 +16,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -270,7 +270,7 @@ func TestTheRegistryFollowsTheWorkers(t *testing.T) {
 			return nil, ctx.Err()
 		})
 		workers := func(name string) (live, busy int) {
-			v := decode[gateway.Agent](t, m.do("GET", "/agents/"+name, "").Body)
+			v := decode[api.Agent](t, m.do("GET", "/agents/"+name, "").Body)
 			for _, w := range v.Workers {
 				busy += w.Busy
 			}

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/topology"
 	"agentmesh/worker/agents/echo"
@@ -73,9 +73,9 @@ func TestMissingConsumerIsNoZero(t *testing.T) {
 		m.work(echo.Agent())
 		stop := m.notify()
 		r := m.receive(nil)
-		consumers := func() gateway.Check {
+		consumers := func() api.Check {
 			time.Sleep(3 * time.Second)
-			return decode[gateway.Readiness](t, m.do("GET", "/readyz", "").Body).Checks["consumers"]
+			return decode[api.Readiness](t, m.do("GET", "/readyz", "").Body).Checks["consumers"]
 		}
 		if c := consumers(); !c.OK {
 			t.Fatalf("consumers = %+v", c)
@@ -91,7 +91,7 @@ func TestMissingConsumerIsNoZero(t *testing.T) {
 		if c := consumers(); c.OK || !strings.Contains(c.Detail, topology.FanoutDurable) || !strings.Contains(c.Detail, topology.DeliverDurable) {
 			t.Errorf("consumers = %+v", c)
 		}
-		stats := decode[gateway.Stats](t, m.do("GET", "/stats", "").Body)
+		stats := decode[api.Stats](t, m.do("GET", "/stats", "").Body)
 		if stats.Deliveries.FanoutLag < n || !slices.Equal(stats.Missing, []string{topology.FanoutDurable, topology.DeliverDurable}) {
 			t.Errorf("stats = %+v", stats)
 		}

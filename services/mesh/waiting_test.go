@@ -45,14 +45,14 @@ func TestWhyATaskWaits(t *testing.T) {
 			held = append(held, m.create(`{"agent":"limited","instruction":"x"}`))
 		}
 		// One slot: one runs, and four are in line.
-		if w := reason(held[3]); w.Reason != "queued" || w.Position != 3 || w.LiveWorkers != 1 || w.Limit != 2 {
+		if w := reason(held[3]); w.Reason != "queued" || w.Position != 3 || *w.LiveWorkers != 1 || w.Limit != 2 {
 			t.Errorf("behind others: %+v", w)
 		}
 		if v := m.get(held[0]); v.Waiting != nil || v.Status != "processing" {
 			t.Errorf("the one that runs: %s %+v", v.Status, v.Waiting)
 		}
 		second := m.workWith(worker.Default(), m.st, limited)
-		if w := reason(held[3]); w.Reason != "mesh_limit" || w.Position != 2 || w.Limit != 2 || w.LiveWorkers != 2 {
+		if w := reason(held[3]); w.Reason != "mesh_limit" || w.Position != 2 || w.Limit != 2 || *w.LiveWorkers != 2 {
 			t.Errorf("at the limit: %+v", w)
 		}
 		later := m.create(`{"agent":"limited","instruction":"x","delay":"1h"}`)
@@ -73,7 +73,7 @@ func TestWhyATaskWaits(t *testing.T) {
 		second()
 		stop()
 		orphan := m.create(`{"agent":"limited","instruction":"x"}`)
-		if w := reason(orphan); w.Reason != "no_live_worker" || w.LiveWorkers != 0 || w.Position != 1 {
+		if w := reason(orphan); w.Reason != "no_live_worker" || *w.LiveWorkers != 0 || w.Position != 1 {
 			t.Errorf("nobody serves it: %+v", w)
 		}
 	})

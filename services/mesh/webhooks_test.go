@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/manualtest"
 	"agentmesh/shared/signature"
@@ -467,7 +468,7 @@ func TestWebhookGolden(t *testing.T) {
 		time.Sleep(time.Second)
 		m.do("POST", "/tasks", `{"agent":"steps","instruction":"fail","callback_url":"`+r.url+`",`+all+`}`)
 		time.Sleep(time.Second)
-		id := decode[gateway.AcceptedAction](t, m.do("POST", "/actions", `{"agent":"steps","instruction":"x","delay":"1h","callback_url":"`+r.url+`"}`).Body).ActionID
+		id := decode[api.AcceptedAction](t, m.do("POST", "/actions", `{"agent":"steps","instruction":"x","delay":"1h","callback_url":"`+r.url+`"}`).Body).ActionID
 		m.do("POST", "/actions/"+id+"/cancel", "")
 		time.Sleep(time.Second)
 		var parts []string

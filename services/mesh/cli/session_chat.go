@@ -208,7 +208,7 @@ func (t *chat) turn(ctx context.Context, text string) error {
 // reaches it as it reaches a turn that runs.
 func (t *chat) send(ctx context.Context, text string) (*client.Turn, error) {
 	turn, err := t.c.Say(ctx, t.session, text, client.SayOptions{Async: true, OnBusy: "wait"})
-	if err != nil || turn.Done() {
+	if err != nil || turn.Done {
 		return turn, err
 	}
 	if v, err := t.c.Get(ctx, turn.TurnID); err == nil && v.Waiting != nil && v.Waiting.Reason == "session" {

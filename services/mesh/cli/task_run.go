@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 )
 
@@ -36,6 +37,7 @@ func runCommand(f *clientFlags, action bool) *cobra.Command {
 	r := &runFlags{}
 	var req client.Request
 	var input, metadata string
+	var attempts int
 	var labels []string
 	cmd := &cobra.Command{
 		Use: "run [INSTRUCTION]", Short: "Start a task",
@@ -66,11 +68,14 @@ func runCommand(f *clientFlags, action bool) *cobra.Command {
 	p.StringVar(&req.RunAt, "run-at", "", "run at this time (RFC 3339)")
 	p.StringVar(&req.Timeout, "timeout", "", "of one attempt, such as 5m")
 	p.StringVar(&req.Deadline, "deadline", "", "past this time (RFC 3339) the task fails")
-	p.IntVar(&req.MaxAttempts, "max-attempts", 0, "the agent's when left out")
+	p.IntVar(&attempts, "max-attempts", 0, "the agent's when left out")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		c, err := f.client()
 		if err != nil {
 			return err
+		}
+		if attempts != 0 {
+			req.MaxAttempts = &attempts
 		}
 		if len(args) == 1 {
 			req.Instruction = args[0]
@@ -143,7 +148,7 @@ func taskWatchCommand(f *clientFlags) *cobra.Command {
 		if f.curl {
 			return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks/"+args[0]+"/events", nil, "Accept: text/event-stream")
 		}
-		return r.finish(cmd, f, c, &client.Task{TaskID: args[0]})
+		return r.finish(cmd, f, c, &client.Task{Task: api.Task{TaskID: args[0]}})
 	}
 	return cmd
 }

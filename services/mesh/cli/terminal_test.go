@@ -9,6 +9,7 @@ import (
 	"testing"
 	"unicode"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/worker/agent"
 )
@@ -115,7 +116,7 @@ func TestChatFromAPipeSendsTheTerminalNoControlSequences(t *testing.T) {
 // A text of several lines stays in its column: it cannot draw a row of its own.
 func TestTextsOfSeveralLinesKeepTheirColumns(t *testing.T) {
 	var out bytes.Buffer
-	task := &client.Task{TaskID: "tsk_1", Status: "failed", Message: "one\nstatus    completed", Error: &client.TaskError{Code: "c", Message: "two\n\tlines\x1b[A"}, Labels: map[string]string{"k": "v\nresult  fake"}}
+	task := &client.Task{Task: api.Task{TaskID: "tsk_1", Status: "failed", Message: "one\nstatus    completed", Error: &client.TaskError{Error: api.Error{Code: "c", Message: "two\n\tlines\x1b[A"}}, Labels: map[string]string{"k": "v\nresult  fake"}}}
 	if err := show(&out, "text", task); err != nil {
 		t.Fatal(err)
 	}

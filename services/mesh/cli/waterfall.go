@@ -189,7 +189,11 @@ func waitingText(w *client.Waiting) string {
 	case "mesh_limit":
 		return fmt.Sprintf("%d tasks of the agent run, and no more may (max_in_flight); place %d in the line", w.Limit, w.Position)
 	case "queued":
-		return fmt.Sprintf("place %d in the line, %d live workers", w.Position, w.LiveWorkers)
+		text := fmt.Sprintf("place %d in the line", w.Position)
+		if w.LiveWorkers != nil {
+			text += fmt.Sprintf(", %d live workers", *w.LiveWorkers)
+		}
+		return text
 	case "starting":
 		return "a worker has it"
 	}

@@ -1,0 +1,38 @@
+package api
+
+import "time"
+
+// Event is one thing that happened to a task, as the JSON history lists it. The
+// same data travels as server-sent events.
+type Event struct {
+	ID   uint64 `json:"id" doc:"Revision of the record; resumes a stream as Last-Event-ID."`
+	Type string `json:"type" enum:"status,progress,milestone,output"`
+	Data any    `json:"data"`
+}
+
+// EventList is the history of a task.
+type EventList struct {
+	Events []Event `json:"events"`
+}
+
+// Output is the data of an output event: text of the agent as it is produced.
+type Output struct {
+	TaskID  string `json:"task_id"`
+	Attempt int    `json:"attempt" doc:"The attempt that wrote the text."`
+	Offset  int64  `json:"offset" doc:"Place of the text in the whole output, in bytes: a resumed stream may repeat text."`
+	Text    string `json:"text"`
+}
+
+// Reply is the data of a reply event.
+type Reply struct {
+	SessionID string    `json:"session_id"`
+	Message   string    `json:"message"`
+	TurnID    string    `json:"turn_id,omitempty"`
+	At        time.Time `json:"at"`
+}
+
+// Closed is the data of the last event of a session that is gone.
+type Closed struct {
+	SessionID string `json:"session_id"`
+	Reason    string `json:"reason" enum:"deleted,expired"`
+}
