@@ -53,13 +53,13 @@ fuzz: ## each fuzz target for FUZZTIME
 	done
 
 golden: ## rewrite the golden files; read the diff
-	go test ./gateway ./services/mesh -run Golden -update
+	go test ./gateway ./notifier ./services/mesh -run Golden -update
 
 vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...
 
 chaos: ## kill -9 and SIGSTOP of real processes, the long form
-	go test -count 1 -timeout 15m -run 'Crash|Frozen|Poison|Kill|TestH8|TestN7|NobodyWaits' ./services/mesh -chaos
+	go test -count 1 -timeout 15m -run 'Crash|Frozen|Kill|LoseNothing|FullDisk|DeadEndpoints|NobodyWaits' ./services/mesh ./gateway ./notifier -chaos
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

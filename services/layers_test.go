@@ -29,6 +29,9 @@ var natsFree = []string{"gateway", "worker", "shared/mesh"}
 
 var roles = []string{"gateway", "worker", "notifier"}
 
+// forTests are imported by tests only, and may link everything.
+var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest"}
+
 // spellings are what only shared/topology may write.
 var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}
 
@@ -119,7 +122,7 @@ func check(root string) (faults []string, err error) {
 				faults = append(faults, fmt.Sprintf("%s imports %s: %s", rel, to, why))
 			}
 		}
-		if !test && from != "shared/topology" {
+		if !test && from != "shared/topology" && !under(from, forTests...) {
 			faults = append(faults, spelled(rel, from, file)...)
 		}
 		return nil
@@ -129,14 +132,14 @@ func check(root string) (faults []string, err error) {
 
 // forbidden says why the package in folder from may not import to; empty: it may.
 func forbidden(from, to string, test bool) string {
-	if strings.HasPrefix(to, "github.com/nats-io/nats-server") && !test && from != "services/mesh" && from != "shared/natstest" {
+	if strings.HasPrefix(to, "github.com/nats-io/nats-server") && !test && from != "services/mesh" && !under(from, forTests...) {
 		return "only services/mesh and tests link the server"
 	}
 	inner, ours := strings.CutPrefix(to, module)
 	switch {
-	case under(inner, "shared/natstest", "shared/manualtest") && !test:
+	case under(inner, forTests...) && !test && !under(from, forTests...):
 		return inner + " is for tests"
-	case test:
+	case test, under(from, forTests...):
 		return ""
 	case under(from, nouns...) && !under(inner, nouns...) && (ours || strings.Contains(to, ".")):
 		return "domain nouns import the standard library and each other only"

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/worker"
@@ -45,6 +46,7 @@ func ExampleServe() {
 // someMesh runs a NATS server with one task in the queue. The context ends when
 // that task has, and its outcome is printed.
 func someMesh(agentName, instruction string) (context.Context, func()) {
+	natstest.ForgetBubbles() // of the tests before
 	ctx, cancel := context.WithCancel(context.Background())
 	slog.SetDefault(slog.New(slog.DiscardHandler))
 	dir, _ := os.MkdirTemp("", "example-")

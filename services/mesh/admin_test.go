@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"agentmesh/services/mesh/cli"
+	"agentmesh/shared/meshtest"
 )
 
 // The admin listener refuses to be reached by others, as the other listeners do.
@@ -38,8 +39,8 @@ func TestCommandLineIsDumpedWithoutSecrets(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("masked = %q", got)
 	}
-	p := startUp(t, t.TempDir(), "--admin", "127.0.0.1:0", "--secret-key", testKey)
-	_, rest, _ := strings.Cut(p.output.String(), "admin ")
+	p := startUp(t, t.TempDir(), "--admin", "127.0.0.1:0", "--secret-key", meshtest.TestKey)
+	_, rest, _ := strings.Cut(p.Output.String(), "admin ")
 	admin := strings.Fields(rest)[0]
 	resp, err := http.Get(admin + "/debug/pprof/cmdline")
 	if err != nil {
@@ -47,15 +48,15 @@ func TestCommandLineIsDumpedWithoutSecrets(t *testing.T) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	raw, err := io.ReadAll(resp.Body)
-	if err != nil || strings.Contains(string(raw), testKey) || !strings.Contains(string(raw), "--secret-key") {
+	if err != nil || strings.Contains(string(raw), meshtest.TestKey) || !strings.Contains(string(raw), "--secret-key") {
 		t.Errorf("cmdline = %q, %v", raw, err)
 	}
-	if text := p.output.String(); !strings.Contains(text, "--secret-key-file") || strings.Contains(text, testKey) {
+	if text := p.Output.String(); !strings.Contains(text, "--secret-key-file") || strings.Contains(text, meshtest.TestKey) {
 		t.Errorf("nothing warns of the key on the command line: %s", text)
 	}
 	// The ways back into the mesh are closed, though loopback is allowed.
-	for _, to := range []string{p.gateway + "/sessions", admin + "/debug/pprof/cmdline", strings.Replace(admin, "127.0.0.1", "localhost", 1), strings.Replace(p.gateway, "127.0.0.1", "[::1]", 1) + "/tasks"} {
-		r, err := http.Post(p.gateway+"/tasks", "application/json", strings.NewReader(`{"agent":"echo","input":1,"callback_url":"`+to+`"}`))
+	for _, to := range []string{p.Gateway + "/sessions", admin + "/debug/pprof/cmdline", strings.Replace(admin, "127.0.0.1", "localhost", 1), strings.Replace(p.Gateway, "127.0.0.1", "[::1]", 1) + "/tasks"} {
+		r, err := http.Post(p.Gateway+"/tasks", "application/json", strings.NewReader(`{"agent":"echo","input":1,"callback_url":"`+to+`"}`))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,6 +24,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
 	"agentmesh/notifier"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
@@ -271,7 +272,7 @@ func BenchmarkIdleMemory(b *testing.B) {
 // stream.
 func BenchmarkOutput(b *testing.B) {
 	next := make(chan struct{})
-	front := benchAgent(b, true, named("talks", func(_ context.Context, job *agent.Job) (any, error) {
+	front := benchAgent(b, true, meshtest.Named("talks", func(_ context.Context, job *agent.Job) (any, error) {
 		for range next {
 			job.Output(strconv.FormatInt(time.Now().UnixNano(), 10))
 		}

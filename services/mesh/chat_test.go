@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agents"
 )
 
 // An interrupt of a chat that is a real process cancels its turn.
 func TestChatProcess(t *testing.T) {
-	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, c := m.serve()
+	m := meshtest.New(t)
+	m.Work(agents.Samples()...)
+	srv, c := m.Serve()
 	cmd := osexec.Command(os.Args[0], "session", "chat", "--agent", "echo", "--gateway", srv.URL)
 	cmd.Env = append(os.Environ(), "MESH_TEST_MAIN=1")
-	var out, notes transcript
+	var out, notes meshtest.Transcript
 	cmd.Stdout, cmd.Stderr = &out, &notes
 	in, err := cmd.StdinPipe()
 	if err == nil {
@@ -30,16 +31,16 @@ func TestChatProcess(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	_, _ = io.WriteString(in, `{"echo_delay":"10m"}`+"\n")
-	eventually(t, 20*time.Second, "the turn runs", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "the turn runs", func() bool {
 		for v, err := range c.All(t.Context(), client.Filter{Statuses: []string{"processing"}}) {
 			return err == nil && v.Progress == ""
 		}
 		return false
 	})
 	_ = cmd.Process.Signal(os.Interrupt)
-	eventually(t, 20*time.Second, "the turn is interrupted", func() bool { return strings.Contains(notes.String(), "interrupted; the message stays") })
+	meshtest.Eventually(t, 20*time.Second, "the turn is interrupted", func() bool { return strings.Contains(notes.String(), "interrupted; the message stays") })
 	_, _ = io.WriteString(in, "hi\n")
-	eventually(t, 20*time.Second, "the next turn has a reply", func() bool { return strings.HasSuffix(out.String(), "\nhi\n") })
+	meshtest.Eventually(t, 20*time.Second, "the next turn has a reply", func() bool { return strings.HasSuffix(out.String(), "\nhi\n") })
 	_ = cmd.Process.Signal(os.Interrupt)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v: %s", err, notes.String())

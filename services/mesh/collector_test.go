@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agents/echo"
 )
 
-// TestS1_CollectorIsAway: a collector that refuses, or takes and never answers,
+// TestNothingWaitsForACollectorThatIsAway: a collector that refuses, or takes and never answers,
 // changes neither how long a task takes nor how much memory is used. Spans that
 // find no room are dropped, and the drops are counted.
-func TestS1_CollectorIsAway(t *testing.T) {
+func TestNothingWaitsForACollectorThatIsAway(t *testing.T) {
 	hang := make(chan struct{})
 	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer hangs.Close()
@@ -36,13 +37,13 @@ func TestS1_CollectorIsAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			telemetry.ReportTo(quiet())
-			m := newMesh(t)
-			m.work(echo.Agent())
+			telemetry.ReportTo(meshtest.Quiet())
+			m := meshtest.New(t)
+			m.Work(echo.Agent())
 			var each []time.Duration
 			for range 200 {
 				began := time.Now()
-				m.create(`{"agent":"echo","input":1}`, "Prefer", "wait=10")
+				m.Create(`{"agent":"echo","input":1}`, "Prefer", "wait=10")
 				each = append(each, time.Since(began))
 			}
 			slices.Sort(each)

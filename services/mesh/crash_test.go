@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -20,6 +18,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
@@ -27,91 +26,25 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// process is a real `mesh up`, or a worker of its own.
-type process struct {
-	cmd     *exec.Cmd
-	gateway string
-	nats    string
-	done    chan struct{}
-	output  *transcript
-}
-
-// transcript is what a process has written so far.
-type transcript struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (o *transcript) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *transcript) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-// spawn starts the test binary as another program. It dies with the test.
-func spawn(t *testing.T, env []string, args ...string) (*process, *bufio.Reader) {
-	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], args...), done: make(chan struct{}), output: &transcript{}}
-	p.cmd.Env = append(os.Environ(), env...)
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	read, write, err := os.Pipe() // for both streams
-	if err == nil {
-		p.cmd.Stdout, p.cmd.Stderr = write, write
-		err = p.cmd.Start()
-		_ = write.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		p.kill()
-		_ = read.Close()
-	})
-	return p, bufio.NewReader(io.TeeReader(read, p.output))
-}
-
 // startUp runs `mesh up` on dir with free ports and waits until it is ready.
-func startUp(t *testing.T, dir string, args ...string) *process {
+func startUp(t *testing.T, dir string, args ...string) *meshtest.Process {
 	t.Helper()
 	args = append([]string{"up", "--data", dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--admin", "off", "--lease", "1s", "--log-level", "warn"}, args...)
-	p, output := spawn(t, []string{"MESH_TEST_MAIN=1"}, args...)
+	p, output := meshtest.Spawn(t, []string{"MESH_TEST_MAIN=1"}, args...)
 	for {
 		line, err := output.ReadString('\n')
 		fields := strings.Fields(line)
 		switch {
 		case err != nil:
-			t.Fatalf("mesh up ended: %s", p.output)
+			t.Fatalf("mesh up ended: %s", p.Output)
 		case len(fields) > 1 && fields[0] == "gateway":
-			p.gateway = fields[1]
+			p.Gateway = fields[1]
 		case len(fields) > 1 && fields[0] == "NATS":
-			p.nats = fields[1]
+			p.NATS = fields[1]
 		case len(fields) > 1 && fields[0] == "Try":
-			go p.drain(output)
+			go p.Drain(output)
 			return p
 		}
-	}
-}
-
-func (p *process) drain(r io.Reader) {
-	_, _ = io.Copy(io.Discard, r)
-	_ = p.cmd.Wait()
-	close(p.done)
-}
-
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-func (p *process) kill() {
-	p.signal(syscall.SIGCONT)
-	p.signal(syscall.SIGKILL)
-	select {
-	case <-p.done:
-	case <-time.After(10 * time.Second):
 	}
 }
 
@@ -134,9 +67,9 @@ func testWorker(role string) int {
 		return 1
 	}
 	if role == "counter" {
-		return serveTests(ctx, cfg, st, counter(), log)
+		return serveTests(ctx, cfg, st, meshtest.Counter(), log)
 	}
-	a := named(role, func(ctx context.Context, job *agent.Job) (any, error) {
+	a := meshtest.Named(role, func(ctx context.Context, job *agent.Job) (any, error) {
 		switch role {
 		case "poison":
 			os.Exit(3)
@@ -178,26 +111,12 @@ func serveTests(ctx context.Context, cfg worker.Config, st *store.Store, a agent
 
 // spawnWorker starts a worker of the tests beside a mesh, and waits until it is
 // ready.
-func spawnWorker(t *testing.T, mesh *process, role string) *process {
+func spawnWorker(t *testing.T, mesh *meshtest.Process, role string) *meshtest.Process {
 	t.Helper()
-	w, output := spawn(t, []string{"MESH_TEST_WORKER=" + role, "NATS_URL=" + mesh.nats})
-	waitLine(t, w, output, "ready")
-	go w.drain(output)
+	w, output := meshtest.Spawn(t, []string{"MESH_TEST_WORKER=" + role, "NATS_URL=" + mesh.NATS})
+	meshtest.WaitLine(t, w, output, "ready")
+	go w.Drain(output)
 	return w
-}
-
-// waitLine reads a process's output until a line starts with prefix.
-func waitLine(t *testing.T, p *process, r *bufio.Reader, prefix string) string {
-	t.Helper()
-	for {
-		line, err := r.ReadString('\n')
-		if strings.HasPrefix(line, prefix) {
-			return line
-		}
-		if err != nil {
-			t.Fatalf("no line %q: %v\n%s", prefix, err, p.output)
-		}
-	}
 }
 
 // ledger is what the client knows, outside the mesh.
@@ -207,13 +126,13 @@ type ledger struct {
 	maybe    map[string]string // key -> input: no answer came
 }
 
-// TestG3_CrashLosesNothing kills a real `mesh up` under load, again and again:
+// TestACrashLosesNoAcceptedTask kills a real `mesh up` under load, again and again:
 // every accepted task reaches one terminal state with its own result (I1, I2),
 // and a request whose answer was lost converges on one task when it is sent
 // again with its key (I17).
-func TestG3_CrashLosesNothing(t *testing.T) {
+func TestACrashLosesNoAcceptedTask(t *testing.T) {
 	kills, within := 20, time.Minute
-	if *chaos {
+	if *meshtest.Chaos {
 		kills, within = 200, 8*time.Minute // a fifth of the tasks takes 300 ms of 16 slots
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -226,23 +145,23 @@ func TestG3_CrashLosesNothing(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var load sync.WaitGroup
 		for c := range 4 {
-			load.Go(func() { l.load(ctx, p.gateway, fmt.Sprintf("%d-%d", n, c)) })
+			load.Go(func() { l.load(ctx, p.Gateway, fmt.Sprintf("%d-%d", n, c)) })
 		}
 		<-time.After(time.Duration(20+rnd.IntN(200)) * time.Millisecond)
-		p.kill()
+		p.Kill()
 		cancel()
 		load.Wait()
-		if strings.Contains(p.output.String(), "data is missing") { // a kill is no damage
-			t.Errorf("after %d kills: %s", n, p.output)
+		if strings.Contains(p.Output.String(), "data is missing") { // a kill is no damage
+			t.Errorf("after %d kills: %s", n, p.Output)
 		}
 	}
 	p := startUp(t, dir)
-	c, err := client.New(p.gateway)
+	c, err := client.New(p.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for key, input := range l.maybe {
-		id, err := post(t.Context(), p.gateway, key, input)
+		id, err := post(t.Context(), p.Gateway, key, input)
 		if err != nil {
 			t.Fatalf("repeat of %s: %v", key, err)
 		}
@@ -328,18 +247,18 @@ func post(ctx context.Context, gateway, key, input string) (id string, err error
 
 // An agent that kills its worker process every time ends as failed, not as an
 // endless loop (W1, W4).
-func TestW4_PoisonKillsItsWorkers(t *testing.T) {
+func TestATaskThatKillsItsWorkersFails(t *testing.T) {
 	p := startUp(t, t.TempDir())
-	c, err := client.New(p.gateway)
+	c, err := client.New(p.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"MESH_TEST_WORKER=poison", "NATS_URL=" + p.nats}
+	env := []string{"MESH_TEST_WORKER=poison", "NATS_URL=" + p.NATS}
 	var id string
 	deaths := 0
 	for id == "" || !ended(t, c, id) {
-		w, output := spawn(t, env)
-		waitLine(t, w, output, "ready")
+		w, output := meshtest.Spawn(t, env)
+		meshtest.WaitLine(t, w, output, "ready")
 		if id == "" {
 			task, err := c.Create(t.Context(), client.Request{Agent: "poison", Instruction: "x"}, client.CreateOptions{})
 			if err != nil {
@@ -347,14 +266,14 @@ func TestW4_PoisonKillsItsWorkers(t *testing.T) {
 			}
 			id = task.TaskID
 		}
-		go w.drain(output)
+		go w.Drain(output)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		go func() { _, _ = c.Wait(ctx, id); cancel() }()
 		select {
-		case <-w.done:
+		case <-w.Done:
 			deaths++
 		case <-ctx.Done():
-			w.kill()
+			w.Kill()
 		}
 		cancel()
 		if deaths > 5 {
@@ -376,37 +295,37 @@ func ended(t *testing.T, c *client.Client, id string) bool {
 	return task.Done
 }
 
-// TestFrozenProcess stops a worker process past its lease and resumes it: the
+// TestTheHeirsResultStandsWhenAFrozenProcessGoesOn stops a worker process past its lease and resumes it: the
 // heir's result stands (W2 with real processes).
-func TestFrozenProcess(t *testing.T) {
+func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
 	p := startUp(t, t.TempDir())
-	c, err := client.New(p.gateway)
+	c, err := client.New(p.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"MESH_TEST_WORKER=slow", "NATS_URL=" + p.nats}
-	frozen, frozenErr := spawn(t, env)
-	waitLine(t, frozen, frozenErr, "ready")
+	env := []string{"MESH_TEST_WORKER=slow", "NATS_URL=" + p.NATS}
+	frozen, frozenErr := meshtest.Spawn(t, env)
+	meshtest.WaitLine(t, frozen, frozenErr, "ready")
 	task, err := c.Create(t.Context(), client.Request{Agent: "slow", Instruction: "x"}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitLine(t, frozen, frozenErr, "started")
-	frozen.signal(syscall.SIGSTOP)
-	heir, heirErr := spawn(t, env)
-	waitLine(t, heir, heirErr, "ready")
-	go heir.drain(heirErr)
+	meshtest.WaitLine(t, frozen, frozenErr, "started")
+	frozen.Signal(syscall.SIGSTOP)
+	heir, heirErr := meshtest.Spawn(t, env)
+	meshtest.WaitLine(t, heir, heirErr, "ready")
+	go heir.Drain(heirErr)
 	done, err := c.Wait(t.Context(), task.TaskID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := fmt.Sprintf(`{"attempt":%d,"pid":%d}`, done.Attempt, heir.cmd.Process.Pid)
+	want := fmt.Sprintf(`{"attempt":%d,"pid":%d}`, done.Attempt, heir.Cmd.Process.Pid)
 	if string(done.Result) != want || done.Attempt < 2 {
 		t.Fatalf("result = %s, want the heir's %s", done.Result, want)
 	}
-	frozen.signal(syscall.SIGCONT)
-	frozen.signal(syscall.SIGTERM) // it drains, and writes now whatever it still wants to
-	frozen.drain(frozenErr)
+	frozen.Signal(syscall.SIGCONT)
+	frozen.Signal(syscall.SIGTERM) // it drains, and writes now whatever it still wants to
+	frozen.Drain(frozenErr)
 	again, err := c.Get(t.Context(), task.TaskID)
 	if err != nil || string(again.Result) != want || again.ETag == "" {
 		t.Errorf("after the frozen worker resumed: %s, %v", again.Result, err)
@@ -415,31 +334,31 @@ func TestFrozenProcess(t *testing.T) {
 
 // A stopped mesh leaves its folder free, exits with 0 and keeps what it
 // accepted.
-func TestStopsCleanly(t *testing.T) {
+func TestAStoppedMeshLeavesItsFolderFreeAndKeepsTheTasks(t *testing.T) {
 	dir := t.TempDir()
 	for n := range 3 {
 		p := startUp(t, dir)
-		c, err := client.New(p.gateway)
+		c, err := client.New(p.Gateway)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if task, err := c.Create(t.Context(), client.Request{Agent: "echo", Input: json.RawMessage(`1`)}, client.CreateOptions{Wait: 5 * time.Second}); err != nil || task.Status != "completed" {
 			t.Fatalf("start %d: %+v, %v", n, task, err)
 		}
-		p.signal(syscall.SIGTERM)
+		p.Signal(syscall.SIGTERM)
 		select {
-		case <-p.done:
+		case <-p.Done:
 		case <-time.After(20 * time.Second):
-			t.Fatalf("it does not stop\n%s", p.output)
+			t.Fatalf("it does not stop\n%s", p.Output)
 		}
-		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-			t.Fatalf("exit status %d\n%s", code, p.output)
+		if code := p.Cmd.ProcessState.ExitCode(); code != 0 {
+			t.Fatalf("exit status %d\n%s", code, p.Output)
 		}
 	}
 }
 
 // An error that makes a start impossible is a sentence that names the flag.
-func TestStartErrors(t *testing.T) {
+func TestAStartThatIsImpossibleNamesTheFlag(t *testing.T) {
 	dir := t.TempDir()
 	p := startUp(t, dir)
 	file := filepath.Join(t.TempDir(), "file")
@@ -447,7 +366,7 @@ func TestStartErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := t.TempDir()
-	taken := strings.TrimPrefix(p.gateway, "http://")
+	taken := strings.TrimPrefix(p.Gateway, "http://")
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -457,7 +376,7 @@ func TestStartErrors(t *testing.T) {
 		{"folder in use", []string{"--data", dir}, "is used by another mesh", 1},
 		{"folder is a file", []string{"--data", file}, "choose another with --data", 1},
 		{"http taken", []string{"--data", other, "--http", taken}, "listen for --http", 1},
-		{"nats taken", []string{"--data", other, "--nats", strings.TrimPrefix(p.nats, "nats://")}, "listen for --nats", 1},
+		{"nats taken", []string{"--data", other, "--nats", strings.TrimPrefix(p.NATS, "nats://")}, "listen for --nats", 1},
 		{"admin taken", []string{"--data", other, "--admin", taken}, "listen for --admin", 1},
 		{"not loopback", []string{"--data", other, "--http", "0.0.0.0:0"}, "without authentication the gateway listens on loopback only", 1},
 		{"any address", []string{"--data", other, "--http", ":0"}, "--insecure", 1},

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -37,7 +38,7 @@ func dataServer(t *testing.T, dir string, log *slog.Logger, acceptLoss bool) (_ 
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.stop)
-	nc, err := natsconn.InProcess(srv, "test", quiet())
+	nc, err := natsconn.InProcess(srv, "test", meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func dataServer(t *testing.T, dir string, log *slog.Logger, acceptLoss bool) (_ 
 func wealth(t *testing.T, clean bool) (dir string, ids []string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
-	srv, st, end := dataServer(t, dir, quiet(), false)
+	srv, st, end := dataServer(t, dir, meshtest.Quiet(), false)
 	if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +149,7 @@ func TestDamageIsNoticedAtTheStart(t *testing.T) {
 			t.Parallel()
 			dir, ids := wealth(t, !tt.crash)
 			tt.damage(t, dir)
-			log := &transcript{}
+			log := &meshtest.Transcript{}
 			srv, st, end := dataServer(t, dir, slog.New(slog.NewTextHandler(log, nil)), false)
 			whole := srv.books.whole()
 			switch {
@@ -167,12 +168,12 @@ func TestDamageIsNoticedAtTheStart(t *testing.T) {
 				t.Errorf("%d tasks are gone, want %d at most", len(gone), tt.gone)
 			}
 			end()
-			again, _, end := dataServer(t, dir, quiet(), false)
+			again, _, end := dataServer(t, dir, meshtest.Quiet(), false)
 			if still := again.books.whole(); (still == nil) != (whole == nil) {
 				t.Errorf("after another start: %v", still)
 			}
 			end()
-			accepted, _, _ := dataServer(t, dir, quiet(), true)
+			accepted, _, _ := dataServer(t, dir, meshtest.Quiet(), true)
 			if still := accepted.books.whole(); still != nil {
 				t.Errorf("after it was accepted: %v", still)
 			}
@@ -185,7 +186,7 @@ func TestDamageIsNoticedAtTheStart(t *testing.T) {
 func TestACorruptConsumerIsBuiltAnew(t *testing.T) {
 	dir, ids := wealth(t, false)
 	rewrite(t, streamFile(t, dir, topology.Tasks, filepath.Join("obs", "agent-echo", "o.dat")), func(raw []byte) []byte { return []byte(strings.Repeat("\xff", len(raw))) })
-	log := &transcript{}
+	log := &meshtest.Transcript{}
 	srv, st, _ := dataServer(t, dir, slog.New(slog.NewTextHandler(log, nil)), false)
 	if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
 		t.Errorf("its consumer: %v", err)
@@ -218,14 +219,14 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 	dir, _ := wealth(t, false)
 	rewrite(t, streamFile(t, dir, topology.Tasks, filepath.Join("msgs", "1.blk")), flip)
 	p := startUp(t, dir)
-	if status, body := p.ask(t, 10*time.Second, "GET", "/readyz", ""); status != 503 || !strings.Contains(body, "cannot be read") || !strings.Contains(body, "--accept-loss") {
+	if status, body := p.Ask(t, 10*time.Second, "GET", "/readyz", ""); status != 503 || !strings.Contains(body, "cannot be read") || !strings.Contains(body, "--accept-loss") {
 		t.Errorf("/readyz = %d %s", status, body)
 	}
-	p.signal(syscall.SIGTERM)
-	<-p.done
+	p.Signal(syscall.SIGTERM)
+	<-p.Done
 	p = startUp(t, dir, "--accept-loss")
-	eventually(t, 10*time.Second, "it is ready", func() bool {
-		status, _ := p.ask(t, 10*time.Second, "GET", "/readyz", "")
+	meshtest.Eventually(t, 10*time.Second, "it is ready", func() bool {
+		status, _ := p.Ask(t, 10*time.Second, "GET", "/readyz", "")
 		return status == 200
 	})
 }
@@ -234,8 +235,8 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 // and those that lost most of their messages; a flipped bit of a packed block is.
 func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
-	srv, _, end := dataServer(t, dir, quiet(), false)
-	nc, err := natsconn.InProcess(srv, "writer", quiet())
+	srv, _, end := dataServer(t, dir, meshtest.Quiet(), false)
+	nc, err := natsconn.InProcess(srv, "writer", meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +278,7 @@ func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 		if err != nil || len(blocks) < 14 {
 			t.Fatalf("%d blocks, %v", len(blocks), err)
 		}
-		srv, _, end := dataServer(t, data, quiet(), false)
+		srv, _, end := dataServer(t, data, meshtest.Quiet(), false)
 		if err := srv.books.whole(); err != nil {
 			t.Errorf("noticed damage that is none: %v", err)
 		}
@@ -296,7 +297,7 @@ func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	if packed == 0 {
 		t.Fatal("no block is packed")
 	}
-	again, _, _ := dataServer(t, dir, quiet(), false)
+	again, _, _ := dataServer(t, dir, meshtest.Quiet(), false)
 	if err := again.books.whole(); err == nil || !strings.Contains(err.Error(), "KV_sessions") {
 		t.Errorf("a packed block with a wrong bit: %v", err)
 	}
@@ -314,7 +315,7 @@ func TestBlocksOfAnotherFormAreLeftAlone(t *testing.T) {
 	if err := os.WriteFile(name, form, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := &transcript{}
+	log := &meshtest.Transcript{}
 	b := openBooks(dir, slog.New(slog.NewTextHandler(log, nil)))
 	b.written.Clean = true // after a crash the end of a stream may be anything
 	if err := b.checkBlocks(filepath.Join(dir, "nats")); err != nil || b.whole() != nil {

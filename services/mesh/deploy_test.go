@@ -19,6 +19,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/manualtest"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/telemetry"
 )
 
@@ -78,12 +79,12 @@ func busyMesh(t *testing.T) string {
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", col.http+"/v1/traces")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
 	p := startUp(t, t.TempDir(), "--admin", "127.0.0.1:0")
-	_, rest, ok := strings.Cut(p.output.String(), "admin ")
+	_, rest, ok := strings.Cut(p.Output.String(), "admin ")
 	if !ok {
-		t.Fatalf("no admin listener:\n%s", p.output)
+		t.Fatalf("no admin listener:\n%s", p.Output)
 	}
 	admin := strings.Fields(rest)[0]
-	c, err := client.New(p.gateway)
+	c, err := client.New(p.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,11 +103,11 @@ func busyMesh(t *testing.T) string {
 			t.Fatalf("%+v, %v", task, err)
 		}
 	}
-	eventually(t, 20*time.Second, "one delivery is delivered and one dead", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "one delivery is delivered and one dead", func() bool {
 		all, _, err := c.Deliveries(t.Context(), client.DeliveryFilter{}, "")
 		return err == nil && len(all) == 2 && !slices.ContainsFunc(all, func(d client.Delivery) bool { return d.Status != "delivered" && d.Status != "dead" })
 	})
-	eventually(t, 20*time.Second, "spans are exported", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "spans are exported", func() bool {
 		return len(readMetrics(t, admin+"/metrics").labels["mesh_telemetry_spans_total"]) > 0
 	})
 	return admin + "/metrics"

@@ -13,20 +13,21 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agents"
 )
 
 const examples = "../../worker/agents/examples/agents.yaml"
 
 // The example agents run as their file says, in the mesh.
-func TestExamples(t *testing.T) {
-	m := newMesh(t)
-	srv, c := m.serve()
-	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: quiet()})
+func TestTheExamplesRunAsTheirFileSays(t *testing.T) {
+	m := meshtest.New(t)
+	srv, c := m.Serve()
+	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.work(all...)
+	m.Work(all...)
 	for _, tt := range []struct {
 		needs, request, result string
 		more                   func(t *testing.T, v *client.Task)
@@ -75,34 +76,34 @@ func TestExamples(t *testing.T) {
 }
 
 // A program keeps a conversation in its state.
-func TestExampleInASession(t *testing.T) {
+func TestAProgramKeepsAConversationInItsState(t *testing.T) {
 	if _, err := osexec.LookPath("python3"); err != nil {
 		t.Skip("python3 is not there")
 	}
-	m := newMesh(t)
-	all, err := agents.Load(examples, agents.Options{Log: quiet()})
+	m := meshtest.New(t)
+	all, err := agents.Load(examples, agents.Options{Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.work(all...)
-	id := m.session("notes")
+	m.Work(all...)
+	id := m.Session("notes")
 	for _, turn := range [][2]string{
 		{"add milk", "Noted. 1 on the list."}, {"add two <eggs>", "Noted. 2 on the list."}, {"done 1", "Done: milk."}, {"list", "1. two <eggs>"}, {"?", "I understand: add SOMETHING, done NUMBER, list."},
 	} {
-		if v := m.say(http.StatusOK, id, turn[0]); v.Message != turn[1] {
+		if v := m.Say(http.StatusOK, id, turn[0]); v.Message != turn[1] {
 			t.Errorf("%s: %+v, want %s", turn[0], v, turn[1])
 		}
 	}
-	v := m.end(m.create(`{"agent":"notes","instruction":"add milk"}`))
+	v := m.End(m.Create(`{"agent":"notes","instruction":"add milk"}`))
 	if v.Status != "failed" || v.Error.Code != "bad_input" || v.Attempt != 1 {
 		t.Errorf("outside of a session: %+v", v.Error)
 	}
 }
 
 // A program's mistake ends its task with a code that says so.
-func TestProgramsThatFail(t *testing.T) {
-	m := newMesh(t)
-	_, c := m.serve()
+func TestWhatAProgramDoesWrongHasACode(t *testing.T) {
+	m := meshtest.New(t)
+	_, c := m.Serve()
 	file := filepath.Join(t.TempDir(), "agents.yaml")
 	retry := "retry: {max_attempts: 2, backoff: 1ms, max_backoff: 1ms}"
 	if err := os.WriteFile(file, []byte(`
@@ -115,11 +116,11 @@ agents:
 `), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all, err := agents.Load(file, agents.Options{Log: quiet()})
+	all, err := agents.Load(file, agents.Options{Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.work(all...)
+	m.Work(all...)
 	for name, want := range map[string]struct {
 		code, message, detail string
 		attempts              int
@@ -143,7 +144,7 @@ agents:
 
 // A parent whose worker is killed between two calls finds what it has called:
 // each call ran once.
-func TestW11_ParentKilledBetweenCalls(t *testing.T) {
+func TestAParentKilledBetweenCallsFindsWhatItCalled(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "agents.yaml")
 	counts := filepath.Join(dir, "runs")
@@ -159,11 +160,11 @@ agents:
 `)
 	mesh := startUp(t, dir, "--agents", file)
 	parent := spawnWorker(t, mesh, "caller")
-	c, err := client.New(mesh.gateway)
+	c, err := client.New(mesh.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the parent is served", func() bool {
+	meshtest.Eventually(t, 10*time.Second, "the parent is served", func() bool {
 		all, err := c.Agents(t.Context())
 		return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == "caller" })
 	})
@@ -172,9 +173,9 @@ agents:
 		t.Fatal(err)
 	}
 	select {
-	case <-parent.done: // it kills itself after its first call
+	case <-parent.Done: // it kills itself after its first call
 	case <-time.After(20 * time.Second):
-		t.Fatalf("the parent lives: %s", parent.output)
+		t.Fatalf("the parent lives: %s", parent.Output)
 	}
 	spawnWorker(t, mesh, "caller")
 	if v, err = c.Wait(t.Context(), v.TaskID); err != nil || v.Status != "completed" || v.Attempt != 2 || len(v.Children) != 2 {
@@ -187,7 +188,7 @@ agents:
 
 // The file is read again on SIGHUP, and by itself with --watch. A mistake in it
 // changes nothing.
-func TestAgentsFileIsReloaded(t *testing.T) {
+func TestTheAgentsFileIsReadAgain(t *testing.T) {
 	for _, watch := range []bool{false, true} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, "agents.yaml")
@@ -205,10 +206,10 @@ func TestAgentsFileIsReloaded(t *testing.T) {
 		mesh := startUp(t, dir, args...)
 		reload := func() {
 			if !watch {
-				mesh.signal(syscall.SIGHUP)
+				mesh.Signal(syscall.SIGHUP)
 			}
 		}
-		c, err := client.New(mesh.gateway)
+		c, err := client.New(mesh.Gateway)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,28 +224,28 @@ func TestAgentsFileIsReloaded(t *testing.T) {
 		}
 		write("  - {name: two, builtin: poetry}\n")
 		reload()
-		eventually(t, 10*time.Second, "the mistake is reported", func() bool {
-			return strings.Contains(mesh.output.String(), "there is no \\\"poetry\\\"") || strings.Contains(mesh.output.String(), `there is no "poetry"`)
+		meshtest.Eventually(t, 10*time.Second, "the mistake is reported", func() bool {
+			return strings.Contains(mesh.Output.String(), "there is no \\\"poetry\\\"") || strings.Contains(mesh.Output.String(), `there is no "poetry"`)
 		})
 		write("  - {name: two, builtin: echo}\n")
 		reload()
-		eventually(t, 10*time.Second, "the new agent is served", live("two"))
+		meshtest.Eventually(t, 10*time.Second, "the new agent is served", live("two"))
 		v, err := c.Create(t.Context(), client.Request{Agent: "two", Instruction: "x"}, client.CreateOptions{Wait: 10 * time.Second})
 		if err != nil || v.Status != "completed" {
 			t.Errorf("%+v, %v", v, err)
 		}
-		mesh.kill()
+		mesh.Kill()
 	}
 }
 
 func TestAgentsCommands(t *testing.T) {
-	m := newMesh(t)
-	srv, _ := m.serve()
-	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: quiet()})
+	m := meshtest.New(t)
+	srv, _ := m.Serve()
+	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.work(all...)
+	m.Work(all...)
 	bad := filepath.Join(t.TempDir(), "bad.yaml")
 	if err := os.WriteFile(bad, []byte("agents:\n  - name: a\n    timeout: soon\n"), 0o600); err != nil {
 		t.Fatal(err)

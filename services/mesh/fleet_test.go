@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/signature"
 )
 
@@ -54,14 +55,14 @@ func TestFleetCallsBack(t *testing.T) {
 		"worker":   nil,
 		"notifier": {"--allow-private-callbacks", "127.0.0.0/8"},
 	} {
-		p, output := spawn(t, env, append(append([]string{role}, args...), common...)...)
-		go p.drain(output)
+		p, output := meshtest.Spawn(t, env, append(append([]string{role}, args...), common...)...)
+		go p.Drain(output)
 	}
-	got := make(chan received, 10)
+	got := make(chan meshtest.Received, 10)
 	r := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var body json.RawMessage
 		if json.NewDecoder(r.Body).Decode(&body) == nil {
-			got <- received{at: time.Now(), header: r.Header, path: r.URL.Path, body: body}
+			got <- meshtest.Received{At: time.Now(), Header: r.Header, Path: r.URL.Path, Body: body}
 		}
 	}))
 	defer r.Close()
@@ -71,7 +72,7 @@ func TestFleetCallsBack(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	eventually(t, 20*time.Second, "the gateway is ready and an agent served", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "the gateway is ready and an agent served", func() bool {
 		agents, err := c.Agents(ctx)
 		return err == nil && len(agents) > 0
 	})
@@ -92,15 +93,15 @@ func TestFleetCallsBack(t *testing.T) {
 	for range 2 {
 		select {
 		case one := <-got:
-			seen[one.path] = true
-			if one.json()["action_id"] != action.ActionID {
-				t.Errorf("body = %s", one.body)
+			seen[one.Path] = true
+			if one.JSON()["action_id"] != action.ActionID {
+				t.Errorf("body = %s", one.Body)
 			}
-			keys := []signature.VerifyingKey{secretOf(t, hook.Secret)}
-			if one.path == "/callback" {
+			keys := []signature.VerifyingKey{meshtest.SecretOf(t, hook.Secret)}
+			if one.Path == "/callback" {
 				keys = publicKeys(t, set)
 			}
-			verify(t, one, keys...)
+			meshtest.Verify(t, one, keys...)
 		case <-ctx.Done():
 			t.Fatalf("only %v was told", seen)
 		}

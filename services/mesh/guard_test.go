@@ -1,110 +1,78 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-	"unsafe"
+
+	"agentmesh/shared/meshtest"
 )
-
-// limitFiles bounds the size of the files that a process may write: beyond it
-// every write fails, as on a full disk, and no mount is needed for it.
-func (p *process) limitFiles(t *testing.T, bytes uint64) {
-	t.Helper()
-	limit := syscall.Rlimit{Cur: bytes, Max: ^uint64(0)}
-	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(p.cmd.Process.Pid), syscall.RLIMIT_FSIZE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
-	if errno != 0 {
-		t.Skipf("no limit on the files of another process here: %v", errno)
-	}
-}
-
-// ask sends one request and gives up on it after within.
-func (p *process) ask(t *testing.T, within time.Duration, method, path, body string) (status int, answer string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, p.gateway+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err.Error()
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(raw)
-}
 
 // A write error freezes a stream of the server for good (N7). The mesh starts the
 // server again by itself, and takes tasks as soon as the disk does; the tasks
 // that it had accepted are there.
-func TestGoesOnAfterAWriteError(t *testing.T) {
+func TestTheMeshGoesOnAfterAWriteError(t *testing.T) {
 	p := startUp(t, t.TempDir(), "--sync", "2m")
-	status, kept := p.ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","delay":"1h","input":1}`)
+	status, kept := p.Ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","delay":"1h","input":1}`)
 	if status != 202 {
 		t.Fatalf("POST /tasks = %d %s", status, kept)
 	}
 	large := fmt.Sprintf(`{"agent":"echo","delay":"1h","input":%q}`, strings.Repeat("x", 200_000))
-	p.limitFiles(t, 100_000)
-	if status, body := p.ask(t, 300*time.Millisecond, "POST", "/tasks", large); status == 202 {
+	p.LimitFiles(t, 100_000)
+	if status, body := p.Ask(t, 300*time.Millisecond, "POST", "/tasks", large); status == 202 {
 		t.Fatalf("accepted what cannot be written: %s", body)
 	}
-	eventually(t, 20*time.Second, "the server was started again", func() bool {
-		return strings.Contains(p.output.String(), "the store takes no writes") && strings.Contains(p.output.String(), "started again after a write error")
+	meshtest.Eventually(t, 20*time.Second, "the server was started again", func() bool {
+		return strings.Contains(p.Output.String(), "the store takes no writes") && strings.Contains(p.Output.String(), "started again after a write error")
 	})
-	p.limitFiles(t, ^uint64(0))
-	eventually(t, 20*time.Second, "it takes tasks again", func() bool {
-		status, _ := p.ask(t, 2*time.Second, "POST", "/tasks", large)
+	p.LimitFiles(t, ^uint64(0))
+	meshtest.Eventually(t, 20*time.Second, "it takes tasks again", func() bool {
+		status, _ := p.Ask(t, 2*time.Second, "POST", "/tasks", large)
 		return status == 202
 	})
 	id := kept[strings.Index(kept, "tsk_"):][:len("tsk_")+32]
-	if status, body := p.ask(t, 10*time.Second, "GET", "/tasks/"+id, ""); status != 200 {
+	if status, body := p.Ask(t, 10*time.Second, "GET", "/tasks/"+id, ""); status != 200 {
 		t.Errorf("what was accepted before: %d %s", status, body)
 	}
 }
 
 // The drain bounds the end, also when nothing can be written any more, and says
 // what it waits for.
-func TestEndsWithinTheDrainWhenNothingIsWritten(t *testing.T) {
+func TestTheMeshEndsWithinTheDrainWhenNothingIsWritten(t *testing.T) {
 	p := startUp(t, t.TempDir(), "--sync", "2m", "--drain", "1s", "--log-level", "info")
-	if status, body := p.ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","input":{"echo_delay":"60s"}}`); status != 202 {
+	if status, body := p.Ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","input":{"echo_delay":"60s"}}`); status != 202 {
 		t.Fatalf("POST /tasks = %d %s", status, body)
 	}
-	eventually(t, 20*time.Second, "it runs", func() bool {
-		_, body := p.ask(t, 2*time.Second, "GET", "/tasks?status=processing", "")
+	meshtest.Eventually(t, 20*time.Second, "it runs", func() bool {
+		_, body := p.Ask(t, 2*time.Second, "GET", "/tasks?status=processing", "")
 		return strings.Contains(body, "tsk_")
 	})
-	p.limitFiles(t, 0)
+	p.LimitFiles(t, 0)
 	began := time.Now()
-	p.signal(syscall.SIGTERM)
+	p.Signal(syscall.SIGTERM)
 	select {
-	case <-p.done:
+	case <-p.Done:
 	case <-time.After(30 * time.Second):
-		t.Fatalf("it does not end\n%s", p.output)
+		t.Fatalf("it does not end\n%s", p.Output)
 	}
 	if took := time.Since(began); took > 15*time.Second { // 4 s, on a machine that is not busy
 		t.Errorf("it took %v", took)
 	}
 	for _, want := range []string{"stopping: open requests and running attempts may finish; a second Ctrl-C", `attempts=1`} {
-		if !strings.Contains(strings.ReplaceAll(p.output.String(), `"attempts":1`, "attempts=1"), want) {
-			t.Errorf("it does not say %q\n%s", want, p.output)
+		if !strings.Contains(strings.ReplaceAll(p.Output.String(), `"attempts":1`, "attempts=1"), want) {
+			t.Errorf("it does not say %q\n%s", want, p.Output)
 		}
 	}
 }
 
 // The same on a disk that is really full: nothing is accepted, /readyz says why,
 // and when somebody makes room the mesh goes on by itself.
-func TestN7_DiskFull(t *testing.T) {
-	if !*chaos {
+func TestAFullDiskIsSaidAndTheMeshGoesOnWhenThereIsRoom(t *testing.T) {
+	if !*meshtest.Chaos {
 		t.Skip("the long form, with a disk of its own: make chaos")
 	}
 	disk := t.TempDir()
@@ -113,10 +81,10 @@ func TestN7_DiskFull(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
 	p := startUp(t, filepath.Join(disk, "data"))
-	t.Cleanup(p.kill)
+	t.Cleanup(p.Kill)
 	task := `{"agent":"echo","input":"` + strings.Repeat("x", 20_000) + `"}`
 	accepted := func() bool {
-		status, _ := p.ask(t, 10*time.Second, "POST", "/tasks", task)
+		status, _ := p.Ask(t, 10*time.Second, "POST", "/tasks", task)
 		return status == 202
 	}
 	for range 3 {
@@ -129,16 +97,16 @@ func TestN7_DiskFull(t *testing.T) {
 		}
 		for accepted() { // until the block that it writes to is full
 		}
-		if status, _ := p.ask(t, 10*time.Second, "GET", "/healthz", ""); status != 200 {
+		if status, _ := p.Ask(t, 10*time.Second, "GET", "/healthz", ""); status != 200 {
 			t.Errorf("/healthz = %d", status)
 		}
-		if status, body := p.ask(t, 10*time.Second, "GET", "/readyz", ""); status != 503 || !strings.Contains(body, "no space left on device") {
+		if status, body := p.Ask(t, 10*time.Second, "GET", "/readyz", ""); status != 503 || !strings.Contains(body, "no space left on device") {
 			t.Errorf("/readyz = %d %s", status, body)
 		}
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 30*time.Second, "it takes tasks again", accepted)
+		meshtest.Eventually(t, 30*time.Second, "it takes tasks again", accepted)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"agentmesh/shared/meshtest"
 )
 
 // A role that starts while NATS is away waits for it: the process is alive and
@@ -23,12 +25,12 @@ func TestRolesWaitForNATS(t *testing.T) {
 	api, admin, nats := free[0], free[1], free[2]
 	env := []string{"MESH_TEST_MAIN=1", "NATS_URL=nats://" + nats}
 	common := []string{"--replicas", "1", "--log-format", "json"}
-	g, output := spawn(t, env, append([]string{"gateway", "--http", api, "--admin", admin}, common...)...)
-	go g.drain(output)
-	w, output := spawn(t, env, append([]string{"worker", "--admin", "off"}, common...)...)
-	go w.drain(output)
-	own, output := spawn(t, []string{"MESH_TEST_SERVE=1", "NATS_URL=nats://" + nats, "MESH_REPLICAS=1"})
-	go own.drain(output)
+	g, output := meshtest.Spawn(t, env, append([]string{"gateway", "--http", api, "--admin", admin}, common...)...)
+	go g.Drain(output)
+	w, output := meshtest.Spawn(t, env, append([]string{"worker", "--admin", "off"}, common...)...)
+	go w.Drain(output)
+	own, output := meshtest.Spawn(t, []string{"MESH_TEST_SERVE=1", "NATS_URL=nats://" + nats, "MESH_REPLICAS=1"})
+	go own.Drain(output)
 	status := func(method, url string) (int, string) {
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+url, strings.NewReader(`{"agent":"echo","input":1}`))
 		if err != nil {
@@ -43,8 +45,8 @@ func TestRolesWaitForNATS(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
-	eventually(t, 20*time.Second, "both say that they wait", func() bool {
-		return strings.Contains(g.output.String(), "waiting for the store") && strings.Contains(w.output.String(), "waiting for the store")
+	meshtest.Eventually(t, 20*time.Second, "both say that they wait", func() bool {
+		return strings.Contains(g.Output.String(), "waiting for the store") && strings.Contains(w.Output.String(), "waiting for the store")
 	})
 	for _, tt := range []struct {
 		method, url, want string
@@ -61,28 +63,28 @@ func TestRolesWaitForNATS(t *testing.T) {
 			t.Errorf("%s %s = %d %s, want %d with %s", tt.method, tt.url, code, body, tt.status, tt.want)
 		}
 	}
-	w.signal(syscall.SIGTERM)
+	w.Signal(syscall.SIGTERM)
 	select {
-	case <-w.done:
-		if code := w.cmd.ProcessState.ExitCode(); code != 0 {
-			t.Errorf("a worker that waits ended with %d\n%s", code, w.output)
+	case <-w.Done:
+		if code := w.Cmd.ProcessState.ExitCode(); code != 0 {
+			t.Errorf("a worker that waits ended with %d\n%s", code, w.Output)
 		}
 	case <-time.After(20 * time.Second):
-		t.Errorf("a worker that waits does not end\n%s", w.output)
+		t.Errorf("a worker that waits does not end\n%s", w.Output)
 	}
 	fleetServerAt(t, nats)
-	eventually(t, 30*time.Second, "the gateway is ready", func() bool {
+	meshtest.Eventually(t, 30*time.Second, "the gateway is ready", func() bool {
 		code, _ := status("GET", api+"/readyz")
 		return code == 200
 	})
-	eventually(t, 30*time.Second, "a worker of one's own serves", func() bool {
+	meshtest.Eventually(t, 30*time.Second, "a worker of one's own serves", func() bool {
 		code, _ := status("GET", api+"/agents/caller")
 		return code == 200
 	})
 	if code, body := status("GET", admin+"/readyz"); code != 200 {
 		t.Errorf("admin: %d %s", code, body)
 	}
-	if n := strings.Count(g.output.String(), "waiting for the store"); n != 1 {
-		t.Errorf("it said %d times that it waits\n%s", n, g.output)
+	if n := strings.Count(g.Output.String(), "waiting for the store"); n != 1 {
+		t.Errorf("it said %d times that it waits\n%s", n, g.Output)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
 	core "agentmesh/shared/mesh"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/topology"
@@ -30,9 +31,9 @@ import (
 const lostWork = "would have been lost"
 
 // restarts are the two ways in which a mesh ends and begins again.
-var restarts = map[string]func(*process){
-	"after SIGTERM": func(p *process) { p.signal(syscall.SIGTERM); <-p.done },
-	"after kill -9": func(p *process) { p.kill() },
+var restarts = map[string]func(*meshtest.Process){
+	"after SIGTERM": func(p *meshtest.Process) { p.Signal(syscall.SIGTERM); <-p.Done },
+	"after kill -9": func(p *meshtest.Process) { p.Kill() },
 }
 
 // Three tasks run while eighty others are canceled, some of them between their
@@ -45,15 +46,15 @@ func TestCancelsLoseNoOtherTask(t *testing.T) {
 			p := startUp(t, dir, "--drain", "0s")
 			var ids []string
 			for i := range 3 {
-				ids = append(ids, mustPost(t, p.gateway, fmt.Sprint("long-", i), `{"echo_delay":"8s"}`))
+				ids = append(ids, mustPost(t, p.Gateway, fmt.Sprint("long-", i), `{"echo_delay":"8s"}`))
 			}
 			for i := range 80 {
-				cancelTask(t, p.gateway, mustPost(t, p.gateway, fmt.Sprint("short-", i), `{"echo_delay":"30s"}`))
+				cancelTask(t, p.Gateway, mustPost(t, p.Gateway, fmt.Sprint("short-", i), `{"echo_delay":"30s"}`))
 			}
 			end(p)
 			p = startUp(t, dir)
-			allEnd(t, p.gateway, ids, "completed")
-			if log := p.output.String(); strings.Contains(log, lostWork) {
+			allEnd(t, p.Gateway, ids, "completed")
+			if log := p.Output.String(); strings.Contains(log, lostWork) {
 				t.Errorf("the reconciler had to put work back:\n%s", log)
 			}
 		})
@@ -68,13 +69,13 @@ func TestRandomCancelsLoseNothing(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	dir := filepath.Join(t.TempDir(), "data")
 	rounds := 3
-	if *chaos {
+	if *meshtest.Chaos {
 		rounds = 40
 	}
 	var ids []string
 	for range rounds {
 		p := startUp(t, dir, "--drain", "0s")
-		c, err := client.New(p.gateway)
+		c, err := client.New(p.Gateway)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,23 +87,23 @@ func TestRandomCancelsLoseNothing(t *testing.T) {
 			}
 			fresh = append(fresh, id)
 			if k := rnd.IntN(len(fresh)); rnd.IntN(2) == 0 {
-				cancelTask(t, p.gateway, fresh[k])
+				cancelTask(t, p.Gateway, fresh[k])
 			}
 		}
 		ids = append(ids, fresh...)
 		if rnd.IntN(2) == 0 {
-			p.kill()
+			p.Kill()
 		} else {
-			p.signal(syscall.SIGTERM)
-			<-p.done
+			p.Signal(syscall.SIGTERM)
+			<-p.Done
 		}
-		if log := p.output.String(); strings.Contains(log, lostWork) {
+		if log := p.Output.String(); strings.Contains(log, lostWork) {
 			t.Errorf("the reconciler had to put work back:\n%s", log)
 		}
 	}
 	p := startUp(t, dir)
-	allEnd(t, p.gateway, ids, "completed", "canceled")
-	if log := p.output.String(); strings.Contains(log, lostWork) {
+	allEnd(t, p.Gateway, ids, "completed", "canceled")
+	if log := p.Output.String(); strings.Contains(log, lostWork) {
 		t.Errorf("the reconciler had to put work back:\n%s", log)
 	}
 }
@@ -151,17 +152,17 @@ func TestCancelsLoseNothingWhileLeadersChange(t *testing.T) {
 	st, nc := connect(0)
 	cfg := gateway.Default()
 	cfg.HTTP = "127.0.0.1:0"
-	g, err := gateway.New(cfg, st, quiet())
+	g, err := gateway.New(cfg, st, meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Close)
-	m := &mesh{t: t, st: st, nc: nc, g: g}
+	m := &meshtest.Mesh{T: t, Store: st, NC: nc, Gateway: g}
 	wcfg := worker.Default()
 	wcfg.Lease = time.Second
 	for i := 1; i < 3; i++ {
 		st, _ := connect(i)
-		m.workWith(wcfg, st, named("echo", func(ctx context.Context, job *agent.Job) (any, error) {
+		m.WorkWith(wcfg, st, meshtest.Named("echo", func(ctx context.Context, job *agent.Job) (any, error) {
 			select {
 			case <-time.After(100 * time.Millisecond):
 			case <-ctx.Done():
@@ -169,20 +170,20 @@ func TestCancelsLoseNothingWhileLeadersChange(t *testing.T) {
 			return "done", context.Cause(ctx)
 		}))
 	}
-	said := &transcript{}
+	said := &meshtest.Transcript{}
 	reconciler := core.NewReconciler(st, "test", slog.New(slog.NewTextHandler(said, nil)))
 	var load sync.WaitGroup
 	var ids []string
 	load.Go(func() {
 		for i := range 150 {
-			w := m.do("POST", "/tasks", `{"agent":"echo","max_attempts":50,"input":{}}`, "Idempotency-Key", fmt.Sprintf(`"k%d"`, i))
+			w := m.Do("POST", "/tasks", `{"agent":"echo","max_attempts":50,"input":{}}`, "Idempotency-Key", fmt.Sprintf(`"k%d"`, i))
 			if w.Code != http.StatusAccepted {
 				continue
 			}
-			id := decode[client.Task](t, w.Body).TaskID
+			id := meshtest.Decode[client.Task](t, w.Body).TaskID
 			ids = append(ids, id)
 			if i%2 == 0 {
-				m.do("POST", "/tasks/"+id+"/cancel", "")
+				m.Do("POST", "/tasks/"+id+"/cancel", "")
 			}
 		}
 	})
@@ -196,8 +197,8 @@ func TestCancelsLoseNothingWhileLeadersChange(t *testing.T) {
 	}
 	for _, id := range ids {
 		natstest.Until(t, id+" ends", func() bool {
-			w := m.do("GET", "/tasks/"+id, "", "Prefer", "wait=5") // 503 while a leader is elected
-			return w.Code == http.StatusOK && decode[client.Task](t, w.Body).Done
+			w := m.Do("GET", "/tasks/"+id, "", "Prefer", "wait=5") // 503 while a leader is elected
+			return w.Code == http.StatusOK && meshtest.Decode[client.Task](t, w.Body).Done
 		})
 	}
 	if err := reconciler.Look(t.Context()); err != nil || strings.Contains(said.String(), lostWork) {

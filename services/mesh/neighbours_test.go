@@ -8,20 +8,21 @@ import (
 	"time"
 
 	"agentmesh/shared/egress"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/webhook"
 )
 
 // Processes of one mesh on one machine send no callback to where another one
 // listens, and may again when that has ended.
 func TestNeighboursAreDenied(t *testing.T) {
-	m := newMesh(t)
+	m := meshtest.New(t)
 	start := func() (*ports, *egress.Guard, func()) {
 		at, g := &ports{}, egress.New(egress.Policy{Allow: egress.Loopback()}, nil)
 		at.bind("http", "127.0.0.1:0")
 		t.Cleanup(at.close)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		part := neighbours(m.st, at, g, quiet())
+		part := neighbours(m.Store, at, g, meshtest.Quiet())
 		go func() { done <- part.Run(ctx) }()
 		return at, g, func() {
 			cancel()
@@ -31,14 +32,14 @@ func TestNeighboursAreDenied(t *testing.T) {
 		}
 	}
 	first, _, stopFirst := start()
-	eventually(t, 10*time.Second, "the first says where it listens", func() bool {
-		all, err := m.st.AllListeners(t.Context())
+	meshtest.Eventually(t, 10*time.Second, "the first says where it listens", func() bool {
+		all, err := m.Store.AllListeners(t.Context())
 		return err == nil && len(all) == 1
 	})
 	_, g, stopSecond := start()
 	defer stopSecond()
 	url := "http://localhost:" + portOf(first.open[0]) + "/sessions"
-	eventually(t, 10*time.Second, "the second refuses it", func() bool {
+	meshtest.Eventually(t, 10*time.Second, "the second refuses it", func() bool {
 		_, err := g.CheckURL(url)
 		return errors.Is(err, webhook.ErrBlocked)
 	})
@@ -48,8 +49,8 @@ func TestNeighboursAreDenied(t *testing.T) {
 	stopFirst()
 	_, fresh, stopThird := start()
 	defer stopThird()
-	eventually(t, 10*time.Second, "the first is forgotten", func() bool {
-		all, err := m.st.AllListeners(t.Context())
+	meshtest.Eventually(t, 10*time.Second, "the first is forgotten", func() bool {
+		all, err := m.Store.AllListeners(t.Context())
 		return err == nil && len(all) == 2
 	})
 	if _, err := fresh.CheckURL(url); err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/proc"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -25,7 +26,7 @@ import (
 func testServe() int {
 	ctx, stop := proc.Context(context.Background())
 	defer stop()
-	err := worker.Serve(ctx, named("caller", func(ctx context.Context, job *agent.Job) (any, error) {
+	err := worker.Serve(ctx, meshtest.Named("caller", func(ctx context.Context, job *agent.Job) (any, error) {
 		return job.Call(ctx, "shows", map[string]int{"n": 1})
 	}))
 	if err != nil {
@@ -65,16 +66,16 @@ func fleet(t *testing.T, env ...string) (c *client.Client, url string) {
 		"worker":   {"--agents", file},
 		"notifier": {"--allow-private-callbacks", "127.0.0.0/8"},
 	} {
-		p, output := spawn(t, append(env, "MESH_TEST_MAIN=1"), append(append([]string{role}, args...), common...)...)
-		go p.drain(output)
+		p, output := meshtest.Spawn(t, append(env, "MESH_TEST_MAIN=1"), append(append([]string{role}, args...), common...)...)
+		go p.Drain(output)
 	}
-	p, output := spawn(t, append(env, "MESH_TEST_SERVE=1", "MESH_REPLICAS=1", "OTEL_SERVICE_NAME=others"))
-	go p.drain(output)
+	p, output := meshtest.Spawn(t, append(env, "MESH_TEST_SERVE=1", "MESH_REPLICAS=1", "OTEL_SERVICE_NAME=others"))
+	go p.Drain(output)
 	url = "http://" + address
 	if c, err = client.New(url); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "the gateway is ready and the agents served", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "the gateway is ready and the agents served", func() bool {
 		agents, err := c.Agents(t.Context())
 		return err == nil && len(agents) == 3
 	})
@@ -84,7 +85,7 @@ func fleet(t *testing.T, env ...string) (c *client.Client, url string) {
 // The whole path over real processes and the real export: the span tree of a
 // task, of one that is retried, of one that calls another, of a session's turn
 // that calls another, and of an action whose receiver fails once. Agents and receivers are given the trace.
-func TestFleetTraces(t *testing.T) {
+func TestTheTracesOfAFleetAreWhole(t *testing.T) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
@@ -265,7 +266,7 @@ func sameTree(t *testing.T, col *collector, id, want string) {
 // exportOfMetricsAndLogs looks for what the tasks before must have left.
 func exportOfMetricsAndLogs(t *testing.T, col *collector) {
 	t.Helper()
-	eventually(t, 20*time.Second, "metrics of every role are exported", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "metrics of every role are exported", func() bool {
 		col.mu.Lock()
 		defer col.mu.Unlock()
 		for _, name := range []string{"mesh.tasks.accepted", "mesh.tasks.finished", "mesh.task.queue.wait", "mesh.delivery.attempts", "mesh.queue.depth", "go.goroutine.count"} {
@@ -275,7 +276,7 @@ func exportOfMetricsAndLogs(t *testing.T, col *collector) {
 		}
 		return true
 	})
-	eventually(t, 20*time.Second, "logs are exported in their trace", func() bool {
+	meshtest.Eventually(t, 20*time.Second, "logs are exported in their trace", func() bool {
 		col.mu.Lock()
 		defer col.mu.Unlock()
 		lines := map[string]bool{}

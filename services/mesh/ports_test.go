@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"agentmesh/services/mesh/cli"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/store"
 	"agentmesh/worker/agent"
@@ -49,7 +50,7 @@ func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 // admin port were counted as live ones.
 func TestARoleThatCannotListenLeavesNoTraceInTheMesh(t *testing.T) {
 	srv := fleetServer(t)
-	nc, err := natsconn.InProcess(srv, "test", quiet())
+	nc, err := natsconn.InProcess(srv, "test", meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +82,7 @@ func TestTheHintOfUpRunsOnTheAgentsItServes(t *testing.T) {
 		"depth":{"type":"integer","minimum":3},"tone":{"enum":["dry","gay"]},"tags":{"type":"array"},
 		"deep":{"type":"object","required":["yes"],"properties":{"yes":{"type":"boolean"}}},"more":{"type":"string"}}}`
 	ok := func(context.Context, *agent.Job) (any, error) { return "ok", nil }
-	research, plain, second := named("research", ok), named("plain", ok), named("second", ok)
+	research, plain, second := meshtest.Named("research", ok), meshtest.Named("plain", ok), meshtest.Named("second", ok)
 	research.InputSchema, second.Default = json.RawMessage(schema), true
 	for _, tt := range []struct {
 		name   string
@@ -93,12 +94,12 @@ func TestTheHintOfUpRunsOnTheAgentsItServes(t *testing.T) {
 		{"the default one", []agent.Agent{plain, second}, `"agent":"second"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := newMesh(t)
-			m.work(tt.served...)
+			m := meshtest.New(t)
+			m.Work(tt.served...)
 			text := hint("http://mesh", false, tt.served)
 			_, body, _ := strings.Cut(text, " -d '")
 			body, _, _ = strings.Cut(body, "'\n")
-			if w := m.do("POST", "/tasks", body); w.Code != 202 || !strings.Contains(body, tt.want) || strings.Contains(text, "echo") {
+			if w := m.Do("POST", "/tasks", body); w.Code != 202 || !strings.Contains(body, tt.want) || strings.Contains(text, "echo") {
 				t.Errorf("%s\n%d %s", text, w.Code, w.Body)
 			}
 		})

@@ -11,6 +11,7 @@ import (
 
 	"agentmesh/shared/config"
 	"agentmesh/shared/manualtest"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
@@ -43,8 +44,8 @@ var (
 // Every request of the manual is accepted as it stands, but for those of ids
 // that an answer gives.
 func TestReadmeRequests(t *testing.T) {
-	m := newMesh(t)
-	shown, err := agents.Load(examples, agents.Options{Log: quiet()})
+	m := meshtest.New(t)
+	shown, err := agents.Load(examples, agents.Options{Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func TestReadmeRequests(t *testing.T) {
 			shown = append(shown, a)
 		}
 	}
-	m.work(shown...)
+	m.Work(shown...)
 	for _, page := range []string{"../../README.md", "../../gateway/README.md", "../../worker/README.md", "../../notifier/README.md"} {
 		raw, err := os.ReadFile(page)
 		if err != nil {
@@ -76,12 +77,12 @@ func TestReadmeRequests(t *testing.T) {
 					headers = append(headers, name, value)
 				}
 			}
-			r := m.do(method, command[1], body, headers...)
+			r := m.Do(method, command[1], body, headers...)
 			if r.Code/100 != 2 {
-				t.Errorf("%s: %s\nis answered by %d %s", page, command[0], r.Code, clipped(r.Body.Bytes()))
+				t.Errorf("%s: %s\nis answered by %d %s", page, command[0], r.Code, meshtest.Clipped(r.Body.Bytes()))
 			}
 			if r.Code == http.StatusAccepted { // it is not waited for
-				m.do(http.MethodPost, r.Header().Get("Location")+"/cancel", "")
+				m.Do(http.MethodPost, r.Header().Get("Location")+"/cancel", "")
 			}
 			sent++
 		}

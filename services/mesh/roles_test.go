@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/store"
 )
 
@@ -13,7 +14,7 @@ import (
 // role's only.
 func TestEachRoleOfUpHasItsOwnConnection(t *testing.T) {
 	srv := fleetServer(t)
-	stores, err := openStores(t.Context(), srv, store.DefaultOptions(1), quiet())
+	stores, err := openStores(t.Context(), srv, store.DefaultOptions(1), meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

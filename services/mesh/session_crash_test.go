@@ -18,6 +18,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -77,10 +78,10 @@ func (c *doomedConn) Write(b []byte) (int, error) {
 }
 
 // doomed is a store whose owner dies.
-func (m *mesh) doomed() (*doom, *store.Store, *nats.Conn) {
-	m.t.Helper()
-	d := &doom{srv: m.srv.Server, left: 1 << 30}
-	st, nc := m.openStore(nats.InProcessServer(d), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+func doomed(m *meshtest.Mesh) (*doom, *store.Store, *nats.Conn) {
+	m.T.Helper()
+	d := &doom{srv: m.Server.Server, left: 1 << 30}
+	st, nc := m.OpenStore(nats.InProcessServer(d), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	return d, st, nc
 }
 
@@ -90,10 +91,10 @@ func (m *mesh) doomed() (*doom, *store.Store, *nats.Conn) {
 func TestSessionQueueSurvivesACrashBeforeAnyWrite(t *testing.T) {
 	long := strings.Repeat("C", 1000)
 	post := func(h http.Handler, id, text, onBusy string) int {
-		return call(h, "POST", "/sessions/"+id+"/messages", fmt.Sprintf(`{"text":%q,"on_busy":%q}`, text, onBusy), "Prefer", "respond-async", "Idempotency-Key", "k-"+id).Code
+		return meshtest.Call(h, "POST", "/sessions/"+id+"/messages", fmt.Sprintf(`{"text":%q,"on_busy":%q}`, text, onBusy), "Prefer", "respond-async", "Idempotency-Key", "k-"+id).Code
 	}
 	cancel := func(h http.Handler, id, turn string) int {
-		return call(h, "POST", "/sessions/"+id+"/turns/"+turn+"/cancel", "").Code
+		return meshtest.Call(h, "POST", "/sessions/"+id+"/turns/"+turn+"/cancel", "").Code
 	}
 	for _, tt := range []struct {
 		name string
@@ -107,89 +108,89 @@ func TestSessionQueueSurvivesACrashBeforeAnyWrite(t *testing.T) {
 		{"cancel of one that waits", func(h http.Handler, id, _, b string) int { return cancel(h, id, b) }, false, "wait A B! D"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var s slow
-			boundaries(t, func(m *mesh) { m.work(s.agent(agent.Definition{Name: "slow"})) }, func(m *mesh, n int) (cut bool) {
-				id := m.session("slow")
-				a := m.say(http.StatusAccepted, id, "wait A", async...).TurnID
+			var s meshtest.Slow
+			boundaries(t, func(m *meshtest.Mesh) { m.Work(s.Agent(agent.Definition{Name: "slow"})) }, func(m *meshtest.Mesh, n int) (cut bool) {
+				id := m.Session("slow")
+				a := m.Say(http.StatusAccepted, id, "wait A", meshtest.Async...).TurnID
 				synctest.Wait()
-				b := enqueue(m.t, m.g.Handler(), id, "B", "wait").TurnID
-				d, st, nc := m.doomed()
-				h := m.newGateway(st).Handler()
+				b := meshtest.Enqueue(m.T, m.Gateway.Handler(), id, "B", "wait").TurnID
+				d, st, nc := doomed(m)
+				h := m.NewGateway(st).Handler()
 				d.from(n)
 				tt.act(h, id, a, b)
 				nc.Close()
-				if code := tt.act(m.g.Handler(), id, a, b); code != http.StatusAccepted && code != http.StatusOK {
-					m.t.Errorf("the repeat is answered with %d", code)
+				if code := tt.act(m.Gateway.Handler(), id, a, b); code != http.StatusAccepted && code != http.StatusOK {
+					m.T.Errorf("the repeat is answered with %d", code)
 				}
-				enqueue(m.t, m.g.Handler(), id, "D", "wait")
+				meshtest.Enqueue(m.T, m.Gateway.Handler(), id, "D", "wait")
 				if !tt.held {
-					s.release <- struct{}{}
+					s.Release <- struct{}{}
 				}
-				m.idle(id)
-				if got := m.turns(id); got != tt.want {
-					m.t.Errorf("transcript: %s", got)
+				m.Idle(id)
+				if got := m.Turns(id); got != tt.want {
+					m.T.Errorf("transcript: %s", got)
 				}
-				m.allEnd(id)
+				turnsEnd(m, id)
 				return d.died()
 			})
 		})
 	}
 	t.Run("delete", func(t *testing.T) {
-		var s slow
-		boundaries(t, func(m *mesh) { m.work(s.agent(agent.Definition{Name: "slow"})) }, func(m *mesh, n int) (cut bool) {
-			id := m.session("slow")
-			turns := []turnView{m.say(http.StatusAccepted, id, "wait A", async...)}
+		var s meshtest.Slow
+		boundaries(t, func(m *meshtest.Mesh) { m.Work(s.Agent(agent.Definition{Name: "slow"})) }, func(m *meshtest.Mesh, n int) (cut bool) {
+			id := m.Session("slow")
+			turns := []meshtest.TurnView{m.Say(http.StatusAccepted, id, "wait A", meshtest.Async...)}
 			synctest.Wait()
-			turns = append(turns, enqueue(m.t, m.g.Handler(), id, "B", "wait"), enqueue(m.t, m.g.Handler(), id, "C", "wait"))
-			d, st, nc := m.doomed()
-			h := m.newGateway(st).Handler()
+			turns = append(turns, meshtest.Enqueue(m.T, m.Gateway.Handler(), id, "B", "wait"), meshtest.Enqueue(m.T, m.Gateway.Handler(), id, "C", "wait"))
+			d, st, nc := doomed(m)
+			h := m.NewGateway(st).Handler()
 			d.from(n)
-			call(h, "DELETE", "/sessions/"+id, "")
+			meshtest.Call(h, "DELETE", "/sessions/"+id, "")
 			nc.Close()
-			m.do("DELETE", "/sessions/"+id, "")
+			m.Do("DELETE", "/sessions/"+id, "")
 			select { // where nobody has canceled the open turn, its worker finds out
-			case s.release <- struct{}{}:
+			case s.Release <- struct{}{}:
 			case <-time.After(time.Second):
 			}
 			for i, turn := range turns {
-				if got := m.end(turn.TurnID); got.Status != "canceled" {
-					m.t.Errorf("turn %d = %+v", i, got)
+				if got := m.End(turn.TurnID); got.Status != "canceled" {
+					m.T.Errorf("turn %d = %+v", i, got)
 				}
 			}
 			return d.died()
 		})
 	})
 	t.Run("worker", func(t *testing.T) {
-		boundaries(t, func(*mesh) {}, func(m *mesh, n int) (cut bool) {
-			var s slow
+		boundaries(t, func(*meshtest.Mesh) {}, func(m *meshtest.Mesh, n int) (cut bool) {
+			var s meshtest.Slow
 			name := fmt.Sprint("slow-", n)
-			a := s.agent(agent.Definition{Name: name})
-			d, st, nc := m.doomed()
-			defer m.workWith(worker.Default(), st, a)()
+			a := s.Agent(agent.Definition{Name: name})
+			d, st, nc := doomed(m)
+			defer m.WorkWith(worker.Default(), st, a)()
 			time.Sleep(time.Second) // the gateway knows the agent by then
-			id := m.session(name)
-			m.say(http.StatusAccepted, id, "wait A", async...)
+			id := m.Session(name)
+			m.Say(http.StatusAccepted, id, "wait A", meshtest.Async...)
 			synctest.Wait()
-			var turns []turnView
+			var turns []meshtest.TurnView
 			for _, text := range []string{"B", "C"} {
-				turns = append(turns, enqueue(m.t, m.g.Handler(), id, text, "wait"))
+				turns = append(turns, meshtest.Enqueue(m.T, m.Gateway.Handler(), id, text, "wait"))
 			}
 			d.from(n)
-			s.release <- struct{}{}
+			s.Release <- struct{}{}
 			synctest.Wait()
 			nc.Close()
-			close(s.release)
-			defer m.work(a)()
+			close(s.Release)
+			defer m.Work(a)()
 			for _, turn := range turns {
-				if got := m.turn(id, turn.TurnID, "Prefer", "wait=60"); got.Status != "completed" {
-					m.t.Errorf("turn = %+v", got)
+				if got := m.Turn(id, turn.TurnID, "Prefer", "wait=60"); got.Status != "completed" {
+					m.T.Errorf("turn = %+v", got)
 				}
 			}
-			m.idle(id)
-			if got := m.turns(id); got != "wait A B C" {
-				m.t.Errorf("transcript: %s", got)
+			m.Idle(id)
+			if got := m.Turns(id); got != "wait A B C" {
+				m.T.Errorf("transcript: %s", got)
 			}
-			m.allEnd(id)
+			turnsEnd(m, id)
 			return d.died()
 		})
 	})
@@ -197,10 +198,10 @@ func TestSessionQueueSurvivesACrashBeforeAnyWrite(t *testing.T) {
 
 // boundaries runs a story for each write that its actor may die before, until it
 // has not died.
-func boundaries(t *testing.T, begin func(m *mesh), story func(m *mesh, n int) (cut bool)) {
+func boundaries(t *testing.T, begin func(m *meshtest.Mesh), story func(m *meshtest.Mesh, n int) (cut bool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		m := newMesh(t)
+		m := meshtest.New(t)
 		begin(m)
 		for n := 0; story(m, n); n++ {
 			if t.Failed() {
@@ -210,25 +211,25 @@ func boundaries(t *testing.T, begin func(m *mesh), story func(m *mesh, n int) (c
 	})
 }
 
-// allEnd waits until every turn of a session has ended.
-func (m *mesh) allEnd(id string) {
-	m.t.Helper()
+// turnsEnd waits until every turn of a session has ended.
+func turnsEnd(m *meshtest.Mesh, id string) {
+	m.T.Helper()
 	for range 100 {
-		w := m.do("GET", "/tasks?status=pending,processing&session_id="+id, "")
+		w := m.Do("GET", "/tasks?status=pending,processing&session_id="+id, "")
 		if !strings.Contains(w.Body.String(), `"task_id"`) {
 			return
 		}
 		time.Sleep(time.Second)
 	}
-	m.t.Errorf("not ended: %s", m.do("GET", "/tasks?status=pending,processing&session_id="+id, "").Body)
+	m.T.Errorf("not ended: %s", m.Do("GET", "/tasks?status=pending,processing&session_id="+id, "").Body)
 }
 
-// TestW11_SessionQueuesSurviveKills kills the worker, the mesh or both while
+// TestSessionQueuesSurviveKills kills the worker, the mesh or both while
 // messages are accepted that wait, again and again: each is in its transcript once,
 // in the order in which it was accepted, and the state has counted it.
-func TestW11_SessionQueuesSurviveKills(t *testing.T) {
+func TestSessionQueuesSurviveKills(t *testing.T) {
 	kills := 3
-	if *chaos {
+	if *meshtest.Chaos {
 		kills = 60
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -240,7 +241,7 @@ func TestW11_SessionQueuesSurviveKills(t *testing.T) {
 	talks := make([]*lineUp, 4)
 	for i := range talks {
 		talks[i] = &lineUp{}
-		eventually(t, 20*time.Second, "a session begins", func() bool { return talks[i].begin(up.gateway) })
+		meshtest.Eventually(t, 20*time.Second, "a session begins", func() bool { return talks[i].begin(up.Gateway) })
 	}
 	for n := range kills {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -248,30 +249,30 @@ func TestW11_SessionQueuesSurviveKills(t *testing.T) {
 		for _, c := range talks {
 			load.Go(func() {
 				for ctx.Err() == nil {
-					c.next(ctx, up.gateway)
+					c.next(ctx, up.Gateway)
 				}
 			})
 		}
 		<-time.After(time.Duration(100+rnd.IntN(300)) * time.Millisecond)
 		if n%3 != 1 {
-			w.kill()
+			w.Kill()
 		}
 		if n%3 != 0 {
-			up.kill()
+			up.Kill()
 		}
 		cancel()
 		load.Wait()
 		if n%3 != 0 {
-			w.kill() // its server has another address now
+			w.Kill() // its server has another address now
 			up = startUp(t, dir)
 		}
 		w = spawnWorker(t, up, "counter")
 	}
 	said := 0
 	for i, c := range talks {
-		eventually(t, 20*time.Second, "the last message is accepted", func() bool { return c.next(t.Context(), up.gateway) })
-		eventually(t, 30*time.Second, "the last turn has ended", func() bool { return c.ended(t, up.gateway) })
-		got := c.read(t, up.gateway)
+		meshtest.Eventually(t, 20*time.Second, "the last message is accepted", func() bool { return c.next(t.Context(), up.Gateway) })
+		meshtest.Eventually(t, 30*time.Second, "the last turn has ended", func() bool { return c.ended(t, up.Gateway) })
+		got := c.read(t, up.Gateway)
 		if len(got) != 2*len(c.accepted) {
 			t.Errorf("conversation %d: %d messages, %d were accepted", i, len(got), len(c.accepted))
 		}
@@ -290,7 +291,7 @@ func TestW11_SessionQueuesSurviveKills(t *testing.T) {
 type lineUp struct {
 	conversation
 	accepted []string
-	last     turnView
+	last     meshtest.TurnView
 }
 
 // next sends a message, the same one again until it is known to be accepted.
@@ -309,7 +310,7 @@ func (c *lineUp) next(ctx context.Context, gateway string) (ok bool) {
 		return false
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var turn turnView
+	var turn meshtest.TurnView
 	if resp.StatusCode != http.StatusAccepted && resp.StatusCode != http.StatusOK || json.NewDecoder(resp.Body).Decode(&turn) != nil {
 		return false
 	}
@@ -324,5 +325,5 @@ func (c *lineUp) ended(t *testing.T, gateway string) bool {
 		return false
 	}
 	defer func() { _ = resp.Body.Close() }()
-	return decode[turnView](t, resp.Body).Status == "completed"
+	return meshtest.Decode[meshtest.TurnView](t, resp.Body).Status == "completed"
 }

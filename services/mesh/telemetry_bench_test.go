@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
@@ -59,7 +60,7 @@ func worked(tb testing.TB) time.Duration {
 func BenchmarkGetPending(b *testing.B) {
 	release := make(chan struct{})
 	defer close(release)
-	a := named("held", func(ctx context.Context, _ *agent.Job) (any, error) {
+	a := meshtest.Named("held", func(ctx context.Context, _ *agent.Job) (any, error) {
 		select {
 		case <-release:
 		case <-ctx.Done():

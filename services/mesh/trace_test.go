@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -22,7 +23,7 @@ import (
 
 // A request is one trace: the HTTP call, the publish, each attempt and the
 // agent's run, under the caller's own span.
-func TestOneTrace(t *testing.T) {
+func TestARequestIsOneTrace(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	before := otel.GetTracerProvider()
 	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), true)
@@ -31,15 +32,15 @@ func TestOneTrace(t *testing.T) {
 	const caller = "4bf92f3577b34da6a3ce929d0e0e4736"
 	var seen []string // the traceparents that the attempts would pass on
 	synctest.Test(t, func(t *testing.T) {
-		m := newMesh(t)
-		m.work(named("flaky", func(_ context.Context, job *agent.Job) (any, error) {
+		m := meshtest.New(t)
+		m.Work(meshtest.Named("flaky", func(_ context.Context, job *agent.Job) (any, error) {
 			if seen = append(seen, job.TraceParent); job.Attempt == 1 {
 				return nil, errors.New("not yet")
 			}
 			return "done", nil
 		}))
-		id := m.create(`{"agent":"flaky","instruction":"x"}`, "Traceparent", "00-"+caller+"-00f067aa0ba902b7-01")
-		if end := m.end(id); end.TraceID != caller || end.Status != "completed" {
+		id := m.Create(`{"agent":"flaky","instruction":"x"}`, "Traceparent", "00-"+caller+"-00f067aa0ba902b7-01")
+		if end := m.End(id); end.TraceID != caller || end.Status != "completed" {
 			t.Errorf("task %+v, want it completed in trace %s", end, caller)
 		}
 	})
@@ -79,7 +80,7 @@ func TestOneTrace(t *testing.T) {
 
 // In link mode each attempt is a trace of its own that is linked to the
 // request's; the children of an attempt stay in its trace.
-func TestLinkedTraces(t *testing.T) {
+func TestAttemptsInLinkModeAreLinkedTraces(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	before := otel.GetTracerProvider()
 	if _, err := telemetry.Start(t.Context(), telemetry.Config{Mode: telemetry.ModeLink}, "test", "test", false); err != nil {
@@ -91,14 +92,14 @@ func TestLinkedTraces(t *testing.T) {
 		telemetry.Use(before, false)
 	}()
 	synctest.Test(t, func(t *testing.T) {
-		m := newMesh(t)
-		m.work(named("caller", func(ctx context.Context, job *agent.Job) (any, error) {
+		m := meshtest.New(t)
+		m.Work(meshtest.Named("caller", func(ctx context.Context, job *agent.Job) (any, error) {
 			if job.Attempt == 1 {
 				return nil, errors.New("not yet")
 			}
 			return job.Call(ctx, "called", nil)
-		}), named("called", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
-		m.end(m.create(`{"agent":"caller","instruction":"x"}`))
+		}), meshtest.Named("called", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
+		m.End(m.Create(`{"agent":"caller","instruction":"x"}`))
 	})
 	var process []tracetest.SpanStub
 	var post trace.SpanContext
@@ -134,31 +135,31 @@ func TestLinkedTraces(t *testing.T) {
 }
 
 // An attempt that takes over a lapsed lease is linked to the one that had it.
-func TestRedeliveryLinks(t *testing.T) {
+func TestAnAttemptThatTakesOverIsLinkedToTheOneBefore(t *testing.T) {
 	spans := tracetest.NewInMemoryExporter()
 	before := otel.GetTracerProvider()
 	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSyncer(spans)), true)
 	defer telemetry.Use(before, false)
 	synctest.Test(t, func(t *testing.T) {
-		m := newMesh(t)
-		frozen := &gate{srv: m.srv.Server}
-		st, _ := m.openStore(nats.InProcessServer(frozen))
-		slow := named("slow", func(ctx context.Context, _ *agent.Job) (any, error) {
+		m := meshtest.New(t)
+		frozen := &meshtest.Gate{Server: m.Server.Server}
+		st, _ := m.OpenStore(nats.InProcessServer(frozen))
+		slow := meshtest.Named("slow", func(ctx context.Context, _ *agent.Job) (any, error) {
 			select {
 			case <-time.After(5 * time.Second):
 			case <-ctx.Done():
 			}
 			return 1, nil
 		})
-		m.workWith(worker.Default(), st, slow)
-		id := m.create(`{"agent":"slow","instruction":"x"}`)
+		m.WorkWith(worker.Default(), st, slow)
+		id := m.Create(`{"agent":"slow","instruction":"x"}`)
 		time.Sleep(time.Second)
-		frozen.freeze()
-		m.work(slow)
-		if v := m.end(id); v.Attempt != 2 || len(v.Attempts) != 2 || v.Attempts[0].Outcome != "lost" || v.Attempts[0].WorkerID == v.Attempts[1].WorkerID {
+		frozen.Freeze()
+		m.Work(slow)
+		if v := m.End(id); v.Attempt != 2 || len(v.Attempts) != 2 || v.Attempts[0].Outcome != "lost" || v.Attempts[0].WorkerID == v.Attempts[1].WorkerID {
 			t.Errorf("%+v", v)
 		}
-		frozen.thaw()
+		frozen.Thaw()
 		time.Sleep(time.Minute)
 	})
 	var process []tracetest.SpanStub

@@ -16,13 +16,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
 	"golang.org/x/sync/errgroup"
 
 	"agentmesh/notifier"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/store"
@@ -33,7 +33,7 @@ import (
 // benchReceivers allows loopback.
 func benchReceivers(b *testing.B) (*egress.Guard, *keyring.Ring) {
 	b.Helper()
-	return egress.New(egress.Policy{Allow: egress.Loopback()}, nil), ringOf(b, testKey)
+	return egress.New(egress.Policy{Allow: egress.Loopback()}, nil), meshtest.RingOf(b, meshtest.TestKey)
 }
 
 func benchStore(b *testing.B, always bool) *store.Store {
@@ -60,19 +60,6 @@ func benchNotifier(b *testing.B, st *store.Store) (stop func()) {
 	stop = sync.OnceFunc(func() { cancel(); <-ended })
 	b.Cleanup(stop)
 	return stop
-}
-
-// completed is the record of an action with a callback, with a result of about
-// 200 bytes.
-func completed(url string) *task.Task {
-	now := time.Now()
-	t := &task.Task{
-		ID: task.NewID(task.PrefixAction, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindAction, Agent: "echo",
-		Status: task.Pending, CreatedAt: task.Stamp(now), Callback: &task.Callback{URL: url},
-		Result: task.Value{Inline: fmt.Appendf(nil, `{"text":"%0180d"}`, 7)},
-	}
-	_ = t.To(task.Completed, now)
-	return t
 }
 
 // each does n things, some at a time.
@@ -136,7 +123,9 @@ func BenchmarkDeliver(b *testing.B) {
 				})
 			} else {
 				st := benchStore(b, impl == "mesh-sync")
-				complete := func() { each(b, b.N, 64, func(i int) error { return st.Save(b.Context(), completed(urls[i%4])) }) }
+				complete := func() {
+					each(b, b.N, 64, func(i int) error { return st.Save(b.Context(), meshtest.CompletedAction(urls[i%4])) })
+				}
 				if impl == "backlog" {
 					complete()
 					b.ResetTimer()
@@ -171,7 +160,7 @@ func BenchmarkDeliveryLatency(b *testing.B) {
 			benchNotifier(b, st)
 			var took []time.Duration
 			for b.Loop() {
-				if err := st.Save(b.Context(), completed(r.URL)); err != nil {
+				if err := st.Save(b.Context(), meshtest.CompletedAction(r.URL)); err != nil {
 					b.Fatal(err)
 				}
 				saved := time.Now()

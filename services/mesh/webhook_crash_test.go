@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 )
 
 // TestCrashLosesNoCallback kills a real `mesh up` while callbacks go out, some
@@ -22,7 +23,7 @@ import (
 func TestCrashLosesNoCallback(t *testing.T) {
 	t.Parallel() // it waits for leases and retries most of the time
 	kills := 4
-	if *chaos {
+	if *meshtest.Chaos {
 		kills = 60
 	}
 	var mu sync.Mutex
@@ -45,14 +46,14 @@ func TestCrashLosesNoCallback(t *testing.T) {
 		} else if !bytes.Equal(first, body) {
 			t.Errorf("%s came with other bytes:\n%s\n%s", id, first, body)
 		}
-		outcomes[received{body: body}.json()["action_id"].(string)]++
+		outcomes[meshtest.Received{Body: body}.JSON()["action_id"].(string)]++
 	}))
 	defer r.Close()
 	dir := filepath.Join(t.TempDir(), "data")
 	accepted := map[string]bool{}
 	for n := range kills {
 		p := startUp(t, dir)
-		c, err := client.New(p.gateway)
+		c, err := client.New(p.Gateway)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +74,7 @@ func TestCrashLosesNoCallback(t *testing.T) {
 			})
 		}
 		<-time.After(time.Duration(50+rand.IntN(250)) * time.Millisecond)
-		p.kill()
+		p.Kill()
 		cancel()
 		load.Wait()
 	}
@@ -88,7 +89,7 @@ func TestCrashLosesNoCallback(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, time.Minute, "all outcomes arrive", func() bool { return missing() == 0 })
+	meshtest.Eventually(t, time.Minute, "all outcomes arrive", func() bool { return missing() == 0 })
 	mu.Lock()
 	defer mu.Unlock()
 	again := 0

@@ -1,0 +1,106 @@
+package notifier_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"agentmesh/gateway"
+	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/webhook"
+	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/echo"
+)
+
+// The kept part of an answer is bounded whatever is in it, so that a receiver
+// cannot make a record that does not fit into a message.
+func TestAnswersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.Started(t)
+		junk := strings.Repeat("\x00\xff\x1b\"", 16<<10)
+		r := m.Receive(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://x/"+strings.Repeat("y", 10_000))
+			w.WriteHeader(302)
+			_, _ = w.Write([]byte(junk))
+		})
+		id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"` + r.URL + `"}`)
+		time.Sleep(time.Minute)
+		d := m.Deliveries(id)[0]
+		for range 60 {
+			m.Do("POST", "/deliveries/"+d.DeliveryID+"/redeliver", "")
+			time.Sleep(time.Minute)
+		}
+		if n := len(r.All()); n < 60 {
+			t.Errorf("%d requests", n)
+		}
+		w := m.Do("GET", "/deliveries/"+d.DeliveryID, "")
+		if got := meshtest.Decode[gateway.Delivery](t, w.Body); len(got.Attempts) != webhook.MaxAttempts || len(got.Attempts[0].Answer) > 4<<10 || strings.ContainsAny(got.Attempts[0].Answer, "\x00\x1b") {
+			t.Errorf("%d attempts, the first %+v", len(got.Attempts), got.Attempts[0])
+		}
+		rec, err := m.Store.Delivery(t.Context(), "default", id, d.DeliveryID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(encoded(t, rec)); n > 900<<10 {
+			t.Errorf("the record has %d bytes", n)
+		}
+	})
+}
+
+// A notifier that finds many large records waiting reads them a few megabytes at a
+// time: the server never takes its connection for one that is too slow.
+func TestNotifierPullsAreBoundedByBytes(t *testing.T) {
+	m := meshtest.NewOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 24 << 20}))
+	m.Work(echo.Agent())
+	r := m.Receive(nil)
+	const n = 160
+	input := strings.Repeat("x", 250_000)
+	for range n {
+		m.Action(`{"agent":"echo","input":"` + input + `","callback_url":"` + r.URL + `"}`)
+	}
+	meshtest.Eventually(t, 30*time.Second, "all have finished", func() bool { return m.Queued() == 0 })
+	st, nc := m.OpenStore()
+	m.NotifyWith(st)
+	meshtest.Eventually(t, 30*time.Second, "every outcome has arrived", func() bool { return len(r.All()) >= n })
+	if cut := nc.Stats().Reconnects; cut != 0 {
+		t.Errorf("the notifier's connection was cut %d times", cut)
+	}
+}
+
+// TestTheCallbackOfALargeResultSaysWhereItIs has a result of 10 MB: the callback says where it is.
+func TestTheCallbackOfALargeResultSaysWhereItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		big := strings.Repeat("x", 10<<20)
+		medium := strings.Repeat("y", 100<<10)
+		m.Work(meshtest.Named("big", func(_ context.Context, job *agent.Job) (any, error) {
+			if strings.Contains(job.Instruction, "medium") {
+				return medium, nil
+			}
+			return big, nil
+		}))
+		m.Notify()
+		for _, size := range []string{"large", "medium"} {
+			r := m.Receive(nil)
+			id := m.Action(`{"agent":"big","instruction":"` + size + `","callback_url":"` + r.URL + `"}`)
+			time.Sleep(time.Minute)
+			all := r.All()
+			if len(all) != 1 || len(all[0].Body) > 64<<10 {
+				t.Fatalf("%d requests", len(all))
+			}
+			where, _ := all[0].JSON()["result_url"].(string)
+			if all[0].JSON()["result"] != nil || where != "/actions/"+id+"/result" {
+				t.Fatalf("body = %s", all[0].Body)
+			}
+			if w := m.Do("GET", where, ""); w.Code != 200 || w.Body.Len() < len(medium) {
+				t.Errorf("GET %s = %d, %d bytes", where, w.Code, w.Body.Len())
+			}
+		}
+	})
+}

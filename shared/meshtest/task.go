@@ -1,0 +1,125 @@
+package meshtest
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/task"
+	"agentmesh/worker/agent"
+)
+
+// Do calls the gateway's handler. headers are name, value pairs.
+func (m *Mesh) Do(method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	return Call(m.Gateway.Handler(), method, path, body, headers...)
+}
+
+// Create accepts a task and returns its id.
+func (m *Mesh) Create(body string, headers ...string) string {
+	m.T.Helper()
+	w := m.Do("POST", "/tasks", body, headers...)
+	if w.Code != http.StatusAccepted && w.Code != http.StatusOK {
+		m.T.Fatalf("POST /tasks = %d %s", w.Code, w.Body)
+	}
+	return Decode[client.Task](m.T, w.Body).TaskID
+}
+
+func (m *Mesh) Get(id string) client.Task {
+	m.T.Helper()
+	w := m.Do("GET", "/tasks/"+id, "")
+	if w.Code != http.StatusOK {
+		m.T.Fatalf("GET /tasks/%s = %d %s", id, w.Code, w.Body)
+	}
+	return Decode[client.Task](m.T, w.Body)
+}
+
+// End waits until a task has finished.
+func (m *Mesh) End(id string) client.Task {
+	m.T.Helper()
+	for range 200 {
+		w := m.Do("GET", "/tasks/"+id, "", "Prefer", "wait=60")
+		if w.Code != http.StatusOK {
+			m.T.Fatalf("GET /tasks/%s = %d %s", id, w.Code, w.Body)
+		}
+		if v := Decode[client.Task](m.T, w.Body); v.Done {
+			return v
+		}
+	}
+	m.T.Fatalf("task %s does not end: %+v", id, m.Get(id))
+	return client.Task{}
+}
+
+// Record reads a task's record itself.
+func (m *Mesh) Record(id string) *task.Task {
+	m.T.Helper()
+	rec, err := m.Store.Get(m.T.Context(), "default", id)
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	return rec
+}
+
+// Queued counts the messages in the queue.
+func (m *Mesh) Queued() int {
+	m.T.Helper()
+	n, err := m.Store.Queued(m.T.Context())
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	return n
+}
+
+func Decode[T any](t *testing.T, r io.Reader) (v T) {
+	t.Helper()
+	raw, err := io.ReadAll(r)
+	if err == nil {
+		err = json.Unmarshal(raw, &v)
+	}
+	if err != nil {
+		t.Fatalf("decode %s: %v", Clipped(raw), err)
+	}
+	return v
+}
+
+func Clipped(b []byte) []byte { return b[:min(len(b), 300)] }
+
+// Eventually polls until ok, for what only a real process or socket tells.
+func Eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+func WithRetry(a agent.Agent) agent.Agent {
+	a.Retry = agent.Retry{Backoff: task.Duration(time.Millisecond), MaxBackoff: task.Duration(time.Millisecond)}
+	return a
+}
+
+// CompletedAction is the record of an action with a callback, with a result of about
+// 200 bytes.
+func CompletedAction(url string) *task.Task {
+	now := time.Now()
+	t := &task.Task{
+		ID: task.NewID(task.PrefixAction, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindAction, Agent: "echo",
+		Status: task.Pending, CreatedAt: task.Stamp(now), Callback: &task.Callback{URL: url},
+		Result: task.Value{Inline: fmt.Appendf(nil, `{"text":"%0180d"}`, 7)},
+	}
+	_ = t.To(task.Completed, now)
+	return t
+}

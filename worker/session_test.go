@@ -1,0 +1,463 @@
+package worker_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+	"agentmesh/worker"
+	"agentmesh/worker/agent"
+)
+
+// A hundred messages of 20 clients at one session through two gateways: accepted
+// turns run one after another, the transcript has the order of acceptance, and
+// nothing is lost or doubled (I3, I7).
+func TestTurnsOfManyClientsRunOneAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var running, overlaps atomic.Int32
+		a := agent.Conversation(func(_ context.Context, _ *agent.Job, text string, state *struct{ N int }) (string, error) {
+			if running.Add(1) > 1 {
+				overlaps.Add(1)
+			}
+			defer running.Add(-1)
+			time.Sleep(5 * time.Millisecond)
+			state.N++
+			return fmt.Sprintf("%d %s", state.N, text), nil
+		})
+		a.Definition = agent.Definition{Name: "a", Concurrency: 16}
+		m.Work(a)
+		st2, _ := m.OpenStore()
+		stop2 := m.WorkWith(worker.Default(), st2, a)
+		defer stop2()
+		gateways := []http.Handler{m.Gateway.Handler(), m.NewGateway(st2).Handler()}
+		id := m.Session("a")
+
+		var clients sync.WaitGroup
+		replies := make(chan meshtest.TurnView, 100)
+		for c := range 20 {
+			clients.Go(func() {
+				for i := range 5 {
+					mode := []string{"reject", "wait"}[(c+i)%2]
+					body := fmt.Sprintf(`{"text":"%d-%d","on_busy":"%s"}`, c, i, mode)
+					for n := c; ; n++ { // a repeat goes to the other gateway
+						w := meshtest.Call(gateways[n%2], "POST", "/sessions/"+id+"/messages", body, "Idempotency-Key", fmt.Sprintf("%d-%d", c, i))
+						if w.Code == http.StatusOK {
+							replies <- meshtest.Decode[meshtest.TurnView](t, w.Body)
+							break
+						}
+						if w.Code != http.StatusConflict {
+							t.Errorf("%d %s", w.Code, w.Body)
+							break
+						}
+						time.Sleep(time.Duration(1+rand.IntN(50)) * time.Millisecond)
+					}
+				}
+			})
+		}
+		clients.Wait()
+		close(replies)
+		answers := map[string]string{}
+		for r := range replies {
+			answers[r.TurnID] = r.Message
+		}
+		messages := m.Transcript(id)
+		if len(messages) != 200 || len(answers) != 100 || overlaps.Load() > 0 {
+			t.Fatalf("%d messages, %d answers, %d overlaps", len(messages), len(answers), overlaps.Load())
+		}
+		said := map[string]bool{}
+		var last uint64
+		for i := 0; i < 200; i += 2 {
+			user, reply := messages[i], messages[i+1]
+			want := fmt.Sprintf("%d %s", i/2+1, user.Text)
+			if user.Role != session.User || reply.Role != session.Agent || reply.Text != want || answers[user.TurnID] != want || said[user.Text] {
+				t.Errorf("turn %d: %q, %q, answered with %q", i/2, user.Text, reply.Text, answers[user.TurnID])
+			}
+			said[user.Text] = true
+			accepted := m.Record(user.TurnID).Lease.Seq // its place in the queue
+			if accepted <= last {
+				t.Errorf("turn %d was accepted as %d, after %d", i/2, accepted, last)
+			}
+			last = accepted
+		}
+	})
+}
+
+// A worker that is frozen past its lease cannot commit after its heir has (I15).
+func TestAFrozenWorkerCannotCommitAfterItsHeir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		frozen := &meshtest.Gate{Server: m.Server.Server}
+		stA, _ := m.OpenStore(nats.InProcessServer(frozen))
+		started, finish := make(chan struct{}, 1), make(chan struct{})
+		m.WorkWith(worker.Default(), stA, agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(context.Context, *agent.Job) (any, error) {
+			started <- struct{}{}
+			<-finish
+			return agent.Reply{Message: "zombie", State: map[string]int{"zombie": 1}}, nil
+		}})
+		id := m.Session("a")
+		turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+		<-started
+		synctest.Wait()
+		frozen.Freeze()
+		m.Work(agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
+			return fmt.Sprintf("heir in attempt %d", job.Attempt), nil
+		}})
+		if got := m.Turn(id, turn.TurnID, "Prefer", "wait=60"); got.Message != "heir in attempt 2" {
+			t.Errorf("turn = %+v", got)
+		}
+		close(finish)
+		m.Say(http.StatusOK, id, "next")
+		time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
+		frozen.Thaw()
+		time.Sleep(time.Minute)
+		rec, err := m.Store.Session(t.Context(), "default", id)
+		if err != nil || rec.State != nil || meshtest.Talk(rec.Messages) != "user: hi\nagent: heir in attempt 2\nuser: next\nagent: heir in attempt 1" {
+			t.Errorf("session = %+v, %v", rec, err)
+		}
+		if got := m.Say(http.StatusOK, id, "again"); got.Message == "" {
+			t.Errorf("the next turn = %+v", got)
+		}
+	})
+}
+
+// An heir fences off the attempt before it: that one's copy of the session is out
+// of date as soon as the heir begins, and before it has committed anything.
+func TestAnHeirFencesOffTheAttemptBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		running, finish := make(chan struct{}, 1), make(chan struct{})
+		a := agent.Agent{Definition: agent.Definition{Name: "a"}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
+			running <- struct{}{}
+			<-finish
+			return fmt.Sprintf("heir in attempt %d", job.Attempt), nil
+		}}
+		m.Work(a)()
+		id := m.Session("a")
+		turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+		// A worker takes the message, reads the session, and is seen no more.
+		js, err := jetstream.New(m.NC)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := js.Consumer(t.Context(), topology.Turns, topology.AgentDurable("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Next(); err != nil {
+			t.Fatal(err)
+		}
+		queued, err := m.Store.Find(t.Context(), "default", turn.TurnID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zombie, err := m.Store.Session(t.Context(), "default", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Work(a)
+		<-running
+		zombie.Commit(queued, "zombie", json.RawMessage(`{"zombie":1}`), time.Now())
+		if err := m.Store.SaveSession(t.Context(), zombie); !errors.Is(err, session.ErrConflict) {
+			t.Errorf("the first attempt commits while the second one runs: %v", err)
+		}
+		close(finish)
+		if got := m.Turn(id, turn.TurnID, "Prefer", "wait=60"); got.Message != "heir in attempt 1" { // the one that was seen no more had not begun
+			t.Errorf("turn = %+v", got)
+		}
+	})
+}
+
+// The whole process dies between the session's write and the acknowledgement:
+// the turn is not run again, and ends as the session has it.
+func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
+	for name, interrupted := range map[string]bool{"reply": false, "interrupted": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := meshtest.New(t)
+				ran := false
+				a := agent.Agent{Definition: agent.Definition{Name: "a", Greeting: "Hi"}, Handler: func(context.Context, *agent.Job) (any, error) {
+					ran = true
+					return "again", nil
+				}}
+				m.Work(a)()
+				id := m.Session("a")
+				turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+				// The dead worker had written its claim and the session.
+				rec, err := m.Store.Find(t.Context(), "default", turn.TurnID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				queued := rec.Clone()
+				rec.Attempt, rec.Lease = 1, &task.Lease{Worker: "wrk_dead", Seq: rec.QueueSeq}
+				if err := rec.To(task.Processing, time.Now()); err != nil {
+					t.Fatal(err)
+				}
+				s, err := m.Store.Session(t.Context(), "default", id)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, status, reply := "agent: Hi\nuser: hi\nagent: once", "completed", "once"
+				if interrupted {
+					s.Interrupt(queued, time.Now())
+					want, status, reply = "agent: Hi\nuser: hi (interrupted)", "canceled", ""
+				} else {
+					s.Commit(queued, "once", json.RawMessage(`{"n":1}`), time.Now())
+				}
+				for _, err := range []error{m.Store.Save(t.Context(), rec), m.Store.SaveSession(t.Context(), s)} {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				m.Work(a)
+				got := m.Turn(id, turn.TurnID, "Prefer", "wait=60")
+				if got.Status != status || got.Message != reply || got.Attempt != 1 || ran {
+					t.Errorf("turn = %+v, run again: %v", got, ran)
+				}
+				if got := meshtest.Talk(m.Transcript(id)); got != want {
+					t.Errorf("transcript:\n%s", got)
+				}
+				if got := m.PostMessage(http.StatusOK, id, `{"text":"next","on_busy":"wait"}`); got.Message != "again" {
+					t.Errorf("next = %+v", got)
+				}
+			})
+		})
+	}
+}
+
+// A turn that uses up its attempts fails, unless its session has the reply.
+func TestATurnThatUsesUpItsAttemptsFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		a := agent.Agent{Definition: agent.Definition{Name: "a", Retry: agent.Retry{MaxAttempts: 1}}, Handler: func(context.Context, *agent.Job) (any, error) {
+			return "fine", nil
+		}}
+		m.Work(a)()
+		id := m.Session("a")
+		turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+		rec, err := m.Store.Find(t.Context(), "default", turn.TurnID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.Attempt, rec.Lease = 1, &task.Lease{Worker: "wrk_dead", Seq: rec.QueueSeq}
+		if err := rec.To(task.Processing, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Store.Save(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+		m.Work(a)
+		got := m.Turn(id, turn.TurnID, "Prefer", "wait=60")
+		if got.Status != "failed" || got.Error.Code != task.CodeWorkerLost {
+			t.Errorf("turn = %+v", got)
+		}
+		if got := m.PostMessage(http.StatusOK, id, `{"text":"next","on_busy":"wait"}`); got.Message != "fine" {
+			t.Errorf("next = %+v", got)
+		}
+	})
+}
+
+// A worker whose slots are taken by tasks takes no turn from an idle one, nor the
+// other way round.
+func TestATurnGoesToAnIdleWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		busy := func(wait bool) agent.Agent {
+			return agent.Agent{Definition: agent.Definition{Name: "a", Concurrency: 1, Timeout: task.Duration(time.Hour)}, Handler: func(_ context.Context, job *agent.Job) (any, error) {
+				if wait && job.Attempt == 1 && strings.HasPrefix(job.Instruction, "long") {
+					time.Sleep(10 * time.Minute)
+				}
+				return "done", nil
+			}}
+		}
+		m.Work(busy(true))
+		time.Sleep(time.Second)
+		long := m.Create(`{"agent":"a","instruction":"long"}`)
+		time.Sleep(time.Second)
+		m.Work(busy(false))
+		began := time.Now()
+		for range 3 {
+			if got := m.Say(http.StatusOK, m.Session("a"), "short"); got.Message != "done" {
+				t.Errorf("turn = %+v", got)
+			}
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("three turns took %v beside an idle worker", took)
+		}
+		if got := m.End(long); got.Status != "completed" {
+			t.Errorf("task = %+v", got)
+		}
+	})
+}
+
+// A shutdown hands an open turn back: it is run again elsewhere, as the same
+// attempt, and the session stays closed meanwhile.
+func TestAShutdownHandsAnOpenTurnBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var s meshtest.Slow
+		cfg := worker.Default()
+		cfg.Drain = time.Second
+		stop := m.WorkWith(cfg, m.Store, s.Agent(agent.Definition{Name: "slow"}))
+		id := m.Session("slow")
+		turn := m.Say(http.StatusAccepted, id, "wait", "Prefer", "respond-async")
+		synctest.Wait()
+		stop()
+		if w := m.Do("POST", "/sessions/"+id+"/messages", `{"text":"x"}`); w.Code != http.StatusConflict {
+			t.Errorf("between two workers: %d %s", w.Code, w.Body)
+		}
+		m.Work(counterAs("slow"))
+		if got := m.Turn(id, turn.TurnID, "Prefer", "wait=60"); got.Message != "1 wait" || got.Attempt != 1 {
+			t.Errorf("turn = %+v", got)
+		}
+	})
+}
+
+func counterAs(name string) agent.Agent {
+	a := meshtest.Counter()
+	a.Name = name
+	return a
+}
+
+// A cancel and a commit meet in the session: exactly one wins (I1), and the
+// transcript and the turn agree.
+func TestOfACancelAndAReplyExactlyOneWins(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(agent.Agent{Definition: agent.Definition{Name: "brief", Concurrency: 16}, Handler: func(ctx context.Context, _ *agent.Job) (any, error) {
+		select {
+		case <-time.After(rand.N(4 * time.Millisecond)):
+			return "reply", nil
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}})
+	outcomes := map[string]int{}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			id := m.Session("brief")
+			turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
+			<-time.After(rand.N(8 * time.Millisecond))
+			w := m.Do("POST", "/sessions/"+id+"/turns/"+turn.TurnID+"/cancel", "")
+			got := m.Turn(id, turn.TurnID, "Prefer", "wait=60")
+			mu.Lock()
+			outcomes[got.Status]++
+			mu.Unlock()
+			want := map[string]string{"completed": "user: hi\nagent: reply", "canceled": "user: hi (interrupted)"}[got.Status]
+			if meshtest.Talk(m.Transcript(id)) != want || (w.Code == http.StatusOK) != (got.Status == "canceled") {
+				t.Errorf("cancel %d, turn %s, transcript:\n%s", w.Code, got.Status, meshtest.Talk(m.Transcript(id)))
+			}
+		})
+	}
+	all.Wait()
+	t.Log(outcomes)
+}
+
+// A session expires when nothing is said, and for a while that is known.
+func TestASessionExpiresWhenNothingIsSaid(t *testing.T) {
+	srv := natstest.Start(t)
+	st, err := store.Open(t.Context(), srv.Connect(t), store.Options{Replicas: 1, SessionIdle: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &meshtest.Mesh{T: t, Server: srv, Store: st, Hosts: meshtest.NewHosts()}
+	m.Gateway = m.BareGateway(st)
+	m.Work(meshtest.Counter())
+	id := m.Session("counter")
+	m.Say(http.StatusOK, id, "hi")
+	meshtest.Eventually(t, 10*time.Second, "the session expires", func() bool {
+		return strings.Contains(m.Do("GET", "/sessions/"+id, "").Body.String(), `"session_expired"`)
+	})
+	for _, w := range []interface{ Result() *http.Response }{
+		m.Do("POST", "/sessions/"+id+"/messages", `{"text":"x"}`), m.Do("DELETE", "/sessions/"+id, ""), m.Do("GET", "/sessions/"+id+"/events", ""),
+	} {
+		r := w.Result()
+		body, _ := io.ReadAll(r.Body)
+		if r.StatusCode != http.StatusNotFound || !strings.Contains(string(body), `"session_expired"`) {
+			t.Errorf("%d %s", r.StatusCode, body)
+		}
+	}
+}
+
+// A thousand sessions at once with one worker: each has its turns, no other
+// session's, and none waits for ever while others go on.
+func TestSessionsAreFairAndApart(t *testing.T) {
+	sessions, turns := 1000, 2
+	if testing.Short() {
+		sessions = 100
+	}
+	m := meshtest.New(t)
+	var leaks atomic.Int32
+	a := agent.Conversation(func(_ context.Context, job *agent.Job, text string, state *struct{ Mine string }) (string, error) {
+		owner, _, _ := strings.Cut(text, " ")
+		if state.Mine != "" && state.Mine != owner || slices.ContainsFunc(job.Turn.Messages, func(s session.Message) bool { return !strings.Contains(s.Text, owner) }) {
+			leaks.Add(1)
+		}
+		state.Mine = owner
+		job.Output("output of " + owner)
+		return "to " + owner, nil
+	})
+	a.Definition = agent.Definition{Name: "a", Concurrency: 8}
+	m.Work(a)
+	before := runtime.NumGoroutine()
+	ids := make([]string, sessions)
+	for i := range ids {
+		ids[i] = m.Session("a")
+	}
+	var all sync.WaitGroup
+	said := make(chan string, sessions*turns)
+	for i, id := range ids {
+		all.Go(func() {
+			for n := range turns {
+				got := m.PostMessage(http.StatusOK, id, fmt.Sprintf(`{"text":"owner-%d says %d","on_busy":"wait"}`, i, n), "Prefer", "wait=60")
+				if got.Message != fmt.Sprintf("to owner-%d", i) {
+					t.Errorf("session %d: %+v", i, got)
+				}
+				said <- got.TurnID
+			}
+		})
+	}
+	all.Wait()
+	if n := leaks.Load(); n > 0 {
+		t.Errorf("%d turns saw another session", n)
+	}
+	meshtest.Eventually(t, 20*time.Second, "what the turns needed is given back (I13)", func() bool { return runtime.NumGoroutine() < before+50 })
+	close(said)
+	var order []*task.Task
+	for id := range said {
+		order = append(order, m.Record(id))
+	}
+	// Turns begin as they were accepted: few are overtaken, and by few.
+	slices.SortFunc(order, func(a, b *task.Task) int { return cmp.Compare(a.Lease.Seq, b.Lease.Seq) })
+	for i, turn := range order {
+		if ahead := i + 100; ahead < len(order) && order[ahead].StartedAt.Before(turn.StartedAt) {
+			t.Errorf("turn %d began after turn %d", i, ahead)
+		}
+	}
+	if out := m.Do("GET", "/tasks/"+m.Transcript(ids[7])[0].TurnID+"/events", "", "Accept", "application/json").Body.String(); strings.Contains(out, "owner-8") {
+		t.Errorf("events of another session: %s", out)
+	}
+}
