@@ -98,7 +98,7 @@ func benchFloor(b *testing.B, always bool) *httptest.Server {
 	return front
 }
 
-// post sends benchBody from clients at once.
+// benchPost sends benchBody from clients at once.
 func benchPost(b *testing.B, url string, clients int, prefer string, status int) {
 	b.Helper()
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}

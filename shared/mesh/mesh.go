@@ -1,3 +1,9 @@
+// Package mesh is the core: everything that somebody may ask of the mesh, once, and
+// the decisions behind it. A face parses, calls it and renders.
+//
+// It promises that every call names its caller, and that a refusal, one of a
+// catalogue of codes, comes before anything was accepted. It knows neither HTTP
+// nor a NATS type, and leaves to package store how things are stored.
 package mesh
 
 import (
@@ -67,7 +73,7 @@ func (m *Mesh) Run(ctx context.Context) error { return m.Agents.follow(ctx) }
 // Close ends what waits: with what is known by then.
 func (m *Mesh) Close() { m.close() }
 
-// place is where a turn waits; zero for any other task, and where it is not
+// location is where a turn waits; zero for any other task, and where it is not
 // known.
 type location struct{ agent, session string }
 

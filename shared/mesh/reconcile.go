@@ -1,6 +1,3 @@
-// Package mesh holds what the mesh itself decides, whoever asks for it. It knows
-// neither HTTP nor a NATS type, and leaves to package store how things are
-// stored.
 package mesh
 
 import (

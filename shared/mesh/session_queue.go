@@ -18,7 +18,7 @@ const tendEvery = 5 * time.Second
 
 // openTurn accepts the turn: it queues it where no other one is open or waits,
 // else it does as the message asks. A client that goes away before that has sent
-// nothinc.
+// nothing.
 func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
 	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -77,7 +77,7 @@ func (c *core) admitAnew(ctx context.Context, m *Message, tenant, id string) (*s
 }
 
 // over reports whether a turn has ended and its agent too: its message keeps the
-// session closed for nothinc.
+// session closed for nothing.
 func (c *core) over(ctx context.Context, turn *task.Task) bool {
 	rec, err := c.store.Get(ctx, turn.Tenant, turn.ID)
 	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())

@@ -83,7 +83,7 @@ func (t *table) field(name, value string) {
 
 func (t *table) flush() error { return t.w.Flush() }
 
-// writeJSON writes a value as a line of JSON.
+// WriteJSON writes a value as a line of JSON.
 func WriteJSON(out io.Writer, v any) error {
 	var line bytes.Buffer
 	enc := json.NewEncoder(&line)
