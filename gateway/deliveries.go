@@ -1,17 +1,10 @@
 package gateway
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/event"
@@ -98,61 +91,41 @@ func deliveryView(d *webhook.Delivery) Delivery {
 	return v
 }
 
+func deliveryViews(all []*webhook.Delivery) []Delivery {
+	views := make([]Delivery, 0, len(all))
+	for _, d := range all {
+		views = append(views, deliveryView(d))
+	}
+	return views
+}
+
+func deliveryURL(id string) string { return "/deliveries/" + id }
+
 // listDeliveries is GET /deliveries.
 func (g *Gateway) listDeliveries(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	limit := 50
-	if s := q.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxPage {
-			return mesh.Refuse(problem.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
-		}
-		limit = n
-	}
-	status := webhook.Status(q.Get("status"))
-	if status != "" && !status.Valid() {
-		return mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(status), 32), webhook.Statuses)
-	}
-	bound := mesh.Digest("deliveries", string(status), q.Get("webhook_id"), q.Get("type"))
-	at, err := mesh.DecodeCursor(q.Get("cursor"), bound)
+	limit, err := pageLimit(q)
 	if err != nil {
 		return err
 	}
-	match := func(d *webhook.Delivery) bool {
-		return (status == "" || d.Status == status) && (q.Get("webhook_id") == "" || d.Webhook == q.Get("webhook_id")) &&
-			(q.Get("type") == "" || string(d.Type) == q.Get("type"))
+	f := mesh.DeliveryFilter{Status: webhook.Status(q.Get("status")), Webhook: q.Get("webhook_id"), Type: event.Type(q.Get("type"))}
+	if f.Status != "" && !f.Status.Valid() {
+		return mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(string(f.Status), 32), webhook.Statuses)
 	}
-	found, err := g.store.ListDeliveries(r.Context(), tenant, at, limit, match)
+	found, err := g.mesh.Deliveries.List(r.Context(), callerOf(r), f, limit, q.Get("cursor"))
 	if err != nil {
 		return err
 	}
-	page := DeliveryList{Deliveries: make([]Delivery, 0, len(found.Items)), Scanned: found.Scanned}
-	for _, d := range found.Items {
-		page.Deliveries = append(page.Deliveries, deliveryView(d))
-	}
-	if found.Next > 0 {
-		page.NextCursor = mesh.EncodeCursor(found.Next, bound)
-		q.Set("cursor", page.NextCursor)
+	if found.Next != "" {
+		q.Set("cursor", found.Next)
 		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
 	}
-	return writeJSON(w, http.StatusOK, page)
-}
-
-// deliveryOf reads a delivery by an id that a client sent.
-func (g *Gateway) deliveryOf(ctx context.Context, id string) (*webhook.Delivery, error) {
-	if !task.ValidDeliveryID(id) {
-		return nil, webhook.ErrDeliveryNotFound
-	}
-	d, err := g.store.Delivery(ctx, tenant, "*", id)
-	if errors.Is(err, webhook.ErrDeliveryNotFound) {
-		return g.store.QueuedDelivery(ctx, tenant, id)
-	}
-	return d, err
+	return writeJSON(w, http.StatusOK, DeliveryList{Deliveries: deliveryViews(found.Deliveries), NextCursor: found.Next, Scanned: found.Scanned})
 }
 
 // getDelivery is GET /deliveries/{id}.
 func (g *Gateway) getDelivery(w http.ResponseWriter, r *http.Request) error {
-	d, err := g.deliveryOf(r.Context(), r.PathValue("id"))
+	d, err := g.mesh.Deliveries.Get(r.Context(), callerOf(r), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
@@ -161,83 +134,14 @@ func (g *Gateway) getDelivery(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, v)
 }
 
-// redeliver starts a delivery's schedule over, from now.
-func (g *Gateway) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.Delivery, error) {
-	if d.Webhook != "" {
-		e, err := g.store.Webhook(ctx, d.Tenant, d.Webhook)
-		if err != nil {
-			return nil, err
-		}
-		if e.Disabled != nil && !d.Test {
-			return nil, mesh.Refuse(mesh.ErrWebhookDisabled, "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
-		}
-	}
-	for range 5 {
-		if d.Rev == 0 {
-			return d, nil // it waits for its first attempt
-		}
-		d.Status, d.Failures, d.NextAt, d.UpdatedAt = webhook.Pending, 0, time.Time{}, task.Stamp(time.Now())
-		err := g.store.SaveDelivery(ctx, d)
-		if err == nil {
-			return d, g.store.DeliverAgain(ctx, d)
-		}
-		if !errors.Is(err, task.ErrConflict) {
-			return nil, err
-		}
-		if d, err = g.store.Delivery(ctx, d.Tenant, d.Source, d.ID); err != nil {
-			return nil, err
-		}
-	}
-	return nil, mesh.Refuse(mesh.ErrConflict, "The delivery is being attempted in this moment. Try again.")
-}
-
 // redeliverOne is POST /deliveries/{id}/redeliver.
 func (g *Gateway) redeliverOne(w http.ResponseWriter, r *http.Request) error {
-	ctx := context.WithoutCancel(r.Context())
-	d, err := g.deliveryOf(ctx, r.PathValue("id"))
-	if err == nil {
-		d, err = g.redeliver(ctx, d)
-	}
+	d, err := g.mesh.Deliveries.Redeliver(r.Context(), callerOf(r), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Location", "/deliveries/"+d.ID)
+	w.Header().Set("Location", deliveryURL(d.ID))
 	return writeJSON(w, http.StatusAccepted, deliveryView(d))
-}
-
-// deliveriesOf lists the deliveries of a task, those too that wait for their
-// first attempt and are only in the queue.
-func (g *Gateway) deliveriesOf(ctx context.Context, id string) ([]*webhook.Delivery, error) {
-	t, err := g.store.Find(ctx, tenant, id)
-	if err != nil {
-		return nil, err
-	}
-	all, err := g.store.DeliveriesOf(ctx, tenant, id)
-	if err != nil || t.Callback == nil {
-		return all, err
-	}
-	f := event.Filter{}
-	for _, name := range t.Callback.Events {
-		f.Types = append(f.Types, event.Type(name))
-	}
-	events, err := event.Base(g.cfg.PublicURL).Of(t, 0, func(name event.Type) bool { return f.Match(name, t.Agent) })
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range events {
-		want := webhook.DeliveryID(e.ID, webhook.Callback)
-		if slices.ContainsFunc(all, func(d *webhook.Delivery) bool { return d.ID == want }) {
-			continue
-		}
-		d, err := g.store.QueuedDelivery(ctx, tenant, want)
-		if err == nil {
-			all = append(all, d)
-		} else if !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {
-			return nil, err
-		}
-	}
-	slices.SortStableFunc(all, func(a, b *webhook.Delivery) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	return all, nil
 }
 
 // actionDeliveries is GET /actions/{id}/deliveries.
@@ -246,15 +150,11 @@ func (g *Gateway) actionDeliveries(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	all, err := g.deliveriesOf(r.Context(), id)
+	all, err := g.mesh.Deliveries.Of(r.Context(), callerOf(r), id)
 	if err != nil {
 		return err
 	}
-	page := DeliveryList{Deliveries: make([]Delivery, 0, len(all))}
-	for _, d := range all {
-		page.Deliveries = append(page.Deliveries, deliveryView(d))
-	}
-	return writeJSON(w, http.StatusOK, page)
+	return writeJSON(w, http.StatusOK, DeliveryList{Deliveries: deliveryViews(all)})
 }
 
 // redeliverAction is POST /actions/{id}/redeliver: all that its callback was
@@ -264,148 +164,9 @@ func (g *Gateway) redeliverAction(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	ctx := context.WithoutCancel(r.Context())
-	all, err := g.deliveriesOf(ctx, id)
+	again, err := g.mesh.Deliveries.RedeliverTask(r.Context(), callerOf(r), id)
 	if err != nil {
 		return err
 	}
-	var again Redelivered
-	for _, d := range all {
-		if d.Webhook != "" {
-			continue
-		}
-		d, err := g.redeliver(ctx, d)
-		if err != nil {
-			return err
-		}
-		again.Redelivered++
-		again.Deliveries = append(again.Deliveries, deliveryView(d))
-	}
-	if again.Redelivered == 0 {
-		return mesh.Refuse(mesh.ErrNothingToRedeliver, "Nothing was sent to the callback of this action yet.")
-	}
-	return writeJSON(w, http.StatusAccepted, again)
-}
-
-// maxRedeliver bounds one request to deliver again; the next goes on.
-const maxRedeliver = 1000
-
-// redeliverWebhook is POST /webhooks/{id}/redeliver: the events that a webhook
-// missed since a time.
-func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error {
-	var req RedeliverRequest
-	if err := g.readOptional(w, r, &req); err != nil {
-		return err
-	}
-	var since time.Time
-	if req.Since != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339, req.Since); err != nil {
-			return mesh.RefuseFields(mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"))
-		}
-	}
-	statuses := req.Statuses
-	if len(statuses) == 0 {
-		statuses = []webhook.Status{webhook.Dead, webhook.Parked}
-	}
-	for i, s := range statuses {
-		if !s.Valid() {
-			return mesh.RefuseFields(mesh.Field("it is "+strconv.Quote(mesh.Clip(string(s), 32))+", allowed are dead, parked, delivered, retrying, pending and canceled", "/statuses/"+strconv.Itoa(i)))
-		}
-	}
-	ctx := context.WithoutCancel(r.Context())
-	e, err := g.webhookOf(ctx, r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	if e.Disabled != nil {
-		return mesh.Refuse(mesh.ErrWebhookDisabled, "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
-	}
-	match := func(d *webhook.Delivery) bool {
-		return d.Webhook == e.ID && !d.Test && slices.Contains(statuses, d.Status) && !d.CreatedAt.Before(since)
-	}
-	bound := mesh.Digest("redeliver", e.ID, req.Since, fmt.Sprint(statuses))
-	next, err := mesh.DecodeCursor(req.Cursor, bound)
-	if err != nil {
-		return err
-	}
-	var again Redelivered
-	for more := true; more && again.Redelivered < maxRedeliver; more = next > 0 {
-		found, err := g.store.ListDeliveries(ctx, tenant, next, maxPage, match)
-		if err != nil {
-			return err
-		}
-		next = found.Next
-		for _, d := range found.Items {
-			if _, err := g.redeliver(ctx, d); err != nil {
-				return err
-			}
-			again.Redelivered++
-		}
-	}
-	if next > 0 {
-		again.More, again.NextCursor = true, mesh.EncodeCursor(next, bound)
-	}
-	return writeJSON(w, http.StatusAccepted, again)
-}
-
-// testWithin is how long a test waits for its outcome: an attempt and a moment.
-const (
-	testWithin = 20 * time.Second
-	testEvery  = 50 * time.Millisecond
-)
-
-// testWebhook is POST /webhooks/{id}/test: a delivery like any other, attempted
-// once.
-func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
-	e, err := g.webhookOf(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	if g.cfg.Guard == nil {
-		return mesh.Refuse(mesh.ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
-	}
-	var faults []mesh.Invalid // the policy may have changed since the URL was accepted
-	if blocked := mesh.CheckURL(g.cfg.Guard, e.URL, "/url", &faults); blocked != nil {
-		return blocked
-	}
-	if len(faults) > 0 {
-		return mesh.RefuseFields(faults...)
-	}
-	now := task.Stamp(time.Now())
-	const name = event.Type("webhook.test")
-	body, err := task.Marshal(struct {
-		Type      event.Type `json:"type"`
-		WebhookID string     `json:"webhook_id"`
-		Timestamp time.Time  `json:"timestamp"`
-		TraceID   string     `json:"trace_id,omitempty"`
-	}{name, e.ID, now, telemetry.TraceID(r.Context())})
-	if err != nil {
-		return err
-	}
-	d := &webhook.Delivery{
-		Tenant: tenant, Source: e.ID, EventID: e.ID + "-test-" + uuid.NewString(), Type: name, Webhook: e.ID, Body: body,
-		Status: webhook.Pending, CreatedAt: now, Test: true, Depth: 1, TraceParent: telemetry.TraceParent(r.Context()), TraceState: telemetry.TraceState(r.Context()),
-	}
-	d.ID = webhook.DeliveryID(d.EventID, d.Receiver())
-	if err := g.store.EnqueueDelivery(context.WithoutCancel(r.Context()), d, nil); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), testWithin)
-	defer cancel()
-	defer context.AfterFunc(g.closing, cancel)()
-	tick := time.NewTicker(testEvery)
-	defer tick.Stop()
-	w.Header().Set("Location", "/deliveries/"+d.ID)
-	for {
-		rec, err := g.store.Delivery(ctx, tenant, d.Source, d.ID)
-		if err == nil && rec.Status.Final() {
-			return writeJSON(w, http.StatusOK, deliveryView(rec))
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return writeJSON(w, http.StatusAccepted, deliveryView(d))
-		}
-	}
+	return writeJSON(w, http.StatusAccepted, Redelivered{Redelivered: len(again), Deliveries: deliveryViews(again)})
 }

@@ -10,6 +10,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
@@ -56,7 +57,7 @@ func FuzzCreateTask(f *testing.F) {
 			return
 		}
 		sub := submission(&req, task.KindTask, now)
-		tk := sub.Task(tenant, now)
+		tk := sub.Task(auth.DefaultTenant, now)
 		tk.Agent, tk.Input = "echo", task.Value{Inline: sub.Input}
 		if faults := sub.Check(); len(faults) > 0 {
 			for _, fault := range faults {

@@ -118,9 +118,6 @@ func (c Config) servesOperatorOnly() bool {
 // callerOf is who asks: without authentication, anybody.
 func callerOf(*http.Request) auth.Caller { return auth.Local() }
 
-// tenant of what the core does not answer yet.
-const tenant = auth.DefaultTenant
-
 // Gateway serves the API on one listener.
 type Gateway struct {
 	cfg      Config
@@ -130,7 +127,6 @@ type Gateway struct {
 	mesh     *mesh.Mesh
 	ready    *readiness
 	census   *census
-	adding   chan struct{} // of webhooks, one at a time
 	bodies   budget
 	handler  http.Handler
 	closing  context.Context // done when open waits and streams should end
@@ -144,7 +140,7 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	}
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,
-		mesh: mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys}), ready: newReadiness(cfg, st), census: &census{store: st}, adding: make(chan struct{}, 1),
+		mesh: mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys}), ready: newReadiness(cfg, st), census: &census{store: st},
 	}
 	g.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
 	g.closing, g.close = context.WithCancel(context.Background())

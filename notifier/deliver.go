@@ -149,10 +149,11 @@ func (n *Notifier) withhold(ctx context.Context, d *webhook.Delivery, e *webhook
 // end gives a delivery its last status, unless another notifier has.
 func (n *Notifier) end(ctx context.Context, d *webhook.Delivery, s webhook.Status) error {
 	var was webhook.Status
-	err := n.record(ctx, d, func(d *webhook.Delivery) {
-		if was = d.Status; !was.Final() {
-			d.Status, d.NextAt = s, time.Time{}
+	err := n.record(ctx, d, func(d *webhook.Delivery) error {
+		if was = d.Status; was.Final() {
+			return nil
 		}
+		return d.To(s)
 	})
 	if err == nil && !was.Final() {
 		countEnded(d)
@@ -232,11 +233,11 @@ const (
 func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.Endpoint, v verdict) error {
 	signed := d.Signed
 	var was webhook.Status
-	err := n.record(ctx, d, func(d *webhook.Delivery) {
+	err := n.record(ctx, d, func(d *webhook.Delivery) error {
 		was = d.Status
 		d.Signed = max(d.Signed, signed)
 		d.Previous = v.span
-		judge(d, v)
+		return judge(d, v)
 	})
 	if err != nil {
 		return err
@@ -268,22 +269,16 @@ func (n *Notifier) restoreNewerSchedule(ctx context.Context, d *webhook.Delivery
 }
 
 // judge puts the outcome of an attempt into the record.
-func judge(d *webhook.Delivery, v verdict) {
+func judge(d *webhook.Delivery, v verdict) (err error) {
 	now, a := time.Now(), v.attempt
-	if d.Status.Final() { // settled by another notifier in the meantime
-		if v.after == finished {
-			d.Status, d.NextAt = webhook.Delivered, time.Time{}
-		}
-		d.Note(a)
-		return
-	}
-	switch v.after {
-	case finished:
-		d.Status, d.NextAt = webhook.Delivered, time.Time{}
-	case giveUp:
-		d.Status, d.NextAt = webhook.Dead, time.Time{}
+	switch {
+	case v.after == finished:
+		err = d.To(webhook.Delivered)
+	case d.Status.Final(): // settled by another notifier in the meantime
+	case v.after == giveUp:
 		d.Failures++
-	case retryUncounted:
+		err = d.To(webhook.Dead)
+	case v.after == retryUncounted:
 		wait := proxyPause
 		if last := len(d.Attempts) - 1; last >= 0 && d.Attempts[last].Class == a.Class {
 			before := d.Attempts[last]
@@ -291,15 +286,19 @@ func judge(d *webhook.Delivery, v verdict) {
 			d.Attempts = d.Attempts[:last] // one line for the whole time that it lasts
 		}
 		d.NextAt = task.Stamp(now.Add(wait))
-	case retry:
+	default:
 		d.Failures++
 		wait, again := retryIn(d.Failures, v.asked)
-		if d.Status, d.NextAt = webhook.Dead, (time.Time{}); again && !d.Test {
-			d.Status, d.NextAt = webhook.Retrying, task.Stamp(now.Add(wait))
+		if !again || d.Test {
+			err = d.To(webhook.Dead)
+			break
 		}
+		err = d.To(webhook.Retrying)
+		d.NextAt = task.Stamp(now.Add(wait))
 	}
 	a.NextAt = d.NextAt
 	d.Note(a)
+	return err
 }
 
 // report is the one line of an attempt.
@@ -323,7 +322,7 @@ func (n *Notifier) report(ctx context.Context, d *webhook.Delivery, v verdict) {
 
 // record changes a delivery's record by compare-and-set. d is what was last
 // read of it, and then what was written.
-func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(*webhook.Delivery)) error {
+func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(*webhook.Delivery) error) error {
 	// The request was sent, so its outcome is written also while this process
 	// ends.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordWithin)
@@ -331,7 +330,9 @@ func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(
 	began := *d
 	wait := 50 * time.Millisecond
 	for {
-		change(d)
+		if err := change(d); err != nil {
+			return err
+		}
 		d.UpdatedAt = task.Stamp(time.Now())
 		err := n.store.SaveDelivery(ctx, d)
 		if err == nil {

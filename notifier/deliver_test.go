@@ -37,14 +37,19 @@ func TestProxyPause(t *testing.T) {
 	var waits []time.Duration
 	for range 8 {
 		now := time.Now()
-		judge(d, verdict{attempt: webhook.Attempt{At: now, Class: webhook.ClassEgressProxy}, after: retryUncounted})
+		if err := judge(d, verdict{attempt: webhook.Attempt{At: now, Class: webhook.ClassEgressProxy}, after: retryUncounted}); err != nil {
+			t.Fatal(err)
+		}
 		waits = append(waits, d.NextAt.Sub(now).Round(time.Second))
 	}
 	if waits[0] != proxyPause || waits[1] != 2*proxyPause || waits[7] != proxyPauseLongest || len(d.Attempts) != 1 || d.Failures != 0 {
 		t.Errorf("waits %v, %d attempts, %d failures", waits, len(d.Attempts), d.Failures)
 	}
-	judge(d, verdict{attempt: webhook.Attempt{At: time.Now(), Class: webhook.ClassServer}})
-	judge(d, verdict{attempt: webhook.Attempt{At: time.Now(), Class: webhook.ClassEgressProxy}, after: retryUncounted})
+	for _, v := range []verdict{{attempt: webhook.Attempt{At: time.Now(), Class: webhook.ClassServer}}, {attempt: webhook.Attempt{At: time.Now(), Class: webhook.ClassEgressProxy}, after: retryUncounted}} {
+		if err := judge(d, v); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if wait := time.Until(d.NextAt).Round(time.Second); wait != proxyPause || len(d.Attempts) != 3 || d.Failures != 1 {
 		t.Errorf("after another fault: %v, %+v", wait, d)
 	}

@@ -147,7 +147,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	now := task.Stamp(time.Now())
 	d := &webhook.Delivery{
 		Tenant: t.Tenant, Source: t.ID, EventID: e.ID, Type: e.Type, Agent: t.Agent,
-		Body: e.Body, Status: webhook.Pending, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
+		Body: e.Body, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
 		Cause: causeOf(t), Depth: t.EventDepth + 1,
 	}
 	if r.webhook != nil {
@@ -156,6 +156,13 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 		d.URL, d.SecretRef = r.callback.URL, r.callback.SecretRef
 	}
 	d.ID = webhook.DeliveryID(e.ID, d.Receiver())
+	begins := webhook.Pending
+	if r.webhook != nil && r.webhook.Disabled != nil {
+		begins = webhook.Parked
+	}
+	if err := d.To(begins); err != nil {
+		return err
+	}
 	if !fresh {
 		_, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
 		if err == nil {
@@ -165,8 +172,8 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 			return err
 		}
 	}
-	if r.webhook != nil && r.webhook.Disabled != nil {
-		d.Status, d.UpdatedAt = webhook.Parked, now
+	if d.Status == webhook.Parked {
+		d.UpdatedAt = now
 		err := n.store.SaveDelivery(ctx, d)
 		if err == nil {
 			countEnded(d)

@@ -154,10 +154,7 @@ func (r *Ring) CallbackKeys(tenant string) ([]signature.SigningKey, error) {
 // first.
 func SigningKeys(e *webhook.Endpoint, s webhook.Secrets, now time.Time) ([]signature.SigningKey, error) {
 	var keys []signature.SigningKey
-	for _, k := range e.Keys {
-		if k.Expired(now) {
-			continue
-		}
+	for _, k := range e.Signing(now) {
 		switch k.Scheme {
 		case webhook.V1:
 			secret, err := signature.ParseSecret(s.Keys[k.ID])

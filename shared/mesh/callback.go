@@ -33,11 +33,11 @@ func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 		return nil, nil, nil
 	}
 	if c.guard == nil {
-		return nil, nil, Refuse(ErrCallbacksOff, "Send the request to a gateway that takes callbacks.")
+		return nil, nil, callbacksOff()
 	}
-	blocked = CheckURL(c.guard, s.CallbackURL, "/callback_url", faults)
+	blocked = checkURL(c.guard, s.CallbackURL, "/callback_url", faults)
 	cb = &task.Callback{URL: s.CallbackURL, SecretRef: s.CallbackSecret}
-	cb.Events = EventTypes(s.CallbackEvents, string(s.Kind), "/callback_events", faults)
+	cb.Events = eventTypes(s.CallbackEvents, string(s.Kind), "/callback_events", faults)
 	if cb.SecretRef == "" {
 		return cb, blocked, nil
 	}
@@ -52,9 +52,9 @@ func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 	return cb, blocked, err
 }
 
-// CheckURL has the policy decide on an address: a fault of its form goes to
+// checkURL has the policy decide on an address: a fault of its form goes to
 // faults, one that is blocked is returned.
-func CheckURL(g *egress.Guard, url, pointer string, faults *[]Invalid) (blocked error) {
+func checkURL(g *egress.Guard, url, pointer string, faults *[]Invalid) (blocked error) {
 	_, err := g.CheckURL(url)
 	switch {
 	case err == nil:
@@ -69,8 +69,8 @@ func CheckURL(g *egress.Guard, url, pointer string, faults *[]Invalid) (blocked 
 	return nil
 }
 
-// EventTypes reads types of events. The kind may be left out before the dot.
-func EventTypes(names []string, kind, pointer string, faults *[]Invalid) (types []string) {
+// eventTypes reads types of events. The kind may be left out before the dot.
+func eventTypes(names []string, kind, pointer string, faults *[]Invalid) (types []string) {
 	if len(names) > maxCallbackEvents {
 		*faults = append(*faults, Field("there are more than "+strconv.Itoa(maxCallbackEvents), pointer))
 		return nil

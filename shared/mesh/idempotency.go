@@ -56,9 +56,7 @@ func Canonical(body []byte) string {
 	return string(v)
 }
 
-// Digest hashes parts so that no two lists of parts collide.
-func Digest(parts ...string) string { return digest(parts...) }
-
+// digest hashes parts so that no two lists of parts collide.
 func digest(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {

@@ -194,14 +194,14 @@ func decodePlace(s, bound string) (p store.Place, view string, err error) {
 	return store.Place{Created: c.Created, ID: c.ID}, c.View, err
 }
 
-// EncodeCursor is the cursor of a listing that goes on at a revision. bound is what
+// encodeRevision is the cursor of a listing that goes on at a revision. bound is what
 // the cursor is bound to, a Digest of the filters.
-func EncodeCursor(rev uint64, bound string) string {
+func encodeRevision(rev uint64, bound string) string {
 	return encodeCursor(store.Position{Record: rev}, bound)
 }
 
-// DecodeCursor is the revision that a listing goes on at, 0: at the newest.
-func DecodeCursor(s, bound string) (rev uint64, err error) {
+// decodeRevision is the revision that a listing goes on at, 0: at the newest.
+func decodeRevision(s, bound string) (rev uint64, err error) {
 	p, err := decodeCursor(s, bound)
 	if err != nil || p == store.Start {
 		return 0, err

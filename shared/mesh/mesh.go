@@ -24,9 +24,11 @@ import (
 // Mesh is the core: everything that somebody may ask of the mesh, once. A face
 // parses, calls it and renders. Every call names its caller.
 type Mesh struct {
-	Tasks    Tasks
-	Sessions Sessions
-	Agents   *Agents
+	Tasks      Tasks
+	Sessions   Sessions
+	Agents     *Agents
+	Webhooks   Webhooks
+	Deliveries Deliveries
 
 	close context.CancelFunc
 }
@@ -55,13 +57,14 @@ type core struct {
 	keys     *keyring.Ring
 	lines    *lines
 	children singleflight.Group // readers of one task's children share a read
+	adding   chan struct{}      // taken while a webhook is added
 	closing  context.Context    // done when waits should end
 }
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st)}
-	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents}
+	c := &core{store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), adding: make(chan struct{}, 1)}
+	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}}
 	c.agents.lines = c.lines
 	c.closing, m.close = context.WithCancel(context.Background())
 	return m

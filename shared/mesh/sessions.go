@@ -349,7 +349,7 @@ type SessionList struct {
 // one agent when it is named.
 func (c Sessions) List(ctx context.Context, who auth.Caller, agent string, limit int, cursor string) (l SessionList, err error) {
 	bound := digest("sessions", agent)
-	at, err := DecodeCursor(cursor, bound)
+	at, err := decodeRevision(cursor, bound)
 	if err != nil {
 		return l, err
 	}
@@ -359,7 +359,7 @@ func (c Sessions) List(ctx context.Context, who auth.Caller, agent string, limit
 	}
 	l.Sessions, l.Scanned = found.Items, found.Scanned
 	if found.Next > 0 {
-		l.Next = EncodeCursor(found.Next, bound)
+		l.Next = encodeRevision(found.Next, bound)
 	}
 	return l, nil
 }

@@ -10,7 +10,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"agentmesh/shared/event"
@@ -33,6 +32,8 @@ var (
 	// ErrUnreadable are secrets that cannot be opened, all or some of them, wrapped
 	// with which and what to do.
 	ErrUnreadable = errors.New("its secrets cannot be opened")
+	// ErrTransition is a change of a delivery's status that the table does not have.
+	ErrTransition = errors.New("transition not allowed")
 )
 
 // Scheme is how an endpoint's deliveries are signed, by Standard Webhooks.
@@ -83,6 +84,16 @@ type Key struct {
 // Expired reports whether the key signs no more.
 func (k Key) Expired(now time.Time) bool { return !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt) }
 
+// Signing are the keys that have not expired, the current one first.
+func (e *Endpoint) Signing(now time.Time) (keys []Key) {
+	for _, k := range e.Keys {
+		if !k.Expired(now) {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
 // Secrets is what of an endpoint is stored sealed.
 type Secrets struct {
 	Keys      map[string]string `json:"keys"` // by key id: whsec_... or whsk_...
@@ -113,28 +124,6 @@ func (e *Endpoint) Purpose() string { return "webhook " + e.Tenant + " " + e.ID 
 
 // Filter is what the endpoint wants.
 func (e *Endpoint) Filter() event.Filter { return event.Filter{Types: e.Events, Agents: e.Agents} }
-
-// Status is where a delivery is.
-type Status string
-
-// The statuses of a delivery.
-const (
-	Pending   Status = "pending"   // not attempted yet
-	Retrying  Status = "retrying"  // failed, and will be attempted again
-	Delivered Status = "delivered" // answered with 2xx
-	Dead      Status = "dead"      // given up: see the attempts
-	Parked    Status = "parked"    // its endpoint is disabled
-	Canceled  Status = "canceled"  // its endpoint was deleted
-)
-
-// Statuses lists them.
-var Statuses = []Status{Pending, Retrying, Delivered, Dead, Parked, Canceled}
-
-// Valid reports whether s is one of Statuses.
-func (s Status) Valid() bool { return slices.Contains(Statuses, s) }
-
-// Final reports whether nothing happens any more unless somebody asks for it.
-func (s Status) Final() bool { return s != Pending && s != Retrying }
 
 // Delivery is one event on its way to one receiver. The same JSON is the queue
 // message, as long as nothing was attempted, and from then on the record.

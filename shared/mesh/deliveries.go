@@ -1,0 +1,174 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/event"
+	"agentmesh/shared/task"
+	"agentmesh/shared/webhook"
+)
+
+// Deliveries tells what became of events on their way to receivers, and sends them
+// again.
+type Deliveries struct{ *core }
+
+// DeliveryFilter is what a listing of deliveries asks for. Its zero value asks for
+// all.
+type DeliveryFilter struct {
+	Status  webhook.Status
+	Webhook string
+	Type    event.Type
+}
+
+func (f DeliveryFilter) match(d *webhook.Delivery) bool {
+	return (f.Status == "" || d.Status == f.Status) && (f.Webhook == "" || d.Webhook == f.Webhook) && (f.Type == "" || d.Type == f.Type)
+}
+
+// ListedDeliveries is a page of a listing.
+type ListedDeliveries struct {
+	Deliveries []*webhook.Delivery
+	Next       string // cursor of the next page, empty on the last one
+	Scanned    int    // records that were looked at
+}
+
+// List lists the recorded deliveries of a tenant, newest change first, a page from a
+// cursor on. A page may be short and still have a next one.
+func (c Deliveries) List(ctx context.Context, who auth.Caller, f DeliveryFilter, limit int, cursor string) (ListedDeliveries, error) {
+	bound := digest("deliveries", string(f.Status), f.Webhook, string(f.Type))
+	at, err := decodeRevision(cursor, bound)
+	if err != nil {
+		return ListedDeliveries{}, err
+	}
+	page, err := c.store.ListDeliveries(ctx, who.Tenant, at, limit, f.match)
+	if err != nil {
+		return ListedDeliveries{}, err
+	}
+	found := ListedDeliveries{Deliveries: page.Items, Scanned: page.Scanned}
+	if page.Next > 0 {
+		found.Next = encodeRevision(page.Next, bound)
+	}
+	return found, nil
+}
+
+// Get reads a delivery, also one that waits for its first attempt and is only in
+// the queue.
+func (c Deliveries) Get(ctx context.Context, who auth.Caller, id string) (*webhook.Delivery, error) {
+	if !task.ValidDeliveryID(id) {
+		return nil, webhook.ErrDeliveryNotFound
+	}
+	d, err := c.store.Delivery(ctx, who.Tenant, "*", id)
+	if errors.Is(err, webhook.ErrDeliveryNotFound) {
+		return c.store.QueuedDelivery(ctx, who.Tenant, id)
+	}
+	return d, err
+}
+
+// Of lists the deliveries of a task, oldest first: those that have a record, and the
+// callback's that are only in the queue.
+func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID string) ([]*webhook.Delivery, error) {
+	t, err := c.store.Find(ctx, who.Tenant, taskID)
+	if err != nil {
+		return nil, err
+	}
+	all, err := c.store.DeliveriesOf(ctx, who.Tenant, taskID)
+	if err != nil || t.Callback == nil {
+		return all, err
+	}
+	f := event.Filter{}
+	for _, name := range t.Callback.Events {
+		f.Types = append(f.Types, event.Type(name))
+	}
+	events, err := event.Of(t, 0, func(name event.Type) bool { return f.Match(name, t.Agent) })
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		want := webhook.DeliveryID(e.ID, webhook.Callback)
+		if slices.ContainsFunc(all, func(d *webhook.Delivery) bool { return d.ID == want }) {
+			continue
+		}
+		d, err := c.store.QueuedDelivery(ctx, who.Tenant, want)
+		if err == nil {
+			all = append(all, d)
+		} else if !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *webhook.Delivery) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	return all, nil
+}
+
+// Redeliver starts a delivery's schedule over, from now.
+func (c Deliveries) Redeliver(ctx context.Context, who auth.Caller, id string) (*webhook.Delivery, error) {
+	ctx = context.WithoutCancel(ctx)
+	d, err := c.Get(ctx, who, id)
+	if err != nil {
+		return nil, err
+	}
+	return c.redeliver(ctx, d)
+}
+
+// RedeliverTask sends a task's callback again all that it was sent.
+func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID string) ([]*webhook.Delivery, error) {
+	ctx = context.WithoutCancel(ctx)
+	all, err := c.Of(ctx, who, taskID)
+	if err != nil {
+		return nil, err
+	}
+	var again []*webhook.Delivery
+	for _, d := range all {
+		if d.Webhook != "" {
+			continue
+		}
+		if d, err = c.redeliver(ctx, d); err != nil {
+			return nil, err
+		}
+		again = append(again, d)
+	}
+	if len(again) == 0 {
+		return nil, Refuse(ErrNothingToRedeliver, "Nothing was sent to the callback of this action yet.")
+	}
+	return again, nil
+}
+
+// redeliver starts a delivery's schedule over. One that has no record waits for its
+// first attempt.
+func (c *core) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.Delivery, error) {
+	if d.Webhook != "" {
+		e, err := c.store.Webhook(ctx, d.Tenant, d.Webhook)
+		if err != nil {
+			return nil, err
+		}
+		if e.Disabled != nil && !d.Test {
+			return nil, disabled(e)
+		}
+	}
+	for range 5 {
+		if d.Rev == 0 {
+			return d, nil
+		}
+		if err := d.To(webhook.Pending); err != nil {
+			return nil, err
+		}
+		d.UpdatedAt = task.Stamp(time.Now())
+		err := c.store.SaveDelivery(ctx, d)
+		if err == nil {
+			return d, c.store.DeliverAgain(ctx, d)
+		}
+		if !errors.Is(err, task.ErrConflict) {
+			return nil, err
+		}
+		if d, err = c.store.Delivery(ctx, d.Tenant, d.Source, d.ID); err != nil {
+			return nil, err
+		}
+	}
+	return nil, Refuse(ErrConflict, "The delivery is being attempted in this moment. Try again.")
+}
+
+func disabled(e *webhook.Endpoint) error {
+	return Refuse(ErrWebhookDisabled, "Enable it first: PATCH /webhooks/%s with {\"enabled\":true}.", e.ID)
+}

@@ -1,0 +1,141 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/event"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/shared/webhook"
+)
+
+// Missed says which deliveries of a webhook are asked for again.
+type Missed struct {
+	Since    time.Time        // zero: all
+	Statuses []webhook.Status // empty: dead and parked
+	Cursor   string           // of the answer before, to go on
+}
+
+// Bounds of one request to deliver again; the next one goes on.
+const (
+	maxRedeliver  = 1000
+	redeliverPage = 200
+)
+
+// Redeliver sends a webhook the deliveries again that it missed. It returns how
+// many they are, and a cursor where there may be more than one request sends again.
+func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id string, m Missed) (n int, next string, err error) {
+	if len(m.Statuses) == 0 {
+		m.Statuses = []webhook.Status{webhook.Dead, webhook.Parked}
+	}
+	for i, s := range m.Statuses {
+		if !s.Valid() {
+			return 0, "", RefuseFields(Field("it is "+strconv.Quote(Clip(string(s), 32))+", allowed are dead, parked, delivered, retrying, pending and canceled", "/statuses/"+strconv.Itoa(i)))
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
+	e, err := c.Get(ctx, who, id)
+	if err != nil {
+		return 0, "", err
+	}
+	if e.Disabled != nil {
+		return 0, "", disabled(e)
+	}
+	bound := digest("redeliver", e.ID, m.Since.UTC().Format(time.RFC3339Nano), fmt.Sprint(m.Statuses))
+	at, err := decodeRevision(m.Cursor, bound)
+	if err != nil {
+		return 0, "", err
+	}
+	match := func(d *webhook.Delivery) bool {
+		return d.Webhook == e.ID && !d.Test && slices.Contains(m.Statuses, d.Status) && !d.CreatedAt.Before(m.Since)
+	}
+	for more := true; more && n < maxRedeliver; more = at > 0 {
+		found, err := c.store.ListDeliveries(ctx, who.Tenant, at, redeliverPage, match)
+		if err != nil {
+			return n, "", err
+		}
+		at = found.Next
+		for _, d := range found.Items {
+			if _, err := c.redeliver(ctx, d); err != nil {
+				return n, "", err
+			}
+			n++
+		}
+	}
+	if at > 0 {
+		next = encodeRevision(at, bound)
+	}
+	return n, next, nil
+}
+
+// How long a test waits for its outcome, which is an attempt and a moment.
+const (
+	testWithin = 20 * time.Second
+	testEvery  = 50 * time.Millisecond
+)
+
+// testEvent is the type of the event of a test.
+const testEvent = event.Type("webhook.test")
+
+// Test sends a webhook a test event: a delivery like any other, attempted once. It
+// waits a while for the outcome and reports whether it has come.
+func (c Webhooks) Test(ctx context.Context, who auth.Caller, id string) (d *webhook.Delivery, ended bool, err error) {
+	e, err := c.Get(ctx, who, id)
+	if err != nil {
+		return nil, false, err
+	}
+	if c.guard == nil {
+		return nil, false, callbacksOff()
+	}
+	var faults []Invalid // the policy may have changed since the URL was accepted
+	if blocked := checkURL(c.guard, e.URL, "/url", &faults); blocked != nil {
+		return nil, false, blocked
+	}
+	if len(faults) > 0 {
+		return nil, false, RefuseFields(faults...)
+	}
+	if d, err = newTest(ctx, e); err != nil {
+		return nil, false, err
+	}
+	if err := c.store.EnqueueDelivery(context.WithoutCancel(ctx), d, nil); err != nil {
+		return nil, false, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, testWithin)
+	defer cancel()
+	for {
+		rec, err := c.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		if err == nil && rec.Status.Final() {
+			return rec, true, nil
+		}
+		if !c.sleep(ctx, testEvery) {
+			return d, false, nil
+		}
+	}
+}
+
+// newTest makes the delivery of a test event.
+func newTest(ctx context.Context, e *webhook.Endpoint) (*webhook.Delivery, error) {
+	now := task.Stamp(time.Now())
+	body, err := task.Marshal(struct {
+		Type      event.Type `json:"type"`
+		WebhookID string     `json:"webhook_id"`
+		Timestamp time.Time  `json:"timestamp"`
+		TraceID   string     `json:"trace_id,omitempty"`
+	}{testEvent, e.ID, now, telemetry.TraceID(ctx)})
+	if err != nil {
+		return nil, err
+	}
+	d := &webhook.Delivery{
+		Tenant: e.Tenant, Source: e.ID, EventID: e.ID + "-test-" + uuid.NewString(), Type: testEvent, Webhook: e.ID, Body: body,
+		CreatedAt: now, Test: true, Depth: 1, TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
+	}
+	d.ID = webhook.DeliveryID(d.EventID, d.Receiver())
+	return d, d.To(webhook.Pending)
+}
