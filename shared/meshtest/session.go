@@ -18,7 +18,7 @@ import (
 
 var Async = []string{"Prefer", "respond-async"}
 
-// queue posts a message that waits, at a gateway, and returns its turn.
+// Enqueue posts a message that waits, at a gateway, and returns its turn.
 func Enqueue(t *testing.T, h http.Handler, id, text, onBusy string, headers ...string) TurnView {
 	t.Helper()
 	w := Call(h, "POST", "/sessions/"+id+"/messages", fmt.Sprintf(`{"text":%q,"on_busy":%q}`, text, onBusy), append(slices.Clone(Async), headers...)...)
