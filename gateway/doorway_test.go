@@ -102,11 +102,11 @@ func TestConnectionsBeyondTheLimitAreToldSo(t *testing.T) {
 	var busy []net.Conn
 	for range cfg.MaxConns {
 		c := dial()
-		_, _ = io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, _ = io.WriteString(c, "GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		<-reached
 		busy = append(busy, c)
 	}
-	resp, body := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n")
+	resp, body := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "too_many_connections") {
 		t.Errorf("one too many: %s %s", resp.Status, body)
 	}
@@ -118,7 +118,7 @@ func TestConnectionsBeyondTheLimitAreToldSo(t *testing.T) {
 	}
 	// Those that are idle now make room.
 	for deadline := time.Now().Add(10 * time.Second); ; {
-		if resp, _ := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"); resp.StatusCode == 200 {
+		if resp, _ := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"); resp.StatusCode == 200 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -149,7 +149,7 @@ func TestAClientThatOnlyListensGetsItsAnswer(t *testing.T) {
 		}
 	}))
 	for _, request := range []string{
-		"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}",
 	} {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
@@ -185,7 +185,7 @@ func TestSilenceIsNoAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	_ = c.(*net.TCPConn).CloseWrite()
 	if got, _ := io.ReadAll(c); len(got) > 0 {
 		t.Errorf("a request that was given up is answered with %q", got)
@@ -201,7 +201,7 @@ func TestAnOversizedBodyIsNotAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = c.Close() }()
-	resp, body := ask(t, c, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 40000000\r\n\r\n")
+	resp, body := ask(t, c, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 40000000\r\n\r\n")
 	if resp.StatusCode != 413 || !strings.Contains(body, "body_too_large") {
 		t.Errorf("%s %s", resp.Status, body)
 	}
@@ -215,7 +215,7 @@ func TestAnOversizedBodyThatIsSentIsRefusedReadably(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, body := ask(t, c, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"+head+strings.Repeat(" ", 36_000_000)+"\r\n0\r\n\r\n")
+		resp, body := ask(t, c, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"+head+strings.Repeat(" ", 36_000_000)+"\r\n0\r\n\r\n")
 		if resp.StatusCode != 413 || !strings.Contains(body, "body_too_large") {
 			t.Errorf("%s %s", resp.Status, body)
 		}
@@ -229,7 +229,7 @@ func TestABodyThatStallsIsCut(t *testing.T) {
 		serveOn(t, Default(), p, nil)
 		defer close(p)
 		c := p.dial()
-		head := "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
+		head := "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n"
 		_, _ = io.WriteString(c, head)
 		for range 10 { // slow is not stalled
 			_, _ = io.WriteString(c, "{")
@@ -263,14 +263,14 @@ func TestAReaderThatTakesNothingIsCut(t *testing.T) {
 		defer close(p)
 		slow := p.dial()
 		began := time.Now()
-		_, _ = io.WriteString(slow, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, _ = io.WriteString(slow, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if err := <-ended; err == nil || time.Since(began) > time.Minute {
 			t.Errorf("a reader that takes nothing: %v after %v", err, time.Since(began))
 		}
 		_ = slow.Close()
 		steady := p.dial() // a piece in each window is progress
 		go func() {
-			_, _ = io.WriteString(steady, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+			_, _ = io.WriteString(steady, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 			for buf := make([]byte, 256<<10); ; time.Sleep(slowReader / 32) {
 				if _, err := io.ReadFull(steady, buf); err != nil {
 					return
@@ -295,7 +295,7 @@ func TestBodiesTogetherKeepWithinTheirBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = c.Close() })
-		fmt.Fprintf(c, "POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", length)
+		fmt.Fprintf(c, "POST /tasks HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", length)
 		return c
 	}
 	for range 50 { // announced costs nothing

@@ -171,7 +171,7 @@ func (g *Gateway) Handler() http.Handler { return g.handler }
 // server is what serves the handler, and its listener.
 func (g *Gateway) server() (*http.Server, *doorway) {
 	return &http.Server{
-		Handler: g.handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: g.guarded(g.handler), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnState: states, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}, newDoorway(g.listener, connectionLimit(g.cfg.MaxConns), g.log)
 }

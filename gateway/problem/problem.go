@@ -50,6 +50,8 @@ func Pages() []api.ProblemPage {
 var (
 	ErrBadIdempotencyKey    = mesh.NewRefusal("bad_idempotency_key", "The Idempotency-Key is malformed.", 0)
 	ErrBadQuery             = mesh.NewRefusal("bad_query", "A query parameter is out of its range.", 0)
+	ErrWrongHost            = mesh.NewRefusal("wrong_host", "The request is meant for another host.", 0)
+	ErrCrossSite            = mesh.NewRefusal("cross_site", "A page of another site sent the request.", 0)
 	ErrNotFound             = mesh.NewRefusal("not_found", "There is nothing at this path.", 0)
 	ErrMethodNotAllowed     = mesh.NewRefusal("method_not_allowed", "This path does not take this method.", 0)
 	ErrBodyStalled          = mesh.NewRefusal("body_stalled", "The request body did not come.", 1*time.Second)
@@ -62,6 +64,8 @@ var (
 
 // statuses is the one table from reasons to statuses.
 var statuses = map[*mesh.Refusal]int{
+	ErrWrongHost:                 http.StatusMisdirectedRequest,
+	ErrCrossSite:                 http.StatusForbidden,
 	mesh.ErrMalformedJSON:        400,
 	ErrBadIdempotencyKey:         400,
 	mesh.ErrBadCursor:            400,

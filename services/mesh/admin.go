@@ -15,6 +15,7 @@ import (
 
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/proc"
+	"agentmesh/shared/sameorigin"
 )
 
 // adminConfig is the listener for those who run the mesh. It is never the
@@ -62,8 +63,8 @@ func masked(args []string) []string {
 	return shown
 }
 
-// adminParts serves on l; there is none when the listener is off.
-func adminParts(l net.Listener, metrics http.Handler, state *opening, log *slog.Logger) []proc.Part {
+// parts serves on l; there is none when the listener is off.
+func (c adminConfig) parts(l net.Listener, metrics http.Handler, state *opening, log *slog.Logger) []proc.Part {
 	if l == nil {
 		return nil
 	}
@@ -84,7 +85,7 @@ func adminParts(l net.Listener, metrics http.Handler, state *opening, log *slog.
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	srv := &http.Server{Handler: ownPages(mux, c.Insecure), ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
 	return []proc.Part{{Name: "admin", Run: func(ctx context.Context) error {
 		defer context.AfterFunc(ctx, func() { _ = srv.Close() })()
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
@@ -92,4 +93,20 @@ func adminParts(l net.Listener, metrics http.Handler, state *opening, log *slog.
 		}
 		return nil
 	}}}
+}
+
+// ownPages keeps the pages of other sites out: whoever reads a profile reads the
+// memory of the process.
+func ownPages(next http.Handler, anyHost bool) http.Handler {
+	guard, err := sameorigin.Guard(next, sameorigin.Rules{AnyHost: anyHost}, func(w http.ResponseWriter, _ *http.Request, why sameorigin.Reason) {
+		if why == sameorigin.WrongHost {
+			http.Error(w, "The admin listener is for programs of this machine: use 127.0.0.1 or localhost as the host.", http.StatusMisdirectedRequest)
+			return
+		}
+		http.Error(w, "A page of another site may change nothing here.", http.StatusForbidden)
+	})
+	if err != nil {
+		panic(err) // there is no origin that could be wrong
+	}
+	return guard
 }

@@ -94,7 +94,7 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 	defer ended()
 	state := newOpening(log)
 	own := proc.Part{Name: r.name, Run: func(ctx context.Context) error { return r.serve(ctx, cfg, &at, last, state, log) }}
-	return proc.Run(ctx, append(adminParts(admin, exports.Metrics, state, log), own)...)
+	return proc.Run(ctx, append(cfg.admin.parts(admin, exports.Metrics, state, log), own)...)
 }
 
 // serve opens the mesh, however long that is away, and runs the parts of the

@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/sameorigin"
+)
+
+// guarded keeps the pages of other sites out while nobody is asked who they are.
+func (g *Gateway) guarded(next http.Handler) http.Handler {
+	if g.cfg.Auth != "off" {
+		return next
+	}
+	allowed, _ := parseOrigins(g.cfg.CORSOrigins) // it was validated
+	if slices.Contains(allowed, anyOrigin) {
+		return next
+	}
+	rules := sameorigin.Rules{AnyHost: !g.cfg.servesOperatorOnly(), Origins: allowed}
+	if u, err := url.Parse(g.cfg.PublicURL); err == nil && u.Host != "" {
+		rules.Hosts, rules.Origins = []string{u.Hostname()}, append(rules.Origins, u.Scheme+"://"+u.Host)
+	}
+	guard, err := sameorigin.Guard(next, rules, func(w http.ResponseWriter, r *http.Request, why sameorigin.Reason) {
+		g.writeProblem(w, r, refusedPage(r, why))
+	})
+	if err != nil { // of an origin that was validated
+		g.log.Error("pages of other sites are not kept out", "error", err)
+		return next
+	}
+	return guard
+}
+
+func refusedPage(r *http.Request, why sameorigin.Reason) error {
+	if why == sameorigin.WrongHost {
+		return mesh.Refuse(problem.ErrWrongHost, "The Host is %q; this gateway listens on loopback for programs of this machine. Use 127.0.0.1 or localhost, or name the host with --public-url.", mesh.Clip(r.Host, 128))
+	}
+	return mesh.Refuse(problem.ErrCrossSite, "The request comes from %q. Without authentication only programs and this gateway's own pages may change anything; --cors-origins lets other pages in.", mesh.Clip(r.Header.Get("Origin"), 128))
+}
