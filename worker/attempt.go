@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -34,7 +35,7 @@ type attempt struct {
 	due     time.Time // when the message might run, if not at once
 
 	session *session.Session // of a turn, as this attempt last read or wrote it
-	reply   reply            // of a turn
+	reply   mesh.Reply       // of a turn
 
 	reports *reports
 	unsaved []pendingMilestone // taken from reports, and in no record that is known to be written

@@ -49,7 +49,7 @@ func (at *attempt) settle(ctx context.Context, cause error, o outcome) error {
 		failure.Message += " (no further attempt fits before the deadline)"
 	}
 	if at.session != nil {
-		at.touch(ctx)
+		at.release(ctx)
 	}
 	return at.finish(ctx, next, task.Failed)
 }

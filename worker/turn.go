@@ -2,75 +2,47 @@ package worker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"strconv"
+	"fmt"
 	"time"
 
-	"agentmesh/shared/session"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
-	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
 
-// A turn is a task that changes a session. The compare-and-set of the session's
-// record decides what became of it, before its own record says so: commit here
-// against the gateway that interrupts, and against an earlier attempt whose
-// worker was frozen.
-
-// reply is what a turn's handler answered.
-type reply struct {
-	message string
-	state   json.RawMessage // nil: unchanged
-}
+// A turn is a task that changes a session. What became of it the session decides,
+// before its own record says so: see mesh.Sessions.
 
 // inSession reads the session of a turn and decides again: a turn that is in the
-// transcript ends as the transcript says, and is not run a second time. From its
-// second delivery on it fences off the attempts before, also where it has none
-// left: their commit would come too late.
+// transcript ends as the transcript says, and is not run a second time. One that
+// has no attempt left fences off those before, too: their commit would come too
+// late.
 func (at *attempt) inSession(ctx context.Context, d decision, deliveries int) (decision, error) {
-	attempt := d.task.Attempt
+	b := mesh.Beginning{Attempt: d.task.Attempt, Again: deliveries > 1, Runs: d.verb == run, Agent: at.in.agent.Definition}
 	if d.verb == end {
-		attempt++
+		b.Attempt++
 	}
-	for {
-		s, err := at.w.store.Session(ctx, d.task.Tenant, d.task.SessionID)
-		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
-			return at.endUnrun(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
-		}
-		if err != nil {
-			return d, err
-		}
-		at.session = s
-		switch outcome, message := s.Outcome(d.task.ID); outcome {
-		case session.Committed:
-			return at.decided(ctx, d, task.Completed, message)
-		case session.Interrupted:
-			return at.decided(ctx, d, task.Canceled, "")
-		}
-		if d.verb == run && d.task.Waited { // others have spoken since it was accepted
-			if full := s.Room(d.task.Instruction, at.in.agent.Definition); full != nil {
-				return at.endUnrun(d, task.CodeSessionFull, full.Error()), nil
-			}
-		}
-		if deliveries == 1 {
-			return d, nil
-		}
-		if f := s.Fence; f != nil && f.TurnID == d.task.ID && f.Attempt >= attempt {
-			if f.Attempt > attempt {
-				return d, agent.ErrLeaseLost
-			}
-			return d, nil
-		}
-		next := s.Clone()
-		next.Fence = &session.Fence{TurnID: d.task.ID, Attempt: attempt}
-		err = at.w.store.SaveSession(ctx, next)
-		if errors.Is(err, session.ErrConflict) {
-			continue
-		}
-		at.session = next
+	turn, err := at.w.core.Sessions.Begin(ctx, d.task, b)
+	if turn.Session != nil {
+		at.session = turn.Session
+	}
+	if err != nil {
 		return d, err
 	}
+	switch turn.Standing {
+	case mesh.SessionGone:
+		return at.endUnrun(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
+	case mesh.SessionFull:
+		return at.endUnrun(d, task.CodeSessionFull, turn.Why.Error()), nil
+	case mesh.TurnCommitted:
+		return at.decided(ctx, d, task.Completed, turn.Reply)
+	case mesh.TurnInterrupted:
+		return at.decided(ctx, d, task.Canceled, "")
+	case mesh.TurnOvertaken:
+		return d, agent.ErrLeaseLost
+	}
+	return d, nil
 }
 
 // endUnrun ends a turn that its agent will not hear of.
@@ -115,78 +87,49 @@ func (at *attempt) replied(v any) (any, *agent.Error) {
 	if fault := (*agent.Error)(nil); errors.As(err, &fault) {
 		return nil, fault
 	}
-	at.reply = reply{message, state}
+	at.reply = mesh.Reply{Message: message, State: state}
 	return replyValue(message), nil
 }
 
-// commit puts the turn's message, the reply and the new state into the session
-// by one compare-and-set, and then ends the turn as the session has it.
+// commit has the session take the turn, and then ends the turn as the session has
+// it.
 func (at *attempt) commit(ctx context.Context, t *task.Task) error {
 	for {
-		next, err := at.extended(ctx, t)
-		if err != nil {
-			return err
-		}
-		committing, span := telemetry.StartInternal(ctx, telemetry.SpanCommit, telemetry.TaskID(t.ID))
-		err = at.untilAnswered(committing, func() error { return at.w.store.SaveSession(committing, next) })
-		telemetry.End(span, err)
-		if err == nil {
-			at.session = next
-			return at.finish(ctx, t, task.Completed)
-		}
-		if refused(err) {
-			at.touch(ctx)
-			return at.unwritable(ctx, t, err)
-		}
-		conflict := err
-		if !errors.Is(err, session.ErrConflict) {
-			return err
-		}
-		var s *session.Session
-		err = at.untilAnswered(ctx, func() (err error) {
-			s, err = at.w.store.Session(ctx, t.Tenant, t.SessionID)
+		var turn mesh.Turn
+		err := at.untilAnswered(ctx, func() (err error) {
+			turn, err = at.w.core.Sessions.Commit(ctx, at.session, t, at.reply, at.in.agent.Definition)
 			return err
 		})
-		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
-			return at.interrupted(ctx, t)
+		if refused(err) {
+			at.release(ctx)
+			return at.unwritable(ctx, t, err)
 		}
 		if err != nil {
 			return err
 		}
-		at.session = s
-		outcome, message := s.Outcome(t.ID)
-		switch {
-		case outcome == session.Interrupted:
+		if turn.Session != nil {
+			at.session = turn.Session
+		}
+		switch turn.Standing {
+		case mesh.SessionGone, mesh.TurnInterrupted:
 			return at.interrupted(ctx, t)
-		case outcome == session.Committed: // by an attempt that had lost its lease
-			if fault := at.keep(ctx, t, replyValue(message)); fault != nil {
-				return fault
-			}
-			return at.finish(ctx, t, task.Completed)
-		case s.Fence != nil && s.Fence.TurnID == t.ID && s.Fence.Attempt > t.Attempt:
+		case mesh.TurnOvertaken:
 			at.lost(ctx)
 			return nil
+		case mesh.TurnCommitted:
+			if turn.Reply != at.reply.Message { // by an attempt that had lost its lease
+				if fault := at.keep(ctx, t, replyValue(turn.Reply)); fault != nil {
+					return fault
+				}
+			}
+			return at.finish(ctx, t, task.Completed)
 		}
 		// A session in which others have spoken since tells nothing of a turn that
 		// failed, or whose messages have left the record.
 		if at.verify(ctx) != nil {
-			return at.unwritten(ctx, conflict)
+			return at.unwritten(ctx, fmt.Errorf("commit turn %s: %w", t.ID, task.ErrConflict))
 		}
 	}
-}
-
-// extended is the session with the turn in it. Messages that do not fit the
-// agent's window leave the record.
-func (at *attempt) extended(ctx context.Context, t *task.Task) (next *session.Session, err error) {
-	err = at.untilAnswered(ctx, func() error {
-		next = at.session.Clone()
-		next.Commit(t, at.reply.message, at.reply.state, time.Now())
-		if at.in.agent.History != task.HistoryWindow {
-			return nil
-		}
-		return at.w.store.Shorten(ctx, next, at.in.agent.MaxTranscript, t.ID+"-"+strconv.Itoa(t.Attempt))
-	})
-	return next, err
 }
 
 // interrupted ends a turn whose session would not have its reply.
@@ -195,14 +138,10 @@ func (at *attempt) interrupted(ctx context.Context, t *task.Task) error {
 	return at.finish(ctx, t, task.Canceled)
 }
 
-// touch keeps a session alive whose turn has failed, and takes the turn off its
-// list. It changes nothing else, and nobody waits for it.
-func (at *attempt) touch(ctx context.Context) {
-	next := at.session.Clone()
-	next.UpdatedAt = task.Stamp(time.Now())
-	next.Leave(at.id)
-	if err := at.w.store.SaveSession(ctx, next); err != nil {
-		at.log.Debug("session not touched", "session", next.ID, "error", err)
+// release lets go of a session whose turn has failed. Nobody waits for it.
+func (at *attempt) release(ctx context.Context) {
+	if err := at.w.core.Sessions.Release(ctx, at.session, at.id); err != nil {
+		at.log.Debug("session not touched", "session", at.session.ID, "error", err)
 	}
 }
 
@@ -213,7 +152,7 @@ func (at *attempt) publishNext(ctx context.Context) {
 	defer cancel()
 	id := at.queued.SessionID
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
-		_, err := at.w.store.PublishNextTurn(ctx, at.queued.Tenant, id)
+		_, err := at.w.core.Sessions.Next(ctx, at.queued.Tenant, id)
 		if err == nil {
 			return
 		}

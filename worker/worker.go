@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -55,6 +56,7 @@ type Worker struct {
 	id       string
 	cfg      Config
 	store    *store.Store
+	core     *mesh.Mesh
 	log      *slog.Logger
 	started  time.Time
 	upkeep   *store.Upkeep
@@ -84,6 +86,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	}
 	w.log = log.With("worker", w.id)
 	w.upkeep = st.NewUpkeep(w.log)
+	w.core = mesh.New(st, mesh.Options{Log: w.log})
 	var err error
 	if w.intakes, err = w.prepare(agents); err != nil {
 		return nil, err

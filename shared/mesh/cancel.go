@@ -97,7 +97,7 @@ func (c *core) canceled(ctx context.Context, t *task.Task, waited bool) {
 		}
 	}
 	if t.Kind == task.KindTurn {
-		if _, err := c.store.PublishNextTurn(ctx, t.Tenant, t.SessionID); err != nil {
+		if _, err := c.publishNext(ctx, t.Tenant, t.SessionID); err != nil {
 			c.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", t.SessionID, "error", err)
 		}
 	}

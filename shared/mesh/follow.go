@@ -77,6 +77,6 @@ func (c Sessions) Tend(ctx context.Context, s *session.Session) error {
 	if len(s.Waiting) == 0 {
 		return nil
 	}
-	_, err := c.store.PublishNextTurn(ctx, s.Tenant, s.ID)
+	_, err := c.publishNext(ctx, s.Tenant, s.ID)
 	return err
 }

@@ -50,6 +50,8 @@ type Options struct {
 
 // core is what the parts of a Mesh share.
 type core struct {
+	turns
+
 	store    *store.Store
 	log      *slog.Logger
 	agents   *Agents
@@ -63,7 +65,7 @@ type core struct {
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), adding: make(chan struct{}, 1)}
+	c := &core{turns: turns{st}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), adding: make(chan struct{}, 1)}
 	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}}
 	c.agents.lines = c.lines
 	c.closing, m.close = context.WithCancel(context.Background())

@@ -21,6 +21,8 @@ import (
 //
 // Any number of processes may run one; one at a time works.
 type Reconciler struct {
+	turns
+
 	store *store.Store
 	log   *slog.Logger
 	who   string
@@ -77,7 +79,7 @@ func NewReconciler(st *store.Store, who string, log *slog.Logger) *Reconciler {
 		telemetry.Reconciled.Add(0, kind)
 	}
 	return &Reconciler{
-		store: st, log: log, who: who,
+		turns: turns{st}, store: st, log: log, who: who,
 		seen: map[place]sighting{}, held: map[place]uint64{}, leaders: map[place]string{},
 		tasks: cursor{hurry: true}, sent: cursor{hurry: true}, talks: cursor{hurry: true},
 	}
@@ -351,7 +353,7 @@ func (r *Reconciler) checkRecord(ctx context.Context, t *task.Task) error {
 	if err != nil {
 		return err
 	}
-	if _, waits, err := r.store.TendTurn(ctx, newest); err != nil || waits {
+	if _, waits, err := r.tendTurn(ctx, newest); err != nil || waits {
 		return err // it stands in its session's queue
 	}
 	return r.putBack(ctx, newest, 0, "the queue had no message of it")
@@ -368,7 +370,7 @@ func (r *Reconciler) sessions(ctx context.Context, _ time.Time) error {
 			return from, err
 		}
 		for _, q := range queues {
-			opened, err := r.store.PublishNextTurn(ctx, q.tenant, q.session)
+			opened, err := r.publishNext(ctx, q.tenant, q.session)
 			if err != nil {
 				return from, err
 			}

@@ -35,7 +35,7 @@ func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 		open, look := c.store.OpenTurn(ctx, t.Tenant, t.Agent, t.SessionID)
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended, and the next one is on its way
-			_, look = c.store.PublishNextTurn(context.WithoutCancel(ctx), t.Tenant, t.SessionID)
+			_, look = c.publishNext(context.WithoutCancel(ctx), t.Tenant, t.SessionID)
 		case look != nil:
 		case open.ID == t.ID: // a repeat of this message
 			return nil
@@ -146,7 +146,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 	if len(canceled) > 0 {
 		left("cancel of a turn that was opened meanwhile", c.overtake(ctx, s, t.ID))
 	}
-	_, err = c.store.PublishNextTurn(ctx, s.Tenant, s.ID)
+	_, err = c.publishNext(ctx, s.Tenant, s.ID)
 	left("next turn", err)
 }
 
@@ -188,77 +188,9 @@ func (c *core) overtake(ctx context.Context, s *session.Session, id string) erro
 	return err
 }
 
-// openTurnOf is a session's open turn, nil when there is none.
-func (c *core) openTurnOf(ctx context.Context, s *session.Session) (*task.Task, error) {
-	open, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID)
-	if errors.Is(err, task.ErrNotFound) {
-		return nil, nil
-	}
-	return open, err
-}
-
-func idOf(t *task.Task) string {
-	if t == nil {
-		return ""
-	}
-	return t.ID
-}
-
-// interrupt notes in its session that a turn is canceled, which decides against
-// the worker that would commit a reply. It returns task.ErrFinished when the
-// reply came first.
-func (c *core) interrupt(ctx context.Context, t *task.Task) error {
-	for {
-		s, err := c.store.Session(ctx, t.Tenant, t.SessionID)
-		if errors.Is(err, session.ErrNotFound) || errors.Is(err, session.ErrExpired) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		switch o, _ := s.Outcome(t.ID); o {
-		case session.Committed:
-			return task.ErrFinished
-		case session.Interrupted:
-			return nil
-		}
-		// Read after the session: a turn that has ended by now is not noted.
-		if rec, err := c.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
-			return task.ErrFinished
-		}
-		next := s.Clone()
-		_, listed := s.Listed(t.ID)
-		open, err := c.openTurnOf(ctx, s)
-		switch {
-		case err != nil:
-		case listed && idOf(open) != t.ID: // its message comes into the transcript in its turn
-			next.Cancel(t.ID)
-		default:
-			err = c.note(ctx, next, t)
-		}
-		if err == nil {
-			err = c.store.SaveSession(ctx, next)
-		}
-		if !errors.Is(err, session.ErrConflict) {
-			return err
-		}
-	}
-}
-
-// note puts the message of a canceled turn into the transcript.
-func (c *core) note(ctx context.Context, next *session.Session, t *task.Task) error {
-	next.Interrupt(t, time.Now())
-	if a := c.agents.find(next.Agent); a != nil {
-		if d := a.WithDefaults(); d.History == task.HistoryWindow {
-			return c.store.Shorten(ctx, next, d.MaxTranscript, t.ID)
-		}
-	}
-	return nil
-}
-
 // tend has a turn that waits go on, if nobody else does.
 func (c *core) tend(ctx context.Context, t *task.Task) *task.Task {
-	now, _, err := c.store.TendTurn(ctx, t)
+	now, _, err := c.tendTurn(ctx, t)
 	if err != nil {
 		c.log.Debug("turn that waits not looked after", "task", t.ID, "error", err)
 		return t

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/session"
@@ -19,6 +20,12 @@ import (
 // session.ErrBusy while another turn is open, and otherwise as Enqueue does.
 func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task) (duplicate bool, err error) {
 	return s.enqueueTurn(ctx, t, t.ID)
+}
+
+// EnqueueTurnAgain is EnqueueTurn for a turn whose message was lost: the server
+// must not take it for the one that it had before.
+func (s *Store) EnqueueTurnAgain(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+	return s.enqueueTurn(ctx, t, t.ID+"-"+uuid.NewString())
 }
 
 func (s *Store) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
