@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
-	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
-	"agentmesh/shared/telemetry"
-	"agentmesh/shared/topology"
 	"agentmesh/worker/agent"
 )
 
@@ -26,38 +23,22 @@ type caller struct {
 
 // Call implements agent.Caller. While the store is away it waits.
 func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (json.RawMessage, error) {
-	st, untilAnswered := c.at.w.store, func(f func() error) error { return c.at.untilAnswered(ctx, f) }
-	var def store.Definition
-	err := untilAnswered(func() (err error) { def, err = st.Agent(ctx, name); return err })
-	if errors.Is(err, task.ErrNotFound) {
-		return nil, &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
-	}
+	tasks, untilAnswered := c.at.w.core.Tasks, func(f func() error) error { return c.at.untilAnswered(ctx, f) }
+	var child *mesh.Child
+	err := untilAnswered(func() (err error) { child, err = tasks.Adopt(ctx, c.parent, name, input); return err })
 	if err != nil {
-		return nil, err
-	}
-	child, err := c.parent.Child(name, def.WithDefaults().MaxInFlight)
-	if err != nil {
-		return nil, refusedCall(err)
-	}
-	err = untilAnswered(func() (err error) { child.ID, _, err = st.Adopt(ctx, c.parent, task.CallKey(name, input)); return err })
-	if err != nil {
-		return nil, c.lost(err)
+		return nil, c.notCalled(name, err)
 	}
 	c.at.reports.children()
-	watch, err := st.Watch(child.Tenant, child.ID, false)
+	watch, err := c.at.w.store.Watch(child.Task.Tenant, child.Task.ID, false)
 	if err != nil {
 		return nil, err
 	}
 	defer watch.Close()
 	var t *task.Task
-	err = untilAnswered(func() (err error) {
-		if t, err = st.Find(ctx, child.Tenant, child.ID); errors.Is(err, task.ErrNotFound) {
-			t, err = child, c.start(ctx, child, input)
-		}
-		return err
-	})
+	err = untilAnswered(func() (err error) { t, err = tasks.Start(ctx, child, input, c.traceParent); return err })
 	if err == nil && !t.Status.Terminal() {
-		t, err = c.wait(ctx, watch, t, def.WithDefaults())
+		t, err = c.wait(ctx, watch, t, child.Agent)
 	}
 	if refused(err) {
 		return nil, &agent.Error{Code: task.CodeBadInput, Message: "call: the input cannot be kept: " + reason(err), Permanent: true, Err: err}
@@ -68,37 +49,18 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	return c.result(ctx, t)
 }
 
-func refusedCall(err error) error {
-	code := task.CodeCallTooDeep
-	if errors.Is(err, task.ErrDeadlock) {
-		code = task.CodeCallDeadlock
-	}
-	return &agent.Error{Code: code, Message: err.Error(), Permanent: true, Err: err}
-}
-
-// lost says that an heir has called already: this attempt works in vain.
-func (c *caller) lost(err error) error {
-	if errors.Is(err, task.ErrConflict) {
+// notCalled says why a call starts nothing.
+func (c *caller) notCalled(name string, err error) error {
+	switch {
+	case errors.Is(err, mesh.ErrAgentNotFound):
+		return &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
+	case errors.Is(err, task.ErrTooDeep):
+		return &agent.Error{Code: task.CodeCallTooDeep, Message: err.Error(), Permanent: true, Err: err}
+	case errors.Is(err, task.ErrDeadlock):
+		return &agent.Error{Code: task.CodeCallDeadlock, Message: err.Error(), Permanent: true, Err: err}
+	case errors.Is(err, task.ErrConflict): // an heir has called already: this attempt works in vain
 		c.at.look()
 		return agent.ErrLeaseLost
-	}
-	return err
-}
-
-// start queues the child in the parent's trace.
-func (c *caller) start(ctx context.Context, child *task.Task, input json.RawMessage) error {
-	var err error
-	if input != nil {
-		if child.Input, err = c.at.w.store.PutValue(ctx, child.Tenant, child.ID, "input-"+strconv.Itoa(c.parent.Attempt), input); err != nil {
-			return err
-		}
-	}
-	child.CreatedAt, child.TraceParent = task.Stamp(time.Now()), c.traceParent
-	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(child.ID), telemetry.Agent(child.Agent), telemetry.MessageID(child.ID))
-	duplicate, err := c.at.w.store.Enqueue(ctx, child)
-	telemetry.End(span, err)
-	if err == nil && !duplicate {
-		telemetry.TasksAccepted.Add(1, child.Agent, string(child.Kind))
 	}
 	return err
 }

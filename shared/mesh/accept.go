@@ -61,6 +61,7 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 			return nil, err
 		}
 	}
+	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
 	return c.accept(ctx, t, s.Input, s.Key, s.Watch)
 }
 
@@ -105,13 +106,13 @@ func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool) (*Acceptance, error) {
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
-	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
 	a := &Acceptance{TaskID: t.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, RetriedFrom: t.RetriedFrom, TraceID: telemetry.TraceID(ctx)}
 	if t.TraceParent != "" { // a child is in the trace of its parent
 		a.TraceID = telemetry.TraceIDOf(t.TraceParent)
 	}
 	a.Warning = c.agents.warning(ctx, t.Agent)
+	duplicate := false
 	err := c.claim(ctx, t.Tenant, key, a, location{})
 	if err == nil && !a.Replayed {
 		t.ID, t.CreatedAt = a.TaskID, a.CreatedAt
@@ -124,7 +125,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 			if t.TraceParent == "" {
 				t.TraceParent, t.TraceState = telemetry.TraceParent(origin), telemetry.TraceState(origin)
 			}
-			err = c.enqueue(ctx, t, input)
+			duplicate, err = c.enqueue(ctx, t, input)
 		}
 	}
 	telemetry.End(span, err)
@@ -132,7 +133,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 		a.Close()
 		return nil, err
 	}
-	if !a.Replayed {
+	if !a.Replayed && !duplicate {
 		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 	}
 	return a, nil
@@ -141,23 +142,22 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 // enqueue stores a large input and publishes the task. Each request stores its
 // own copy of a large input, so that a repeat in flight cannot tear one that a
 // worker reads.
-func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage) error {
+func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage) (duplicate bool, err error) {
 	var stored bool
 	if input != nil {
-		var err error
 		t.Input, err = c.store.PutValue(ctx, t.Tenant, t.ID, "input-"+uuid.NewString(), input)
 		if err != nil {
-			return err
+			return false, err
 		}
 		stored = t.Input.Object != ""
 	}
-	duplicate, err := c.store.Enqueue(ctx, t)
+	duplicate, err = c.store.Enqueue(ctx, t)
 	if stored && (duplicate || errors.Is(err, task.ErrFull)) {
 		if drop := c.store.DropValue(ctx, t.Input); drop != nil {
 			c.log.Debug("spare input not dropped, it expires by itself", "task", t.ID, "error", drop)
 		}
 	}
-	return err
+	return duplicate, err
 }
 
 // Retry runs a failed or canceled task again, as a new one.
@@ -187,5 +187,6 @@ func (c Tasks) Retry(ctx context.Context, who auth.Caller, id string, s *Submiss
 	if err := c.readopt(ctx, who, t, old, s); err != nil {
 		return nil, err
 	}
+	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
 	return c.accept(ctx, t, nil, s.Key, s.Watch)
 }

@@ -126,6 +126,22 @@ func (a *Agents) resolve(ctx context.Context, name string) (*Agent, error) {
 	return nil, Refuse(ErrAgentNotFound, "There is no agent %q; known are: %s.", name, a.names())
 }
 
+// read reads an agent from the registry itself: its caller may have no watch.
+func (a *Agents) read(ctx context.Context, name string) (*Agent, error) {
+	d, err := a.store.Agent(ctx, name)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, Refuse(ErrAgentNotFound, "There is no agent %q.", name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.learn(d)
+	if known := a.find(name); known != nil {
+		return known, nil
+	}
+	return nil, Refuse(ErrAgentNotFound, "There is no agent %q.", name) // it was removed meanwhile
+}
+
 // find looks an agent up in the copy; an empty name is the default agent.
 func (a *Agents) find(name string) *Agent {
 	if name != "" {

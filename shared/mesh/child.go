@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"time"
 
@@ -118,4 +119,42 @@ func (c *core) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, 
 		t.ID = task.ChildID(parent.ID, s.Key.hash, 0)
 	}
 	return c.store.Link(ctx, parent, t.ID)
+}
+
+// Child is a task that a running attempt calls.
+type Child struct {
+	Task  *task.Task
+	Agent task.Definition // of who does it, with its defaults
+}
+
+// Adopt makes the child for a call of parent's running attempt: it has its id, and
+// is linked to its parent, but is not accepted. The n-th equal call of an attempt
+// gets the child of the n-th equal call of the attempt before, so that a parent
+// that is retried finds its children. The error is task.ErrTooDeep or
+// task.ErrDeadlock of a call that may not be, and task.ErrConflict when a later
+// attempt has called already.
+func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input json.RawMessage) (*Child, error) {
+	a, err := c.agents.read(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	d := a.WithDefaults()
+	t, err := parent.Child(d.Name, d.MaxInFlight)
+	if err == nil {
+		t.ID, _, err = c.store.Adopt(ctx, parent, task.CallKey(d.Name, input))
+	}
+	return &Child{t, d}, err
+}
+
+// Start accepts a child, or finds it where it was accepted before. It is in the
+// trace of traceParent.
+func (c Tasks) Start(ctx context.Context, child *Child, input json.RawMessage, traceParent string) (*task.Task, error) {
+	t, err := c.store.Find(ctx, child.Task.Tenant, child.Task.ID)
+	if !errors.Is(err, task.ErrNotFound) {
+		return t, err
+	}
+	t = child.Task.Clone()
+	t.CreatedAt, t.TraceParent = task.Stamp(time.Now()), traceParent
+	_, err = c.accept(ctx, t, input, nil, false)
+	return t, err
 }
