@@ -112,6 +112,9 @@ func TestAMisspelledMemberDoesNotRun(t *testing.T) {
 		if w.Code != 422 || p.Code != "validation_failed" || len(p.Errors) != 1 || p.Errors[0].Pointer != tt.pointer || !strings.Contains(p.Errors[0].Detail, tt.hint) {
 			t.Errorf("POST %s %s = %d %+v, want %s with %q", tt.path, tt.body, w.Code, p, tt.pointer, tt.hint)
 		}
+		if strings.HasSuffix(p.Detail, "?.") || strings.HasSuffix(p.Detail, "..") || !strings.ContainsAny(p.Detail[len(p.Detail)-1:], ".?") {
+			t.Errorf("POST %s %s is answered by %q, which is no sentence", tt.path, tt.body, p.Detail)
+		}
 	}
 	for _, v := range []any{&WebhookRequest{}, &RotateRequest{}, &RedeliverRequest{}, &api.CreateSession{}} {
 		refusedAs(t, decodeObject([]byte(`{"nmae":1}`), v, false), 422)

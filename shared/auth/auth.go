@@ -10,7 +10,7 @@ type Caller struct {
 	Tenant  string
 	Subject string   // for the log; empty: nobody was asked
 	KeyID   string   // of the API key, if one was shown
-	Scopes  []string // what the caller may do
+	Scopes  []string // the permissions of the caller
 }
 
 // All is the scope of a caller that may do everything.

@@ -165,7 +165,7 @@ func TestCertificates(t *testing.T) {
 		"another authority": {secure(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{good}}), egress.Identity{CA: old.Certificate}, false},
 		"expired":           {secure(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{expired}}), egress.Identity{CA: old.Certificate}, false},
 		"wrong host":        {secure(t, "127.0.0.2:0", &tls.Config{Certificates: []tls.Certificate{good}}), trust, false},
-		"TLS 1.1":           {secure(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), trust, false}, //nolint:gosec // what is refused
+		"TLS 1.1":           {secure(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{good}, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}), trust, false}, //nolint:gosec // the version that is refused
 	} {
 		if code, _, err := post(t, ts, "a", tt.id, tt.url); (err == nil && code == 200) != tt.fine {
 			t.Errorf("%s: %d, %v", name, code, err)

@@ -23,7 +23,7 @@ type Acceptance struct {
 	CreatedAt   time.Time `json:"created_at"`
 	RetriedFrom string    `json:"retried_from,omitempty"`
 	TraceID     string    `json:"trace_id,omitempty"`
-	Warning     string    `json:"warning,omitempty"` // what the caller should know
+	Warning     string    `json:"warning,omitempty"` // a hint for the caller
 
 	Replayed bool `json:"-"` // the request had been accepted before
 

@@ -75,7 +75,7 @@ func New(st *store.Store, o Options) *Mesh {
 // Run keeps the core's copy of the agents up to date, until ctx ends.
 func (m *Mesh) Run(ctx context.Context) error { return m.Agents.follow(ctx) }
 
-// Close ends what waits: with what is known by then.
+// Close ends the waits, each with the task as last seen.
 func (m *Mesh) Close() { m.close() }
 
 // location is where a turn waits; zero for any other task, and where it is not

@@ -219,10 +219,10 @@ func (c turns) note(ctx context.Context, next *session.Session, t *task.Task) er
 	return c.shorten(ctx, next, t.ID)
 }
 
-// publishNext opens the next turn of a session's queue, unless one is open,
-// and returns its id, empty when there is nothing to open. It completes what a
-// crash has left undone: the cancel of a turn that the session has as canceled,
-// a record that is missing. It may be called by anyone at any time; whoever ends
+// publishNext opens the next turn of a session's queue, unless one is open, and
+// returns its id, empty when there is nothing to open. It completes what a crash
+// has left undone: the cancel of a turn that the session has as canceled, a
+// record that is missing. Any process may call it at any time; the one that ends
 // a turn must.
 func (c turns) publishNext(ctx context.Context, tenant, sessionID string) (id string, err error) {
 	repeat := "" // a turn that the server takes for one it had before
@@ -247,7 +247,7 @@ func (c turns) publishNext(ctx context.Context, tenant, sessionID string) (id st
 		}
 		duplicate, err := enqueue(telemetry.WithTraceParent(ctx, next.TraceParent, next.TraceState), next)
 		switch {
-		case errors.Is(err, session.ErrBusy): // who ends that one looks again
+		case errors.Is(err, session.ErrBusy): // the process that ends that one looks again
 			return "", nil
 		case err != nil:
 			return "", err

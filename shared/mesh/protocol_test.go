@@ -106,7 +106,7 @@ func TestATurnWhoseMessageWasLostIsOpenedAgain(t *testing.T) {
 	}
 }
 
-// What a session has as canceled is canceled, in its order.
+// A turn that its session has as canceled is canceled, in its order.
 func TestTheNextTurnCompletesACancel(t *testing.T) {
 	st, sessions := protocol(t)
 	s := newSession()

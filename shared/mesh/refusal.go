@@ -134,7 +134,11 @@ func RefuseFields(faults ...Invalid) *Error {
 
 // WithFaults refuses a request for its faults, for a reason of their own.
 func WithFaults(r *Refusal, faults []Invalid) *Error {
-	e := Refuse(r, "%s: %s.", Clip(strings.TrimPrefix(faults[0].Pointer, "/"), MaxPointer), Clip(faults[0].Detail, MaxFaultDetail))
+	detail := Clip(faults[0].Detail, MaxFaultDetail)
+	if !strings.HasSuffix(detail, "?") && !strings.HasSuffix(detail, ".") {
+		detail += "."
+	}
+	e := Refuse(r, "%s: %s", Clip(strings.TrimPrefix(faults[0].Pointer, "/"), MaxPointer), detail)
 	if n := len(faults); n > MaxFaults {
 		e.Detail = strconv.Itoa(n) + " fields are invalid; the first " + strconv.Itoa(MaxFaults) + " are in errors."
 		faults = faults[:MaxFaults]

@@ -22,7 +22,7 @@ const (
 type Waiting struct {
 	TurnID      string    `json:"turn_id"`
 	At          time.Time `json:"at"`               // when it was accepted
-	Text        string    `json:"text,omitempty"`   // what the user says, if it is short
+	Text        string    `json:"text,omitempty"`   // the user's text, if it is short
 	Beside      bool      `json:"beside,omitempty"` // else it is kept beside the record, until the turn has one of its own
 	Bytes       int       `json:"bytes"`            // of the text, as JSON text
 	Canceled    bool      `json:"canceled,omitempty"`

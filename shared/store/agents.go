@@ -91,8 +91,8 @@ func dropConsumer(ctx context.Context, queue jetstream.Stream, durable string) (
 	if err := queue.DeleteConsumer(ctx, durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return 0, true, err
 	}
-	// What was accepted between the count and now waits in the queue, where only
-	// its consumer lets it be counted.
+	// Tasks that were accepted between the count and now wait in the queue, where
+	// only its consumer lets them be counted.
 	left, err := queue.Info(ctx, jetstream.WithSubjectFilter(info.Config.FilterSubject))
 	if err != nil || len(left.State.Subjects) == 0 {
 		return 0, true, err

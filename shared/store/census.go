@@ -24,8 +24,9 @@ type Census struct {
 	Sessions   int
 	Deliveries DeliveryQueue
 	FanoutLag  int // changes of records that no notifier has read
-	// Missing are the consumers that are not there; see Store.MissingConsumers. What
-	// waits for one cannot be told from what is scheduled: all of it counts as waiting.
+	// Missing are the consumers that are not there; see Store.MissingConsumers.
+	// Without one, waiting messages cannot be told from scheduled ones: all count
+	// as waiting.
 	Missing []Durable
 	Streams []StreamSize
 	Used    int64 // bytes that the account keeps on disk

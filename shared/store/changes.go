@@ -13,8 +13,8 @@ import (
 )
 
 // Changes reads the records of all tasks of a tenant as they change, in order,
-// each revision once: it is for the readers that want everything. Who waits for
-// one task uses Watch. It is for one goroutine.
+// each revision once: it is for readers that want everything. Watch is for a
+// reader of one task. A Changes is for one goroutine.
 //
 // All readers of a store share one consumer, the feed. One that begins in the
 // past, or falls behind what the feed keeps, reads the stream until it is there.
@@ -252,7 +252,7 @@ func (f *feed) over(closed bool) bool {
 		return false
 	}
 	f.running, f.closed = false, closed
-	close(f.moved) // whoever waits learns that nothing more comes
+	close(f.moved) // readers that wait learn that nothing more comes
 	f.moved = make(chan struct{})
 	return true
 }

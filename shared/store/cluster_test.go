@@ -28,7 +28,7 @@ func openCluster(t *testing.T) []*store.Store {
 
 // On several nodes the server refuses a write while another one to the same
 // subject is in flight (10164), or one with the same id is (10158). Neither is an
-// outcome: who waits a moment sees it.
+// outcome: it shows a moment later.
 func TestAWriteInFlightIsWaitedFor(t *testing.T) {
 	stores := openCluster(t)
 	for round := range 4 {

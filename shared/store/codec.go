@@ -17,8 +17,8 @@ import (
 // decodes in 3.8 instead of 8.6 µs and allocates 6 instead of 21 times.
 var codec = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
 
-// encode writes a task. What no reader could take, as a value that is nested too
-// deep, is task.ErrBadRecord.
+// encode writes a task. A task that no reader could take, such as one with a
+// value that is nested too deep, is task.ErrBadRecord.
 func encode(t *task.Task) ([]byte, error) {
 	data, err := json.Marshal(t, codec)
 	if err != nil {

@@ -21,7 +21,7 @@ func TestDecodeRefusesWhatIsNoTask(t *testing.T) {
 	}
 }
 
-// What decodes is a task that may go on a subject, and keeps its meaning.
+// Bytes that decode are a task that may go on a subject, and keep their meaning.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"task_id":"` + id + `","tenant":"default","agent":"echo","status":"pending","created_at":"2026-05-19T10:30:00Z"}`))
 	f.Add([]byte(`{"task_id":"` + id + `","tenant":"default","agent":"echo","status":"completed","result":{"inline":{"a":1}},"transitions":[{"status":"completed","after":3}],"milestones":[{"n":1}],"progress_percent":5,"timeout":"5m0s"}`))

@@ -34,18 +34,18 @@ func (p Place) compare(q Place) int {
 type ListedCreated struct {
 	Listed
 	After Place  // where the next page goes on
-	View  string // what helps it, if it comes soon and to this store
+	View  string // a view that makes the next page cheaper, if that is soon and of this store
 	Done  bool   // there is no next page
 }
 
 // ListCreated lists as List does, in the order of creation, newest first, from
-// behind a place on. Whatever happens to the tasks meanwhile, who reads page after
-// page meets each that matches once.
+// behind a place on. A reader that goes page after page meets each task that
+// matches once, however the tasks change meanwhile.
 //
 // There is no index of creation either. But a task is not created after its
-// newest change: once all that changed since some time was looked at, what was
-// created since then is known. What was looked at for one page is kept in a view,
-// so that the next page does not begin at the newest change again.
+// newest change: after a look at all changes since some time, all tasks created
+// since then are known. A view keeps the changes that one page has looked at, so
+// that the next page does not begin at the newest change again.
 func (s *Store) ListCreated(ctx context.Context, l Listing, after Place, view string) (ListedCreated, error) {
 	until := time.Now().Add(listTime)
 	v := s.views.take(view, after)
@@ -101,7 +101,7 @@ type half struct {
 	read   span
 	scan   *backwards
 	oldest time.Time // when the newest of what was not looked at may have been stored
-	top    uint64    // what came later is news
+	top    uint64    // later changes are news
 	queue  bool
 }
 

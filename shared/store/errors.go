@@ -50,8 +50,8 @@ func inFlight(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == codeWriteInFlight || api.ErrorCode == codeDuplicateInFlight)
 }
 
-// classify turns what the client library returns into the errors of package
-// task: ErrConflict, ErrFull, ErrUnavailable. What stays as it is: that
+// classify turns what the client library returns into the errors of package task:
+// ErrConflict, ErrFull, ErrUnavailable. Two kinds stay as they are: that
 // something is not there, which each caller knows by its own name, and a request
 // that no repeat would make better.
 func classify(err error) error {

@@ -15,9 +15,9 @@ import (
 	"agentmesh/shared/task"
 )
 
-// Whatever says that the store is in trouble is a 503 at the gateway and a wait
-// at the worker, never a fault of the request; and a request that no repeat makes
-// better is never a wait.
+// An error of a store in trouble is a 503 at the gateway and a wait at the
+// worker, never a fault of the request; and a request that no repeat makes better
+// is never a wait.
 func TestEveryTroubleOfTheStoreHasAName(t *testing.T) {
 	api := func(status int, code jetstream.ErrorCode, text string) error {
 		return fmt.Errorf("nats: %w", &jetstream.APIError{Code: status, ErrorCode: code, Description: text})

@@ -31,9 +31,9 @@ const (
 	repairEvery = 15 * time.Second
 )
 
-// Watch begins to follow a task. Subscribe first, then read the record: what
-// happens in between is in one or the other. With output the task's live text
-// comes too. Close it.
+// Watch begins to follow a task. Subscribe first, then read the record: a change
+// in between is in one or the other. With output the task's live text comes too.
+// Close it.
 func (s *Store) Watch(tenant, id string, output bool) (*Watch, error) {
 	w := &Watch{s: s, tenant: tenant, id: id, msgs: make(chan *nats.Msg, 16)}
 	if output {

@@ -171,8 +171,8 @@ func (p *puller) subscribe(ctx context.Context) *nats.Subscription {
 	}
 }
 
-// revoke takes back what was asked for: a server answers no request whose inbox is
-// gone. What it has sent already is taken.
+// revoke takes back what was asked for: a server answers no request whose inbox
+// is gone. Messages that it has sent already are taken.
 func (p *puller) revoke(ctx context.Context) {
 	next := p.subscribe(ctx)
 	if next == nil {
@@ -191,7 +191,8 @@ func (p *puller) revoke(ctx context.Context) {
 	}
 }
 
-// flush ends the subscription; what the server had sent by then has arrived.
+// flush ends the subscription after everything that the server has sent has
+// arrived.
 func (p *puller) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

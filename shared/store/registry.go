@@ -46,9 +46,9 @@ type AgentPresence struct {
 }
 
 // RegisterAgent stores a definition for the worker and notes that the agent is
-// served. What another live worker serves and has stored stays, if its version
-// is newer, or if no version says which of the two is: then rival is that
-// worker, and it is told.
+// served. A definition that another live worker serves and has stored stays, if
+// its version is newer, or if no version says which of the two is: then rival is
+// that worker, and it is told.
 func (s *Store) RegisterAgent(ctx context.Context, d task.Definition, workerID string) (rival string, err error) {
 	data, err := json.Marshal(d)
 	if err != nil {

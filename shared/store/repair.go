@@ -15,8 +15,8 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// Intake is a queue's consumer as the server counts it: whoever holds a message
-// against it sees whether that will still be delivered.
+// Intake is a queue's consumer as the server counts it: the numbers tell whether
+// a message will still be delivered.
 type Intake struct {
 	Agent     string        // whose consumer it is; empty: the notifiers'
 	Leader    string        // the node that answers for it, empty without a cluster

@@ -22,9 +22,9 @@ type message struct {
 	at      time.Time // when it was stored
 }
 
-// Bounds of reading. Whatever messages weigh, the scans of a store have at most
-// scansAtATime times pullBytes of them on their way: the server cuts a connection
-// that leaves 64 MiB unread, and with it whatever else the connection does.
+// Bounds of reading. However large the messages, the scans of a store have at
+// most scansAtATime times pullBytes of them on their way: the server cuts a
+// connection that leaves 64 MiB unread, with all its other work.
 const (
 	scansAtATime   = 4
 	pullBytes      = 4 << 20
@@ -61,7 +61,8 @@ type reader struct {
 // newReader begins at sequence from. It is for one goroutine; close it.
 func (s *Store) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64, most int) (*reader, error) {
 	what := stream.CachedInfo().Config.Name
-	// Whoever asks may go away meanwhile: a consumer that was made is deleted.
+	// The caller may go away meanwhile: a consumer that was made is deleted all
+	// the same.
 	bounded, cancel := s.bound(context.WithoutCancel(ctx), what)
 	defer cancel()
 	c, err := stream.CreateConsumer(bounded, jetstream.ConsumerConfig{

@@ -10,8 +10,8 @@ import (
 
 // seen remembers what this process has stored or read lately. A node whose copy
 // of a stream is damaged, and that leads it nevertheless, answers that there is
-// no such message: what was there a moment ago is not gone on one node's word. It
-// holds each for seenFor at least, unless there are too many.
+// no such message: a message that was there a moment ago is not gone on one
+// node's word. It holds each for seenFor at least, unless there are too many.
 type seen struct {
 	mu       sync.Mutex
 	now, old map[string]struct{}

@@ -15,9 +15,10 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// A node that leads a damaged stream answers that there is no such message. What
-// this process has just seen is not gone on its word: the store is in trouble.
-// What was deleted is, and what this process has never seen.
+// A node that leads a damaged stream answers that there is no such message. A
+// message that this process has just seen is not gone on its word: the store is
+// in trouble. One that was deleted is gone, and so is one that this process has
+// never seen.
 func TestWhatWasJustSeenIsNotGoneOnOneNodesWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := natstest.Start(t)

@@ -40,7 +40,7 @@ func (s *Store) Session(ctx context.Context, tenant, id string) (*session.Sessio
 			return sess, nil
 		}
 	}
-	if errors.Is(err, jetstream.ErrMsgNotFound) { // whoever deletes a session leaves a mark
+	if errors.Is(err, jetstream.ErrMsgNotFound) { // a deleted session leaves a mark
 		err = s.seen.gone(tenant, id, session.ErrNotFound)
 	}
 	return nil, fmt.Errorf("read session %s: %w", id, classify(err))
@@ -200,7 +200,7 @@ func (s *Store) Shorten(ctx context.Context, sess *session.Session, limit int, n
 }
 
 // SessionWatch follows a session through core subscriptions, on which the server
-// tells of changes at most once: who follows looks around now and then.
+// tells of changes at most once: a follower looks at the record now and then.
 type SessionWatch struct {
 	changed, turns *nats.Subscription
 	msgs           chan *nats.Msg

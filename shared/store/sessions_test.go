@@ -135,7 +135,7 @@ func TestOneTurnIsOpen(t *testing.T) {
 	}
 }
 
-// What leaves a record is in its pages, in order.
+// Messages that leave a record are in its pages, in order.
 func TestShorten(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	s := newSession()

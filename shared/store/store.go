@@ -24,8 +24,7 @@ type Options struct {
 	SessionIdle time.Duration `flag:"session-idle" env:"MESH_SESSION_IDLE" help:"how long a session lives after its last turn; set when its bucket is created"`
 }
 
-// DefaultOptions are what the program has without settings, with a number of
-// replicas.
+// DefaultOptions are the options without settings, with a number of replicas.
 func DefaultOptions(replicas int) Options {
 	return Options{Replicas: replicas, SessionIdle: topology.SessionIdle}
 }

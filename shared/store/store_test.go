@@ -269,8 +269,8 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// A thousand attempts may look at their records in one moment: what the server
-// writes to a connection at once stays within what it takes.
+// A thousand attempts may look at their records in one moment: the bytes that the
+// server writes to a connection at once stay within what it takes.
 func TestManyLargeRecordsDoNotCutTheConnection(t *testing.T) {
 	srv := natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 32 << 20, MaxPayload: 1 << 20})
 	var cut atomic.Int32

@@ -21,8 +21,7 @@ type place struct {
 	seq     uint64
 }
 
-// unreadableKnown bounds what is remembered; who comes after it may be counted
-// again.
+// unreadableKnown bounds what is remembered; later records may be counted again.
 const unreadableKnown = 1024
 
 func newUnreadable() *unreadable {

@@ -15,7 +15,7 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// lease of the test's consumers: what nobody acks comes again after it.
+// lease of the test's consumers: a message that nobody acks comes again after it.
 const lease = time.Second
 
 // queueTest queues n tasks, delivers most of them, withdraws some in the middle,
