@@ -1,5 +1,6 @@
 # Tools are pinned here and run with `go run tool@version`.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
@@ -26,8 +27,9 @@ fmt: ## fail on files that are not gofmt
 vet: ## go vet
 	go vet ./...
 
-lint: ## staticcheck
+lint: ## staticcheck, and the linters of .golangci.yaml
 	go run $(STATICCHECK) ./...
+	go run $(GOLANGCI) run ./...
 
 layers: ## who may import whom
 	go test -run 'TestLayers' ./services/

@@ -107,7 +107,7 @@ func (b *meteredBody) empty() (bool, error) {
 	for len(b.ahead) == 0 {
 		n, err := b.Read(one)
 		b.ahead = one[:n]
-		if n == 0 && err == io.EOF {
+		if n == 0 && errors.Is(err, io.EOF) {
 			return true, nil
 		}
 		if n == 0 && err != nil {
@@ -152,7 +152,7 @@ func (g *Gateway) drainRefused(r *http.Request) {
 	}
 	b.release()
 	b.patience(time.Now().Add(bodyHeard))
-	if _, err := io.CopyN(io.Discard, b.ReadCloser, 2*g.cfg.MaxBody); err == io.EOF {
+	if _, err := io.CopyN(io.Discard, b.ReadCloser, 2*g.cfg.MaxBody); errors.Is(err, io.EOF) {
 		b.ended = true
 		b.patience(time.Time{})
 	}

@@ -25,10 +25,7 @@ func (g *Gateway) allEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	after, err := resumeAfter(r)
-	if err != nil {
-		return err
-	}
+	after := resumeAfter(r)
 	changes, err := g.mesh.Tasks.Changes(r.Context(), callerOf(r), after)
 	if err != nil {
 		return err
@@ -149,13 +146,13 @@ func firehoseFilter(r *http.Request) (f event.Filter, err error) {
 
 // resumeAfter reads where a reader wants to go on; nil: with what is new. Any
 // other text than a number is ignored, as a stream of one task does.
-func resumeAfter(r *http.Request) (*uint64, error) {
+func resumeAfter(r *http.Request) *uint64 {
 	s := r.Header.Get("Last-Event-ID")
 	if s == "" {
 		s = r.URL.Query().Get("after")
 	}
 	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
-		return &n, nil
+		return &n
 	}
-	return nil, nil
+	return nil
 }

@@ -29,7 +29,7 @@ func (g *Gateway) recoverPanics(next http.Handler) http.Handler {
 		defer func() {
 			switch p := recover(); {
 			case p == nil:
-			case p == http.ErrAbortHandler:
+			case p == any(http.ErrAbortHandler): // it is panicked with, never wrapped
 				panic(p)
 			default:
 				g.log.Error("handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))

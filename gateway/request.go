@@ -112,7 +112,7 @@ func checkJSON(body []byte) error {
 		}
 		return errors.New(strings.TrimPrefix(err.Error(), "jsontext: "))
 	}
-	if _, err := d.ReadToken(); err != io.EOF {
+	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
 		return errors.New("there is more after the JSON value")
 	}
 	return nil

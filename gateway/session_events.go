@@ -27,10 +27,7 @@ func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer watch.Close()
 	s := &sessionStream{g: g, who: callerOf(r), stream: stream{w: w, links: linksOf(w), control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
-	after, err := resumeAfter(r)
-	if err != nil {
-		return err
-	}
+	after := resumeAfter(r)
 	if after != nil && *after < uint64(s.seen) {
 		s.seen = int(*after)
 	}

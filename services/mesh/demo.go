@@ -67,9 +67,9 @@ type tour struct {
 	n    int
 }
 
-func (t *tour) step(format string, args ...any) {
+func (t *tour) step(text string) {
 	t.n++
-	fmt.Fprintf(t.out, "\n%d. %s\n", t.n, fmt.Sprintf(format, args...))
+	fmt.Fprintf(t.out, "\n%d. %s\n", t.n, text)
 }
 
 func (t *tour) say(format string, args ...any) { fmt.Fprintf(t.out, "   "+format+"\n", args...) }

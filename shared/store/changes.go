@@ -239,7 +239,7 @@ func (f *feed) run(s *Store) {
 			return
 		}
 		if err != nil {
-			time.Sleep(feedPause)
+			<-time.After(feedPause)
 		}
 	}
 }
