@@ -140,7 +140,7 @@ func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
 	if req.Overlap != "" {
 		overlap, err := time.ParseDuration(req.Overlap)
 		if err != nil {
-			overlap = -1 // what is no duration is out of range
+			overlap = -1 // any other text is out of range
 		}
 		rotation.Overlap = &overlap
 	}

@@ -11,7 +11,7 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// A turn is a task that changes a session. What became of it the session decides,
+// A turn is a task that changes a session. The session decides what became of it,
 // before its own record says so: see mesh.Sessions.
 
 // inSession reads the session of a turn and decides again: a turn that is in the

@@ -17,8 +17,8 @@ import (
 // The protocol of a session. The compare-and-set of its record decides what
 // becomes of a turn, before the turn's own record says so: Commit of a worker
 // against interrupt of a client, and against an earlier attempt whose worker was
-// frozen. Whoever ends a turn publishes the next one, after the message of the one
-// before is gone.
+// frozen. The process that ends a turn publishes the next one, after the message
+// of the one before is gone.
 
 // turns are the turns of the sessions in a store.
 type turns struct{ store *store.Store }

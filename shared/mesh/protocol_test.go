@@ -209,8 +209,8 @@ func TestOneAttemptOfATurnCommits(t *testing.T) {
 	}
 }
 
-// Whatever else changes a session, a commit is refused or tells the attempt to look
-// at its record again: it is never lost silently.
+// A commit that meets another change of its session is refused, or tells the
+// attempt to look at its record again: it is never lost silently.
 func TestACommitMeetsWhatHasHappenedToTheSession(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(t *testing.T, st *store.Store, s *session.Session, turn *task.Task) error
