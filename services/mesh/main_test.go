@@ -31,3 +31,23 @@ func TestCommandLineErrors(t *testing.T) {
 		}
 	}
 }
+
+// mesh version speaks to people and to scripts, and its flag completes like those
+// of the client.
+func TestVersionForPeopleAndScripts(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"version"}, 0, "mesh dev ("},
+		{[]string{"version", "-o", "json"}, 0, `{"version":"dev","commit":"`},
+		{[]string{"version", "-o", "xml"}, cli.ExitUsage, "text and json"},
+		{[]string{"__complete", "version", "-o", ""}, 0, "text\njson\n"},
+		{[]string{"__complete", "webhook", ""}, 0, "secret\t"},
+	} {
+		if code, out, errs := command(t, tt.args...); code != tt.code || !strings.Contains(out+errs, tt.want) {
+			t.Errorf("mesh %s: exit %d\n%s%s\nwant %d and %s", strings.Join(tt.args, " "), code, out, errs, tt.code, tt.want)
+		}
+	}
+}

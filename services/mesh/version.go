@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -21,23 +22,27 @@ func version() string {
 	return "dev"
 }
 
+// build is what mesh version tells.
+type build struct {
+	Version    string `json:"version"`
+	Commit     string `json:"commit"`
+	Go         string `json:"go"`
+	NATSServer string `json:"nats_server"`
+}
+
 func versionCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cli.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			v := map[string]string{"version": version(), "commit": commit(), "go": runtime.Version(), "nats_server": server.VERSION}
-			switch output {
-			case "json":
-				return cli.WriteJSON(cmd.OutOrStdout(), v)
-			case "text":
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "mesh %s (%s), %s, nats-server %s\n", v["version"], v["commit"], v["go"], v["nats_server"])
+			b := build{version(), commit(), runtime.Version(), server.VERSION}
+			return cli.Write(cmd.OutOrStdout(), output, b, func(out io.Writer, b build) error {
+				_, err := fmt.Fprintf(out, "mesh %s (%s), %s, nats-server %s\n", b.Version, b.Commit, b.Go, b.NATSServer)
 				return err
-			}
-			return cli.Usage("output is %q, allowed are text and json", output)
+			})
 		},
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "text", "text or json")
+	cli.OutputFlag(cmd, &output)
 	return cmd
 }
 

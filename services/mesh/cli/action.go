@@ -2,8 +2,6 @@ package cli
 
 import (
 	"context"
-	"net/http"
-	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -12,24 +10,35 @@ import (
 
 func actionCommand() *cobra.Command {
 	f := &clientFlags{}
-	deliveries := &cobra.Command{
-		Use: "deliveries ID", Short: "List what was sent of an action", Args: anID("action id"),
+	return f.bind(group("action", "Start tasks that call back",
+		runCommand(f, true), taskGetCommand(f, someActions), taskCancelCommand(f, someActions), taskRetryCommand(f, someActions), taskWatchCommand(f, someActions),
+		actionDeliveriesCommand(f), actionRedeliverCommand(f)))
+}
+
+func actionDeliveriesCommand(f *clientFlags) *cobra.Command {
+	return completes(&cobra.Command{
+		Use: "deliveries ID", Short: "List what was sent of an action", Args: one("action id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "list deliveries", request{
-				method: http.MethodGet, path: "/actions/" + url.PathEscape(args[0]) + "/deliveries", show: showDeliveries,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.ActionDeliveries(ctx, args[0]) },
-			})
+			return call[[]client.Delivery]{
+				doing: "list deliveries", requests: get(at("actions", args[0], "deliveries")), show: showDeliveries,
+				ask: func(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
+					return c.ActionDeliveries(ctx, args[0])
+				},
+			}.run(cmd, f)
 		},
-	}
-	redeliver := &cobra.Command{
-		Use: "redeliver ID", Short: "Send an action's callbacks again", Args: anID("action id"),
+	}, someActions())
+}
+
+func actionRedeliverCommand(f *clientFlags) *cobra.Command {
+	return completes(&cobra.Command{
+		Use: "redeliver ID", Short: "Send an action's callbacks again", Args: one("action id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "redeliver", request{
-				method: http.MethodPost, path: "/actions/" + url.PathEscape(args[0]) + "/redeliver", show: showDeliveries,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.RedeliverAction(ctx, args[0]) },
-			})
+			return call[[]client.Delivery]{
+				doing: "redeliver", requests: post(at("actions", args[0], "redeliver"), nil), show: showDeliveries,
+				ask: func(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
+					return c.RedeliverAction(ctx, args[0])
+				},
+			}.run(cmd, f)
 		},
-	}
-	return group("action", "Start tasks that call back", f,
-		runCommand(f, true), taskGetCommand(f), taskCancelCommand(f), taskRetryCommand(f), taskWatchCommand(f), deliveries, redeliver)
+	}, someActions())
 }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 
 	"github.com/spf13/cobra"
 
@@ -15,77 +13,69 @@ import (
 
 func agentsCommand() *cobra.Command {
 	f := &clientFlags{}
-	cmd := &cobra.Command{
-		Use: "agents", Short: "List agents, remove them, and check agents.yaml",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return Usage("there is no command %q; mesh agents --help lists what there is", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	f.bind(cmd)
-	cmd.AddCommand(agentsListCommand(f), agentsDeleteCommand(f), agentsCheckCommand(), &cobra.Command{
-		Use: "schema", Short: "Print the JSON Schema of agents.yaml, for editors", Args: NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := cmd.OutOrStdout().Write(agents.Schema)
-			return err
-		},
-	})
-	return cmd
+	return f.bind(group("agents", "List agents, remove them, and check agents.yaml",
+		agentsListCommand(f), agentsDeleteCommand(f), agentsCheckCommand(), agentsSchemaCommand()))
 }
 
 func agentsListCommand(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the agents that the mesh knows", Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.client()
-			if err != nil {
-				return err
-			}
-			if f.curl {
-				return f.printCurl(cmd.OutOrStdout(), "GET", "/agents", nil)
-			}
-			all, err := c.Agents(cmd.Context())
-			if err != nil {
-				return f.explain("list agents", err)
-			}
-			if f.output == "json" {
-				return WriteJSON(cmd.OutOrStdout(), all)
-			}
-			w := newTable(cmd.OutOrStdout(), "NAME", "VERSION", "WORKERS", "NOTE", "DESCRIPTION")
-			for _, a := range all {
-				note := ""
-				switch {
-				case a.Conflict:
-					note = "conflict: workers differ"
-				case a.Default:
-					note = "default"
-				}
-				w.row(a.Name, a.Version, a.LiveWorkers, note, a.Description)
-			}
-			return w.flush()
+			return call[[]client.Agent]{
+				doing: "list agents", requests: get("/agents"), show: showAgents,
+				ask: func(ctx context.Context, c *client.Client) ([]client.Agent, error) { return c.Agents(ctx) },
+			}.run(cmd, f)
 		},
 	}
 }
 
+func showAgents(out io.Writer, all []client.Agent) error {
+	t := newTable(out, "NAME", "VERSION", "WORKERS", "NOTE", "DESCRIPTION")
+	for _, a := range all {
+		note := ""
+		switch {
+		case a.Conflict:
+			note = "conflict: workers differ"
+		case a.Default:
+			note = "default"
+		}
+		t.row(a.Name, a.Version, a.LiveWorkers, note, a.Description)
+	}
+	return t.flush()
+}
+
+// deletedAgent says how many tasks go on waiting for an agent.
+type deletedAgent struct {
+	Waiting int `json:"waiting"`
+}
+
 func agentsDeleteCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "delete NAME", Short: "Remove an agent that no live worker serves; tasks that wait for it stay", Args: anID("agent name"),
+	return completes(&cobra.Command{
+		Use: "delete NAME", Short: "Remove an agent that no live worker serves; tasks that wait for it stay", Args: one("agent name"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "delete agent", request{
-				method: http.MethodDelete, path: "/agents/" + url.PathEscape(args[0]),
-				call: func(ctx context.Context, c *client.Client) (any, error) {
+			return call[deletedAgent]{
+				doing: "delete agent", requests: remove(at("agents", args[0])),
+				ask: func(ctx context.Context, c *client.Client) (deletedAgent, error) {
 					waiting, err := c.DeleteAgent(ctx, args[0])
-					return map[string]int{"waiting": waiting}, err
+					return deletedAgent{waiting}, err
 				},
-				show: func(out io.Writer, v any) {
-					if n := v.(map[string]int)["waiting"]; n > 0 {
-						fmt.Fprintf(out, "%d tasks go on waiting for an agent of this name: mesh task list --agent %s --status pending\n", n, args[0])
+				show: func(out io.Writer, d deletedAgent) (err error) {
+					if d.Waiting > 0 {
+						_, err = fmt.Fprintf(out, "%d tasks go on waiting for an agent of this name: mesh task list --agent %s --status pending\n", d.Waiting, args[0])
 					}
+					return err
 				},
-			})
+			}.run(cmd, f)
+		},
+	}, someAgents)
+}
+
+func agentsSchemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of agents.yaml, for editors", Args: NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(agents.Schema)
+			return err
 		},
 	}
 }
@@ -94,35 +84,36 @@ func agentsCheckCommand() *cobra.Command {
 	var connect bool
 	cmd := &cobra.Command{
 		Use: "check FILE", Short: "Check an agents.yaml and its programs without serving it",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return Usage("%s takes one file, got %d arguments", cmd.CommandPath(), len(args))
-			}
-			return nil
-		},
+		Args: one("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			all, err := agents.Check(cmd.Context(), args[0], connect)
 			if err != nil {
 				return err
 			}
-			failed := 0
-			for _, f := range all {
-				switch {
-				case f.Err != nil:
-					failed++
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: %s\n", f.Agent, clean(f.Err.Error()))
-				case f.Note != "":
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok, it answers %s\n", f.Agent, clean(f.Note))
-				default:
-					fmt.Fprintf(cmd.OutOrStdout(), "%s: ok\n", f.Agent)
-				}
-			}
-			if failed > 0 {
-				return fmt.Errorf("%d of %d agents could not be run here", failed, len(all))
-			}
-			return nil
+			return showFindings(cmd.OutOrStdout(), all)
 		},
 	}
 	cmd.Flags().BoolVar(&connect, "connect", false, "also try whether HTTP agents answer, by a HEAD request")
 	return cmd
+}
+
+// showFindings tells of each agent whether it could be run; the error says how
+// many could not.
+func showFindings(out io.Writer, all []agents.Finding) error {
+	failed := 0
+	for _, f := range all {
+		switch {
+		case f.Err != nil:
+			failed++
+			fmt.Fprintf(out, "%s: %s\n", f.Agent, clean(f.Err.Error()))
+		case f.Note != "":
+			fmt.Fprintf(out, "%s: ok, it answers %s\n", f.Agent, clean(f.Note))
+		default:
+			fmt.Fprintf(out, "%s: ok\n", f.Agent)
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d agents could not be run here", failed, len(all))
+	}
+	return nil
 }

@@ -34,7 +34,6 @@ func Root() *cobra.Command {
 	})
 	root.AddCommand(taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), eventsCommand(), listenCommand(),
 		agentsCommand(), topCommand(), healthcheckCommand(), contextCommand())
-	completeCommands(root)
 	return root
 }
 
@@ -53,10 +52,39 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	return ExitCode(err)
 }
 
+// group is a command that only has others below it.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return Usage("there is no command %q; %s --help lists what there is", args[0], cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
+	return cmd
+}
+
 // NoArgs refuses arguments.
 func NoArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return Usage("%s takes no arguments, got %q", cmd.CommandPath(), args[0])
 	}
 	return nil
+}
+
+// one takes one argument, which is what says.
+func one(what string) cobra.PositionalArgs { return between(1, 1, "one "+what) }
+
+// between takes least to most arguments, which what says in words.
+func between(least, most int, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < least || len(args) > most {
+			return Usage("%s takes %s, got %d arguments", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
 }

@@ -25,48 +25,23 @@ type choice struct{ word, about string }
 // choices finds what a word may be.
 type choices func(ctx context.Context, c *client.Client) ([]choice, error)
 
-// completeCommands has every command of a gateway's complete its arguments and
-// flags.
-func completeCommands(root *cobra.Command) {
-	arguments := map[string]choices{
-		"mesh task get": someTasks(nil), "mesh task watch": someTasks(nil), "mesh task trace": someTasks(nil),
-		"mesh task cancel": someTasks([]string{"pending", "processing"}), "mesh task retry": someTasks([]string{"failed", "canceled"}),
-		"mesh action get": someActions(nil), "mesh action watch": someActions(nil), "mesh action deliveries": someActions(nil), "mesh action redeliver": someActions(nil),
-		"mesh action cancel": someActions([]string{"pending", "processing"}), "mesh action retry": someActions([]string{"failed", "canceled"}),
-		"mesh session show": someSessions, "mesh session delete": someSessions, "mesh agents delete": someAgents,
-		"mesh webhook get": someWebhooks, "mesh webhook update": someWebhooks, "mesh webhook delete": someWebhooks, "mesh webhook rotate": someWebhooks,
-		"mesh webhook test": someWebhooks, "mesh webhook redeliver": someWebhooks, "mesh delivery get": someDeliveries, "mesh delivery redeliver": someDeliveries,
-		"mesh context use": someContexts, "mesh context delete": someContexts,
+// completes has a command complete its one argument.
+func completes(cmd *cobra.Command, find choices) *cobra.Command {
+	cmd.ValidArgsFunction = completion(find, false)
+	return cmd
+}
+
+// completesAll has a command complete each of its arguments.
+func completesAll(cmd *cobra.Command, find choices) *cobra.Command {
+	cmd.ValidArgsFunction = completion(find, true)
+	return cmd
+}
+
+// completeFlag has a command complete the value of a flag.
+func completeFlag(cmd *cobra.Command, name string, find choices) {
+	if err := cmd.RegisterFlagCompletionFunc(name, completion(find, true)); err != nil {
+		panic(err) // there is no such flag, or it completes already
 	}
-	flags := map[string]choices{
-		"agent": someAgents, "agents": someAgents, "session": someSessions, "webhook": someWebhooks, "parent": someTasks(nil), "context": someContexts,
-		"callback-secret-ref": someWebhooks, "output": words("text", "json"),
-	}
-	statuses := map[string]choices{
-		"mesh task list": words(taskStatuses()...), "mesh delivery list": words("pending", "retrying", "delivered", "dead", "parked", "canceled"),
-	}
-	var walk func(*cobra.Command)
-	walk = func(cmd *cobra.Command) {
-		for _, sub := range cmd.Commands() {
-			walk(sub)
-		}
-		path := cmd.CommandPath()
-		if find := arguments[path]; find != nil {
-			cmd.ValidArgsFunction = completion(find, path == "mesh task cancel" || path == "mesh action cancel")
-		}
-		if cmd.Flag("gateway") == nil && cmd.Flag("output") == nil {
-			return // not a client: its --agents is a file
-		}
-		for name, find := range flags {
-			if cmd.Flag(name) != nil {
-				_ = cmd.RegisterFlagCompletionFunc(name, completion(find, true)) // once for a flag of several commands
-			}
-		}
-		if find := statuses[path]; find != nil {
-			_ = cmd.RegisterFlagCompletionFunc("status", completion(find, true))
-		}
-	}
-	walk(root)
 }
 
 func taskStatuses() (all []string) {
@@ -86,11 +61,12 @@ func completion(find choices, several bool) cobra.CompletionFunc {
 		f := &clientFlags{output: "text"}
 		f.gateway, _ = cmd.Flags().GetString("gateway")
 		f.context, _ = cmd.Flags().GetString("context")
-		ctx, cancel, c, err := f.reachable(cmd.Context())
-		defer cancel()
+		c, err := f.client()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeWithin)
+		defer cancel()
 		all, err := find(ctx, c)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -115,11 +91,12 @@ func words(all ...string) choices {
 	}
 }
 
-func someTasks(statuses []string) choices {
-	return tasksThat(statuses, func(t client.Task) bool { return true })
+// someTasks are tasks in these statuses, of any without one.
+func someTasks(statuses ...string) choices {
+	return tasksThat(statuses, func(client.Task) bool { return true })
 }
 
-func someActions(statuses []string) choices {
+func someActions(statuses ...string) choices {
 	return tasksThat(statuses, func(t client.Task) bool { return t.ActionID != "" })
 }
 

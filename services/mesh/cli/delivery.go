@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,48 +13,52 @@ import (
 
 func deliveryCommand() *cobra.Command {
 	f := &clientFlags{}
-	return group("delivery", "Look at what was sent, and send it again", f, deliveryListCommand(f), deliveryGetCommand(f), deliveryRedeliverCommand(f))
+	return f.bind(group("delivery", "Look at what was sent, and send it again", deliveryListCommand(f), deliveryGetCommand(f), deliveryRedeliverCommand(f)))
 }
 
 func deliveryListCommand(f *clientFlags) *cobra.Command {
 	var filter client.DeliveryFilter
-	cmd := &cobra.Command{
-		Use: "list", Short: "List deliveries, newest change first", Args: NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd, "list deliveries", request{
-				method: http.MethodGet, path: "/deliveries?" + filter.Query().Encode(), show: showDeliveries,
-				call: func(ctx context.Context, c *client.Client) (any, error) {
-					all := []client.Delivery{}
-					for cursor := ""; ; {
-						page, next, err := c.Deliveries(ctx, filter, cursor)
-						all = append(all, page...)
-						if cursor = next; err != nil || next == "" || len(all) >= filter.Limit {
-							return all[:min(len(all), filter.Limit)], err
-						}
-					}
-				},
-			})
-		},
-	}
+	cmd := &cobra.Command{Use: "list", Short: "List deliveries, newest change first", Args: NoArgs}
 	p := cmd.Flags()
 	p.StringVar(&filter.Status, "status", "", "pending, retrying, delivered, dead, parked or canceled")
 	p.StringVar(&filter.WebhookID, "webhook", "", "deliveries to this webhook")
 	p.StringVar(&filter.Type, "type", "", "deliveries of this type of event")
 	p.IntVar(&filter.Limit, "limit", 50, "at most so many")
+	completeFlag(cmd, "status", words("pending", "retrying", "delivered", "dead", "parked", "canceled"))
+	completeFlag(cmd, "webhook", someWebhooks)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return call[[]client.Delivery]{
+			doing: "list deliveries", requests: get(with("/deliveries", filter.Query())), show: showDeliveries,
+			ask: func(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
+				return listDeliveries(ctx, c, filter)
+			},
+		}.run(cmd, f)
+	}
 	return cmd
 }
 
-func showDeliveries(out io.Writer, v any) {
-	all, _ := v.([]client.Delivery)
+// listDeliveries reads pages until as many deliveries are there as the filter's
+// limit says.
+func listDeliveries(ctx context.Context, c *client.Client, filter client.DeliveryFilter) ([]client.Delivery, error) {
+	all := []client.Delivery{}
+	for cursor := ""; ; {
+		page, next, err := c.Deliveries(ctx, filter, cursor)
+		all = append(all, page...)
+		if cursor = next; err != nil || next == "" || len(all) >= filter.Limit {
+			return all[:min(len(all), filter.Limit)], err
+		}
+	}
+}
+
+func showDeliveries(out io.Writer, all []client.Delivery) error {
 	t := newTable(out, "DELIVERY", "STATUS", "TYPE", "TASK", "ATTEMPTS", "URL")
 	for _, d := range all {
 		t.row(d.DeliveryID, d.Status, d.Type, d.TaskID, len(d.Attempts), d.URL)
 	}
-	_ = t.flush()
+	return t.flush()
 }
 
-func showDelivery(out io.Writer, v any) {
-	d, _ := v.(*client.Delivery)
+func showDelivery(out io.Writer, d *client.Delivery) error {
 	t := newTable(out)
 	t.field("delivery", d.DeliveryID)
 	t.field("event", d.EventID)
@@ -70,29 +72,31 @@ func showDelivery(out io.Writer, v any) {
 		t.field("next", d.NextAt.Local().Format(time.DateTime))
 	}
 	t.field("payload", string(d.Payload))
-	_ = t.flush()
+	return t.flush()
 }
 
 func deliveryGetCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "get ID", Short: "Show a delivery, its payload and every attempt", Args: anID("delivery id"),
+	return completes(&cobra.Command{
+		Use: "get ID", Short: "Show a delivery, its payload and every attempt", Args: one("delivery id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "get delivery", request{
-				method: http.MethodGet, path: "/deliveries/" + url.PathEscape(args[0]), show: showDelivery,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Delivery(ctx, args[0]) },
-			})
+			return call[*client.Delivery]{
+				doing: "get delivery", requests: get(at("deliveries", args[0])), show: showDelivery,
+				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) { return c.Delivery(ctx, args[0]) },
+			}.run(cmd, f)
 		},
-	}
+	}, someDeliveries)
 }
 
 func deliveryRedeliverCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "redeliver ID", Short: "Send a delivery again, with the whole schedule", Args: anID("delivery id"),
+	return completes(&cobra.Command{
+		Use: "redeliver ID", Short: "Send a delivery again, with the whole schedule", Args: one("delivery id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "redeliver", request{
-				method: http.MethodPost, path: "/deliveries/" + url.PathEscape(args[0]) + "/redeliver", show: showDelivery,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Redeliver(ctx, args[0]) },
-			})
+			return call[*client.Delivery]{
+				doing: "redeliver", requests: post(at("deliveries", args[0], "redeliver"), nil), show: showDelivery,
+				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) {
+					return c.Redeliver(ctx, args[0])
+				},
+			}.run(cmd, f)
 		},
-	}
+	}, someDeliveries)
 }

@@ -1,8 +1,13 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
+
+	"agentmesh/gateway/client"
 )
 
 // Exit statuses of commands.
@@ -36,6 +41,15 @@ func Usage(format string, args ...any) error { return Misuse(fmt.Errorf(format, 
 // Misuse says that a command line, or another setting, caused err.
 func Misuse(err error) error { return &ExitError{ExitUsage, err} }
 
+// failedIf is the outcome of an answer that was shown: it tells of a failure, or
+// it does not.
+func failedIf(failed bool) error {
+	if failed {
+		return &ExitError{Code: ExitFailed}
+	}
+	return nil
+}
+
 // ExitCode is the exit status that an error means.
 func ExitCode(err error) int {
 	var exit *ExitError
@@ -46,4 +60,25 @@ func ExitCode(err error) int {
 		return exit.Code
 	}
 	return ExitFailed
+}
+
+// explain says what was being done when the client met an error, and what to do
+// about it. An error that has its exit status is explained already.
+func (f *clientFlags) explain(doing string, err error) error {
+	var done *ExitError
+	var refused *client.Problem
+	var network *net.OpError
+	var lookup *url.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &done):
+		return err
+	case errors.Is(err, context.Canceled):
+		return &ExitError{Code: exitInterrupted}
+	case errors.As(err, &refused):
+	case errors.As(err, &network), errors.As(err, &lookup):
+		return &ExitError{ExitFailed, fmt.Errorf("%s: no gateway at %s; is `mesh up` running? choose another with --gateway", doing, f.gateway)}
+	}
+	return &ExitError{ExitFailed, fmt.Errorf("%s: %w", doing, err)}
 }

@@ -23,8 +23,7 @@ type follower struct {
 }
 
 func newFollower(out io.Writer) *follower {
-	f, ok := out.(*os.File)
-	terminal := ok && IsTerminal(f) && os.Getenv("TERM") != "dumb"
+	terminal := canDraw(out)
 	return &follower{out: out, bar: terminal, colour: terminal && os.Getenv("NO_COLOR") == "", began: time.Now()}
 }
 

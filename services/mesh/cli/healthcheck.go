@@ -21,18 +21,14 @@ func healthcheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "healthcheck", Short: "Exit 0 when a gateway is ready, 1 when not", Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if f.curl {
-				return f.printCurl(cmd.OutOrStdout(), http.MethodGet, "/readyz", nil)
-			}
-			if _, err := f.client(); err != nil {
+			if c, err := f.open(cmd, get("/readyz")...); c == nil {
 				return err
 			}
 			return Ready(cmd.Context(), cmp.Or(address, strings.TrimSuffix(f.gateway, "/")+"/readyz"))
 		},
 	}
-	f.bind(cmd)
 	cmd.Flags().StringVar(&address, "url", "", "what to ask, in place of /readyz of the gateway")
-	return cmd
+	return f.bind(cmd)
 }
 
 // Ready asks a gateway whether it is ready; the error says why it is not.

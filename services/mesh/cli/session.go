@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,8 +16,8 @@ import (
 
 func sessionCommand() *cobra.Command {
 	f := &clientFlags{}
-	return group("session", "Talk with an agent, and see what was said", f,
-		sessionChatCommand(f), sessionSayCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionDeleteCommand(f))
+	return f.bind(group("session", "Talk with an agent, and see what was said",
+		sessionChatCommand(f), sessionSayCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionDeleteCommand(f)))
 }
 
 func sessionListCommand(f *clientFlags) *cobra.Command {
@@ -26,36 +26,41 @@ func sessionListCommand(f *clientFlags) *cobra.Command {
 	cmd := &cobra.Command{Use: "list", Short: "List sessions, newest change first", Args: NoArgs}
 	cmd.Flags().StringVar(&agent, "agent", "", "only sessions with this agent")
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many; 0: all")
+	completeFlag(cmd, "agent", someAgents)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		path := "/sessions"
+		query := url.Values{}
 		if agent != "" {
-			path += "?agent=" + url.QueryEscape(agent)
+			query.Set("agent", agent)
 		}
-		return f.run(cmd, "list sessions", request{
-			method: http.MethodGet, path: path,
-			call: func(ctx context.Context, c *client.Client) (any, error) {
-				all := []client.Session{}
-				for s, err := range c.Sessions(ctx, agent) {
-					if err != nil {
-						return nil, err
-					}
-					if all = append(all, s); len(all) == limit {
-						break
-					}
-				}
-				return all, nil
+		return call[[]client.Session]{
+			doing: "list sessions", requests: get(with("/sessions", query)), show: showSessions,
+			ask: func(ctx context.Context, c *client.Client) ([]client.Session, error) {
+				return listSessions(ctx, c, agent, limit)
 			},
-			show: func(out io.Writer, v any) {
-				all, _ := v.([]client.Session)
-				t := newTable(out, "SESSION", "AGENT", "STATE", "TURNS", "LAST TURN", "EXPIRES")
-				for _, s := range all {
-					t.row(s.SessionID, s.Agent, sessionState(&s), s.Turns, age(time.Since(s.UpdatedAt))+" ago", "in "+age(time.Until(s.ExpiresAt)))
-				}
-				_ = t.flush()
-			},
-		})
+		}.run(cmd, f)
 	}
 	return cmd
+}
+
+func listSessions(ctx context.Context, c *client.Client, agent string, limit int) ([]client.Session, error) {
+	all := []client.Session{}
+	for s, err := range c.Sessions(ctx, agent) {
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, s); len(all) == limit {
+			break
+		}
+	}
+	return all, nil
+}
+
+func showSessions(out io.Writer, all []client.Session) error {
+	t := newTable(out, "SESSION", "AGENT", "STATE", "TURNS", "LAST TURN", "EXPIRES")
+	for _, s := range all {
+		t.row(s.SessionID, s.Agent, sessionState(&s), s.Turns, age(time.Since(s.UpdatedAt))+" ago", "in "+age(time.Until(s.ExpiresAt)))
+	}
+	return t.flush()
 }
 
 func sessionState(s *client.Session) string {
@@ -72,33 +77,26 @@ type sessionRecord struct {
 }
 
 func sessionShowCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "show ID", Short: "Show a session and what was said in it", Args: anID("session id"),
+	return completes(&cobra.Command{
+		Use: "show ID", Short: "Show a session and what was said in it", Args: one("session id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			path := "/sessions/" + url.PathEscape(args[0])
-			if f.curl {
-				if err := f.printCurl(cmd.OutOrStdout(), http.MethodGet, path, nil); err != nil {
-					return err
-				}
-				path += "/messages"
-			}
-			return f.run(cmd, "show session", request{
-				method: http.MethodGet, path: path, show: showConversation,
-				call: func(ctx context.Context, c *client.Client) (any, error) {
-					s, err := c.Session(ctx, args[0])
+			id := args[0]
+			return call[*sessionRecord]{
+				doing: "show session", requests: slices.Concat(get(at("sessions", id)), get(at("sessions", id, "messages"))), show: showConversation,
+				ask: func(ctx context.Context, c *client.Client) (*sessionRecord, error) {
+					s, err := c.Session(ctx, id)
 					if err != nil {
 						return nil, err
 					}
-					said, err := c.Messages(ctx, args[0])
+					said, err := c.Messages(ctx, id)
 					return &sessionRecord{*s, said}, err
 				},
-			})
+			}.run(cmd, f)
 		},
-	}
+	}, someSessions)
 }
 
-func showConversation(out io.Writer, v any) {
-	s, _ := v.(*sessionRecord)
+func showConversation(out io.Writer, s *sessionRecord) error {
 	t := newTable(out)
 	t.row("session", s.SessionID)
 	t.row("agent", s.Agent)
@@ -107,7 +105,9 @@ func showConversation(out io.Writer, v any) {
 	t.row("turns", s.Turns)
 	t.row("created", clock(s.CreatedAt))
 	t.row("expires", clock(s.ExpiresAt))
-	_ = t.flush()
+	if err := t.flush(); err != nil {
+		return err
+	}
 	for _, m := range s.Transcript {
 		mark := ""
 		if m.Interrupted {
@@ -116,17 +116,19 @@ func showConversation(out io.Writer, v any) {
 		// Indented, so that no text looks like the head of another message.
 		fmt.Fprintf(out, "\n%s  %s%s\n  %s\n", clock(m.At), oneLine(m.Role, 0), mark, hanging(m.Text, 2))
 	}
+	return nil
 }
 
 func sessionDeleteCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "delete ID", Short: "Delete a session; its open turn and those that wait are canceled", Args: anID("session id"),
+	return completes(&cobra.Command{
+		Use: "delete ID", Short: "Delete a session; its open turn and those that wait are canceled", Args: one("session id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "delete session", request{
-				method: http.MethodDelete, path: "/sessions/" + url.PathEscape(args[0]),
-				call: func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteSession(ctx, args[0]) },
-				show: func(io.Writer, any) {},
-			})
+			return call[nothing]{
+				doing: "delete session", requests: remove(at("sessions", args[0])),
+				ask: func(ctx context.Context, c *client.Client) (nothing, error) {
+					return nothing{}, c.DeleteSession(ctx, args[0])
+				},
+			}.run(cmd, f)
 		},
-	}
+	}, someSessions)
 }

@@ -215,7 +215,7 @@ func TestSessionCommands(t *testing.T) {
 		{[]string{"say", s.SessionID, "on May 10", "--on-busy", "wait"}, 0, "Tokyo"},
 		{[]string{"say", s.SessionID, "x", "--no-wait"}, 0, "trn_"},
 		{[]string{"say", s.SessionID, "x", "--curl"}, 0, `-d '{"on_busy":"reject","text":"x"}' '` + srv.URL + "/sessions/" + s.SessionID + "/messages'\n"},
-		{[]string{"say", s.SessionID, "two", "words"}, 2, "quote the text"},
+		{[]string{"say", s.SessionID, "two", "words"}, 2, "quote it"},
 		{[]string{"delete", s.SessionID}, 0, ""},
 		{[]string{"delete", s.SessionID}, 1, "session_not_found"},
 	} {

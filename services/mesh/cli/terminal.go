@@ -1,14 +1,12 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"unicode"
+
+	"golang.org/x/sys/unix"
 )
 
 // commands reports whether a rune can command a terminal, or have text look
@@ -49,68 +47,36 @@ func hanging(s string, column int) string {
 	return strings.ReplaceAll(strings.TrimRight(clean(s), "\n"), "\n", "\n"+strings.Repeat(" ", column))
 }
 
-// table lays text out in columns. It cleans every cell: whatever a cell holds,
-// it stays in its column.
-type table struct{ w *tabwriter.Writer }
-
-func newTable(out io.Writer, heads ...any) *table {
-	t := &table{tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)}
-	if len(heads) > 0 {
-		t.row(heads...)
+// IsTerminal reports whether v is the file of a terminal.
+func IsTerminal(v any) bool {
+	f, ok := v.(*os.File)
+	if !ok {
+		return false
 	}
-	return t
-}
-
-// row writes a line of cells.
-func (t *table) row(cells ...any) {
-	texts := make([]string, len(cells))
-	for i, c := range cells {
-		texts[i] = oneLine(fmt.Sprint(c), 0)
-	}
-	fmt.Fprintln(t.w, strings.Join(texts, "\t"))
-}
-
-// field writes a name and its value, which may have several lines; nothing when
-// the value is empty.
-func (t *table) field(name, value string) {
-	for _, line := range strings.Split(strings.TrimRight(clean(value), "\n"), "\n") {
-		if line != "" || name == "" {
-			fmt.Fprintf(t.w, "%s\t%s\n", oneLine(name, 0), strings.ReplaceAll(line, "\t", "    "))
-			name = ""
-		}
-	}
-}
-
-func (t *table) flush() error { return t.w.Flush() }
-
-// WriteJSON writes a value as a line of JSON.
-func WriteJSON(out io.Writer, v any) error {
-	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	return writeRaw(out, line.Bytes())
-}
-
-// writeRaw writes lines of JSON. JSON escapes only some of what commands a
-// terminal; the rest, which stands in strings alone, is escaped here.
-func writeRaw(out io.Writer, line []byte) error {
-	var b strings.Builder
-	for _, r := range string(line) {
-		if r != '\n' && commands(r) {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	_, err := io.WriteString(out, b.String())
-	return err
-}
-
-// IsTerminal reports whether f is a terminal.
-func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// canDraw reports whether lines can be drawn over on out.
+func canDraw(out io.Writer) bool { return IsTerminal(out) && os.Getenv("TERM") != "dumb" }
+
+// columns is the width of a terminal, 140 where out is none.
+func columns(out io.Writer) int {
+	if w, _ := terminalSize(out); w > 0 {
+		return w
+	}
+	return 140
+}
+
+// terminalSize is the size of a terminal, 0 where out is none.
+func terminalSize(out io.Writer) (width, height int) {
+	f, ok := out.(*os.File)
+	if !ok {
+		return 0, 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0, 0
+	}
+	return int(size.Col), int(size.Row)
 }

@@ -117,14 +117,16 @@ func TestChatFromAPipeSendsTheTerminalNoControlSequences(t *testing.T) {
 func TestTextsOfSeveralLinesKeepTheirColumns(t *testing.T) {
 	var out bytes.Buffer
 	task := &client.Task{Task: api.Task{TaskID: "tsk_1", Status: "failed", Message: "one\nstatus    completed", Error: &client.TaskError{Error: api.Error{Code: "c", Message: "two\n\tlines\x1b[A"}}, Labels: map[string]string{"k": "v\nresult  fake"}}}
-	if err := show(&out, "text", task); err != nil {
+	if err := showTask(&out, task); err != nil {
 		t.Fatal(err)
 	}
 	if err := showTasks(&out, []client.Task{*task}, task.CreatedAt); err != nil {
 		t.Fatal(err)
 	}
 	newFollower(&out).line("milestone", "a\ncompleted")
-	showConversation(&out, &sessionRecord{Transcript: []client.Message{{Role: "user", Text: "a\n2026-01-01 00:00:00.000  agent\nb"}}})
+	if err := showConversation(&out, &sessionRecord{Transcript: []client.Message{{Role: "user", Text: "a\n2026-01-01 00:00:00.000  agent\nb"}}}); err != nil {
+		t.Fatal(err)
+	}
 	lines := strings.Split(out.String(), "\n")
 	for i, l := range lines {
 		for _, fake := range []string{"status    completed", "result  fake", "completed", "2026-01-01"} {

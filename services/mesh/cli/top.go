@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
@@ -18,61 +17,67 @@ func topCommand() *cobra.Command {
 	f := &clientFlags{}
 	var once bool
 	every := 2 * time.Second
-	cmd := &cobra.Command{
-		Use: "top", Short: "Watch agents, queues, workers and deliveries; q leaves", Args: NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if every < 100*time.Millisecond {
-				return Usage("interval is %v, it must be at least 100ms", every)
-			}
-			c, err := f.client()
-			if err != nil {
-				return err
-			}
-			if f.curl {
-				return f.printCurl(cmd.OutOrStdout(), "GET", "/stats", nil)
-			}
-			s := &screen{out: cmd.OutOrStdout()}
-			ctx, quit := context.WithCancel(cmd.Context())
-			defer quit()
-			if !once && f.output == "text" && s.open() {
-				defer s.close()
-				defer typed(cmd.InOrStdin(), quit)()
-			}
-			tick := time.NewTicker(every)
-			defer tick.Stop()
-			for {
-				stats, err := c.Stats(ctx)
-				switch {
-				case ctx.Err() != nil:
-					return nil // q and Ctrl-C are how it ends
-				case err != nil && once:
-					return f.explain("read the state of the mesh", err)
-				case err != nil: // the gateway may come back
-					s.show("mesh top: " + f.explain("read the state of the mesh", err).Error() + "\n")
-				case f.output == "json":
-					if err := WriteJSON(s.out, stats); err != nil {
-						return err
-					}
-				case s.live:
-					s.show(topText(stats, f.gateway+" (q leaves)"))
-				default:
-					s.show(topText(stats, f.gateway))
-				}
-				if once {
-					return nil
-				}
-				select {
-				case <-tick.C:
-				case <-ctx.Done():
-					return nil
-				}
-			}
-		},
-	}
-	f.bind(cmd)
+	cmd := f.bind(&cobra.Command{Use: "top", Short: "Watch agents, queues, workers and deliveries; q leaves", Args: NoArgs})
 	cmd.Flags().BoolVar(&once, "once", false, "show it once and end")
 	cmd.Flags().DurationVar(&every, "interval", every, "time between looks")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if every < 100*time.Millisecond {
+			return Usage("interval is %v, it must be at least 100ms", every)
+		}
+		if once {
+			return call[*client.Stats]{
+				doing: readingStats, requests: get("/stats"),
+				ask: func(ctx context.Context, c *client.Client) (*client.Stats, error) { return c.Stats(ctx) },
+				show: func(out io.Writer, s *client.Stats) error {
+					_, err := fmt.Fprintln(out, topText(s, f.gateway))
+					return err
+				},
+			}.run(cmd, f)
+		}
+		c, err := f.open(cmd, get("/stats")...)
+		if c == nil {
+			return err
+		}
+		s := &screen{out: cmd.OutOrStdout()}
+		ctx, quit := context.WithCancel(cmd.Context())
+		defer quit()
+		if f.output == "text" && s.open() {
+			defer s.close()
+			defer typed(cmd.InOrStdin(), quit)()
+		}
+		return f.top(ctx, c, s, every)
+	}
 	return cmd
+}
+
+const readingStats = "read the state of the mesh"
+
+// top shows the mesh until ctx is done: q and Ctrl-C are how it ends.
+func (f *clientFlags) top(ctx context.Context, c *client.Client, s *screen, every time.Duration) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		stats, err := c.Stats(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil: // the gateway may come back
+			s.show("mesh top: " + f.explain(readingStats, err).Error() + "\n")
+		case f.output == "json":
+			if err := WriteJSON(s.out, stats); err != nil {
+				return err
+			}
+		case s.live:
+			s.show(topText(stats, f.gateway+" (q leaves)"))
+		default:
+			s.show(topText(stats, f.gateway))
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // screen is a terminal that is drawn over, or what is written to one after the
@@ -84,8 +89,7 @@ type screen struct {
 
 // open takes the terminal's other screen, and says whether there is one.
 func (s *screen) open() bool {
-	f, ok := s.out.(*os.File)
-	if s.live = ok && IsTerminal(f) && os.Getenv("TERM") != "dumb"; s.live {
+	if s.live = canDraw(s.out); s.live {
 		_, _ = io.WriteString(s.out, "\x1b[?1049h\x1b[?25l")
 	}
 	return s.live
@@ -150,23 +154,4 @@ func topText(s *client.Stats, gateway string) string {
 	}
 	_ = w.flush()
 	return b.String()
-}
-
-func seconds(s float64) string {
-	if s == 0 {
-		return "-"
-	}
-	return age(time.Duration(s * float64(time.Second)))
-}
-
-func bytesText(n int64) string {
-	for _, unit := range []struct {
-		size int64
-		name string
-	}{{1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}} {
-		if n >= unit.size {
-			return fmt.Sprintf("%.1f %s", float64(n)/float64(unit.size), unit.name)
-		}
-	}
-	return fmt.Sprintf("%d B", n)
 }

@@ -4,43 +4,30 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"agentmesh/gateway/client"
 )
 
 // taskTraceCommand draws what became of a task when, from the mesh's own record.
 func taskTraceCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "trace ID", Short: "Draw a task's waits, attempts, children and deliveries over time", Args: oneID,
+	return completes(&cobra.Command{
+		Use: "trace ID", Short: "Draw a task's waits, attempts, children and deliveries over time", Args: one("task id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := f.client()
-			if err != nil {
-				return err
-			}
-			if f.curl {
-				if err := f.printCurl(cmd.OutOrStdout(), "GET", "/tasks/"+args[0], nil); err != nil {
-					return err
-				}
-				return f.printCurl(cmd.OutOrStdout(), "GET", "/tasks/"+args[0]+"/deliveries", nil)
-			}
-			s, err := readStory(cmd.Context(), c, args[0], maxChildren)
-			if err != nil {
-				return f.explain("trace task "+args[0], err)
-			}
-			if f.output == "json" {
-				return WriteJSON(cmd.OutOrStdout(), s)
-			}
-			return draw(cmd.OutOrStdout(), s, time.Now())
+			id := args[0]
+			return call[*story]{
+				doing: "trace task " + id, requests: slices.Concat(get(at("tasks", id)), get(at("tasks", id, "deliveries"))),
+				ask:  func(ctx context.Context, c *client.Client) (*story, error) { return readStory(ctx, c, id, maxChildren) },
+				show: func(out io.Writer, s *story) error { return draw(out, s, time.Now()) },
+			}.run(cmd, f)
 		},
-	}
+	}, someTasks())
 }
 
 // story is a task with what it caused.
@@ -254,45 +241,9 @@ func bar(r row, first time.Time, whole time.Duration, width int) string {
 	return strings.Repeat("·", from) + strings.Repeat(string(r.mark), n) + strings.Repeat("·", width-from-n)
 }
 
-// brief is a duration with three digits.
-func brief(d time.Duration) string {
-	switch {
-	case d < 0:
-		return "0s"
-	case d < time.Millisecond:
-		return d.Round(time.Microsecond).String()
-	case d < 10*time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Hour:
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
 func pad(s string, width int) string {
 	if n := utf8.RuneCountInString(s); n < width {
 		return s + strings.Repeat(" ", width-n)
 	}
 	return string([]rune(s)[:width-1]) + "…"
-}
-
-// columns is the width of a terminal, 140 where out is none.
-func columns(out io.Writer) int {
-	if w, _ := terminalSize(out); w > 0 {
-		return w
-	}
-	return 140
-}
-
-// terminalSize is the size of a terminal, 0 where out is none.
-func terminalSize(out io.Writer) (width, height int) {
-	f, ok := out.(*os.File)
-	if !ok {
-		return 0, 0
-	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return 0, 0
-	}
-	return int(size.Col), int(size.Row)
 }

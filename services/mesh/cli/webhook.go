@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -17,9 +15,9 @@ import (
 
 func webhookCommand() *cobra.Command {
 	f := &clientFlags{}
-	return group("webhook", "Subscribe to events", f,
+	return f.bind(group("webhook", "Subscribe to events",
 		webhookCreateCommand(f), webhookUpdateCommand(f), webhookListCommand(f), webhookGetCommand(f), webhookDeleteCommand(f),
-		webhookRotateCommand(f), webhookTestCommand(f), webhookRedeliverCommand(f))
+		webhookRotateCommand(f), webhookTestCommand(f), webhookRedeliverCommand(f)))
 }
 
 // webhookFlags are the fields of a webhook.
@@ -38,6 +36,7 @@ func (w *webhookFlags) bind(cmd *cobra.Command) {
 	p.StringVar(&w.certificate, "cert", "", "file of the client certificate (PEM)")
 	p.StringVar(&w.key, "key", "", "file of the client certificate's key (PEM)")
 	p.StringVar(&w.ca, "ca", "", "file of the receiver's certificate authority (PEM)")
+	completeFlag(cmd, "agents", someAgents)
 }
 
 // request reads the flags that were set.
@@ -56,13 +55,9 @@ func (w *webhookFlags) request(cmd *cobra.Command) (r client.WebhookRequest, err
 		r.Agents = &w.agents
 	}
 	if set("header") {
-		headers := map[string]string{}
-		for _, h := range w.headers {
-			name, value, ok := strings.Cut(h, ":")
-			if !ok {
-				return r, Usage(`header is %q, it must look like "Name: value"`, h)
-			}
-			headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+		headers, err := headersOf(w.headers)
+		if err != nil {
+			return r, err
 		}
 		r.Headers = &headers
 	}
@@ -93,46 +88,58 @@ func (w *webhookFlags) request(cmd *cobra.Command) (r client.WebhookRequest, err
 	return r, nil
 }
 
+// headersOf reads headers, each "Name: value".
+func headersOf(lines []string) (map[string]string, error) {
+	headers := map[string]string{}
+	for _, h := range lines {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, Usage(`header is %q, it must look like "Name: value"`, h)
+		}
+		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return headers, nil
+}
+
+// webhookCall is a call that is answered by a webhook.
+func webhookCall(doing string, requests []request, ask func(context.Context, *client.Client) (*client.Webhook, error)) call[*client.Webhook] {
+	return call[*client.Webhook]{doing: doing, requests: requests, ask: ask, show: showWebhook}
+}
+
 func webhookCreateCommand(f *clientFlags) *cobra.Command {
 	w := &webhookFlags{}
-	cmd := &cobra.Command{
-		Use: "create URL", Short: "Subscribe a URL to events; the secret is shown this once", Args: anID("URL"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			w.url = args[0]
-			r, err := w.request(cmd)
-			if err != nil {
-				return err
-			}
-			return f.run(cmd, "create webhook", request{
-				method: http.MethodPost, path: "/webhooks", body: r, show: showWebhook,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.CreateWebhook(ctx, r) },
-			})
-		},
-	}
+	cmd := &cobra.Command{Use: "create URL", Short: "Subscribe a URL to events; the secret is shown this once", Args: one("URL")}
 	w.bind(cmd)
 	cmd.Flags().StringVar(&w.scheme, "scheme", "v1", "how deliveries are signed: v1 (shared secret) or v1a (ed25519)")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		w.url = args[0]
+		r, err := w.request(cmd)
+		if err != nil {
+			return err
+		}
+		return webhookCall("create webhook", post("/webhooks", r), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
+			return c.CreateWebhook(ctx, r)
+		}).run(cmd, f)
+	}
 	return cmd
 }
 
 func webhookUpdateCommand(f *clientFlags) *cobra.Command {
 	w := &webhookFlags{}
-	cmd := &cobra.Command{
-		Use: "update ID", Short: "Change a webhook, enable or disable it", Args: anID("webhook id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := w.request(cmd)
-			if err != nil {
-				return err
-			}
-			return f.run(cmd, "update webhook", request{
-				method: http.MethodPatch, path: "/webhooks/" + url.PathEscape(args[0]), body: r, show: showWebhook,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.UpdateWebhook(ctx, args[0], r) },
-			})
-		},
-	}
+	cmd := completes(&cobra.Command{Use: "update ID", Short: "Change a webhook, enable or disable it", Args: one("webhook id")}, someWebhooks)
 	w.bind(cmd)
 	cmd.Flags().StringVar(&w.url, "url", "", "where events are sent")
 	cmd.Flags().BoolVar(&w.enable, "enable", false, "send events again; what was parked stays so until it is redelivered")
 	cmd.Flags().BoolVar(&w.disable, "disable", false, "park events")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		r, err := w.request(cmd)
+		if err != nil {
+			return err
+		}
+		return webhookCall("update webhook", patch(at("webhooks", args[0]), r), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
+			return c.UpdateWebhook(ctx, args[0], r)
+		}).run(cmd, f)
+	}
 	return cmd
 }
 
@@ -140,146 +147,93 @@ func webhookListCommand(f *clientFlags) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List webhooks", Args: NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd, "list webhooks", request{
-				method: http.MethodGet, path: "/webhooks",
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Webhooks(ctx) },
-				show: func(out io.Writer, v any) {
-					all, _ := v.([]client.Webhook)
-					t := newTable(out, "WEBHOOK", "STATE", "EVENTS", "URL")
-					for _, w := range all {
-						t.row(w.WebhookID, webhookState(&w), eventsOf(&w), w.URL)
-					}
-					_ = t.flush()
-				},
-			})
+			return call[[]client.Webhook]{
+				doing: "list webhooks", requests: get("/webhooks"), show: showWebhooks,
+				ask: func(ctx context.Context, c *client.Client) ([]client.Webhook, error) { return c.Webhooks(ctx) },
+			}.run(cmd, f)
 		},
 	}
-}
-
-func webhookState(w *client.Webhook) string {
-	if w.Enabled {
-		return "enabled"
-	}
-	return "disabled"
-}
-
-func eventsOf(w *client.Webhook) string {
-	if len(w.Events) == 0 {
-		return "milestones and outcomes"
-	}
-	return strings.Join(w.Events, ",")
-}
-
-func showWebhook(out io.Writer, v any) {
-	w, _ := v.(*client.Webhook)
-	t := newTable(out)
-	t.field("webhook", w.WebhookID)
-	t.field("url", w.URL)
-	t.field("description", w.Description)
-	t.field("state", strings.TrimSpace(webhookState(w)+" "+w.DisabledReason))
-	t.field("events", eventsOf(w))
-	t.field("agents", strings.Join(w.Agents, ","))
-	for _, k := range w.Keys {
-		until := ""
-		if !k.ExpiresAt.IsZero() {
-			until = ", signs until " + k.ExpiresAt.Local().Format(time.DateTime)
-		}
-		t.field("key", fmt.Sprintf("%s %s %s%s", k.ID, k.Scheme, k.Public, until))
-	}
-	if w.Secret != "" {
-		t.field("secret", w.Secret+" (shown this once)")
-	}
-	_ = t.flush()
 }
 
 func webhookGetCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "get ID", Short: "Show a webhook", Args: anID("webhook id"),
+	return completes(&cobra.Command{
+		Use: "get ID", Short: "Show a webhook", Args: one("webhook id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "get webhook", request{
-				method: http.MethodGet, path: "/webhooks/" + url.PathEscape(args[0]), show: showWebhook,
-				call: func(ctx context.Context, c *client.Client) (any, error) { return c.Webhook(ctx, args[0]) },
-			})
+			return webhookCall("get webhook", get(at("webhooks", args[0])), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
+				return c.Webhook(ctx, args[0])
+			}).run(cmd, f)
 		},
-	}
+	}, someWebhooks)
 }
 
 func webhookDeleteCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "delete ID", Short: "Delete a webhook; what is on its way to it is canceled", Args: anID("webhook id"),
+	return completes(&cobra.Command{
+		Use: "delete ID", Short: "Delete a webhook; what is on its way to it is canceled", Args: one("webhook id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd, "delete webhook", request{
-				method: http.MethodDelete, path: "/webhooks/" + url.PathEscape(args[0]),
-				call: func(ctx context.Context, c *client.Client) (any, error) { return nil, c.DeleteWebhook(ctx, args[0]) },
-				show: func(io.Writer, any) {},
-			})
+			return call[nothing]{
+				doing: "delete webhook", requests: remove(at("webhooks", args[0])),
+				ask: func(ctx context.Context, c *client.Client) (nothing, error) {
+					return nothing{}, c.DeleteWebhook(ctx, args[0])
+				},
+			}.run(cmd, f)
 		},
-	}
+	}, someWebhooks)
 }
 
 func webhookRotateCommand(f *clientFlags) *cobra.Command {
 	var scheme string
 	var overlap time.Duration
-	cmd := &cobra.Command{
-		Use: "rotate ID", Short: "Give a webhook a new key; the old ones sign beside it for a while", Args: anID("webhook id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			body := map[string]string{"overlap": overlap.String()}
-			if scheme != "" {
-				body["scheme"] = scheme
-			}
-			return f.run(cmd, "rotate key", request{
-				method: http.MethodPost, path: "/webhooks/" + url.PathEscape(args[0]) + "/rotate-secret", body: body, show: showWebhook,
-				call: func(ctx context.Context, c *client.Client) (any, error) {
-					return c.RotateSecret(ctx, args[0], scheme, overlap)
-				},
-			})
-		},
-	}
+	cmd := completes(&cobra.Command{Use: "rotate ID", Short: "Give a webhook a new key; the old ones sign beside it for a while", Args: one("webhook id")}, someWebhooks)
 	cmd.Flags().StringVar(&scheme, "scheme", "", "of the new key: v1 or v1a; as before when left out")
 	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old keys go on signing")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		body := map[string]string{"overlap": overlap.String()}
+		if scheme != "" {
+			body["scheme"] = scheme
+		}
+		return webhookCall("rotate key", post(at("webhooks", args[0], "rotate-secret"), body), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
+			return c.RotateSecret(ctx, args[0], scheme, overlap)
+		}).run(cmd, f)
+	}
 	return cmd
 }
 
 func webhookTestCommand(f *clientFlags) *cobra.Command {
-	return &cobra.Command{
-		Use: "test ID", Short: "Send a test event and show what became of it", Args: anID("webhook id"),
+	return completes(&cobra.Command{
+		Use: "test ID", Short: "Send a test event and show what became of it", Args: one("webhook id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var d *client.Delivery
-			err := f.run(cmd, "test webhook", request{
-				method: http.MethodPost, path: "/webhooks/" + url.PathEscape(args[0]) + "/test", show: showDelivery,
-				call: func(ctx context.Context, c *client.Client) (_ any, err error) {
-					d, err = c.TestWebhook(ctx, args[0])
-					return d, err
+			return call[*client.Delivery]{
+				doing: "test webhook", requests: post(at("webhooks", args[0], "test"), nil), show: showDelivery,
+				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) {
+					return c.TestWebhook(ctx, args[0])
 				},
-			})
-			if err == nil && d != nil && d.Status != "delivered" {
-				return &ExitError{Code: ExitFailed}
-			}
-			return err
+				outcome: func(d *client.Delivery) error { return failedIf(d.Status != "delivered") },
+			}.run(cmd, f)
 		},
-	}
+	}, someWebhooks)
 }
 
 func webhookRedeliverCommand(f *clientFlags) *cobra.Command {
 	var since time.Duration
-	cmd := &cobra.Command{
-		Use: "redeliver ID", Short: "Send a webhook again what died or was parked", Args: anID("webhook id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var from time.Time
-			body := map[string]string{}
-			if since > 0 {
-				from = time.Now().Add(-since)
-				body["since"] = from.Format(time.RFC3339)
-			}
-			return f.run(cmd, "redeliver", request{
-				method: http.MethodPost, path: "/webhooks/" + url.PathEscape(args[0]) + "/redeliver", body: body,
-				call: func(ctx context.Context, c *client.Client) (any, error) {
-					return c.RedeliverWebhook(ctx, args[0], from)
-				},
-				show: func(out io.Writer, v any) { fmt.Fprintf(out, "%v deliveries come again\n", v) },
-			})
-		},
-	}
+	cmd := completes(&cobra.Command{Use: "redeliver ID", Short: "Send a webhook again what died or was parked", Args: one("webhook id")}, someWebhooks)
 	cmd.Flags().DurationVar(&since, "since", 0, "only events of this last while, such as 24h; all when left out")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var from time.Time
+		body := map[string]string{}
+		if since > 0 {
+			from = time.Now().Add(-since)
+			body["since"] = from.Format(time.RFC3339)
+		}
+		return call[int]{
+			doing: "redeliver", requests: post(at("webhooks", args[0], "redeliver"), body),
+			ask: func(ctx context.Context, c *client.Client) (int, error) {
+				return c.RedeliverWebhook(ctx, args[0], from)
+			},
+			show: func(out io.Writer, n int) error {
+				_, err := fmt.Fprintf(out, "%v deliveries come again\n", n)
+				return err
+			},
+		}.run(cmd, f)
+	}
 	return cmd
 }

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+)
+
+// Every command that calls a gateway prints its requests with --curl, sends none,
+// and writes them so that they do what the command does.
+func TestEveryCommandPrintsItsRequestsAsCurl(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want []string // of each line
+	}{
+		{"task run say&do", []string{`curl -sS -H 'Content-Type: application/json' -d '{"instruction":"say&do"}' '$/tasks'`}},
+		{"task get a/b?c", []string{`curl -sS '$/tasks/a%2Fb%3Fc'`}},
+		{"task watch a/b?c", []string{`curl -sS -H 'Accept: text/event-stream' '$/tasks/a%2Fb%3Fc/events'`}},
+		{"task cancel a/b?c two", []string{`curl -sS -X POST '$/tasks/a%2Fb%3Fc/cancel'`, `curl -sS -X POST '$/tasks/two/cancel'`}},
+		{"task retry a/b?c", []string{`curl -sS -X POST '$/tasks/a%2Fb%3Fc/retry'`}},
+		{"task trace a/b?c", []string{`curl -sS '$/tasks/a%2Fb%3Fc'`, `curl -sS '$/tasks/a%2Fb%3Fc/deliveries'`}},
+		{"task list --agent x", []string{`curl -sS '$/tasks?`}},
+		{"action deliveries a/b?c", []string{`curl -sS '$/actions/a%2Fb%3Fc/deliveries'`}},
+		{"action redeliver a/b?c", []string{`curl -sS -X POST '$/actions/a%2Fb%3Fc/redeliver'`}},
+		{"session list", []string{`curl -sS '$/sessions'`}},
+		{"session show a/b?c", []string{`curl -sS '$/sessions/a%2Fb%3Fc'`, `curl -sS '$/sessions/a%2Fb%3Fc/messages'`}},
+		{"session say a/b?c hi", []string{`curl -sS -H 'Content-Type: application/json' -d '{"on_busy":"reject","text":"hi"}' '$/sessions/a%2Fb%3Fc/messages'`}},
+		{"session chat --session a/b?c", []string{`curl -sS -H 'Content-Type: application/json' -d '{"text":"TEXT"}' '$/sessions/a%2Fb%3Fc/messages'`}},
+		{"session delete a/b?c", []string{`curl -sS -X DELETE '$/sessions/a%2Fb%3Fc'`}},
+		{"webhook create http://h/?a=1&b=2", []string{`"url":"http://h/?a=1&b=2"`}},
+		{"webhook update a/b?c --disable", []string{`curl -sS -X PATCH -H 'Content-Type: application/json' -d '{"enabled":false}' '$/webhooks/a%2Fb%3Fc'`}},
+		{"webhook get a/b?c", []string{`curl -sS '$/webhooks/a%2Fb%3Fc'`}},
+		{"webhook test a/b?c", []string{`curl -sS -X POST '$/webhooks/a%2Fb%3Fc/test'`}},
+		{"webhook redeliver a/b?c", []string{`curl -sS -H 'Content-Type: application/json' -d '{}' '$/webhooks/a%2Fb%3Fc/redeliver'`}},
+		{"delivery get a/b?c", []string{`curl -sS '$/deliveries/a%2Fb%3Fc'`}},
+		{"events --type task.completed", []string{`curl -sS '$/events?type=task.completed'`}},
+		{"listen --agents x", []string{`curl -sS '$/.well-known/webhooks/jwks.json'`, `"agents":["x"]`}},
+		{"agents list", []string{`curl -sS '$/agents'`}},
+		{"agents delete a/b?c", []string{`curl -sS -X DELETE '$/agents/a%2Fb%3Fc'`}},
+		{"top", []string{`curl -sS '$/stats'`}},
+		{"healthcheck", []string{`curl -sS '$/readyz'`}},
+	} {
+		code, out, errs := cli(t, append(strings.Split(tt.args, " "), "--curl", "--gateway", "http://127.0.0.1:1")...)
+		lines := strings.Split(strings.TrimSuffix(out, "\n"), "\n")
+		if code != 0 || len(lines) != len(tt.want) {
+			t.Errorf("mesh %s: exit %d\n%s%s", tt.args, code, out, errs)
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.Contains(lines[i], strings.ReplaceAll(want, "$", "http://127.0.0.1:1")) {
+				t.Errorf("mesh %s prints %s, want %s", tt.args, lines[i], want)
+			}
+		}
+	}
+}

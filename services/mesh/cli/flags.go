@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"cmp"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"agentmesh/gateway/client"
+)
+
+// clientFlags are those of every command that calls a gateway.
+type clientFlags struct {
+	gateway string
+	context string
+	output  string
+	curl    bool
+
+	key      string // of the API; empty: none
+	resolved bool
+}
+
+func (f *clientFlags) bind(cmd *cobra.Command) *cobra.Command {
+	p := cmd.PersistentFlags()
+	p.StringVar(&f.gateway, "gateway", "", "URL of the gateway (env MESH_GATEWAY_URL); that of the current context, or "+defaultGateway+", when left out")
+	p.StringVar(&f.context, "context", "", "a mesh of mesh context list, in place of the current one (env MESH_CONTEXT)")
+	p.StringVarP(&f.output, "output", "o", "text", "text, or json for scripts")
+	p.BoolVar(&f.curl, "curl", false, "print the request as a curl command instead of sending it")
+	completeFlag(cmd, "context", someContexts)
+	completeFlag(cmd, "output", words("text", "json"))
+	return cmd
+}
+
+// OutputFlag adds --output to a command that calls no gateway.
+func OutputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "text", "text, or json for scripts")
+	completeFlag(cmd, "output", words("text", "json"))
+}
+
+// Write writes an answer of such a command as output says.
+func Write[T any](out io.Writer, output string, answer T, show func(io.Writer, T) error) error {
+	if err := checkOutput(output); err != nil {
+		return err
+	}
+	return write(out, output, answer, show)
+}
+
+func checkOutput(output string) error {
+	if output != "text" && output != "json" {
+		return Usage("output is %q, allowed are text and json", output)
+	}
+	return nil
+}
+
+// client makes a client of the gateway that the flags choose.
+func (f *clientFlags) client() (*client.Client, error) {
+	if err := checkOutput(f.output); err != nil {
+		return nil, err
+	}
+	if err := f.resolve(); err != nil {
+		return nil, err
+	}
+	c, err := client.New(f.gateway, f.options()...)
+	if err != nil {
+		return nil, Misuse(err)
+	}
+	return c, nil
+}
+
+// options are what every request to the gateway carries.
+func (f *clientFlags) options() []client.Option {
+	if f.key == "" {
+		return nil
+	}
+	return []client.Option{client.WithHeader("Authorization", "Bearer "+f.key)}
+}
+
+// defaultGateway is that of a mesh on this machine.
+const defaultGateway = "http://127.0.0.1:8080"
+
+// resolve finds the gateway and its key: a flag goes before the environment,
+// and that before the current context. The key of a context is sent to its own
+// URL only.
+func (f *clientFlags) resolve() error {
+	if f.resolved {
+		return nil
+	}
+	if f.gateway != "" && f.context != "" {
+		return Usage("choose one of --gateway and --context")
+	}
+	name := f.context
+	if f.gateway == "" && name == "" {
+		if f.gateway = os.Getenv("MESH_GATEWAY_URL"); f.gateway == "" {
+			name = os.Getenv("MESH_CONTEXT")
+		}
+	}
+	if f.gateway == "" {
+		all, err := readMeshes()
+		if err != nil {
+			return err
+		}
+		if name = cmp.Or(name, all.Current); name != "" {
+			one, err := all.of(name)
+			if err != nil {
+				return err
+			}
+			f.gateway, f.key = one.URL, one.Key
+		}
+	}
+	f.gateway = cmp.Or(f.gateway, defaultGateway)
+	f.key = cmp.Or(os.Getenv("MESH_API_KEY"), f.key)
+	f.resolved = true
+	return nil
+}
+
+// keyValues reads the values of a flag that is repeated, each key=value.
+func keyValues(pairs []string) (map[string]string, error) {
+	m := map[string]string{}
+	for _, p := range pairs {
+		k, v, ok := strings.Cut(p, "=")
+		if !ok || k == "" {
+			return nil, Usage("label %q: it must be key=value", p)
+		}
+		m[k] = v
+	}
+	return m, nil
+}
+
+// jsonFlag reads a flag that is JSON, a file of it or standard input.
+func jsonFlag(name, value string, stdin io.Reader) (json.RawMessage, error) {
+	raw, err := textFlag(name, value, stdin)
+	if err != nil || raw == nil {
+		return nil, err
+	}
+	if !json.Valid(raw) {
+		return nil, Usage("--%s is no JSON; a text needs quotes: --%s '\"text\"'", name, name)
+	}
+	return raw, nil
+}
+
+// textFlag reads a flag that is a text, a file of it or standard input; nil when
+// it is empty.
+func textFlag(name, value string, stdin io.Reader) (raw []byte, err error) {
+	switch {
+	case value == "":
+		return nil, nil
+	case value == "-" && stdin != nil:
+		raw, err = io.ReadAll(stdin)
+	case strings.HasPrefix(value, "@"):
+		raw, err = os.ReadFile(value[1:])
+	default:
+		raw = []byte(value)
+	}
+	if err != nil {
+		return nil, Usage("--%s: %w", name, err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"agentmesh/worker/agent"
+)
+
+// A script reads URLs and texts as they are: & and < are no special characters on
+// a terminal, and stay what they are in every answer.
+func TestEveryCommandWritesTheSameJSON(t *testing.T) {
+	const odd = "a&b<c>"
+	m := newMesh(t)
+	a := agent.Conversation(func(_ context.Context, job *agent.Job, text string, _ *struct{}) (string, error) { return odd, nil })
+	a.Name, a.Description = "talks", odd
+	m.work(a, named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+		return map[string]string{"text": odd}, job.Milestone(ctx, "half", odd, map[string]string{"k": odd})
+	}))
+	m.notify()
+	task := m.create(`{"agent":"a","instruction":"x","labels":{"team":"` + odd + `"},"callback_url":"http://127.0.0.1:1/?a=1&b=2"}`)
+	m.end(task)
+	session := decode[struct {
+		ID string `json:"session_id"`
+	}](t, m.do("POST", "/sessions", `{"agent":"talks"}`)).ID
+	m.do("POST", "/sessions/"+session+"/messages", `{"text":"`+odd+`"}`)
+	hook := decode[struct {
+		ID string `json:"webhook_id"`
+	}](t, m.do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/?a=1&b=2"}`)).ID
+	var delivery string
+	eventually(t, 10*time.Second, "the outcome is on its way", func() bool {
+		all, err := m.c.TaskDeliveries(t.Context(), task)
+		if err != nil || len(all) == 0 {
+			return false
+		}
+		delivery = all[len(all)-1].DeliveryID
+		return true
+	})
+	for _, args := range [][]string{
+		{"task", "get", task}, {"task", "list"}, {"task", "trace", task}, {"task", "watch", task}, {"session", "list"}, {"session", "show", session},
+		{"webhook", "get", hook}, {"webhook", "list"}, {"webhook", "rotate", hook}, {"delivery", "list"}, {"delivery", "get", delivery}, {"agents", "list"}, {"top", "--once"},
+		{"session", "say", session, odd},
+	} {
+		code, out, errs := cli(t, append(args, "--gateway", m.srv.URL, "-o", "json")...)
+		if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 {
+			t.Errorf("mesh %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
+		}
+		if strings.Contains(out, `\u00`) {
+			t.Errorf("mesh %s writes %s", strings.Join(args, " "), out)
+		}
+	}
+}
