@@ -78,7 +78,7 @@ func (c *readiness) check(ctx context.Context, agents *mesh.Agents) api.Readines
 
 // consumers says which consumer that a role lives on is missing.
 func (c *readiness) consumers(ctx context.Context) error {
-	missing, err := c.store.MissingConsumers(ctx)
+	missing, err := c.store.Consumers.Missing(ctx)
 	if err == nil && len(missing) > 0 {
 		err = fmt.Errorf("%s missing: a notifier or worker makes its own again within seconds; see that one runs, and its log", strings.Join(missing, ", "))
 	}

@@ -62,7 +62,7 @@ func put(m *meshtest.Mesh, change func(*task.Task)) *task.Task {
 		Status: task.Completed, CreatedAt: now, UpdatedAt: now,
 	}
 	change(t)
-	if err := m.Store.Save(m.T.Context(), t); err != nil {
+	if err := m.Store.Tasks.Save(m.T.Context(), t); err != nil {
 		m.T.Fatal(err)
 	}
 	return t
@@ -168,12 +168,12 @@ func TestPagesInOrderOfCreationMissNone(t *testing.T) {
 	}
 	slices.Reverse(want)
 	change := func(id string, times int) {
-		rec, err := m.Store.Get(t.Context(), "default", id)
+		rec, err := m.Store.Tasks.Get(t.Context(), "default", id)
 		if err != nil {
 			return // it waits
 		}
 		for n := range times {
-			if rec.Message, rec.UpdatedAt = fmt.Sprint("step ", n), task.Stamp(time.Now()); m.Store.Save(t.Context(), rec) != nil {
+			if rec.Message, rec.UpdatedAt = fmt.Sprint("step ", n), task.Stamp(time.Now()); m.Store.Tasks.Save(t.Context(), rec) != nil {
 				return
 			}
 		}
@@ -289,7 +289,7 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 			t.Errorf("GET %s = %d %s, want it with %s", path, w.Code, meshtest.Clipped(w.Body.Bytes()), want)
 		}
 	}
-	if all, err := m.Store.Agents(t.Context()); err != nil || len(all) != 1 { // the gateway has asked before
+	if all, err := m.Store.Registry.Agents(t.Context()); err != nil || len(all) != 1 { // the gateway has asked before
 		t.Errorf("agents %v, %v", all, err)
 	}
 	for _, key := range []string{"$KV.tasks.default.tsk_", "$KV.sessions.default.", "$KV.webhooks.default.", "$KV.deliveries.default.", "$KV.workers.", "agents."} {

@@ -51,7 +51,7 @@ func TestOneKeyAtOnceOnThreeReplicas(t *testing.T) {
 			t.Errorf("one key is the tasks %s and %s", ids[0], id)
 		}
 	}
-	if n, err := m.Store.Queued(t.Context()); err != nil || n != 1 {
+	if n, err := m.Store.Tasks.Queued(t.Context()); err != nil || n != 1 {
 		t.Errorf("%d messages in the queue, %v", n, err)
 	}
 }

@@ -251,9 +251,9 @@ func TestASessionThatExpiresEndsWhatWaits(t *testing.T) {
 	id := m.Session("slow")
 	m.Say(http.StatusAccepted, id, "wait A", meshtest.Async...)
 	turn := meshtest.Enqueue(t, m.Gateway.Handler(), id, "B", "wait")
-	rec, err := m.Store.Session(t.Context(), "default", id)
+	rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
 	if err == nil { // as if it had expired: nobody has ended what waits
-		err = m.Store.DeleteSession(t.Context(), rec)
+		err = m.Store.Sessions.Delete(t.Context(), rec)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -61,7 +61,7 @@ type arrival struct {
 // that its message is early, by our clock.
 func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, by arrival) (wait time.Duration, err error) {
 	if by.known {
-		rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		rec, err := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 		switch {
 		case err == nil:
 			d = rec
@@ -77,7 +77,7 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, by arrival)
 	}
 	switch hold, replaced := early(d.NextAt, by.meta.Timestamp, time.Now()); {
 	case replaced:
-		return 0, n.store.ScheduleDelivery(ctx, d)
+		return 0, n.store.Deliveries.Schedule(ctx, d)
 	case hold > 0:
 		return hold, nil
 	}
@@ -179,7 +179,7 @@ var errNoKey = errors.New("there is no key to sign with")
 // returns errGone when that was deleted, and errNoKey when nothing can be signed.
 func (n *Notifier) targetOf(ctx context.Context, d *webhook.Delivery) (to target, e *webhook.Endpoint, err error) {
 	if d.Webhook != "" {
-		if e, err = n.store.Webhook(ctx, d.Tenant, d.Webhook); errors.Is(err, webhook.ErrNotFound) {
+		if e, err = n.store.Webhooks.Get(ctx, d.Tenant, d.Webhook); errors.Is(err, webhook.ErrNotFound) {
 			return to, nil, errGone
 		}
 		if err != nil {
@@ -199,7 +199,7 @@ func (n *Notifier) targetOf(ctx context.Context, d *webhook.Delivery) (to target
 		to.keys, err = n.keys.CallbackKeys(d.Tenant)
 		return to, nil, noKey(err)
 	}
-	by, err := n.store.Webhook(ctx, d.Tenant, d.SecretRef)
+	by, err := n.store.Webhooks.Get(ctx, d.Tenant, d.SecretRef)
 	if errors.Is(err, webhook.ErrNotFound) {
 		return to, nil, fmt.Errorf("%w: webhook %s was deleted", errNoKey, d.SecretRef)
 	}
@@ -252,7 +252,7 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 	if d.Status.Final() || was.Final() {
 		return nil
 	}
-	if err := n.store.ScheduleDelivery(ctx, d); err != nil {
+	if err := n.store.Deliveries.Schedule(ctx, d); err != nil {
 		return err
 	}
 	return n.restoreNewerSchedule(ctx, d)
@@ -261,11 +261,11 @@ func (n *Notifier) settle(ctx context.Context, d *webhook.Delivery, e *webhook.E
 // restoreNewerSchedule puts back a schedule that the one of d has replaced: since
 // d's record was written somebody may have asked for the delivery at once.
 func (n *Notifier) restoreNewerSchedule(ctx context.Context, d *webhook.Delivery) error {
-	rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+	rec, err := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 	if err != nil || rec.Rev == d.Rev || rec.Status.Final() {
 		return err
 	}
-	return n.store.ScheduleDelivery(ctx, rec)
+	return n.store.Deliveries.Schedule(ctx, rec)
 }
 
 // judge puts the outcome of an attempt into the record.
@@ -334,7 +334,7 @@ func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(
 			return err
 		}
 		d.UpdatedAt = task.Stamp(time.Now())
-		err := n.store.SaveDelivery(ctx, d)
+		err := n.store.Deliveries.Save(ctx, d)
 		if err == nil {
 			return nil
 		}
@@ -344,7 +344,7 @@ func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(
 			}
 			wait = min(2*wait, 2*time.Second)
 		}
-		rec, readErr := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		rec, readErr := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 		switch {
 		case readErr == nil && sameAttempts(rec, d):
 			*d = *rec // our own write, whose answer was lost
@@ -381,7 +381,7 @@ func (n *Notifier) disable(ctx context.Context, e *webhook.Endpoint, a webhook.A
 		reason := fmt.Sprintf("the receiver answered %d and wants no more events", a.StatusCode)
 		e.Disabled = &webhook.Disabled{Reason: reason, At: task.Stamp(time.Now())}
 		e.UpdatedAt = e.Disabled.At
-		err := n.store.SaveWebhook(ctx, e)
+		err := n.store.Webhooks.Save(ctx, e)
 		if err == nil {
 			n.log.Error("webhook disabled by its receiver: events are parked until it is enabled again", "webhook", e.ID, "tenant", e.Tenant, "status_code", a.StatusCode)
 			return nil
@@ -389,7 +389,7 @@ func (n *Notifier) disable(ctx context.Context, e *webhook.Endpoint, a webhook.A
 		if !errors.Is(err, task.ErrConflict) {
 			return err
 		}
-		fresh, err := n.store.Webhook(ctx, e.Tenant, e.ID)
+		fresh, err := n.store.Webhooks.Get(ctx, e.Tenant, e.ID)
 		if errors.Is(err, webhook.ErrNotFound) {
 			return nil
 		}

@@ -164,7 +164,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 		return err
 	}
 	if !fresh {
-		_, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		_, err := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 		if err == nil {
 			return n.ensureScheduled(ctx, d)
 		}
@@ -174,7 +174,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	}
 	if d.Status == webhook.Parked {
 		d.UpdatedAt = now
-		err := n.store.SaveDelivery(ctx, d)
+		err := n.store.Deliveries.Save(ctx, d)
 		if err == nil {
 			countEnded(d)
 		}
@@ -186,7 +186,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	ctx, span := telemetry.StartPublish(ctx, topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.DeliveryID(d.ID), telemetry.MessageID(d.ID))
 	hdr := nats.Header{}
 	telemetry.Inject(ctx, hdr)
-	err := n.store.EnqueueDelivery(ctx, d, hdr)
+	err := n.store.Deliveries.Enqueue(ctx, d, hdr)
 	telemetry.End(span, err)
 	return err
 }
@@ -204,27 +204,27 @@ func (n *Notifier) postpone(ctx context.Context, d *webhook.Delivery, until time
 	d.NextAt = task.Stamp(until)
 	if d.Rev == 0 {
 		d.UpdatedAt = task.Stamp(time.Now())
-		if err := n.store.SaveDelivery(ctx, d); err != nil {
+		if err := n.store.Deliveries.Save(ctx, d); err != nil {
 			if errors.Is(err, task.ErrConflict) {
 				return n.ensureScheduled(ctx, d)
 			}
 			return err
 		}
 	}
-	return n.store.ScheduleDelivery(ctx, d)
+	return n.store.Deliveries.Schedule(ctx, d)
 }
 
 // ensureScheduled puts a recorded delivery into its schedule again, unless it is
 // settled: the notifier that recorded it may have died before it scheduled it.
 func (n *Notifier) ensureScheduled(ctx context.Context, d *webhook.Delivery) error {
-	rec, err := n.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+	rec, err := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 	switch {
 	case err != nil || rec.Status.Final():
 		return err
 	case time.Until(rec.NextAt) > 0:
-		return n.store.ScheduleDelivery(ctx, rec)
+		return n.store.Deliveries.Schedule(ctx, rec)
 	}
-	return n.store.DeliverNow(ctx, rec)
+	return n.store.Deliveries.Now(ctx, rec)
 }
 
 // seen remembers up to which revision the events of a task were fanned out here.

@@ -136,7 +136,7 @@ func TestDeadEndpointsHoldUpNoOther(t *testing.T) {
 				urls = append(urls, m.Receive(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }).URL)
 			}
 			each := func(url string) time.Time {
-				if err := m.Store.Save(t.Context(), meshtest.CompletedAction(url)); err != nil {
+				if err := m.Store.Tasks.Save(t.Context(), meshtest.CompletedAction(url)); err != nil {
 					t.Fatal(err)
 				}
 				return time.Now()

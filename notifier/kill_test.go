@@ -76,15 +76,15 @@ func TestAKillBeforeTheScheduleLosesNoRetry(t *testing.T) {
 			ID: webhook.DeliveryID("e", webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
 			Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: now,
 		}
-		if err := m.Store.EnqueueDelivery(t.Context(), d, nil); err != nil {
+		if err := m.Store.Deliveries.Enqueue(t.Context(), d, nil); err != nil {
 			t.Fatal(err)
 		}
 		d.Status, d.Failures, d.NextAt = webhook.Retrying, 1, now.Add(5*time.Second)
-		if err := m.Store.SaveDelivery(t.Context(), d); err != nil {
+		if err := m.Store.Deliveries.Save(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		// The message goes to a notifier that dies with it.
-		c, err := m.Store.NewUpkeep(meshtest.Quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
+		c, err := m.Store.Consumers.Upkeep(meshtest.Quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -92,9 +92,9 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 	n := &Notifier{
 		cfg: cfg, store: st, log: log, guard: guard, keys: keys, outbound: egress.NewTransports(guard),
 		webhooks: &webhooks{store: st}, lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
-		upkeep: st.NewUpkeep(log),
+		upkeep: st.Consumers.Upkeep(log),
 	}
-	if err := st.NoteNotifiers(ctx); err != nil {
+	if err := st.Consumers.NoteNotifiers(ctx); err != nil {
 		return nil, err
 	}
 	for _, d := range n.durables() {

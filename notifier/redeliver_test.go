@@ -40,10 +40,10 @@ func TestRedeliverWhileTheLastAttemptEndsComes(t *testing.T) {
 				r := m.Receive(nil)
 				d.ID, d.Tenant, d.Source = webhook.DeliveryID("e", webhook.Callback), "default", "act_01a20000000000000000000000000001"
 				d.EventID, d.Type, d.URL, d.Body, d.CreatedAt = "e", "action.completed", r.URL, []byte(`{}`), task.Stamp(time.Now())
-				if err := m.Store.EnqueueDelivery(t.Context(), &d, nil); err != nil {
+				if err := m.Store.Deliveries.Enqueue(t.Context(), &d, nil); err != nil {
 					t.Fatal(err)
 				}
-				c, err := m.Store.NewUpkeep(meshtest.Quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
+				c, err := m.Store.Consumers.Upkeep(meshtest.Quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -51,7 +51,7 @@ func TestRedeliverWhileTheLastAttemptEndsComes(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := m.Store.SaveDelivery(t.Context(), &d); err != nil {
+				if err := m.Store.Deliveries.Save(t.Context(), &d); err != nil {
 					t.Fatal(err)
 				}
 				if w := m.Do("POST", "/deliveries/"+d.ID+"/redeliver", ""); w.Code != http.StatusAccepted {
@@ -86,7 +86,7 @@ func TestARequestToRedeliverGoesOnWhereTheLastEnded(t *testing.T) {
 				ID: webhook.DeliveryID(fmt.Sprint(i), hook.WebhookID), Tenant: "default", Source: fmt.Sprintf("tsk_%032x", i), EventID: fmt.Sprint(i),
 				Type: "task.completed", Webhook: hook.WebhookID, Body: []byte(`{}`), Status: webhook.Dead, CreatedAt: task.Stamp(time.Now()),
 			}
-			if err := m.Store.SaveDelivery(t.Context(), d); err != nil {
+			if err := m.Store.Deliveries.Save(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -205,15 +205,15 @@ func TestRedeliverBeforeTheScheduleIsNotPutOff(t *testing.T) {
 				// may change under us.
 				err := task.ErrConflict
 				for errors.Is(err, task.ErrConflict) {
-					if rec, err = m.Store.Delivery(t.Context(), rec.Tenant, rec.Source, rec.ID); err == nil {
+					if rec, err = m.Store.Deliveries.Get(t.Context(), rec.Tenant, rec.Source, rec.ID); err == nil {
 						rec.Status, rec.NextAt = webhook.Pending, time.Time{}
-						err = m.Store.SaveDelivery(t.Context(), rec)
+						err = m.Store.Deliveries.Save(t.Context(), rec)
 					}
 				}
 				if err == nil {
 					soon := *rec
 					soon.NextAt = time.Now().Add(20 * time.Second)
-					err = m.Store.ScheduleDelivery(t.Context(), &soon)
+					err = m.Store.Deliveries.Schedule(t.Context(), &soon)
 				}
 				if err != nil {
 					t.Error(err)
@@ -228,10 +228,10 @@ func TestRedeliverBeforeTheScheduleIsNotPutOff(t *testing.T) {
 				ID: webhook.DeliveryID(fmt.Sprint(i), webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
 				Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Retrying, Failures: 7, CreatedAt: task.Stamp(time.Now()),
 			}
-			if err := m.Store.SaveDelivery(t.Context(), d); err != nil {
+			if err := m.Store.Deliveries.Save(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
-			if err := m.Store.DeliverNow(t.Context(), d); err != nil {
+			if err := m.Store.Deliveries.Now(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -282,7 +282,7 @@ func TestAFullNotifierEndsWithinItsDrain(t *testing.T) {
 					ID: webhook.DeliveryID(id, webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: id,
 					Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: now,
 				}
-				if err := m.Store.EnqueueDelivery(t.Context(), d, nil); err != nil {
+				if err := m.Store.Deliveries.Enqueue(t.Context(), d, nil); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -266,10 +266,10 @@ func TestTimestampsDoNotGoBackWithTheClock(t *testing.T) {
 			Type: event.Type("action.completed"), URL: r.URL, Body: []byte(`{}`), Status: webhook.Retrying, CreatedAt: now, Failures: 1,
 			Signed: now.Add(time.Hour).Unix(), // by a clock that was an hour ahead
 		}
-		if err := m.Store.SaveDelivery(t.Context(), d); err != nil {
+		if err := m.Store.Deliveries.Save(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Store.DeliverNow(t.Context(), d); err != nil {
+		if err := m.Store.Deliveries.Now(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		m.Notify()

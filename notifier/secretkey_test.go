@@ -88,7 +88,7 @@ func TestLimitOfWebhooksHolds(t *testing.T) {
 		if err := m.Keys.Seal(e, webhook.Secrets{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Store.SaveWebhook(t.Context(), e); err != nil {
+		if err := m.Store.Webhooks.Save(t.Context(), e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,7 +117,7 @@ func TestLimitOfWebhooksHolds(t *testing.T) {
 		})
 	}
 	all.Wait()
-	list, err := m.Store.Webhooks(t.Context(), "default")
+	list, err := m.Store.Webhooks.List(t.Context(), "default")
 	if err != nil || len(list) != limit || made.Load() != limit-before || refused.Load() != 40-(limit-before) {
 		t.Errorf("%d webhooks, %d made, %d refused, %v", len(list), made.Load(), refused.Load(), err)
 	}

@@ -77,11 +77,11 @@ func (w *webhooks) run(ctx context.Context) {
 }
 
 func (w *webhooks) refresh(ctx context.Context) error {
-	rev, err := w.store.WebhooksRevision(ctx)
+	rev, err := w.store.Webhooks.Revision(ctx)
 	if err != nil || rev == w.rev {
 		return err
 	}
-	list, err := w.store.Webhooks(ctx, "")
+	list, err := w.store.Webhooks.List(ctx, "")
 	if err == nil {
 		w.list, w.rev = list, rev
 	}

@@ -139,7 +139,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	}()
 	var input []byte
 	err := at.untilAnswered(ctx, func() (err error) {
-		input, err = at.w.store.Value(ctx, t.Input)
+		input, err = at.w.store.Artifacts.Read(ctx, t.Input)
 		return err
 	})
 	if errors.Is(err, task.ErrNotFound) {

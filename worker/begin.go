@@ -32,7 +32,7 @@ func (at *attempt) begin(ctx context.Context, queued *task.Task, deliveries int)
 		case requeue:
 			return at.requeue(ctx, d.task)
 		case end:
-			err = at.untilAnswered(ctx, func() error { return at.w.store.Save(ctx, d.task) })
+			err = at.untilAnswered(ctx, func() error { return at.w.store.Tasks.Save(ctx, d.task) })
 			if err == nil {
 				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
 				countFinished(d.task)
@@ -92,7 +92,7 @@ func (at *attempt) decide(ctx context.Context, queued *task.Task, deliveries int
 // underParent has a task end that would run under a canceled parent: the cancel
 // may have come when nobody knew this task yet.
 func (at *attempt) underParent(ctx context.Context, d decision) (decision, error) {
-	parent, err := at.w.store.Get(ctx, d.task.Tenant, d.task.ParentID)
+	parent, err := at.w.store.Tasks.Get(ctx, d.task.Tenant, d.task.ParentID)
 	if errors.Is(err, task.ErrNotFound) {
 		return d, nil
 	}
@@ -107,7 +107,7 @@ func (at *attempt) underParent(ctx context.Context, d decision) (decision, error
 }
 
 func (at *attempt) read(ctx context.Context, queued *task.Task) (*task.Task, error) {
-	t, err := at.w.store.Get(ctx, queued.Tenant, queued.ID)
+	t, err := at.w.store.Tasks.Get(ctx, queued.Tenant, queued.ID)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, nil
 	}

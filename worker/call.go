@@ -30,7 +30,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 		return nil, c.notCalled(name, err)
 	}
 	c.at.reports.children()
-	watch, err := c.at.w.store.Watch(child.Task.Tenant, child.Task.ID, false)
+	watch, err := c.at.w.store.Tasks.Watch(child.Task.Tenant, child.Task.ID, false)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (w *Worker) stuck(ctx context.Context, def task.Definition) bool {
 	if waiting == 0 {
 		return false
 	}
-	workers, err := w.store.Workers(ctx)
+	workers, err := w.store.Registry.Workers(ctx)
 	if err != nil {
 		return false
 	}
@@ -132,7 +132,7 @@ func (w *Worker) stuck(ctx context.Context, def task.Definition) bool {
 func (c *caller) result(ctx context.Context, t *task.Task) (json.RawMessage, error) {
 	if t.Status == task.Completed {
 		var result []byte
-		err := c.at.untilAnswered(ctx, func() (err error) { result, err = c.at.w.store.Value(ctx, t.Result); return err })
+		err := c.at.untilAnswered(ctx, func() (err error) { result, err = c.at.w.store.Artifacts.Read(ctx, t.Result); return err })
 		return result, err
 	}
 	why := cmp.Or(t.Error, &task.Error{Code: string(t.Status), Message: "it was canceled"})

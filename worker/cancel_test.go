@@ -32,7 +32,7 @@ func TestCancelReachesChildren(t *testing.T) {
 			ended <- context.Cause(ctx)
 			return nil, ctx.Err()
 		}))
-		if _, err := m.Store.RegisterAgent(t.Context(), task.Definition{Name: "nowhere"}, ""); err != nil {
+		if _, err := m.Store.Registry.Register(t.Context(), task.Definition{Name: "nowhere"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		id := m.Create(`{"agent":"parent","instruction":"x"}`)
@@ -63,7 +63,7 @@ func TestCancelReachesChildren(t *testing.T) {
 func TestCancelMeetsALateChild(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.New(t)
-		if _, err := m.Store.RegisterAgent(t.Context(), task.Definition{Name: "child"}, ""); err != nil {
+		if _, err := m.Store.Registry.Register(t.Context(), task.Definition{Name: "child"}, ""); err != nil {
 			t.Fatal(err)
 		}
 		parent := m.Create(`{"agent":"child","instruction":"x"}`)
@@ -71,7 +71,7 @@ func TestCancelMeetsALateChild(t *testing.T) {
 			t.Fatal(w.Body)
 		}
 		late := &task.Task{ID: task.ChildID(parent, "late", 0), Tenant: "default", Kind: task.KindTask, Agent: "child", Status: task.Pending, ParentID: parent, CreatedAt: task.Stamp(time.Now())}
-		if _, err := m.Store.Enqueue(t.Context(), late); err != nil {
+		if _, err := m.Store.Tasks.Enqueue(t.Context(), late); err != nil {
 			t.Fatal(err)
 		}
 		m.Work(meshtest.Named("child", func(context.Context, *agent.Job) (any, error) { t.Error("it ran"); return nil, nil }))

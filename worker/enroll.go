@@ -10,7 +10,7 @@ import (
 // enroll has the registry know an agent, unless another worker's definition
 // stands.
 func (w *Worker) enroll(ctx context.Context, d task.Definition) error {
-	rival, err := w.store.RegisterAgent(ctx, d, w.id)
+	rival, err := w.store.Registry.Register(ctx, d, w.id)
 	if err == nil && rival != "" {
 		w.warn(d, rival)
 	}

@@ -66,9 +66,9 @@ func someMesh(agentName, instruction string) (context.Context, func()) {
 		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Agent: agentName, Kind: task.KindTask,
 		Status: task.Pending, Instruction: instruction, CreatedAt: task.Stamp(time.Now()),
 	}
-	watch, err := st.Watch(t.Tenant, t.ID, false)
+	watch, err := st.Tasks.Watch(t.Tenant, t.ID, false)
 	if err == nil {
-		_, err = st.Enqueue(ctx, t)
+		_, err = st.Tasks.Enqueue(ctx, t)
 	}
 	if err != nil {
 		panic(err)

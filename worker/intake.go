@@ -25,7 +25,7 @@ type intake struct {
 func (in *intake) run(ctx, work context.Context) {
 	bell := in.slots.bell()
 	defer in.slots.removeBell(bell)
-	in.w.store.Pull(ctx, store.Pull{
+	in.w.store.Consumers.Pull(ctx, store.Pull{
 		Queue: in.queue, Agent: in.agent.Name, Lease: in.w.cfg.Lease, MaxBytes: in.maxBytes, Log: in.w.log.With("agent", in.agent.Name, "queue", in.queue.Template()),
 		Most: in.agent.Concurrency, Room: in.slots.open, Changed: bell, Refused: in.recreateConsumer,
 		Take: func(msg *store.Delivered) { in.start(work, msg) },

@@ -74,7 +74,7 @@ func (w *Worker) writePresence(ctx context.Context, unchanged bool) error {
 	if same && !unchanged {
 		return nil
 	}
-	err := w.store.Announce(ctx, p)
+	err := w.store.Registry.Announce(ctx, p)
 	if err != nil { // the next tick writes it
 		w.presence.forget()
 	}
@@ -125,7 +125,7 @@ func (w *Worker) registerAgain(ctx context.Context) {
 func (w *Worker) withdrawPresence(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := w.store.Leave(last, w.id); err != nil {
+	if err := w.store.Registry.Leave(last, w.id); err != nil {
 		w.log.Debug("presence not removed, it expires by itself", "error", err)
 	}
 }
@@ -144,7 +144,7 @@ func (w *Worker) forgetLostWorker(ctx context.Context, l *task.Lease) {
 		return
 	}
 	w.log.WarnContext(ctx, "a worker has died or stalled", "lost", l.Worker)
-	if err := w.store.Leave(ctx, l.Worker); err != nil {
+	if err := w.store.Registry.Leave(ctx, l.Worker); err != nil {
 		w.log.Debug("its presence is not removed, it expires by itself", "lost", l.Worker, "error", err)
 	}
 }

@@ -45,7 +45,7 @@ func TestAMessageLeftOverAfterItsTaskIsLetGo(t *testing.T) {
 		id := m.Create(`{"agent":"any","instruction":"x"}`)
 		m.End(id)
 		over := m.Record(id)
-		if _, err := m.Store.Enqueue(t.Context(), over); err != nil {
+		if _, err := m.Store.Tasks.Enqueue(t.Context(), over); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

@@ -22,11 +22,11 @@ import (
 // record is not this attempt's any more.
 func (at *attempt) put(ctx context.Context, next *task.Task) error {
 	for {
-		err := at.w.store.Save(ctx, next)
+		err := at.w.store.Tasks.Save(ctx, next)
 		if !errors.Is(err, task.ErrConflict) {
 			return err
 		}
-		rec, look := at.w.store.Get(ctx, next.Tenant, next.ID)
+		rec, look := at.w.store.Tasks.Get(ctx, next.Tenant, next.ID)
 		switch {
 		case look != nil && !errors.Is(look, task.ErrNotFound):
 			return look
@@ -59,7 +59,7 @@ func (at *attempt) holds(rec *task.Task) bool {
 
 // verify reads the record and returns why the attempt may not go on, if so.
 func (at *attempt) verify(ctx context.Context) error {
-	rec, err := at.w.store.Get(ctx, at.t.Tenant, at.id)
+	rec, err := at.w.store.Tasks.Get(ctx, at.t.Tenant, at.id)
 	switch {
 	case errors.Is(err, task.ErrNotFound) && !at.claimed:
 		return nil

@@ -90,7 +90,7 @@ func (r *reports) Output(text string) {
 		}
 		chunk, err := json.Marshal(task.OutputChunk{Attempt: r.attempt, Offset: offset, Text: text[:n]})
 		if err == nil {
-			_ = r.store.PublishOutput(r.tenant, r.id, chunk) // the record has it as well
+			_ = r.store.Tasks.PublishOutput(r.tenant, r.id, chunk) // the record has it as well
 		}
 		text, offset = text[n:], offset+int64(n)
 	}

@@ -133,7 +133,7 @@ func TestAFrozenWorkerCannotCommitAfterItsHeir(t *testing.T) {
 		time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
 		frozen.Thaw()
 		time.Sleep(time.Minute)
-		rec, err := m.Store.Session(t.Context(), "default", id)
+		rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
 		if err != nil || rec.State != nil || meshtest.Talk(rec.Messages) != "user: hi\nagent: heir in attempt 2\nuser: next\nagent: heir in attempt 1" {
 			t.Errorf("session = %+v, %v", rec, err)
 		}
@@ -169,18 +169,18 @@ func TestAnHeirFencesOffTheAttemptBeforeIt(t *testing.T) {
 		if _, err := c.Next(); err != nil {
 			t.Fatal(err)
 		}
-		queued, err := m.Store.Find(t.Context(), "default", turn.TurnID)
+		queued, err := m.Store.Tasks.Find(t.Context(), "default", turn.TurnID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		zombie, err := m.Store.Session(t.Context(), "default", id)
+		zombie, err := m.Store.Sessions.Get(t.Context(), "default", id)
 		if err != nil {
 			t.Fatal(err)
 		}
 		m.Work(a)
 		<-running
 		zombie.Commit(queued, "zombie", json.RawMessage(`{"zombie":1}`), time.Now())
-		if err := m.Store.SaveSession(t.Context(), zombie); !errors.Is(err, session.ErrConflict) {
+		if err := m.Store.Sessions.Save(t.Context(), zombie); !errors.Is(err, session.ErrConflict) {
 			t.Errorf("the first attempt commits while the second one runs: %v", err)
 		}
 		close(finish)
@@ -206,7 +206,7 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 				id := m.Session("a")
 				turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
 				// The dead worker had written its claim and the session.
-				rec, err := m.Store.Find(t.Context(), "default", turn.TurnID)
+				rec, err := m.Store.Tasks.Find(t.Context(), "default", turn.TurnID)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -215,7 +215,7 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 				if err := rec.To(task.Processing, time.Now()); err != nil {
 					t.Fatal(err)
 				}
-				s, err := m.Store.Session(t.Context(), "default", id)
+				s, err := m.Store.Sessions.Get(t.Context(), "default", id)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -226,7 +226,7 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 				} else {
 					s.Commit(queued, "once", json.RawMessage(`{"n":1}`), time.Now())
 				}
-				for _, err := range []error{m.Store.Save(t.Context(), rec), m.Store.SaveSession(t.Context(), s)} {
+				for _, err := range []error{m.Store.Tasks.Save(t.Context(), rec), m.Store.Sessions.Save(t.Context(), s)} {
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -257,7 +257,7 @@ func TestATurnThatUsesUpItsAttemptsFails(t *testing.T) {
 		m.Work(a)()
 		id := m.Session("a")
 		turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
-		rec, err := m.Store.Find(t.Context(), "default", turn.TurnID)
+		rec, err := m.Store.Tasks.Find(t.Context(), "default", turn.TurnID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +265,7 @@ func TestATurnThatUsesUpItsAttemptsFails(t *testing.T) {
 		if err := rec.To(task.Processing, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Store.Save(t.Context(), rec); err != nil {
+		if err := m.Store.Tasks.Save(t.Context(), rec); err != nil {
 			t.Fatal(err)
 		}
 		m.Work(a)

@@ -62,7 +62,7 @@ func (at *attempt) countChildren(ctx context.Context, t *task.Task) {
 	}
 	var children []string
 	err := at.untilAnswered(ctx, func() (err error) {
-		children, err = at.w.store.Children(ctx, t.Tenant, t.ID)
+		children, err = at.w.store.Children.Of(ctx, t.Tenant, t.ID)
 		return err
 	})
 	t.HasChildren = err == nil && len(children) > 0
@@ -139,7 +139,7 @@ func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
 	// The attempt is part of the name: a frozen worker must not write over its
 	// heir's.
 	err = at.untilAnswered(ctx, func() (err error) {
-		t.Result, err = at.w.store.PutValue(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
+		t.Result, err = at.w.store.Artifacts.Put(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
 		return err
 	})
 	if err != nil {
@@ -213,7 +213,7 @@ func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error
 // would make the message too large.
 func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 	enqueue := func() error {
-		_, err := at.w.store.Enqueue(ctx, t)
+		_, err := at.w.store.Tasks.Enqueue(ctx, t)
 		return err
 	}
 	err := at.untilAnswered(ctx, enqueue)
@@ -267,13 +267,13 @@ func (at *attempt) stopped(ctx context.Context, o outcome) error {
 func (at *attempt) annotate(ctx context.Context) (rec *task.Task, err error) {
 	for {
 		err = at.untilAnswered(ctx, func() error {
-			rec, err = at.w.store.Get(ctx, at.t.Tenant, at.id)
+			rec, err = at.w.store.Tasks.Get(ctx, at.t.Tenant, at.id)
 			if err != nil || rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
 				return err
 			}
 			at.countChildren(ctx, rec)
 			rec.StoppedAt = task.Stamp(time.Now())
-			return at.w.store.Save(ctx, rec)
+			return at.w.store.Tasks.Save(ctx, rec)
 		})
 		if !errors.Is(err, task.ErrConflict) {
 			return rec, err

@@ -21,7 +21,7 @@ func TestDeletedConsumersOfAnAgentAreMadeAgain(t *testing.T) {
 		m.DeleteConsumer(topology.Tasks, topology.AgentDurable("echo"))
 		m.DeleteConsumer(topology.Turns, topology.AgentDurable("echo"))
 		time.Sleep(3 * time.Second)
-		if missing, err := m.Store.MissingConsumers(t.Context()); err != nil || len(missing) != 0 {
+		if missing, err := m.Store.Consumers.Missing(t.Context()); err != nil || len(missing) != 0 {
 			t.Errorf("missing = %v, %v", missing, err)
 		}
 		if v := m.End(m.Create(`{"agent":"echo","input":2}`)); v.Status != "completed" {

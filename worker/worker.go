@@ -85,7 +85,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		slots:    map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
 	}
 	w.log = log.With("worker", w.id)
-	w.upkeep = st.NewUpkeep(w.log)
+	w.upkeep = st.Consumers.Upkeep(w.log)
 	w.core = mesh.New(st, mesh.Options{Log: w.log})
 	var err error
 	if w.intakes, err = w.prepare(agents); err != nil {
@@ -135,7 +135,7 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 // register makes the consumers of agents and has the registry know them.
 func (w *Worker) register(ctx context.Context, intakes []*intake) error {
 	for _, in := range intakes {
-		if err := w.store.AgentConsumer(ctx, in.queue, in.agent.Name, in.agent.MaxInFlight, w.cfg.Lease); err != nil {
+		if err := w.store.Consumers.Ensure(ctx, in.queue, in.agent.Name, in.agent.MaxInFlight, w.cfg.Lease); err != nil {
 			return err
 		}
 		if _, err := w.upkeep.Open(ctx, in.durable()); err != nil {
@@ -218,17 +218,17 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 
-	stopCancels, err := w.store.OnCancel(w.canceled)
+	stopCancels, err := w.store.Tasks.OnCancel(w.canceled)
 	if err != nil {
 		return fmt.Errorf("listen for cancels: %w", err)
 	}
 	defer stopCancels()
-	stopChildren, err := w.store.OnChild(w.called)
+	stopChildren, err := w.store.Children.OnStart(w.called)
 	if err != nil {
 		return fmt.Errorf("listen for children: %w", err)
 	}
 	defer stopChildren()
-	stopRivals, err := w.store.OnRival(w.checkRival)
+	stopRivals, err := w.store.Registry.OnRival(w.checkRival)
 	if err != nil {
 		return fmt.Errorf("listen for rivals: %w", err)
 	}

@@ -59,7 +59,7 @@ func wealth(t *testing.T, clean bool) (dir string, ids []string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
 	srv, st, end := dataServer(t, dir, meshtest.Quiet(), false)
-	if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
+	if err := st.Consumers.Ensure(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	for range 30 {
@@ -67,7 +67,7 @@ func wealth(t *testing.T, clean bool) (dir string, ids []string) {
 			ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
 			Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now()), NotBefore: task.Stamp(time.Now().Add(time.Hour)),
 		}
-		if _, err := st.Enqueue(t.Context(), tk); err != nil {
+		if _, err := st.Tasks.Enqueue(t.Context(), tk); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, tk.ID)
@@ -161,7 +161,7 @@ func TestDamageIsNoticedAtTheStart(t *testing.T) {
 				t.Errorf("no error in the log: %s", log)
 			}
 			gone := slices.DeleteFunc(ids, func(id string) bool {
-				_, err := st.Find(t.Context(), "default", id)
+				_, err := st.Tasks.Find(t.Context(), "default", id)
 				return err == nil
 			})
 			if len(gone) > tt.gone {
@@ -188,7 +188,7 @@ func TestACorruptConsumerIsBuiltAnew(t *testing.T) {
 	rewrite(t, streamFile(t, dir, topology.Tasks, filepath.Join("obs", "agent-echo", "o.dat")), func(raw []byte) []byte { return []byte(strings.Repeat("\xff", len(raw))) })
 	log := &meshtest.Transcript{}
 	srv, st, _ := dataServer(t, dir, slog.New(slog.NewTextHandler(log, nil)), false)
-	if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
+	if err := st.Consumers.Ensure(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
 		t.Errorf("its consumer: %v", err)
 	}
 	if !strings.Contains(log.String(), "agent-echo") || !strings.Contains(log.String(), "o.dat") {
@@ -198,7 +198,7 @@ func TestACorruptConsumerIsBuiltAnew(t *testing.T) {
 		t.Errorf("noticed damage that is none: %v", err)
 	}
 	for _, id := range ids {
-		if _, err := st.Find(t.Context(), "default", id); err != nil {
+		if _, err := st.Tasks.Find(t.Context(), "default", id); err != nil {
 			t.Error(err)
 		}
 	}

@@ -33,7 +33,7 @@ func neighbours(st *store.Store, at *ports, guard *egress.Guard, log *slog.Logge
 			case <-ctx.Done():
 				last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 				defer cancel()
-				_ = st.WithdrawListeners(last, process) // it expires by itself
+				_ = st.Registry.WithdrawListeners(last, process) // it expires by itself
 				return nil
 			}
 		}
@@ -42,10 +42,10 @@ func neighbours(st *store.Store, at *ports, guard *egress.Guard, log *slog.Logge
 
 // meet is one round of it.
 func meet(ctx context.Context, st *store.Store, process string, mine store.Listeners, guard *egress.Guard) error {
-	if err := st.AnnounceListeners(ctx, process, mine); err != nil || guard == nil {
+	if err := st.Registry.AnnounceListeners(ctx, process, mine); err != nil || guard == nil {
 		return err
 	}
-	all, err := st.AllListeners(ctx)
+	all, err := st.Registry.Listeners(ctx)
 	if err != nil {
 		return err
 	}

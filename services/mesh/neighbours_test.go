@@ -33,7 +33,7 @@ func TestNeighboursAreDenied(t *testing.T) {
 	}
 	first, _, stopFirst := start()
 	meshtest.Eventually(t, 10*time.Second, "the first says where it listens", func() bool {
-		all, err := m.Store.AllListeners(t.Context())
+		all, err := m.Store.Registry.Listeners(t.Context())
 		return err == nil && len(all) == 1
 	})
 	_, g, stopSecond := start()
@@ -50,7 +50,7 @@ func TestNeighboursAreDenied(t *testing.T) {
 	_, fresh, stopThird := start()
 	defer stopThird()
 	meshtest.Eventually(t, 10*time.Second, "the first is forgotten", func() bool {
-		all, err := m.Store.AllListeners(t.Context())
+		all, err := m.Store.Registry.Listeners(t.Context())
 		return err == nil && len(all) == 2
 	})
 	if _, err := fresh.CheckURL(url); err != nil {

@@ -67,11 +67,11 @@ func TestARoleThatCannotListenLeavesNoTraceInTheMesh(t *testing.T) {
 			t.Errorf("%s: status %d, %s", args, code, stderr)
 		}
 	}
-	workers, err := st.Workers(t.Context())
+	workers, err := st.Registry.Workers(t.Context())
 	if err != nil || len(workers) > 0 {
 		t.Errorf("present are %+v, %v", workers, err)
 	}
-	if known, err := st.Agents(t.Context()); err != nil || len(known) > 0 {
+	if known, err := st.Registry.Agents(t.Context()); err != nil || len(known) > 0 {
 		t.Errorf("registered are %+v, %v", known, err)
 	}
 }

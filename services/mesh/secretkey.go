@@ -40,7 +40,7 @@ func (c *callbackConfig) embeddedKeys(ctx context.Context, st *store.Store, data
 	name := filepath.Join(data, keyFile)
 	if k, err = secret.File(name); errors.Is(err, fs.ErrNotExist) {
 		var print string
-		if print, err = st.SecretPrint(ctx); err != nil {
+		if print, err = st.Secrets.Print(ctx); err != nil {
 			return nil, err
 		}
 		if print != "" && !c.secret.Replace {
@@ -87,14 +87,14 @@ func (c *callbackConfig) adopt(ctx context.Context, st *store.Store, k *secret.K
 	c.secret.seen(log)
 	keys := keyring.New(k)
 	opens := func(e *webhook.Endpoint) bool { _, err := keys.Open(e); return err == nil }
-	err = st.AdoptSecretKey(ctx, k.Fingerprints(), c.secret.Replace, opens)
+	err = st.Secrets.Adopt(ctx, k.Fingerprints(), c.secret.Replace, opens)
 	if errors.Is(err, store.ErrOtherKey) {
 		return nil, fmt.Errorf("secret key: %w; give that one, or both while you replace it, the new one first%s", err, keyLost)
 	}
 	if err != nil {
 		return nil, err
 	}
-	all, err := st.Webhooks(ctx, "")
+	all, err := st.Webhooks.List(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (c *callbackConfig) fleetKeys(ctx context.Context, st *store.Store, log *sl
 	if k != nil || err != nil {
 		return c.adopt(ctx, st, k, err, log)
 	}
-	text, err := st.SharedSecretKey(ctx, secret.NewKey)
+	text, err := st.Secrets.Shared(ctx, secret.NewKey)
 	if err != nil {
 		return nil, err
 	}

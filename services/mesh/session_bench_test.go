@@ -83,7 +83,7 @@ func benchSession(b *testing.B, st *store.Store, messages int) string {
 	for range messages / 2 {
 		s.Commit(turn, benchText, nil, time.Now())
 	}
-	if err := st.SaveSession(context.Background(), s); err != nil {
+	if err := st.Sessions.Save(context.Background(), s); err != nil {
 		b.Fatal(err)
 	}
 	return s.ID

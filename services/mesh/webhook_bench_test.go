@@ -124,7 +124,7 @@ func BenchmarkDeliver(b *testing.B) {
 			} else {
 				st := benchStore(b, impl == "mesh-sync")
 				complete := func() {
-					each(b, b.N, 64, func(i int) error { return st.Save(b.Context(), meshtest.CompletedAction(urls[i%4])) })
+					each(b, b.N, 64, func(i int) error { return st.Tasks.Save(b.Context(), meshtest.CompletedAction(urls[i%4])) })
 				}
 				if impl == "backlog" {
 					complete()
@@ -160,7 +160,7 @@ func BenchmarkDeliveryLatency(b *testing.B) {
 			benchNotifier(b, st)
 			var took []time.Duration
 			for b.Loop() {
-				if err := st.Save(b.Context(), meshtest.CompletedAction(r.URL)); err != nil {
+				if err := st.Tasks.Save(b.Context(), meshtest.CompletedAction(r.URL)); err != nil {
 					b.Fatal(err)
 				}
 				saved := time.Now()
@@ -197,10 +197,10 @@ func BenchmarkScheduledRetries(b *testing.B) {
 				Type: "action.completed", URL: "http://127.0.0.1:9/hook", Body: bytes.Repeat([]byte("x"), 300), Status: webhook.Retrying, CreatedAt: now,
 				Failures: 3, NextAt: now.Add(time.Hour + time.Duration(i)*time.Millisecond),
 			}
-			if err := st.SaveDelivery(b.Context(), d); err != nil {
+			if err := st.Deliveries.Save(b.Context(), d); err != nil {
 				return err
 			}
-			return st.ScheduleDelivery(b.Context(), d)
+			return st.Deliveries.Schedule(b.Context(), d)
 		})
 		b.ReportMetric((heap()-before)/float64(*scheduled), "heap-B/retry")
 		b.ReportMetric(heap()/(1<<20), "heap-MB")

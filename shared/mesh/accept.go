@@ -117,7 +117,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 	if err == nil && !a.Replayed {
 		t.ID, t.CreatedAt = a.TaskID, a.CreatedAt
 		if watched { // before the task exists, so that no outcome is missed
-			a.watch, err = c.store.Watch(t.Tenant, t.ID, false)
+			a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false)
 		}
 		if err == nil {
 			// The creation context is the request's span, not the publish's: it
@@ -145,15 +145,15 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage) (duplicate bool, err error) {
 	var stored bool
 	if input != nil {
-		t.Input, err = c.store.PutValue(ctx, t.Tenant, t.ID, "input-"+uuid.NewString(), input)
+		t.Input, err = c.store.Artifacts.Put(ctx, t.Tenant, t.ID, "input-"+uuid.NewString(), input)
 		if err != nil {
 			return false, err
 		}
 		stored = t.Input.Object != ""
 	}
-	duplicate, err = c.store.Enqueue(ctx, t)
+	duplicate, err = c.store.Tasks.Enqueue(ctx, t)
 	if stored && (duplicate || errors.Is(err, task.ErrFull)) {
-		if drop := c.store.DropValue(ctx, t.Input); drop != nil {
+		if drop := c.store.Artifacts.Drop(ctx, t.Input); drop != nil {
 			c.log.Debug("spare input not dropped, it expires by itself", "task", t.ID, "error", drop)
 		}
 	}
@@ -162,7 +162,7 @@ func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage)
 
 // Retry runs a failed or canceled task again, as a new one.
 func (c Tasks) Retry(ctx context.Context, who auth.Caller, id string, s *Submission) (*Acceptance, error) {
-	old, err := c.store.Find(ctx, who.Tenant, id)
+	old, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func newAgents(st *store.Store, log *slog.Logger) *Agents {
 func (a *Agents) follow(ctx context.Context) error {
 	var once sync.Once
 	for ctx.Err() == nil {
-		err := a.store.WatchAgents(ctx, a.learn, a.forget, func() {
+		err := a.store.Registry.Watch(ctx, a.learn, a.forget, func() {
 			a.watched(nil)
 			once.Do(func() { close(a.loaded) })
 		})
@@ -128,7 +128,7 @@ func (a *Agents) resolve(ctx context.Context, name string) (*Agent, error) {
 
 // read reads an agent from the registry itself: its caller may have no watch.
 func (a *Agents) read(ctx context.Context, name string) (*Agent, error) {
-	d, err := a.store.Agent(ctx, name)
+	d, err := a.store.Registry.Agent(ctx, name)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, Refuse(ErrAgentNotFound, "There is no agent %q.", name)
 	}
@@ -167,7 +167,7 @@ func (a *Agents) refresh(ctx context.Context) error {
 	if time.Since(a.refreshed) < refreshEvery {
 		return nil
 	}
-	all, err := a.store.Agents(ctx)
+	all, err := a.store.Registry.Agents(ctx)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (a *Agents) List(ctx context.Context, _ auth.Caller) ([]Served, error) {
 	if err := a.refresh(ctx); err != nil {
 		return nil, err
 	}
-	workers, err := a.store.Workers(ctx)
+	workers, err := a.store.Registry.Workers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func (a *Agents) Get(ctx context.Context, _ auth.Caller, name string) (Served, e
 	if err != nil {
 		return Served{}, err
 	}
-	workers, err := a.store.Workers(ctx)
+	workers, err := a.store.Registry.Workers(ctx)
 	if err != nil {
 		return Served{}, err
 	}
@@ -253,7 +253,7 @@ func (a *Agents) Remove(ctx context.Context, _ auth.Caller, name string) (waitin
 	if err := validAgent(name); err != nil {
 		return 0, err
 	}
-	waiting, rev, err := a.store.RemoveAgent(context.WithoutCancel(ctx), name)
+	waiting, rev, err := a.store.Registry.Remove(context.WithoutCancel(ctx), name)
 	switch {
 	case errors.Is(err, store.ErrServed):
 		return 0, Refuse(ErrAgentServed, "Live workers serve the agent %s; stop them, or take it out of their agents.yaml. GET /agents/%s lists them.", name, name)

@@ -43,7 +43,7 @@ func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 	}
 	err = webhook.ErrNotFound
 	if task.ValidWebhookID(cb.SecretRef) {
-		_, err = c.store.Webhook(ctx, who.Tenant, cb.SecretRef)
+		_, err = c.store.Webhooks.Get(ctx, who.Tenant, cb.SecretRef)
 	}
 	if errors.Is(err, webhook.ErrNotFound) {
 		fault("/callback_secret_ref", "there is no such webhook; POST /webhooks makes one, and its id is the reference")

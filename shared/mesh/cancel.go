@@ -28,7 +28,7 @@ func (c *core) cancelTree(ctx context.Context, tenant, id string, at location) (
 // cancelChildren cancels the tasks that a canceled one has started, and theirs.
 // One that is being started in this moment ends when a worker claims it.
 func (c *core) cancelChildren(ctx context.Context, tenant, id string) error {
-	children, err := c.store.Children(ctx, tenant, id)
+	children, err := c.store.Children.Of(ctx, tenant, id)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *core) cancel(ctx context.Context, tenant, id string, at location) (*tas
 		if err := t.To(task.Canceled, time.Now()); err != nil {
 			return nil, err
 		}
-		err = c.store.Save(ctx, t)
+		err = c.store.Tasks.Save(ctx, t)
 		if errors.Is(err, task.ErrConflict) {
 			continue
 		}
@@ -82,15 +82,15 @@ func (c *core) cancel(ctx context.Context, tenant, id string, at location) (*tas
 // worker that misses it reads the record, and acks the message of a record that
 // has ended.
 func (c *core) canceled(ctx context.Context, t *task.Task, waited bool) {
-	if err := c.store.SignalCancel(t.ID); err != nil {
+	if err := c.store.Tasks.SignalCancel(t.ID); err != nil {
 		c.log.Debug("cancel not signaled", "task", t.ID, "error", err)
 	}
 	telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
 	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
 	if waited {
-		withdraw := c.store.Withdraw
+		withdraw := c.store.Tasks.Withdraw
 		if t.Kind == task.KindTurn {
-			withdraw = c.store.WithdrawTurn
+			withdraw = c.store.Turns.Withdraw
 		}
 		if err := withdraw(ctx, t); err != nil {
 			c.log.Debug("canceled task not withdrawn", "task", t.ID, "error", err)

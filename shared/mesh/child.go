@@ -22,7 +22,7 @@ func (c *core) parent(ctx context.Context, who auth.Caller, id string) (*task.Ta
 	if !task.ValidID(id) {
 		return nil, Refuse(ErrParentNotFound, "The parent task is %q, which is not an id of ours.", Clip(id, 64))
 	}
-	parent, err := c.store.Find(ctx, who.Tenant, id)
+	parent, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, Refuse(ErrParentNotFound, "The parent task is %s, and there is no such task.", id)
 	}
@@ -60,9 +60,9 @@ func (c *core) adopt(ctx context.Context, t, parent *task.Task, s *Submission) e
 	var err error
 	if s.Key != nil {
 		t.ID = task.ChildID(parent.ID, s.Key.hash, 0)
-		err = c.store.Link(ctx, parent, t.ID)
+		err = c.store.Children.Link(ctx, parent, t.ID)
 	} else {
-		t.ID, _, err = c.store.Adopt(ctx, parent, task.CallKey(t.Agent, s.Request))
+		t.ID, _, err = c.store.Children.Adopt(ctx, parent, task.CallKey(t.Agent, s.Request))
 		s.Key = &Key{hash: digest(t.Tenant, "child", t.ID), fingerprint: t.ID}
 	}
 	if errors.Is(err, task.ErrConflict) {
@@ -71,7 +71,7 @@ func (c *core) adopt(ctx context.Context, t, parent *task.Task, s *Submission) e
 	if err != nil {
 		return err
 	}
-	if err := c.store.SignalChild(parent.ID); err != nil {
+	if err := c.store.Children.Signal(parent.ID); err != nil {
 		c.log.Debug("child not signaled, its parent keeps its slot", "task", parent.ID, "error", err)
 	}
 	return nil
@@ -103,7 +103,7 @@ func (c *core) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, 
 	if old.ParentID == "" {
 		return nil
 	}
-	parent, err = c.store.Find(ctx, who.Tenant, old.ParentID)
+	parent, err = c.store.Tasks.Find(ctx, who.Tenant, old.ParentID)
 	if errors.Is(err, task.ErrNotFound) || err == nil && parent.Status == task.Canceled {
 		return nil
 	}
@@ -118,7 +118,7 @@ func (c *core) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, 
 	if s.Key != nil { // a repeat links the same one
 		t.ID = task.ChildID(parent.ID, s.Key.hash, 0)
 	}
-	return c.store.Link(ctx, parent, t.ID)
+	return c.store.Children.Link(ctx, parent, t.ID)
 }
 
 // Child is a task that a running attempt calls.
@@ -141,7 +141,7 @@ func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input
 	d := a.WithDefaults()
 	t, err := parent.Child(d.Name, d.MaxInFlight)
 	if err == nil {
-		t.ID, _, err = c.store.Adopt(ctx, parent, task.CallKey(d.Name, input))
+		t.ID, _, err = c.store.Children.Adopt(ctx, parent, task.CallKey(d.Name, input))
 	}
 	return &Child{t, d}, err
 }
@@ -149,7 +149,7 @@ func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input
 // Start accepts a child, or finds it where it was accepted before. It is in the
 // trace of traceParent.
 func (c Tasks) Start(ctx context.Context, child *Child, input json.RawMessage, traceParent string) (*task.Task, error) {
-	t, err := c.store.Find(ctx, child.Task.Tenant, child.Task.ID)
+	t, err := c.store.Tasks.Find(ctx, child.Task.Tenant, child.Task.ID)
 	if !errors.Is(err, task.ErrNotFound) {
 		return t, err
 	}

@@ -43,7 +43,7 @@ func (c Deliveries) List(ctx context.Context, who auth.Caller, f DeliveryFilter,
 	if err != nil {
 		return ListedDeliveries{}, err
 	}
-	page, err := c.store.ListDeliveries(ctx, who.Tenant, at, limit, f.match)
+	page, err := c.store.Deliveries.List(ctx, who.Tenant, at, limit, f.match)
 	if err != nil {
 		return ListedDeliveries{}, err
 	}
@@ -60,9 +60,9 @@ func (c Deliveries) Get(ctx context.Context, who auth.Caller, id string) (*webho
 	if !task.ValidDeliveryID(id) {
 		return nil, webhook.ErrDeliveryNotFound
 	}
-	d, err := c.store.Delivery(ctx, who.Tenant, "*", id)
+	d, err := c.store.Deliveries.Get(ctx, who.Tenant, "*", id)
 	if errors.Is(err, webhook.ErrDeliveryNotFound) {
-		return c.store.QueuedDelivery(ctx, who.Tenant, id)
+		return c.store.Deliveries.Queued(ctx, who.Tenant, id)
 	}
 	return d, err
 }
@@ -70,11 +70,11 @@ func (c Deliveries) Get(ctx context.Context, who auth.Caller, id string) (*webho
 // Of lists the deliveries of a task, oldest first: those that have a record, and the
 // callback's that are only in the queue.
 func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID string) ([]*webhook.Delivery, error) {
-	t, err := c.store.Find(ctx, who.Tenant, taskID)
+	t, err := c.store.Tasks.Find(ctx, who.Tenant, taskID)
 	if err != nil {
 		return nil, err
 	}
-	all, err := c.store.DeliveriesOf(ctx, who.Tenant, taskID)
+	all, err := c.store.Deliveries.Of(ctx, who.Tenant, taskID)
 	if err != nil || t.Callback == nil {
 		return all, err
 	}
@@ -91,7 +91,7 @@ func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID string) ([]*
 		if slices.ContainsFunc(all, func(d *webhook.Delivery) bool { return d.ID == want }) {
 			continue
 		}
-		d, err := c.store.QueuedDelivery(ctx, who.Tenant, want)
+		d, err := c.store.Deliveries.Queued(ctx, who.Tenant, want)
 		if err == nil {
 			all = append(all, d)
 		} else if !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {
@@ -139,7 +139,7 @@ func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID s
 // first attempt.
 func (c *core) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.Delivery, error) {
 	if d.Webhook != "" {
-		e, err := c.store.Webhook(ctx, d.Tenant, d.Webhook)
+		e, err := c.store.Webhooks.Get(ctx, d.Tenant, d.Webhook)
 		if err != nil {
 			return nil, err
 		}
@@ -155,14 +155,14 @@ func (c *core) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.Del
 			return nil, err
 		}
 		d.UpdatedAt = task.Stamp(time.Now())
-		err := c.store.SaveDelivery(ctx, d)
+		err := c.store.Deliveries.Save(ctx, d)
 		if err == nil {
-			return d, c.store.DeliverAgain(ctx, d)
+			return d, c.store.Deliveries.Again(ctx, d)
 		}
 		if !errors.Is(err, task.ErrConflict) {
 			return nil, err
 		}
-		if d, err = c.store.Delivery(ctx, d.Tenant, d.Source, d.ID); err != nil {
+		if d, err = c.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -83,7 +83,7 @@ func (l line) do(ctx context.Context, verb, arg, more string) (string, error) {
 // Another face does with the core alone all that the HTTP gateway does.
 func TestASecondFaceNeedsNothingOfTheFirst(t *testing.T) {
 	h := newHouse(t)
-	if _, err := h.st.RegisterAgent(t.Context(), task.Definition{Name: "echo"}, "wrk_1"); err != nil {
+	if _, err := h.st.Registry.Register(t.Context(), task.Definition{Name: "echo"}, "wrk_1"); err != nil {
 		t.Fatal(err)
 	}
 	requests, in := io.Pipe()

@@ -13,11 +13,11 @@ import (
 // Watch begins to follow a task, with its live output, and reads it as it is now:
 // nothing falls between. Close the watch.
 func (c Tasks) Watch(ctx context.Context, who auth.Caller, id string) (*store.Watch, *task.Task, error) {
-	watch, err := c.store.Watch(who.Tenant, id, true)
+	watch, err := c.store.Tasks.Watch(who.Tenant, id, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	t, err := c.store.Find(ctx, who.Tenant, id)
+	t, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		watch.Close()
 		return nil, nil, err
@@ -28,13 +28,13 @@ func (c Tasks) Watch(ctx context.Context, who auth.Caller, id string) (*store.Wa
 // Changes follows every task of a tenant from a revision on, nil: from now. Close
 // it.
 func (c Tasks) Changes(ctx context.Context, who auth.Caller, after *uint64) (*store.Changes, error) {
-	return c.store.Changes(ctx, who.Tenant, after)
+	return c.store.Tasks.Changes(ctx, who.Tenant, after)
 }
 
 // OpenValue reads a large value as a stream. It returns task.ErrNotFound when the
 // value is past its retention.
 func (c Tasks) OpenValue(ctx context.Context, v task.Value) (io.Reader, error) {
-	return c.store.OpenObject(ctx, v)
+	return c.store.Artifacts.Open(ctx, v)
 }
 
 // Watch begins to follow a session, and reads it as it is now: nothing falls
@@ -43,11 +43,11 @@ func (c Sessions) Watch(ctx context.Context, who auth.Caller, id string) (*store
 	if !session.ValidID(id) {
 		return nil, nil, Refuse(ErrSessionNotFound, "%q is not the id of a session.", Clip(id, 64))
 	}
-	watch, err := c.store.WatchSession(who.Tenant, id)
+	watch, err := c.store.Sessions.Watch(who.Tenant, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := c.store.Session(ctx, who.Tenant, id)
+	s, err := c.store.Sessions.Get(ctx, who.Tenant, id)
 	if err != nil {
 		watch.Close()
 		return nil, nil, err
@@ -62,11 +62,11 @@ func (c Sessions) OpenTurn(ctx context.Context, s *session.Session) (*task.Task,
 
 // WatchTurn begins to follow a turn that was seen to open. Close the watch.
 func (c Sessions) WatchTurn(ctx context.Context, t *task.Task) (*store.Watch, *task.Task, error) {
-	watch, err := c.store.Watch(t.Tenant, t.ID, true)
+	watch, err := c.store.Tasks.Watch(t.Tenant, t.ID, true)
 	if err != nil {
 		return nil, nil, err
 	}
-	if now, err := c.store.Find(ctx, t.Tenant, t.ID); err == nil {
+	if now, err := c.store.Tasks.Find(ctx, t.Tenant, t.ID); err == nil {
 		t = now
 	} // otherwise it is being opened
 	return watch, t, nil

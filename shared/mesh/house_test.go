@@ -31,7 +31,7 @@ func newHouse(t *testing.T) *house {
 	h := &house{t: t, dir: t.TempDir()}
 	h.start()
 	for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
-		if err := h.st.AgentConsumer(t.Context(), q, "echo", 100, lease); err != nil {
+		if err := h.st.Consumers.Ensure(t.Context(), q, "echo", 100, lease); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +74,7 @@ func (h *house) look(who string) {
 // finish ends a task as a worker would.
 func (h *house) finish(id, result string) {
 	h.t.Helper()
-	t, err := h.st.Find(h.t.Context(), auth.DefaultTenant, id)
+	t, err := h.st.Tasks.Find(h.t.Context(), auth.DefaultTenant, id)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func (h *house) finish(id, result string) {
 // reply answers the open turn of a session as a worker would.
 func (h *house) reply(session, text string) {
 	for {
-		t, err := h.st.OpenTurn(h.t.Context(), auth.DefaultTenant, "echo", session)
+		t, err := h.st.Turns.Open(h.t.Context(), auth.DefaultTenant, "echo", session)
 		if err != nil {
 			if h.t.Context().Err() != nil {
 				return
@@ -97,7 +97,7 @@ func (h *house) reply(session, text string) {
 		}
 		t.Result = task.Value{Inline: json.RawMessage(fmt.Sprintf(`{"message":%q}`, text))}
 		if t.To(task.Completed, time.Now()) == nil {
-			_ = h.st.Save(h.t.Context(), t)
+			_ = h.st.Tasks.Save(h.t.Context(), t)
 		}
 		return
 	}

@@ -44,7 +44,7 @@ func (c Tasks) List(ctx context.Context, who auth.Caller, f Filter, limit int, c
 		if err != nil {
 			return Listed{}, err
 		}
-		page, err := c.store.ListCreated(ctx, l, after, view)
+		page, err := c.store.Tasks.ListCreated(ctx, l, after, view)
 		if err != nil {
 			return Listed{}, err
 		}
@@ -58,7 +58,7 @@ func (c Tasks) List(ctx context.Context, who auth.Caller, f Filter, limit int, c
 	if l.From, err = decodeCursor(cursor, bound); err != nil {
 		return Listed{}, err
 	}
-	page, err := c.store.List(ctx, l)
+	page, err := c.store.Tasks.List(ctx, l)
 	if err != nil {
 		return Listed{}, err
 	}

@@ -92,9 +92,9 @@ func locationOf(t *task.Task) location {
 // find reads a task wherever it is.
 func (c *core) find(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
 	if at.session != "" {
-		return c.store.FindTurn(ctx, tenant, at.agent, at.session, id)
+		return c.store.Turns.Find(ctx, tenant, at.agent, at.session, id)
 	}
-	return c.store.Find(ctx, tenant, id)
+	return c.store.Tasks.Find(ctx, tenant, id)
 }
 
 // sleep waits for d and reports whether it has passed before ctx or the core ends.

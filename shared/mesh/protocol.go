@@ -72,7 +72,7 @@ type Beginning struct {
 // come too late.
 func (c Sessions) Begin(ctx context.Context, t *task.Task, b Beginning) (Turn, error) {
 	for {
-		s, err := c.store.Session(ctx, t.Tenant, t.SessionID)
+		s, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
 		if gone(err) {
 			return Turn{Standing: SessionGone}, nil
 		}
@@ -96,7 +96,7 @@ func (c Sessions) Begin(ctx context.Context, t *task.Task, b Beginning) (Turn, e
 		}
 		now.Session = s.Clone()
 		now.Session.Fence = &session.Fence{TurnID: t.ID, Attempt: b.Attempt}
-		err = c.store.SaveSession(ctx, now.Session)
+		err = c.store.Sessions.Save(ctx, now.Session)
 		if !errors.Is(err, session.ErrConflict) {
 			return now, err
 		}
@@ -118,12 +118,12 @@ func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, 
 	next := s.Clone()
 	next.Commit(t, r.Message, r.State, time.Now())
 	if d.History == task.HistoryWindow { // messages that do not fit the agent's window leave the record
-		if err := c.store.Shorten(ctx, next, d.MaxTranscript, t.ID+"-"+strconv.Itoa(t.Attempt)); err != nil {
+		if err := c.store.Sessions.Shorten(ctx, next, d.MaxTranscript, t.ID+"-"+strconv.Itoa(t.Attempt)); err != nil {
 			return Turn{Session: s}, err
 		}
 	}
 	saving, span := telemetry.StartInternal(ctx, telemetry.SpanCommit, telemetry.TaskID(t.ID))
-	err := c.store.SaveSession(saving, next)
+	err := c.store.Sessions.Save(saving, next)
 	telemetry.End(span, err)
 	if err == nil {
 		return Turn{Standing: TurnCommitted, Session: next, Reply: r.Message}, nil
@@ -131,7 +131,7 @@ func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, 
 	if !errors.Is(err, session.ErrConflict) {
 		return Turn{Session: s}, err
 	}
-	now, err := c.store.Session(ctx, t.Tenant, t.SessionID)
+	now, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
 	if gone(err) {
 		return Turn{Standing: SessionGone}, nil
 	}
@@ -147,7 +147,7 @@ func (c Sessions) Release(ctx context.Context, s *session.Session, id string) er
 	next := s.Clone()
 	next.UpdatedAt = task.Stamp(time.Now())
 	next.Leave(id)
-	return c.store.SaveSession(ctx, next)
+	return c.store.Sessions.Save(ctx, next)
 }
 
 // Next opens the next turn of a session's queue, unless one is open, and returns
@@ -158,7 +158,7 @@ func (c Sessions) Next(ctx context.Context, tenant, id string) (opened string, e
 
 // openTurnOf is a session's open turn, nil when there is none.
 func (c turns) openTurnOf(ctx context.Context, s *session.Session) (*task.Task, error) {
-	open, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID)
+	open, err := c.store.Turns.Open(ctx, s.Tenant, s.Agent, s.ID)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, nil
 	}
@@ -177,7 +177,7 @@ func idOf(t *task.Task) string {
 // reply came first.
 func (c turns) interrupt(ctx context.Context, t *task.Task) error {
 	for {
-		s, err := c.store.Session(ctx, t.Tenant, t.SessionID)
+		s, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
 		if gone(err) {
 			return nil
 		}
@@ -191,7 +191,7 @@ func (c turns) interrupt(ctx context.Context, t *task.Task) error {
 			return nil
 		}
 		// Read after the session: a turn that has ended by now is not noted.
-		if rec, err := c.store.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
+		if rec, err := c.store.Tasks.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
 			return task.ErrFinished
 		}
 		next := s.Clone()
@@ -205,7 +205,7 @@ func (c turns) interrupt(ctx context.Context, t *task.Task) error {
 			err = c.note(ctx, next, t)
 		}
 		if err == nil {
-			err = c.store.SaveSession(ctx, next)
+			err = c.store.Sessions.Save(ctx, next)
 		}
 		if !errors.Is(err, session.ErrConflict) {
 			return err
@@ -227,7 +227,7 @@ func (c turns) note(ctx context.Context, next *session.Session, t *task.Task) er
 func (c turns) publishNext(ctx context.Context, tenant, sessionID string) (id string, err error) {
 	repeat := "" // a turn that the server takes for one it had before
 	for {
-		sess, err := c.store.Session(ctx, tenant, sessionID)
+		sess, err := c.store.Sessions.Get(ctx, tenant, sessionID)
 		if gone(err) || err == nil && len(sess.Waiting) == 0 {
 			return "", nil
 		}
@@ -241,9 +241,9 @@ func (c turns) publishNext(ctx context.Context, tenant, sessionID string) (id st
 		if err != nil || next == nil || open {
 			return "", err
 		}
-		enqueue := c.store.EnqueueTurn
+		enqueue := c.store.Turns.Enqueue
 		if repeat == next.ID {
-			enqueue = c.store.EnqueueTurnAgain
+			enqueue = c.store.Turns.EnqueueAgain
 		}
 		duplicate, err := enqueue(telemetry.WithTraceParent(ctx, next.TraceParent, next.TraceState), next)
 		switch {
@@ -262,7 +262,7 @@ func (c turns) publishNext(ctx context.Context, tenant, sessionID string) (id st
 // nextTurn takes what has ended off the front of a session's list and returns the
 // first turn that has not. open says that a turn is open.
 func (c turns) nextTurn(ctx context.Context, sess *session.Session) (next *task.Task, open bool, err error) {
-	now, err := c.store.OpenTurn(ctx, sess.Tenant, sess.Agent, sess.ID)
+	now, err := c.store.Turns.Open(ctx, sess.Tenant, sess.Agent, sess.ID)
 	if err != nil && !errors.Is(err, task.ErrNotFound) {
 		return nil, false, err
 	}
@@ -285,7 +285,7 @@ func (c turns) nextTurn(ctx context.Context, sess *session.Session) (next *task.
 		if now != nil && now.ID == w.TurnID {
 			break // its own end takes it off
 		}
-		t, err := c.store.WaitingTurn(ctx, shorter, w)
+		t, err := c.store.Turns.Waiting(ctx, shorter, w)
 		if err == nil && w.Canceled {
 			t, err = c.cancelTurn(ctx, t)
 		}
@@ -310,7 +310,7 @@ func (c turns) nextTurn(ctx context.Context, sess *session.Session) (next *task.
 			err = c.shorten(ctx, shorter, noted+"-canceled")
 		}
 		if err == nil {
-			err = c.store.SaveSession(ctx, shorter)
+			err = c.store.Sessions.Save(ctx, shorter)
 		}
 		if err != nil {
 			return nil, false, err
@@ -322,20 +322,20 @@ func (c turns) nextTurn(ctx context.Context, sess *session.Session) (next *task.
 // shorten keeps a session whose agent has a window within it, when a message that
 // was canceled has come into its transcript. name is used once.
 func (c turns) shorten(ctx context.Context, s *session.Session, name string) error {
-	d, err := c.store.Agent(ctx, s.Agent)
+	d, err := c.store.Registry.Agent(ctx, s.Agent)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
 	if d := d.WithDefaults(); err != nil || d.History != task.HistoryWindow {
 		return err
 	}
-	return c.store.Shorten(ctx, s, d.WithDefaults().MaxTranscript, name)
+	return c.store.Sessions.Shorten(ctx, s, d.WithDefaults().MaxTranscript, name)
 }
 
 // finishCancel completes the cancel of an open turn whose session has it as
 // interrupted. over says that no worker has it: its message is withdrawn.
 func (c turns) finishCancel(ctx context.Context, open *task.Task) (over bool, err error) {
-	t, err := c.store.Get(ctx, open.Tenant, open.ID)
+	t, err := c.store.Tasks.Get(ctx, open.Tenant, open.ID)
 	if errors.Is(err, task.ErrNotFound) {
 		t, err = open, nil
 	}
@@ -346,7 +346,7 @@ func (c turns) finishCancel(ctx context.Context, open *task.Task) (over bool, er
 	if t, err = c.cancelTurn(ctx, t); err != nil || !waits || t.Status != task.Canceled {
 		return false, err
 	}
-	return true, c.store.WithdrawTurn(ctx, t)
+	return true, c.store.Turns.Withdraw(ctx, t)
 }
 
 // cancelTurn writes the end of a turn that its session has as canceled.
@@ -358,12 +358,12 @@ func (c turns) cancelTurn(ctx context.Context, t *task.Task) (*task.Task, error)
 	if err := t.To(task.Canceled, time.Now()); err != nil {
 		return nil, err
 	}
-	if err := c.store.Save(ctx, t); err != nil {
+	if err := c.store.Tasks.Save(ctx, t); err != nil {
 		return nil, err
 	}
 	telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
 	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
-	return t, c.store.SignalCancel(t.ID)
+	return t, c.store.Tasks.SignalCancel(t.ID)
 }
 
 // tendTurn sees to it that a turn that waits goes on, and returns it as it is
@@ -374,7 +374,7 @@ func (c turns) tendTurn(ctx context.Context, t *task.Task) (now *task.Task, wait
 	if !t.Waited || t.Status != task.Pending || t.Attempt > 0 {
 		return t, false, nil
 	}
-	sess, err := c.store.Session(ctx, t.Tenant, t.SessionID)
+	sess, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
 	if gone(err) {
 		return c.endWithout(ctx, t)
 	}
@@ -390,11 +390,11 @@ func (c turns) tendTurn(ctx context.Context, t *task.Task) (now *task.Task, wait
 // endWithout ends a turn that waits in a session that is gone. One that is open is
 // left to its worker.
 func (c turns) endWithout(ctx context.Context, t *task.Task) (now *task.Task, waits bool, err error) {
-	open, err := c.store.OpenTurn(ctx, t.Tenant, t.Agent, t.SessionID)
+	open, err := c.store.Turns.Open(ctx, t.Tenant, t.Agent, t.SessionID)
 	if err == nil && open.ID == t.ID || err != nil && !errors.Is(err, task.ErrNotFound) {
 		return t, err == nil, err
 	}
-	next, err := c.store.Get(ctx, t.Tenant, t.ID)
+	next, err := c.store.Tasks.Get(ctx, t.Tenant, t.ID)
 	if err != nil || next.Status != task.Pending {
 		return cmp.Or(next, t), true, err
 	}
@@ -402,7 +402,7 @@ func (c turns) endWithout(ctx context.Context, t *task.Task) (now *task.Task, wa
 	if err := next.To(task.Failed, time.Now()); err != nil {
 		return t, false, err
 	}
-	if err := c.store.Save(ctx, next); errors.Is(err, task.ErrConflict) {
+	if err := c.store.Tasks.Save(ctx, next); errors.Is(err, task.ErrConflict) {
 		return t, true, nil // somebody else has ended it
 	} else if err != nil {
 		return t, false, err

@@ -38,7 +38,7 @@ func waits(t *testing.T, st *store.Store, s *session.Session) (turns []*task.Tas
 	for _, text := range []string{"short", strings.Repeat("long ", 1000)} {
 		turn := newTurn(s)
 		turn.Instruction = text
-		w, err := st.Waiting(t.Context(), turn)
+		w, err := st.Turns.Place(t.Context(), turn)
 		if err == nil {
 			w.At = task.Stamp(time.Now())
 			err = s.Append(w, "")
@@ -48,7 +48,7 @@ func waits(t *testing.T, st *store.Store, s *session.Session) (turns []*task.Tas
 		}
 		turns = append(turns, turn)
 	}
-	if err := st.SaveSession(t.Context(), s); err != nil {
+	if err := st.Sessions.Save(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	return turns
@@ -61,7 +61,7 @@ func TestTheNextTurnIsOpenedOnceTheLastIsGone(t *testing.T) {
 	s := newSession()
 	turns := waits(t, st, s)
 	for i, turn := range turns {
-		if found, err := st.FindTurn(t.Context(), "default", "echo", s.ID, turn.ID); err != nil || found.Instruction != turn.Instruction || found.Status != task.Pending {
+		if found, err := st.Turns.Find(t.Context(), "default", "echo", s.ID, turn.ID); err != nil || found.Instruction != turn.Instruction || found.Status != task.Pending {
 			t.Errorf("turn %d that waits: %+v, %v", i, found, err)
 		}
 		if id, err := sessions.Next(t.Context(), "default", s.ID); err != nil || id != turn.ID {
@@ -70,13 +70,13 @@ func TestTheNextTurnIsOpenedOnceTheLastIsGone(t *testing.T) {
 		if id, err := sessions.Next(t.Context(), "default", s.ID); err != nil || id != "" {
 			t.Errorf("published %q, %v, while one is open", id, err)
 		}
-		message, err := st.OpenTurn(t.Context(), "default", "echo", s.ID)
+		message, err := st.Turns.Open(t.Context(), "default", "echo", s.ID)
 		if err != nil || message.ID != turn.ID || message.Instruction != turn.Instruction || !message.Waited {
 			t.Fatalf("open is %+v, %v", message, err)
 		}
-		rec, err := st.Get(t.Context(), "default", turn.ID)
+		rec, err := st.Tasks.Get(t.Context(), "default", turn.ID)
 		if err == nil {
-			err = errors.Join(rec.To(task.Failed, time.Now()), st.Save(t.Context(), rec), st.WithdrawTurn(t.Context(), rec))
+			err = errors.Join(rec.To(task.Failed, time.Now()), st.Tasks.Save(t.Context(), rec), st.Turns.Withdraw(t.Context(), rec))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +85,7 @@ func TestTheNextTurnIsOpenedOnceTheLastIsGone(t *testing.T) {
 	if id, err := sessions.Next(t.Context(), "default", s.ID); err != nil || id != "" {
 		t.Errorf("published %q, %v, after the last one", id, err)
 	}
-	if left, err := st.Session(t.Context(), "default", s.ID); err != nil || len(left.Waiting) != 0 || left.Turns != 0 {
+	if left, err := st.Sessions.Get(t.Context(), "default", s.ID); err != nil || len(left.Waiting) != 0 || left.Turns != 0 {
 		t.Errorf("left is %+v, %v", left, err)
 	}
 }
@@ -100,7 +100,7 @@ func TestATurnWhoseMessageWasLostIsOpenedAgain(t *testing.T) {
 		if id, err := sessions.Next(t.Context(), "default", s.ID); err != nil || id != turns[0].ID {
 			t.Fatalf("published %q, %v", id, err)
 		}
-		if err := st.WithdrawTurn(t.Context(), turns[0]); err != nil {
+		if err := st.Turns.Withdraw(t.Context(), turns[0]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,24 +111,24 @@ func TestTheNextTurnCompletesACancel(t *testing.T) {
 	st, sessions := protocol(t)
 	s := newSession()
 	running := newTurn(s)
-	if _, err := st.EnqueueTurn(t.Context(), running); err != nil {
+	if _, err := st.Turns.Enqueue(t.Context(), running); err != nil {
 		t.Fatal(err)
 	}
 	turns := waits(t, st, s)
 	s.Interrupt(running, time.Now())
 	s.Cancel(turns[0].ID)
-	if err := st.SaveSession(t.Context(), s); err != nil {
+	if err := st.Sessions.Save(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if id, err := sessions.Next(t.Context(), "default", s.ID); err != nil || id != turns[1].ID {
 		t.Fatalf("published %q, %v", id, err)
 	}
 	for _, turn := range []*task.Task{running, turns[0]} {
-		if rec, err := st.Get(t.Context(), "default", turn.ID); err != nil || rec.Status != task.Canceled {
+		if rec, err := st.Tasks.Get(t.Context(), "default", turn.ID); err != nil || rec.Status != task.Canceled {
 			t.Errorf("%+v, %v", rec, err)
 		}
 	}
-	after, err := st.Session(t.Context(), "default", s.ID)
+	after, err := st.Sessions.Get(t.Context(), "default", s.ID)
 	if err != nil || after.Turns != 2 || after.Messages[1].TurnID != running.ID || after.Messages[2].Text != "short" || !after.Messages[2].Interrupted {
 		t.Errorf("session = %+v, %v", after, err)
 	}
@@ -149,17 +149,17 @@ func TestATurnThatWaitsInASessionThatIsGoneFails(t *testing.T) {
 		return got
 	}
 	for _, turn := range turns { // their records are made
-		if _, err := h.st.FindTurn(t.Context(), "default", "echo", s.ID, turn.ID); err != nil {
+		if _, err := h.st.Turns.Find(t.Context(), "default", "echo", s.ID, turn.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := get(turns[1]); got.Status != task.Pending {
 		t.Errorf("%+v", got)
 	}
-	if open, err := h.st.OpenTurn(t.Context(), "default", "echo", s.ID); err != nil || open.ID != turns[0].ID {
+	if open, err := h.st.Turns.Open(t.Context(), "default", "echo", s.ID); err != nil || open.ID != turns[0].ID {
 		t.Errorf("open is %+v, %v", open, err)
 	}
-	if err := h.st.DeleteSession(t.Context(), s); err != nil {
+	if err := h.st.Sessions.Delete(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if got := get(turns[0]); got.Status != task.Pending {
@@ -175,7 +175,7 @@ func TestATurnThatWaitsInASessionThatIsGoneFails(t *testing.T) {
 func TestOneAttemptOfATurnCommits(t *testing.T) {
 	st, sessions := protocol(t)
 	s := newSession()
-	if err := st.SaveSession(t.Context(), s); err != nil {
+	if err := st.Sessions.Save(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	turn := newTurn(s)
@@ -218,21 +218,21 @@ func TestACommitMeetsWhatHasHappenedToTheSession(t *testing.T) {
 	}{
 		"an interrupt": {func(t *testing.T, st *store.Store, s *session.Session, turn *task.Task) error {
 			s.Interrupt(turn, time.Now())
-			return st.SaveSession(t.Context(), s)
+			return st.Sessions.Save(t.Context(), s)
 		}, mesh.TurnInterrupted},
 		"its end": {func(t *testing.T, st *store.Store, s *session.Session, _ *task.Task) error {
-			return st.DeleteSession(t.Context(), s)
+			return st.Sessions.Delete(t.Context(), s)
 		}, mesh.SessionGone},
 		"another message": {func(t *testing.T, st *store.Store, s *session.Session, _ *task.Task) error {
 			s.UpdatedAt = task.Stamp(time.Now())
-			return st.SaveSession(t.Context(), s)
+			return st.Sessions.Save(t.Context(), s)
 		}, mesh.TurnOpen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st, sessions := protocol(t)
 			s := newSession()
 			turn := newTurn(s)
-			err := st.SaveSession(t.Context(), s)
+			err := st.Sessions.Save(t.Context(), s)
 			known := s.Clone()
 			if err == nil {
 				err = c.change(t, st, s, turn)

@@ -104,11 +104,11 @@ func (r *Reconciler) Run(ctx context.Context) error {
 // Look looks once, unless another process does. The first look reads every
 // record, as one after a change of leaders does; the others read a window each.
 func (r *Reconciler) Look(ctx context.Context) error {
-	mine, err := r.store.LeadReconciling(ctx, r.who, leadFor)
+	mine, err := r.store.Repair.Lead(ctx, r.who, leadFor)
 	if err != nil || !mine {
 		return err
 	}
-	workers, err := r.store.Workers(ctx)
+	workers, err := r.store.Registry.Workers(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,14 +132,14 @@ func (r *Reconciler) Look(ctx context.Context) error {
 // queues looks at what the agents' consumers hold.
 func (r *Reconciler) queues(ctx context.Context, now time.Time) error {
 	for kind, q := range map[string]store.Queue{lostTask: store.TaskQueue, lostTurn: store.TurnQueue} {
-		intakes, err := r.store.Intakes(ctx, q)
+		intakes, err := r.store.Repair.Intakes(ctx, q)
 		if err != nil {
 			return err
 		}
 		for _, in := range intakes {
 			w := r.walking(place{kind: kind, agent: in.Agent}, in, now)
 			var lost []*task.Task
-			next, err := r.store.Held(ctx, q, in, w.from, heldBudget, func(t *task.Task) {
+			next, err := r.store.Repair.Held(ctx, q, in, w.from, heldBudget, func(t *task.Task) {
 				if w.suspect(t.QueueSeq) {
 					lost = append(lost, t)
 				}
@@ -210,7 +210,7 @@ func (w *walked) lost(seq uint64) bool { return seq <= w.in.Floor || w.more }
 // deliverAgain puts back a task whose message is suspect, unless its record says
 // that somebody works on it.
 func (r *Reconciler) deliverAgain(ctx context.Context, in store.Intake, queued *task.Task, now time.Time) error {
-	rec, err := r.store.Get(ctx, queued.Tenant, queued.ID)
+	rec, err := r.store.Tasks.Get(ctx, queued.Tenant, queued.ID)
 	if errors.Is(err, task.ErrNotFound) {
 		rec, err = queued, nil
 	}
@@ -231,9 +231,9 @@ func (r *Reconciler) deliverAgain(ctx context.Context, in store.Intake, queued *
 
 func (r *Reconciler) withdraw(ctx context.Context, t *task.Task) error {
 	if t.Kind == task.KindTurn {
-		return r.store.WithdrawTurn(ctx, t)
+		return r.store.Turns.Withdraw(ctx, t)
 	}
-	return r.store.Withdraw(ctx, t)
+	return r.store.Tasks.Withdraw(ctx, t)
 }
 
 // putBack queues a task again, in place of the message seq (0: there is none).
@@ -246,7 +246,7 @@ func (r *Reconciler) putBack(ctx context.Context, rec *task.Task, seq uint64, wh
 		}
 	}
 	if next.Status != rec.Status || next.Kind == task.KindTurn && next.Rev == 0 {
-		err := r.store.Save(ctx, next)
+		err := r.store.Tasks.Save(ctx, next)
 		if errors.Is(err, task.ErrConflict) {
 			return nil // somebody works on it after all
 		}
@@ -255,7 +255,7 @@ func (r *Reconciler) putBack(ctx context.Context, rec *task.Task, seq uint64, wh
 		}
 	}
 	next.QueueSeq = seq
-	err := r.store.Requeue(ctx, next)
+	err := r.store.Repair.Requeue(ctx, next)
 	if errors.Is(err, session.ErrBusy) {
 		return nil // its session has another turn open; a later look finds it again
 	}
@@ -274,7 +274,7 @@ func (r *Reconciler) putBack(ctx context.Context, rec *task.Task, seq uint64, wh
 // schedules looks for those that should have fired.
 func (r *Reconciler) schedules(ctx context.Context, now time.Time) (err error) {
 	var late []*task.Task
-	r.later[0], err = r.store.Scheduled(ctx, r.later[0], heldBudget, func(t *task.Task) {
+	r.later[0], err = r.store.Repair.Scheduled(ctx, r.later[0], heldBudget, func(t *task.Task) {
 		if now.Sub(t.NotBefore) > 2*settleTime {
 			late = append(late, t)
 		}
@@ -289,7 +289,7 @@ func (r *Reconciler) schedules(ctx context.Context, now time.Time) (err error) {
 
 // fire queues a task whose schedule did not.
 func (r *Reconciler) fire(ctx context.Context, queued *task.Task) error {
-	rec, err := r.store.Get(ctx, queued.Tenant, queued.ID)
+	rec, err := r.store.Tasks.Get(ctx, queued.Tenant, queued.ID)
 	if errors.Is(err, task.ErrNotFound) {
 		rec, err = queued, nil
 	}
@@ -308,7 +308,7 @@ func (r *Reconciler) fire(ctx context.Context, queued *task.Task) error {
 func (r *Reconciler) records(ctx context.Context, now time.Time) error {
 	return r.tasks.walk(ctx, func(from uint64) (uint64, error) {
 		var open []*task.Task
-		next, err := r.store.Records(ctx, from, func(t *task.Task) {
+		next, err := r.store.Repair.Records(ctx, from, func(t *task.Task) {
 			if now.Sub(changed(t)) > settleTime && t.Status != task.InputRequired {
 				open = append(open, t)
 			}
@@ -341,12 +341,12 @@ func (r *Reconciler) checkRecord(ctx context.Context, t *task.Task) error {
 	if t.Status == task.Processing && t.Lease != nil && r.alive[t.Lease.Worker] {
 		return nil
 	}
-	has, err := r.store.HasMessage(ctx, t)
+	has, err := r.store.Repair.HasMessage(ctx, t)
 	if err != nil || has {
 		return err
 	}
 	// The message went after the record was read, or before: the record tells.
-	newest, err := r.store.Get(ctx, t.Tenant, t.ID)
+	newest, err := r.store.Tasks.Get(ctx, t.Tenant, t.ID)
 	if errors.Is(err, task.ErrNotFound) || err == nil && newest.Rev != t.Rev {
 		return nil
 	}
@@ -365,7 +365,7 @@ func (r *Reconciler) sessions(ctx context.Context, _ time.Time) error {
 	return r.talks.walk(ctx, func(from uint64) (uint64, error) {
 		type of struct{ tenant, session string }
 		var queues []of
-		next, err := r.store.QueuesOfSessions(ctx, from, func(tenant, id string) { queues = append(queues, of{tenant, id}) })
+		next, err := r.store.Repair.QueuesOfSessions(ctx, from, func(tenant, id string) { queues = append(queues, of{tenant, id}) })
 		if err != nil {
 			return from, err
 		}

@@ -14,7 +14,7 @@ import (
 // dueDeliveries looks at what the notifiers' consumer holds, and at the schedules
 // of deliveries.
 func (r *Reconciler) dueDeliveries(ctx context.Context, now time.Time) error {
-	in, err := r.store.DeliveryIntake(ctx)
+	in, err := r.store.Repair.DeliveryIntake(ctx)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil // no notifier has come yet: nothing was delivered
 	}
@@ -23,7 +23,7 @@ func (r *Reconciler) dueDeliveries(ctx context.Context, now time.Time) error {
 	}
 	w := r.walking(place{kind: lostDelivery}, in, now)
 	var lost []store.QueuedMessage
-	next, err := r.store.HeldDeliveries(ctx, in, w.from, heldBudget, func(m store.QueuedMessage) {
+	next, err := r.store.Repair.HeldDeliveries(ctx, in, w.from, heldBudget, func(m store.QueuedMessage) {
 		if w.suspect(m.Seq) {
 			lost = append(lost, m)
 		}
@@ -46,7 +46,7 @@ func (r *Reconciler) dueDeliveries(ctx context.Context, now time.Time) error {
 // delivered a while ago and is not acknowledged may wait for its endpoint.
 func (r *Reconciler) dueAgain(ctx context.Context, in store.Intake, m store.QueuedMessage, now time.Time) error {
 	d := m.Delivery
-	rec, err := r.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+	rec, err := r.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 	if err != nil && !errors.Is(err, webhook.ErrDeliveryNotFound) {
 		return err
 	}
@@ -55,9 +55,9 @@ func (r *Reconciler) dueAgain(ctx context.Context, in store.Intake, m store.Queu
 		return nil
 	}
 	if err == nil && rec.Status.Final() || err != nil && m.Recorded {
-		return r.store.DropDelivery(ctx, m)
+		return r.store.Repair.DropDelivery(ctx, m)
 	}
-	if err := r.store.RequeueDelivery(ctx, m); err != nil {
+	if err := r.store.Repair.RequeueDelivery(ctx, m); err != nil {
 		return err
 	}
 	r.countDelivery(d, "its consumer would not deliver it again")
@@ -72,7 +72,7 @@ func (r *Reconciler) countDelivery(d *webhook.Delivery, why string) {
 // deliverySchedules looks for those that should have fired.
 func (r *Reconciler) deliverySchedules(ctx context.Context, now time.Time) (err error) {
 	var all []store.QueuedMessage
-	if r.later[1], err = r.store.ScheduledDeliveries(ctx, r.later[1], heldBudget, func(m store.QueuedMessage) {
+	if r.later[1], err = r.store.Repair.ScheduledDeliveries(ctx, r.later[1], heldBudget, func(m store.QueuedMessage) {
 		if now.Sub(m.At) > 2*settleTime {
 			all = append(all, m)
 		}
@@ -80,7 +80,7 @@ func (r *Reconciler) deliverySchedules(ctx context.Context, now time.Time) (err 
 		return err
 	}
 	for _, m := range all {
-		if err := r.store.RequeueDelivery(ctx, m); err != nil {
+		if err := r.store.Repair.RequeueDelivery(ctx, m); err != nil {
 			return err
 		}
 		r.countDelivery(m.Delivery, "its schedule did not fire")
@@ -92,7 +92,7 @@ func (r *Reconciler) deliverySchedules(ctx context.Context, now time.Time) (err 
 func (r *Reconciler) deliveryRecords(ctx context.Context, now time.Time) error {
 	return r.sent.walk(ctx, func(from uint64) (uint64, error) {
 		var open []*webhook.Delivery
-		next, err := r.store.OpenDeliveries(ctx, from, func(d *webhook.Delivery) {
+		next, err := r.store.Repair.OpenDeliveries(ctx, from, func(d *webhook.Delivery) {
 			if now.Sub(d.UpdatedAt) > settleTime {
 				open = append(open, d)
 			}
@@ -110,16 +110,16 @@ func (r *Reconciler) deliveryRecords(ctx context.Context, now time.Time) error {
 }
 
 func (r *Reconciler) checkDelivery(ctx context.Context, d *webhook.Delivery) error {
-	has, err := r.store.HasDelivery(ctx, d)
+	has, err := r.store.Repair.HasDelivery(ctx, d)
 	if err != nil || has {
 		return err
 	}
-	newest, err := r.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+	newest, err := r.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 	if errors.Is(err, webhook.ErrDeliveryNotFound) || err == nil && newest.Rev != d.Rev {
 		return nil
 	}
 	if err == nil {
-		err = r.store.ScheduleDelivery(ctx, newest)
+		err = r.store.Deliveries.Schedule(ctx, newest)
 	}
 	if err == nil {
 		r.countDelivery(newest, "the queue had no message of it")

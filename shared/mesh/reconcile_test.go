@@ -35,9 +35,9 @@ func newTask(kind task.Kind, age time.Duration) *task.Task {
 
 func (h *house) queue(t *task.Task) {
 	h.t.Helper()
-	enqueue := h.st.Enqueue
+	enqueue := h.st.Tasks.Enqueue
 	if t.Kind == task.KindTurn {
-		enqueue = h.st.EnqueueTurn
+		enqueue = h.st.Turns.Enqueue
 	}
 	traced := telemetry.WithTraceParent(h.t.Context(), "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "")
 	if _, err := enqueue(traced, t); err != nil {
@@ -47,7 +47,7 @@ func (h *house) queue(t *task.Task) {
 
 func (h *house) save(t *task.Task) {
 	h.t.Helper()
-	if err := h.st.Save(h.t.Context(), t); err != nil {
+	if err := h.st.Tasks.Save(h.t.Context(), t); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -152,7 +152,7 @@ func TestLostTasksAreQueuedAgain(t *testing.T) {
 	h.save(began)
 	h.look("a")
 	h.arrives(topology.Tasks, topology.AgentDurable("echo"), lost[0].ID, lost[1].ID)
-	rec, err := h.st.Get(t.Context(), "default", began.ID)
+	rec, err := h.st.Tasks.Get(t.Context(), "default", began.ID)
 	if err != nil || rec.Status != task.Pending || rec.Attempt != 1 || rec.Lease != nil {
 		t.Errorf("%+v, %v: want it pending after one attempt", rec, err)
 	}
@@ -193,7 +193,7 @@ func TestARecordWithoutAMessageIsQueuedAgain(t *testing.T) {
 		for _, tk := range []*task.Task{waits, runs, lives, young} {
 			h.save(tk)
 		}
-		if err := h.st.Announce(t.Context(), store.Presence{WorkerID: "wrk_here"}); err != nil {
+		if err := h.st.Registry.Announce(t.Context(), store.Presence{WorkerID: "wrk_here"}); err != nil {
 			t.Fatal(err)
 		}
 		stream := topology.Tasks
@@ -218,27 +218,27 @@ func TestTurnsThatWaitAreOpenedInTheirOrder(t *testing.T) {
 			for range 3 {
 				turn := newTask(task.KindTurn, time.Hour)
 				turn.SessionID = sess.ID
-				w, err := h.st.Waiting(t.Context(), turn)
+				w, err := h.st.Turns.Place(t.Context(), turn)
 				w.At = turn.CreatedAt
 				if err = cmp.Or(err, sess.Append(w, "")); err == nil && recorded {
-					_, err = h.st.WaitingTurn(t.Context(), sess, w)
+					_, err = h.st.Turns.Waiting(t.Context(), sess, w)
 				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				ids = append(ids, turn.ID)
 			}
-			if err := h.st.SaveSession(t.Context(), sess); err != nil {
+			if err := h.st.Sessions.Save(t.Context(), sess); err != nil {
 				t.Fatal(err)
 			}
 			for i, id := range ids {
 				h.look("a")
 				h.look("a")
-				open, err := h.st.OpenTurn(t.Context(), "default", "echo", sess.ID)
+				open, err := h.st.Turns.Open(t.Context(), "default", "echo", sess.ID)
 				if err != nil || open.ID != id || h.messages(topology.Turns) != 1 {
 					t.Fatalf("turn %d: open is %+v, %v", i, open, err)
 				}
-				rec, err := h.st.Get(t.Context(), "default", id)
+				rec, err := h.st.Tasks.Get(t.Context(), "default", id)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -250,10 +250,10 @@ func TestTurnsThatWaitAreOpenedInTheirOrder(t *testing.T) {
 					h.save(rec)
 					h.withdraw(rec)
 					h.look("a")
-					if again, err := h.st.OpenTurn(t.Context(), "default", "echo", sess.ID); err != nil || again.ID != id {
+					if again, err := h.st.Turns.Open(t.Context(), "default", "echo", sess.ID); err != nil || again.ID != id {
 						t.Fatalf("put back: %+v, %v", again, err)
 					}
-					if rec, err = h.st.Get(t.Context(), "default", id); err != nil || rec.Status != task.Pending {
+					if rec, err = h.st.Tasks.Get(t.Context(), "default", id); err != nil || rec.Status != task.Pending {
 						t.Fatalf("put back: %+v, %v", rec, err)
 					}
 				}
@@ -269,7 +269,7 @@ func TestTurnsThatWaitAreOpenedInTheirOrder(t *testing.T) {
 
 func (h *house) withdraw(turn *task.Task) {
 	h.t.Helper()
-	if err := h.st.WithdrawTurn(h.t.Context(), turn); err != nil {
+	if err := h.st.Turns.Withdraw(h.t.Context(), turn); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -303,12 +303,12 @@ func TestADeliveryWithoutAMessageIsQueuedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDelivery()
-	if err := h.st.SaveDelivery(t.Context(), d); err != nil {
+	if err := h.st.Deliveries.Save(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 	done := newDelivery()
 	done.Status = webhook.Delivered
-	if err := h.st.SaveDelivery(t.Context(), done); err != nil {
+	if err := h.st.Deliveries.Save(t.Context(), done); err != nil {
 		t.Fatal(err)
 	}
 	h.look("a")
@@ -323,7 +323,7 @@ func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 	var ids []string
 	for range 6 {
 		d := newDelivery()
-		if err := h.st.EnqueueDelivery(t.Context(), d, nil); err != nil {
+		if err := h.st.Deliveries.Enqueue(t.Context(), d, nil); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, d.ID)
@@ -403,7 +403,7 @@ func TestTwoThatRequeueAtOnceQueueOne(t *testing.T) {
 	lost := newTask(task.KindTask, time.Hour)
 	h.save(lost)
 	for range 2 {
-		if err := h.st.Requeue(context.Background(), lost.Clone()); err != nil {
+		if err := h.st.Repair.Requeue(context.Background(), lost.Clone()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,12 +27,12 @@ func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 		}
 		if len(s.Waiting) == 0 {
 			t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
-			_, err := c.store.EnqueueTurn(context.WithoutCancel(ctx), t)
+			_, err := c.store.Turns.Enqueue(context.WithoutCancel(ctx), t)
 			if !errors.Is(err, session.ErrBusy) {
 				return err
 			}
 		}
-		open, look := c.store.OpenTurn(ctx, t.Tenant, t.Agent, t.SessionID)
+		open, look := c.store.Turns.Open(ctx, t.Tenant, t.Agent, t.SessionID)
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended, and the next one is on its way
 			_, look = c.publishNext(context.WithoutCancel(ctx), t.Tenant, t.SessionID)
@@ -43,7 +43,7 @@ func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 			closing, since = open.ID, time.Now()
 		case closing == open.ID && time.Since(since) < ackWithin:
 		case closing == open.ID: // or its worker died before it
-			look = c.store.WithdrawTurn(context.WithoutCancel(ctx), open)
+			look = c.store.Turns.Withdraw(context.WithoutCancel(ctx), open)
 		case m.OnBusy == Reject:
 			return fmt.Errorf("queue turn %s: %w", t.ID, session.ErrBusy)
 		default:
@@ -69,7 +69,7 @@ func accepts(s *session.Session, id string) bool {
 }
 
 func (c *core) admitAnew(ctx context.Context, m *Message, tenant, id string) (*session.Session, error) {
-	s, err := c.store.Session(ctx, tenant, id)
+	s, err := c.store.Sessions.Get(ctx, tenant, id)
 	if err == nil {
 		err = c.admit(ctx, s, m)
 	}
@@ -79,7 +79,7 @@ func (c *core) admitAnew(ctx context.Context, m *Message, tenant, id string) (*s
 // over reports whether a turn has ended and its agent too: its message keeps the
 // session closed for nothing.
 func (c *core) over(ctx context.Context, turn *task.Task) bool {
-	rec, err := c.store.Get(ctx, turn.Tenant, turn.ID)
+	rec, err := c.store.Tasks.Get(ctx, turn.Tenant, turn.ID)
 	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())
 }
 
@@ -87,7 +87,7 @@ func (c *core) over(ctx context.Context, turn *task.Task) bool {
 // accepts it. With the same write an interrupting message cancels what is open and
 // all that waits before it.
 func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *task.Task) error {
-	w, err := c.store.Waiting(ctx, t)
+	w, err := c.store.Turns.Place(ctx, t)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *ta
 		if err := next.Append(w, idOf(open)); err != nil {
 			return err
 		}
-		err = c.store.SaveSession(ctx, next)
+		err = c.store.Sessions.Save(ctx, next)
 		if err == nil {
 			s = next
 			break
@@ -135,7 +135,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 			c.log.Warn("left to who looks at the session next", "what", what, "session", s.ID, "task", t.ID, "error", err)
 		}
 	}
-	made, err := c.store.WaitingTurn(ctx, s, w)
+	made, err := c.store.Turns.Waiting(ctx, s, w)
 	if left("record of a turn that waits", err); err == nil {
 		*t = *made
 	}
@@ -155,7 +155,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 func (c *core) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []string, err error) {
 	if open != nil {
 		outcome, _ := next.Outcome(open.ID)
-		rec, err := c.store.Get(ctx, next.Tenant, open.ID)
+		rec, err := c.store.Tasks.Get(ctx, next.Tenant, open.ID)
 		if err != nil && !errors.Is(err, task.ErrNotFound) {
 			return nil, err
 		}
@@ -176,7 +176,7 @@ func (c *core) overtake(ctx context.Context, s *session.Session, id string) erro
 	if err != nil || open == nil || open.ID == id {
 		return err
 	}
-	s, err = c.store.Session(ctx, s.Tenant, s.ID)
+	s, err = c.store.Sessions.Get(ctx, s.Tenant, s.ID)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (c *core) tending(ctx context.Context, t *task.Task) (stop func()) {
 // inQueue is what a turn waits for that stands in its session's queue, nil when
 // it is open.
 func (c *core) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
-	s, err := c.store.Session(ctx, t.Tenant, t.SessionID)
+	s, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +239,7 @@ func (c *core) cancelWaiting(ctx context.Context, s *session.Session) (*session.
 	next := s.Clone()
 	ids := next.CancelAll()
 	if len(ids) > 0 {
-		if err := c.store.SaveSession(ctx, next); err != nil {
+		if err := c.store.Sessions.Save(ctx, next); err != nil {
 			return s, err
 		}
 	}

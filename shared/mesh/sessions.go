@@ -46,7 +46,7 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 		o.Replayed = !ours
 	}
 	s.ID, s.Agent, s.CreatedAt = o.SessionID, o.Agent, o.CreatedAt
-	err = c.store.SaveSession(ctx, s)
+	err = c.store.Sessions.Save(ctx, s)
 	if err != nil && !(o.Replayed && errors.Is(err, session.ErrConflict)) { // it is there already
 		return nil, err
 	}
@@ -58,17 +58,17 @@ func (c Sessions) Get(ctx context.Context, who auth.Caller, id string) (*session
 	if !session.ValidID(id) {
 		return nil, Refuse(ErrSessionNotFound, "%q is not the id of a session.", Clip(id, 64))
 	}
-	return c.store.Session(ctx, who.Tenant, id)
+	return c.store.Sessions.Get(ctx, who.Tenant, id)
 }
 
 // Expires is when a session is forgotten.
 func (c Sessions) Expires(s *session.Session) time.Time {
-	return task.Stamp(s.UpdatedAt.Add(c.store.SessionIdle()))
+	return task.Stamp(s.UpdatedAt.Add(c.store.Sessions.Idle()))
 }
 
 // Busy says which turn of a session is open, and whether one is or waits.
 func (c Sessions) Busy(ctx context.Context, s *session.Session) (open string, waiting []string, busy bool, err error) {
-	turn, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID)
+	turn, err := c.store.Turns.Open(ctx, s.Tenant, s.Agent, s.ID)
 	switch {
 	case err == nil && c.over(ctx, turn): // its acknowledgement is on its way
 	case err == nil:
@@ -168,7 +168,7 @@ func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t
 	err := c.claim(context.WithoutCancel(ctx), t.Tenant, m.Key, a, locationOf(t))
 	if t.ID = a.TaskID; err == nil && !a.Replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
-		if a.watch, err = c.store.Watch(t.Tenant, t.ID, false); err == nil {
+		if a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false); err == nil {
 			if err = c.openTurn(ctx, s, m, t, m.Until); err == nil {
 				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 			}
@@ -209,7 +209,7 @@ func (c Sessions) Reply(ctx context.Context, t *task.Task) (string, error) {
 	if t.Status != task.Completed {
 		return "", nil
 	}
-	raw, err := c.store.Value(ctx, t.Result)
+	raw, err := c.store.Artifacts.Read(ctx, t.Result)
 	if err != nil {
 		return "", err
 	}
@@ -225,10 +225,10 @@ func (c Sessions) Turn(ctx context.Context, who auth.Caller, id, turn string) (*
 	if !session.ValidID(id) || !task.ValidID(turn) || !task.IsTurn(turn) {
 		return nil, Refuse(ErrTurnNotFound, "%q is not the id of a turn of session %q.", Clip(turn, 64), Clip(id, 64))
 	}
-	t, err := c.store.Get(ctx, who.Tenant, turn)
+	t, err := c.store.Tasks.Get(ctx, who.Tenant, turn)
 	if errors.Is(err, task.ErrNotFound) {
-		if s, none := c.store.Session(ctx, who.Tenant, id); none == nil {
-			t, err = c.store.FindTurn(ctx, who.Tenant, s.Agent, id, turn)
+		if s, none := c.store.Sessions.Get(ctx, who.Tenant, id); none == nil {
+			t, err = c.store.Turns.Find(ctx, who.Tenant, s.Agent, id, turn)
 		}
 	}
 	if err == nil && t.SessionID != id || errors.Is(err, task.ErrNotFound) {
@@ -282,7 +282,7 @@ func (c Sessions) Transcript(ctx context.Context, s *session.Session, after, lim
 			at += p.Messages
 			continue
 		}
-		messages, err := c.store.Page(ctx, p)
+		messages, err := c.store.Sessions.Page(ctx, p)
 		if errors.Is(err, task.ErrNotFound) { // past its retention
 			at += p.Messages
 			continue
@@ -315,7 +315,7 @@ func (c Sessions) Delete(ctx context.Context, who auth.Caller, id string, expect
 		waits := len(s.Waiting) > 0
 		if s, err = c.cancelWaiting(ctx, s); err == nil {
 			begun = begun || waits // later changes are this request's own doing
-			err = c.store.DeleteSession(ctx, s)
+			err = c.store.Sessions.Delete(ctx, s)
 		}
 		if err == nil {
 			break
@@ -323,16 +323,16 @@ func (c Sessions) Delete(ctx context.Context, who auth.Caller, id string, expect
 		if !errors.Is(err, session.ErrConflict) {
 			return err
 		}
-		if s, err = c.store.Session(ctx, who.Tenant, s.ID); err != nil { // a turn has ended meanwhile
+		if s, err = c.store.Sessions.Get(ctx, who.Tenant, s.ID); err != nil { // a turn has ended meanwhile
 			return err
 		}
 	}
-	if open, err := c.store.OpenTurn(ctx, s.Tenant, s.Agent, s.ID); err == nil {
+	if open, err := c.store.Turns.Open(ctx, s.Tenant, s.Agent, s.ID); err == nil {
 		if _, err := c.cancelTree(ctx, s.Tenant, open.ID, locationOf(open)); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			c.log.Warn("open turn of a deleted session not canceled, it ends without effect", "session", s.ID, "task", open.ID, "error", err)
 		}
 	}
-	if err := c.store.DropPages(ctx, s.Pages); err != nil {
+	if err := c.store.Sessions.DropPages(ctx, s.Pages); err != nil {
 		c.log.Debug("messages of a deleted session not dropped, they expire by themselves", "session", s.ID, "error", err)
 	}
 	return nil
@@ -353,7 +353,7 @@ func (c Sessions) List(ctx context.Context, who auth.Caller, agent string, limit
 	if err != nil {
 		return l, err
 	}
-	found, err := c.store.Sessions(ctx, who.Tenant, at, limit, func(s *session.Session) bool { return agent == "" || s.Agent == agent })
+	found, err := c.store.Sessions.List(ctx, who.Tenant, at, limit, func(s *session.Session) bool { return agent == "" || s.Agent == agent })
 	if err != nil {
 		return l, err
 	}

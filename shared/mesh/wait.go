@@ -13,7 +13,7 @@ import (
 // Get reads a task wherever it is: its record, or the queue message that is the
 // truth until there is one. A turn that waits in its session's queue goes on.
 func (c Tasks) Get(ctx context.Context, who auth.Caller, id string) (*task.Task, error) {
-	t, err := c.store.Find(ctx, who.Tenant, id)
+	t, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		return nil, err
 	}
@@ -36,11 +36,11 @@ func (c Tasks) WaitChange(ctx context.Context, t *task.Task, ended bool, d time.
 func (c *core) await(ctx context.Context, tenant, id string, d time.Duration, watch *store.Watch) (*task.Task, error) {
 	if watch == nil {
 		var err error
-		if watch, err = c.store.Watch(tenant, id, false); err != nil {
+		if watch, err = c.store.Tasks.Watch(tenant, id, false); err != nil {
 			return nil, err
 		}
 		defer watch.Close()
-		t, err := c.store.Find(ctx, tenant, id)
+		t, err := c.store.Tasks.Find(ctx, tenant, id)
 		if err != nil || t.Status.Terminal() {
 			return t, err
 		}
@@ -50,7 +50,7 @@ func (c *core) await(ctx context.Context, tenant, id string, d time.Duration, wa
 
 // awaitChange waits until t has changed in any way, or ended, at most d.
 func (c *core) awaitChange(ctx context.Context, t *task.Task, any bool, d time.Duration) (*task.Task, error) {
-	watch, err := c.store.Watch(t.Tenant, t.ID, false)
+	watch, err := c.store.Tasks.Watch(t.Tenant, t.ID, false)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (c *core) follow(ctx context.Context, watch *store.Watch, t *task.Task, d t
 func (c Tasks) Children(ctx context.Context, t *task.Task) ([]string, error) {
 	// Thousands may have waited for the same task.
 	children, err, _ := c.children.Do(t.Tenant+"."+t.ID, func() (any, error) {
-		return c.store.Children(context.WithoutCancel(ctx), t.Tenant, t.ID)
+		return c.store.Children.Of(context.WithoutCancel(ctx), t.Tenant, t.ID)
 	})
 	if err != nil {
 		return nil, err

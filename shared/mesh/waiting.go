@@ -55,7 +55,7 @@ func (c Tasks) Waiting(ctx context.Context, t *task.Task) *Waiting {
 		c.log.Debug("not known why a task waits", "task", t.ID, "error", err)
 		return nil
 	}
-	seq, err := c.store.ReadySequence(ctx, t)
+	seq, err := c.store.Tasks.ReadySequence(ctx, t)
 	if err != nil && !errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
@@ -117,11 +117,11 @@ func (l *lines) of(ctx context.Context, queue store.Queue, agent string) (lineNo
 	}
 	// Others wait for this reading: it must not end with who asked first.
 	ctx = context.WithoutCancel(ctx)
-	line, err := l.store.Line(ctx, queue, agent)
+	line, err := l.store.Consumers.Line(ctx, queue, agent)
 	if err != nil {
 		return lineNow{}, err
 	}
-	workers, err := l.store.Workers(ctx)
+	workers, err := l.store.Registry.Workers(ctx)
 	if err != nil {
 		return lineNow{}, err
 	}

@@ -57,7 +57,7 @@ func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id string, m M
 		return d.Webhook == e.ID && !d.Test && slices.Contains(m.Statuses, d.Status) && !d.CreatedAt.Before(m.Since)
 	}
 	for more := true; more && n < maxRedeliver; more = at > 0 {
-		found, err := c.store.ListDeliveries(ctx, who.Tenant, at, redeliverPage, match)
+		found, err := c.store.Deliveries.List(ctx, who.Tenant, at, redeliverPage, match)
 		if err != nil {
 			return n, "", err
 		}
@@ -104,13 +104,13 @@ func (c Webhooks) Test(ctx context.Context, who auth.Caller, id string) (d *webh
 	if d, err = newTest(ctx, e); err != nil {
 		return nil, false, err
 	}
-	if err := c.store.EnqueueDelivery(context.WithoutCancel(ctx), d, nil); err != nil {
+	if err := c.store.Deliveries.Enqueue(context.WithoutCancel(ctx), d, nil); err != nil {
 		return nil, false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, testWithin)
 	defer cancel()
 	for {
-		rec, err := c.store.Delivery(ctx, d.Tenant, d.Source, d.ID)
+		rec, err := c.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 		if err == nil && rec.Status.Final() {
 			return rec, true, nil
 		}

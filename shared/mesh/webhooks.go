@@ -72,7 +72,7 @@ func (c *core) addWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := c.store.AddWebhook(context.WithoutCancel(ctx), e, maxWebhooks)
+	err := c.store.Webhooks.Add(context.WithoutCancel(ctx), e, maxWebhooks)
 	switch {
 	case errors.Is(err, webhook.ErrTooMany):
 		return Refuse(ErrTooManyWebhooks, "There are %d, which is the limit. Delete one that is not needed.", maxWebhooks)
@@ -107,12 +107,12 @@ func (c Webhooks) Get(ctx context.Context, who auth.Caller, id string) (*webhook
 	if !task.ValidWebhookID(id) {
 		return nil, webhook.ErrNotFound
 	}
-	return c.store.Webhook(ctx, who.Tenant, id)
+	return c.store.Webhooks.Get(ctx, who.Tenant, id)
 }
 
 // List lists the webhooks of a tenant in the order of their creation.
 func (c Webhooks) List(ctx context.Context, who auth.Caller) ([]*webhook.Endpoint, error) {
-	return c.store.Webhooks(ctx, who.Tenant)
+	return c.store.Webhooks.List(ctx, who.Tenant)
 }
 
 // Unreadable says which of an endpoint's secrets cannot be opened, so that nothing
@@ -149,7 +149,7 @@ func (c Webhooks) change(ctx context.Context, who auth.Caller, id string, change
 		if err := c.rewrite(e, change); err != nil {
 			return nil, err
 		}
-		if err = c.store.SaveWebhook(ctx, e); !errors.Is(err, task.ErrConflict) {
+		if err = c.store.Webhooks.Save(ctx, e); !errors.Is(err, task.ErrConflict) {
 			return e, err
 		}
 	}
@@ -246,7 +246,7 @@ func (c Webhooks) Delete(ctx context.Context, who auth.Caller, id string) error 
 		if err != nil {
 			return err
 		}
-		if err = c.store.DeleteWebhook(ctx, e); !errors.Is(err, task.ErrConflict) {
+		if err = c.store.Webhooks.Delete(ctx, e); !errors.Is(err, task.ErrConflict) {
 			return err
 		}
 	}

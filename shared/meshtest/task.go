@@ -59,7 +59,7 @@ func (m *Mesh) End(id string) client.Task {
 // Record reads a task's record itself.
 func (m *Mesh) Record(id string) *task.Task {
 	m.T.Helper()
-	rec, err := m.Store.Get(m.T.Context(), "default", id)
+	rec, err := m.Store.Tasks.Get(m.T.Context(), "default", id)
 	if err != nil {
 		m.T.Fatal(err)
 	}
@@ -69,7 +69,7 @@ func (m *Mesh) Record(id string) *task.Task {
 // Queued counts the messages in the queue.
 func (m *Mesh) Queued() int {
 	m.T.Helper()
-	n, err := m.Store.Queued(m.T.Context())
+	n, err := m.Store.Tasks.Queued(m.T.Context())
 	if err != nil {
 		m.T.Fatal(err)
 	}

@@ -16,13 +16,13 @@ import (
 // ErrServed means that a live worker serves the agent.
 var ErrServed = errors.New("the agent is served")
 
-// RemoveAgent forgets an agent that no live worker serves: its definition, and
+// Remove forgets an agent that no live worker serves: its definition, and
 // its consumers where nothing waits. It loses no work: waiting tasks and turns
 // stay in the queue, in their order and with their consumer, for the next worker
-// that serves an agent of this name; RemoveAgent counts them. The error is
+// that serves an agent of this name; Remove counts them. The error is
 // task.ErrNotFound when there is nothing to forget, ErrServed when a worker
 // serves the agent, and task.ErrConflict when it was registered meanwhile.
-func (s *Store) RemoveAgent(ctx context.Context, name string) (waiting int, rev uint64, err error) {
+func (s Registry) Remove(ctx context.Context, name string) (waiting int, rev uint64, err error) {
 	d, err := s.Agent(ctx, name)
 	known := err == nil
 	if err != nil && !errors.Is(err, task.ErrNotFound) {
@@ -59,8 +59,8 @@ func (s *Store) RemoveAgent(ctx context.Context, name string) (waiting int, rev 
 }
 
 // unserved is ErrServed when a live worker serves the agent.
-func (s *Store) unserved(ctx context.Context, name string) error {
-	workers, err := s.Workers(ctx)
+func (s *core) unserved(ctx context.Context, name string) error {
+	workers, err := Registry{s}.Workers(ctx)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func Contested(workers []Presence, agent string) bool {
 
 // signalRival tells the other workers of an agent that this one serves another
 // definition. It is sent at most once; the worker says it again while that lasts.
-func (s *Store) signalRival(d task.Definition, workerID string) error {
+func (s *core) signalRival(d task.Definition, workerID string) error {
 	data, err := json.Marshal(Rival{Agent: d.Name, WorkerID: workerID, Version: d.Version, Digest: d.Digest()})
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (s *Store) signalRival(d task.Definition, workerID string) error {
 
 // OnRival calls f with each worker that serves another definition than the one
 // that is stored.
-func (s *Store) OnRival(f func(Rival)) (stop func(), err error) {
+func (s Registry) OnRival(f func(Rival)) (stop func(), err error) {
 	return s.listen(topology.Rival, func(m *nats.Msg) {
 		var r Rival
 		if json.Unmarshal(m.Data, &r) == nil {

@@ -24,9 +24,9 @@ import (
 // bytes.
 const InlineLimit = 256 << 10
 
-// PutValue keeps a JSON value inline when it is small, else as the artifact
+// Put keeps a JSON value inline when it is small, else as the artifact
 // name of the task.
-func (s *Store) PutValue(ctx context.Context, tenant, id, name string, v []byte) (task.Value, error) {
+func (s Artifacts) Put(ctx context.Context, tenant, id, name string, v []byte) (task.Value, error) {
 	if len(v) <= InlineLimit {
 		return task.Value{Inline: v}, nil
 	}
@@ -37,13 +37,13 @@ func (s *Store) PutValue(ctx context.Context, tenant, id, name string, v []byte)
 	return task.Value{Object: object, Size: int64(len(v))}, nil
 }
 
-// Value reads a value whole. It returns task.ErrNotFound when its artifact is
+// Read reads a value whole. It returns task.ErrNotFound when its artifact is
 // past its retention.
-func (s *Store) Value(ctx context.Context, v task.Value) ([]byte, error) {
+func (s Artifacts) Read(ctx context.Context, v task.Value) ([]byte, error) {
 	if v.Object == "" {
 		return v.Inline, nil
 	}
-	r, err := s.OpenObject(ctx, v)
+	r, err := s.Open(ctx, v)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ const (
 
 // putObject stores data as the object name, piece by piece, in the form of the
 // client library.
-func (s *Store) putObject(ctx context.Context, name string, data []byte) error {
+func (s *core) putObject(ctx context.Context, name string, data []byte) error {
 	turn := time.NewTimer(putWithin)
 	defer turn.Stop()
 	select {
@@ -94,7 +94,7 @@ func (s *Store) putObject(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-func (s *Store) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
+func (s *core) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
 	for piece := range slices.Chunk(data, pieceSize) {
 		if _, err := s.publish(ctx, &nats.Msg{Subject: topology.ArtifactChunks(info.NUID), Data: piece}); err != nil {
 			return err
@@ -117,16 +117,16 @@ func (s *Store) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data 
 
 // dropPieces deletes the pieces of an object that nothing names. Those that stay
 // expire by themselves.
-func (s *Store) dropPieces(ctx context.Context, nuid string) {
+func (s *core) dropPieces(ctx context.Context, nuid string) {
 	ctx, cancel := s.bound(context.WithoutCancel(ctx), written(topology.ArtifactChunks(nuid)))
 	defer cancel()
 	_ = s.objects.Purge(ctx, jetstream.WithPurgeSubject(topology.ArtifactChunks(nuid)))
 }
 
-// OpenObject streams the artifact of v, which must have one. It reads a piece
+// Open streams the artifact of v, which must have one. It reads a piece
 // when it is asked for it: a slow reader holds one piece, and nothing at the
 // server.
-func (s *Store) OpenObject(ctx context.Context, v task.Value) (io.Reader, error) {
+func (s Artifacts) Open(ctx context.Context, v task.Value) (io.Reader, error) {
 	r, err := s.openObject(ctx, v.Object)
 	if err == nil && r.info.Size != uint64(v.Size) {
 		return nil, fmt.Errorf("read artifact %s: it has %d bytes, its task says %d", v.Object, r.info.Size, v.Size)
@@ -134,7 +134,7 @@ func (s *Store) OpenObject(ctx context.Context, v task.Value) (io.Reader, error)
 	return r, err
 }
 
-func (s *Store) openObject(ctx context.Context, name string) (*objectReader, error) {
+func (s *core) openObject(ctx context.Context, name string) (*objectReader, error) {
 	info, err := s.objectInfo(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("read artifact %s: %w", name, err)
@@ -144,7 +144,7 @@ func (s *Store) openObject(ctx context.Context, name string) (*objectReader, err
 	return r, err
 }
 
-func (s *Store) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+func (s *core) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
 	ctx, cancel := s.bound(ctx, topology.ArtifactStream)
 	defer cancel()
 	info, err := s.artifacts.GetInfo(ctx, name)
@@ -154,7 +154,7 @@ func (s *Store) objectInfo(ctx context.Context, name string) (*jetstream.ObjectI
 // objectReader reads the pieces of an object one by one.
 type objectReader struct {
 	ctx   context.Context // of the one who reads
-	store *Store
+	store *core
 	info  *jetstream.ObjectInfo
 	seq   uint64 // of the last piece
 	read  uint32 // pieces read
@@ -194,8 +194,8 @@ func (r *objectReader) next() ([]byte, error) {
 	return m.Data, nil
 }
 
-// DropValue deletes the artifact of a value that nothing refers to.
-func (s *Store) DropValue(ctx context.Context, v task.Value) error {
+// Drop deletes the artifact of a value that nothing refers to.
+func (s Artifacts) Drop(ctx context.Context, v task.Value) error {
 	if v.Object == "" {
 		return nil
 	}

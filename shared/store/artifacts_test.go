@@ -19,13 +19,13 @@ func TestAReaderOfAnArtifactHoldsOnePiece(t *testing.T) {
 	srv := natstest.Start(t)
 	st := open(t, srv)
 	want := bytes.Repeat([]byte("0123456789abcdef"), 100_001) // no whole number of pieces
-	v, err := st.PutValue(t.Context(), "default", "tsk_1", "result", want)
+	v, err := st.Artifacts.Put(t.Context(), "default", "tsk_1", "result", want)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var readers []io.Reader
 	for range 100 {
-		r, err := st.OpenObject(t.Context(), v)
+		r, err := st.Artifacts.Open(t.Context(), v)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,16 +47,16 @@ func TestAReaderOfAnArtifactHoldsOnePiece(t *testing.T) {
 			t.Errorf("read %d bytes, %v", len(got), err)
 		}
 	}
-	if got, err := st.Value(t.Context(), v); err != nil || !bytes.Equal(got, want) {
+	if got, err := st.Artifacts.Read(t.Context(), v); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("value of %d bytes, %v", len(got), err)
 	}
-	if err := st.DropValue(t.Context(), v); err != nil {
+	if err := st.Artifacts.Drop(t.Context(), v); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.ReadAll(readers[2]); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("an object that goes while it is read ends with %v", err)
 	}
-	if _, err := st.Value(t.Context(), v); !errors.Is(err, task.ErrNotFound) {
+	if _, err := st.Artifacts.Read(t.Context(), v); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("an object that is gone: %v", err)
 	}
 }
@@ -67,7 +67,7 @@ func TestManyLargeInputsAtOnceAreAllStored(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 24 {
 		wg.Go(func() {
-			if _, err := st.PutValue(t.Context(), "default", fmt.Sprintf("tsk_%d", i), "input", input); err != nil {
+			if _, err := st.Artifacts.Put(t.Context(), "default", fmt.Sprintf("tsk_%d", i), "input", input); err != nil {
 				t.Errorf("input %d: %v", i, err)
 			}
 		})

@@ -24,7 +24,7 @@ type Census struct {
 	Sessions   int
 	Deliveries DeliveryQueue
 	FanoutLag  int // changes of records that no notifier has read
-	// Missing are the consumers that are not there; see Store.MissingConsumers.
+	// Missing are the consumers that are not there; see Consumers.Missing.
 	// Without one, waiting messages cannot be told from scheduled ones: all count
 	// as waiting.
 	Missing []Durable
@@ -64,7 +64,7 @@ type StreamSize struct {
 func (s *Store) Census(ctx context.Context) (Census, error) {
 	c := Census{At: time.Now()}
 	var err error
-	if c.Workers, err = s.Workers(ctx); err == nil {
+	if c.Workers, err = s.Registry.Workers(ctx); err == nil {
 		c.Missing, err = s.missing(ctx, c.Workers)
 	}
 	if err != nil {
@@ -81,7 +81,7 @@ func (s *Store) Census(ctx context.Context) (Census, error) {
 	return c, nil
 }
 
-func (s *Store) censusStreams(ctx context.Context, c *Census) error {
+func (s *core) censusStreams(ctx context.Context, c *Census) error {
 	ours := map[string]bool{}
 	for _, cfg := range topology.Streams(topology.Settings{Replicas: 1}) {
 		ours[cfg.Name] = true
@@ -106,7 +106,7 @@ func (c *Census) messages(stream string) int {
 	return 0
 }
 
-func (s *Store) censusTasks(ctx context.Context, c *Census) error {
+func (s *core) censusTasks(ctx context.Context, c *Census) error {
 	by := map[string]*AgentQueue{}
 	held, err := censusQueue(ctx, s.tasks, by)
 	if err != nil {
@@ -172,7 +172,7 @@ func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*Ag
 // restedLooked bounds how many deliveries are asked for their age.
 const restedLooked = 8
 
-func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
+func (s *core) censusDeliveries(ctx context.Context, c *Census) error {
 	for _, one := range []struct {
 		stream, durable string
 		count           func(*jetstream.ConsumerInfo)
@@ -205,7 +205,7 @@ func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
 		seq = msg.Sequence + 1
 		d, recorded, err := DueDelivery(msg.Data)
 		if err == nil && recorded {
-			d, err = s.Delivery(ctx, d.Tenant, d.Source, d.ID)
+			d, err = Deliveries{s}.Get(ctx, d.Tenant, d.Source, d.ID)
 		}
 		if errors.Is(err, task.ErrBadRecord) {
 			s.damaged.note(message{subject: msg.Subject, seq: msg.Sequence}, err)
@@ -219,7 +219,7 @@ func (s *Store) censusDeliveries(ctx context.Context, c *Census) error {
 	return nil
 }
 
-func (s *Store) censusAccount(ctx context.Context, c *Census) error {
+func (s *core) censusAccount(ctx context.Context, c *Census) error {
 	info, err := s.js.AccountInfo(ctx)
 	if err != nil {
 		return err

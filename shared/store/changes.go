@@ -19,7 +19,7 @@ import (
 // All readers of a store share one consumer, the feed. One that begins in the
 // past, or falls behind what the feed keeps, reads the stream until it is there.
 type Changes struct {
-	s      *Store
+	s      *core
 	tenant string
 	start  uint64
 	at     uint64       // the last revision that was looked at
@@ -28,7 +28,7 @@ type Changes struct {
 
 // Changes begins after revision after, or with what is new when after is nil. A
 // revision from the future is taken for the newest. Close it.
-func (s *Store) Changes(ctx context.Context, tenant string, after *uint64) (*Changes, error) {
+func (s Tasks) Changes(ctx context.Context, tenant string, after *uint64) (*Changes, error) {
 	last, err := s.lastRevision(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("follow tasks: %w", err)
@@ -37,11 +37,11 @@ func (s *Store) Changes(ctx context.Context, tenant string, after *uint64) (*Cha
 	if after != nil {
 		start = min(*after, last)
 	}
-	s.feed.join(s, last)
-	return &Changes{s: s, tenant: tenant, start: start, at: start}, nil
+	s.feed.join(s.core, last)
+	return &Changes{s: s.core, tenant: tenant, start: start, at: start}, nil
 }
 
-func (s *Store) lastRevision(ctx context.Context) (uint64, error) {
+func (s *core) lastRevision(ctx context.Context) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	info, err := s.records.Info(ctx)
@@ -120,7 +120,7 @@ func (c *Changes) catchUp(ctx context.Context, to uint64) error {
 var errEnough = errors.New("enough for now")
 
 // record decodes a change; nil is a marker, or cannot be read.
-func (s *Store) record(m message) *task.Task {
+func (s *core) record(m message) *task.Task {
 	t, err := RecordOf(m.data, m.seq)
 	if err != nil {
 		s.damaged.note(m, err)
@@ -169,7 +169,7 @@ func newFeed() *feed {
 
 // join counts a reader in, and has the feed begin after revision last if it does
 // not run.
-func (f *feed) join(s *Store, last uint64) {
+func (f *feed) join(s *core, last uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.readers++
@@ -209,7 +209,7 @@ func (f *feed) after(at *uint64, tenant string) (t *task.Task, floor uint64, mov
 }
 
 // add keeps a change and tells the readers.
-func (f *feed) add(s *Store, m message) {
+func (f *feed) add(s *core, m message) {
 	t := s.record(m)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -232,7 +232,7 @@ func (f *feed) add(s *Store, m message) {
 
 // run reads until there is no reader, or no connection. A consumer that is gone
 // is made again behind what was read.
-func (f *feed) run(s *Store) {
+func (f *feed) run(s *core) {
 	for {
 		err := f.follow(s)
 		if f.over(s.nc.IsClosed()) {
@@ -257,7 +257,7 @@ func (f *feed) over(closed bool) bool {
 	return true
 }
 
-func (f *feed) follow(s *Store) error {
+func (f *feed) follow(s *core) error {
 	ctx := context.Background() // the readers' own: it outlives each of them
 	f.mu.Lock()
 	from := f.last + 1

@@ -39,7 +39,7 @@ const maxEqualCalls = 1000
 // call (by key, see task.CallKey) of an attempt gets the id that the n-th equal
 // call of the attempt before got; known reports that there was one. It returns
 // task.ErrConflict when a later attempt has called already.
-func (s *Store) Adopt(ctx context.Context, parent *task.Task, key string) (id string, known bool, err error) {
+func (s Children) Adopt(ctx context.Context, parent *task.Task, key string) (id string, known bool, err error) {
 	mine := linkOf(parent)
 	call := equalCall{parent: parent.ID, link: mine, key: key}
 	for {
@@ -66,7 +66,7 @@ func (s *Store) Adopt(ctx context.Context, parent *task.Task, key string) (id st
 // and the revision of its link. The attempt's calls have the numbers below it
 // without a gap, from of which it is known: so it is looked for in steps that
 // double and then by halves, instead of one after the other.
-func (s *Store) nextCall(ctx context.Context, parent *task.Task, key string, mine link, from int) (n int, rev uint64, err error) {
+func (s *core) nextCall(ctx context.Context, parent *task.Task, key string, mine link, from int) (n int, rev uint64, err error) {
 	made := func(n int) (bool, uint64, error) {
 		last, rev, err := s.link(ctx, parent.Tenant, parent.ID, task.ChildID(parent.ID, key, n))
 		if err == nil && rev > 0 && last.Attempt > mine.Attempt {
@@ -137,7 +137,7 @@ func (m *madeCalls) note(c equalCall, n int) {
 }
 
 // Link notes that child was started by parent.
-func (s *Store) Link(ctx context.Context, parent *task.Task, child string) error {
+func (s Children) Link(ctx context.Context, parent *task.Task, child string) error {
 	_, rev, err := s.link(ctx, parent.Tenant, parent.ID, child)
 	if err == nil && rev == 0 {
 		err = s.putLink(ctx, parent.Tenant, parent.ID, child, linkOf(parent), 0)
@@ -148,7 +148,7 @@ func (s *Store) Link(ctx context.Context, parent *task.Task, child string) error
 	return err
 }
 
-func (s *Store) link(ctx context.Context, tenant, parent, child string) (l link, rev uint64, err error) {
+func (s *core) link(ctx context.Context, tenant, parent, child string) (l link, rev uint64, err error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskChild(tenant, parent, child))
@@ -161,7 +161,7 @@ func (s *Store) link(ctx context.Context, tenant, parent, child string) (l link,
 	return l, msg.Sequence, json.Unmarshal(msg.Data, &l)
 }
 
-func (s *Store) putLink(ctx context.Context, tenant, parent, child string, l link, rev uint64) error {
+func (s *core) putLink(ctx context.Context, tenant, parent, child string, l link, rev uint64) error {
 	data, err := json.Marshal(l)
 	if err != nil {
 		return err
@@ -173,9 +173,9 @@ func (s *Store) putLink(ctx context.Context, tenant, parent, child string, l lin
 	return nil
 }
 
-// Children lists the ids of the tasks that a task has started, in the order of
+// Of lists the ids of the tasks that a task has started, in the order of
 // their ids.
-func (s *Store) Children(ctx context.Context, tenant, id string) ([]string, error) {
+func (s Children) Of(ctx context.Context, tenant, id string) ([]string, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	info, err := s.records.Info(ctx, jetstream.WithSubjectFilter(topology.TaskChildren(tenant, id)))
@@ -190,10 +190,10 @@ func (s *Store) Children(ctx context.Context, tenant, id string) ([]string, erro
 	return ids, nil
 }
 
-// SignalChild tells the worker of a task that its agent has started another.
-func (s *Store) SignalChild(parent string) error { return s.nc.Publish(topology.Child(parent), nil) }
+// Signal tells the worker of a task that its agent has started another.
+func (s Children) Signal(parent string) error { return s.nc.Publish(topology.Child(parent), nil) }
 
-// OnChild calls f with the id of each task whose agent starts another one.
-func (s *Store) OnChild(f func(parent string)) (stop func(), err error) {
+// OnStart calls f with the id of each task whose agent starts another one.
+func (s Children) OnStart(f func(parent string)) (stop func(), err error) {
 	return s.listen(topology.ChildAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
 }

@@ -32,7 +32,7 @@ func TestManyEqualCallsAreNoneTooMany(t *testing.T) {
 		from := sent()
 		var ids []string
 		for i := range calls {
-			id, known, err := stores[i%len(stores)].Adopt(t.Context(), parent, "key")
+			id, known, err := stores[i%len(stores)].Children.Adopt(t.Context(), parent, "key")
 			if err != nil || known != (attempt == 2) || id != task.ChildID(parent.ID, "key", i) {
 				t.Fatalf("call %d of attempt %d: %s, known %v, %v", i, attempt, id, known, err)
 			}
@@ -47,11 +47,11 @@ func TestManyEqualCallsAreNoneTooMany(t *testing.T) {
 		before = ids
 	}
 	// A gateway that has seen none of them finds its place as well.
-	if id, _, err := open(t, srv).Adopt(t.Context(), parent, "key"); err != nil || id != task.ChildID(parent.ID, "key", calls) {
+	if id, _, err := open(t, srv).Children.Adopt(t.Context(), parent, "key"); err != nil || id != task.ChildID(parent.ID, "key", calls) {
 		t.Errorf("through a new gateway: %s, %v", id, err)
 	}
 	parent.Attempt = 1
-	if _, _, err := open(t, srv).Adopt(t.Context(), parent, "key"); !errors.Is(err, task.ErrConflict) {
+	if _, _, err := open(t, srv).Children.Adopt(t.Context(), parent, "key"); !errors.Is(err, task.ErrConflict) {
 		t.Errorf("an attempt before: %v", err)
 	}
 }

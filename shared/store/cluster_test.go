@@ -38,12 +38,12 @@ func TestAWriteInFlightIsWaitedFor(t *testing.T) {
 		for i := range ids {
 			wg.Go(func() {
 				st := stores[i%len(stores)]
-				stored, _, err := st.ClaimKey(t.Context(), "default", hash, store.Key{Fingerprint: "f", TaskID: fmt.Sprint(i), Answer: []byte(`{}`)})
+				stored, _, err := st.Keys.Claim(t.Context(), "default", hash, store.Key{Fingerprint: "f", TaskID: fmt.Sprint(i), Answer: []byte(`{}`)})
 				if err != nil {
 					t.Errorf("claim: %v", err)
 				}
 				ids[i] = stored.TaskID
-				if _, err := st.Enqueue(t.Context(), accepted.Clone()); err != nil {
+				if _, err := st.Tasks.Enqueue(t.Context(), accepted.Clone()); err != nil {
 					t.Errorf("enqueue: %v", err)
 				}
 			})

@@ -40,7 +40,7 @@ func (c Connection) Reconnected() (again <-chan struct{}, stop func()) {
 }
 
 // listen calls f with the messages on a subject, until stop.
-func (c Connection) listen(subject string, f func(*nats.Msg)) (stop func(), err error) {
+func (c *core) listen(subject string, f func(*nats.Msg)) (stop func(), err error) {
 	sub, err := c.nc.Subscribe(subject, f)
 	if err != nil {
 		return nil, err

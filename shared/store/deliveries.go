@@ -15,10 +15,10 @@ import (
 	"agentmesh/shared/webhook"
 )
 
-// EnqueueDelivery publishes a whole delivery that nobody has recorded yet: this
+// Enqueue publishes a whole delivery that nobody has recorded yet: this
 // one write accepts it. A repeat while it is queued changes nothing; once it is
 // recorded, a repeat must not come (see Delivery).
-func (s *Store) EnqueueDelivery(ctx context.Context, d *webhook.Delivery, hdr nats.Header) error {
+func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery, hdr nats.Header) error {
 	data, err := task.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
@@ -40,9 +40,9 @@ type dueRef struct {
 	Ref    bool   `json:"ref"`
 }
 
-// ScheduleDelivery has a recorded delivery come due at d.NextAt, in place of any
+// Schedule has a recorded delivery come due at d.NextAt, in place of any
 // time before.
-func (s *Store) ScheduleDelivery(ctx context.Context, d *webhook.Delivery) error {
+func (s Deliveries) Schedule(ctx context.Context, d *webhook.Delivery) error {
 	at := d.NextAt
 	if at.IsZero() {
 		at = time.Now()
@@ -59,15 +59,15 @@ func (s *Store) ScheduleDelivery(ctx context.Context, d *webhook.Delivery) error
 	return nil
 }
 
-// DeliverNow has a recorded delivery come due at once. Where it is due already,
+// Now has a recorded delivery come due at once. Where it is due already,
 // or a notifier works on it, nothing changes.
-func (s *Store) DeliverNow(ctx context.Context, d *webhook.Delivery) error {
+func (s Deliveries) Now(ctx context.Context, d *webhook.Delivery) error {
 	_, err := s.deliverNow(ctx, d)
 	return err
 }
 
 // deliverNow reports whether the delivery was queued, and not there already.
-func (s *Store) deliverNow(ctx context.Context, d *webhook.Delivery) (queued bool, err error) {
+func (s *core) deliverNow(ctx context.Context, d *webhook.Delivery) (queued bool, err error) {
 	msg, err := refMessage(topology.DeliveryDue(d.Tenant, d.ID), d)
 	if err != nil {
 		return false, err
@@ -79,12 +79,12 @@ func (s *Store) deliverNow(ctx context.Context, d *webhook.Delivery) (queued boo
 	return err == nil, nil
 }
 
-// DeliverAgain is DeliverNow for a delivery that somebody asks for once more, in
+// Again is Now for a delivery that somebody asks for once more, in
 // place of any time that it is scheduled for. The
 // message of its last attempt may still end after the outcome was recorded, and
 // what is asked for must not end with it: then the delivery comes when that
 // attempt is over for certain.
-func (s *Store) DeliverAgain(ctx context.Context, d *webhook.Delivery) error {
+func (s Deliveries) Again(ctx context.Context, d *webhook.Delivery) error {
 	scheduled, err := s.scheduleOf(ctx, d)
 	if err != nil {
 		return err
@@ -110,11 +110,11 @@ func (s *Store) DeliverAgain(ctx context.Context, d *webhook.Delivery) error {
 	}
 	later := *d
 	later.NextAt = time.Now().Add(againLater)
-	return s.ScheduleDelivery(ctx, &later)
+	return s.Schedule(ctx, &later)
 }
 
 // scheduleOf is the sequence of the message that schedules a delivery, 0: none does.
-func (s *Store) scheduleOf(ctx context.Context, d *webhook.Delivery) (seq uint64, err error) {
+func (s *core) scheduleOf(ctx context.Context, d *webhook.Delivery) (seq uint64, err error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryLater(d.ID))
@@ -166,10 +166,10 @@ func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
 	return d, false, nil
 }
 
-// SaveDelivery writes d's record if its revision is still d.Rev (0: if there is
+// Save writes d's record if its revision is still d.Rev (0: if there is
 // none) and sets d.Rev. It returns task.ErrConflict when another writer came
 // first.
-func (s *Store) SaveDelivery(ctx context.Context, d *webhook.Delivery) error {
+func (s Deliveries) Save(ctx context.Context, d *webhook.Delivery) error {
 	data, err := task.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("record delivery %s: %w", d.ID, err)
@@ -183,10 +183,10 @@ func (s *Store) SaveDelivery(ctx context.Context, d *webhook.Delivery) error {
 	return nil
 }
 
-// Delivery reads the record of a delivery. It returns
+// Get reads the record of a delivery. It returns
 // webhook.ErrDeliveryNotFound when there is none. The source may be "*" when it
 // is not known.
-func (s *Store) Delivery(ctx context.Context, tenant, source, id string) (*webhook.Delivery, error) {
+func (s Deliveries) Get(ctx context.Context, tenant, source, id string) (*webhook.Delivery, error) {
 	ctx, cancel := s.bound(ctx, topology.DeliveriesBucket)
 	defer cancel()
 	msg, err := s.deliveries.GetLastMsgForSubject(ctx, topology.DeliveryRecord(tenant, source, id))
@@ -199,16 +199,16 @@ func (s *Store) Delivery(ctx context.Context, tenant, source, id string) (*webho
 	return decodeDelivery(msg.Data, msg.Sequence)
 }
 
-// QueuedDelivery reads a delivery that waits for its first attempt and has no
+// Queued reads a delivery that waits for its first attempt and has no
 // record yet, from the queue.
-func (s *Store) QueuedDelivery(ctx context.Context, tenant, id string) (*webhook.Delivery, error) {
+func (s Deliveries) Queued(ctx context.Context, tenant, id string) (*webhook.Delivery, error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryDue(tenant, id))
 	if err == nil {
 		d, recorded, err := DueDelivery(msg.Data)
 		if err == nil && recorded {
-			return s.Delivery(ctx, tenant, d.Source, id)
+			return s.Get(ctx, tenant, d.Source, id)
 		}
 		return d, err
 	}
@@ -230,8 +230,8 @@ func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 	return &d, nil
 }
 
-// DeliveriesOf lists the recorded deliveries of a task, oldest change first.
-func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []*webhook.Delivery, err error) {
+// Of lists the recorded deliveries of a task, oldest change first.
+func (s Deliveries) Of(ctx context.Context, tenant, source string) (all []*webhook.Delivery, err error) {
 	err = s.all(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), func(m message) error {
 		d, err := decodeDelivery(m.data, m.seq)
 		if err == nil {
@@ -245,11 +245,11 @@ func (s *Store) DeliveriesOf(ctx context.Context, tenant, source string) (all []
 	return all, nil
 }
 
-// ListDeliveries returns up to limit recorded deliveries of a tenant that match,
+// List returns up to limit recorded deliveries of a tenant that match,
 // newest change first, from revision at (0: the newest) downwards. A short page
 // is not the end.
-func (s *Store) ListDeliveries(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (Found[*webhook.Delivery], error) {
-	page, err := newestFirst(ctx, s, s.deliveries, topology.DeliveriesOf(tenant), at, limit, decodeDelivery, match)
+func (s Deliveries) List(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (Found[*webhook.Delivery], error) {
+	page, err := newestFirst(ctx, s.core, s.deliveries, topology.DeliveriesOf(tenant), at, limit, decodeDelivery, match)
 	if err != nil {
 		return page, fmt.Errorf("list deliveries: %w", err)
 	}

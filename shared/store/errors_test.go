@@ -70,7 +70,7 @@ func TestEveryTroubleOfTheStoreHasAName(t *testing.T) {
 // by itself, and the first answer ends that.
 func TestWhoIsKnownToBeAwayIsNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Store{}
+		s := &core{}
 		ask := func(what string, answered bool) time.Duration {
 			began := time.Now()
 			ctx, cancel := s.bound(t.Context(), what)

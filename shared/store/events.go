@@ -17,7 +17,7 @@ import (
 // most once, so the watcher reads the record itself now and then; a record
 // tells all that happened before it (task.Events), so nothing is missed.
 type Watch struct {
-	s          *Store
+	s          *core
 	tenant, id string
 	sub        *nats.Subscription
 	out        *nats.Subscription
@@ -34,8 +34,8 @@ const (
 // Watch begins to follow a task. Subscribe first, then read the record: a change
 // in between is in one or the other. With output the task's live text comes too.
 // Close it.
-func (s *Store) Watch(tenant, id string, output bool) (*Watch, error) {
-	w := &Watch{s: s, tenant: tenant, id: id, msgs: make(chan *nats.Msg, 16)}
+func (s Tasks) Watch(tenant, id string, output bool) (*Watch, error) {
+	w := &Watch{s: s.core, tenant: tenant, id: id, msgs: make(chan *nats.Msg, 16)}
 	if output {
 		w.msgs = make(chan *nats.Msg, 256)
 	}
@@ -97,7 +97,7 @@ func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) er
 			repair.Reset(repairEvery)
 			// A reader that cannot reach the store keeps its subscription and
 			// tries again: the connection heals itself.
-			if t, err := w.s.Get(ctx, w.tenant, w.id); err == nil && !deliver(t) {
+			if t, err := (Tasks{w.s}).Get(ctx, w.tenant, w.id); err == nil && !deliver(t) {
 				return nil
 			}
 		}

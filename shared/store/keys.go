@@ -22,9 +22,9 @@ type Key struct {
 	Answer      json.RawMessage `json:"answer"` // body of the 202
 }
 
-// ClaimKey stores k under hash if that is free, and returns what is stored
+// Claim stores k under hash if that is free, and returns what is stored
 // there and whether it is k that was.
-func (s *Store) ClaimKey(ctx context.Context, tenant, hash string, k Key) (stored Key, ours bool, err error) {
+func (s Keys) Claim(ctx context.Context, tenant, hash string, k Key) (stored Key, ours bool, err error) {
 	data, err := json.Marshal(k)
 	if err != nil {
 		return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
@@ -45,7 +45,7 @@ func (s *Store) ClaimKey(ctx context.Context, tenant, hash string, k Key) (store
 		if !errors.Is(err, task.ErrConflict) {
 			return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
 		}
-		stored, ok, err := s.LookupKey(ctx, tenant, hash)
+		stored, ok, err := s.Lookup(ctx, tenant, hash)
 		if err != nil || ok {
 			return stored, ok && stored.TaskID == k.TaskID, err
 		}
@@ -57,8 +57,8 @@ func (s *Store) ClaimKey(ctx context.Context, tenant, hash string, k Key) (store
 	}
 }
 
-// LookupKey reads what is stored under hash, if anything.
-func (s *Store) LookupKey(ctx context.Context, tenant, hash string) (k Key, ok bool, err error) {
+// Lookup reads what is stored under hash, if anything.
+func (s Keys) Lookup(ctx context.Context, tenant, hash string) (k Key, ok bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.IdempotencyBucket)
 	defer cancel()
 	e, err := s.keys.Get(ctx, topology.IdempotencyKey(tenant, hash))

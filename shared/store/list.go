@@ -69,7 +69,7 @@ type Listed struct {
 // and where the next page starts. There is no index: it reads the records'
 // stream backwards, and in the queues the tasks that have no record yet. A short
 // page is not the end; a Done position is.
-func (s *Store) List(ctx context.Context, l Listing) (Listed, error) {
+func (s Tasks) List(ctx context.Context, l Listing) (Listed, error) {
 	began := time.Now()
 	out := Listed{Next: l.From}
 	share := listTime
@@ -161,7 +161,7 @@ func (c *collector) add(t *task.Task) {
 }
 
 // listRecords reads the records' stream backwards from l.From.
-func (s *Store) listRecords(ctx context.Context, l Listing, out *Listed, until time.Time) ([]*task.Task, error) {
+func (s *core) listRecords(ctx context.Context, l Listing, out *Listed, until time.Time) ([]*task.Task, error) {
 	if l.From.Record == 0 {
 		return nil, nil
 	}
@@ -209,7 +209,7 @@ func (s *Store) listRecords(ctx context.Context, l Listing, out *Listed, until t
 }
 
 // newest is the last revision of a subject of the records' stream, 0: none.
-func (s *Store) newest(ctx context.Context, subject string) (uint64, error) {
+func (s *core) newest(ctx context.Context, subject string) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, subject)
@@ -230,7 +230,7 @@ type queue struct {
 }
 
 // queues are those that a listing has to look into.
-func (s *Store) queues(from Position, tenant string) []queue {
+func (s *core) queues(from Position, tenant string) []queue {
 	return slices.DeleteFunc([]queue{
 		{s.tasks, ">", func(p *Position) *uint64 { return &p.Queue }},
 		{s.turns, topology.TurnsOf(tenant), func(p *Position) *uint64 { return &p.Turns }},
@@ -238,7 +238,7 @@ func (s *Store) queues(from Position, tenant string) []queue {
 }
 
 // listQueue reads a queue backwards.
-func (s *Store) listQueue(ctx context.Context, l Listing, q queue, out *Listed, until time.Time) ([]*task.Task, error) {
+func (s *core) listQueue(ctx context.Context, l Listing, q queue, out *Listed, until time.Time) ([]*task.Task, error) {
 	at := q.at(&out.Next)
 	scan, err := s.newBackwards(ctx, q.stream, s.steps(q.stream, q.subject), *at, stepMessages)
 	if err != nil {
@@ -263,7 +263,7 @@ func (s *Store) listQueue(ctx context.Context, l Listing, q queue, out *Listed, 
 }
 
 // unrecorded reads a message of a queue: the task, where it has no record yet.
-func (s *Store) unrecorded(ctx context.Context, tenant string, m message) (*task.Task, error) {
+func (s *core) unrecorded(ctx context.Context, tenant string, m message) (*task.Task, error) {
 	t, err := decodeQueued(m.data, m.seq)
 	if err != nil {
 		s.damaged.note(m, err)
@@ -289,7 +289,7 @@ type Found[T any] struct {
 // newestFirst reads a page of a bucket that keeps one revision of each key: up to
 // limit values that match, newest change first, from revision from (0: the
 // newest) on. A short page is not the end.
-func newestFirst[T any](ctx context.Context, s *Store, stream jetstream.Stream, subject string, from uint64, limit int, decode func(data []byte, rev uint64) (T, error), match func(T) bool) (out Found[T], err error) {
+func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, from uint64, limit int, decode func(data []byte, rev uint64) (T, error), match func(T) bool) (out Found[T], err error) {
 	if from == 0 {
 		from = ^uint64(0)
 	}
@@ -319,7 +319,7 @@ func newestFirst[T any](ctx context.Context, s *Store, stream jetstream.Stream, 
 }
 
 // all calls f with every value that a stream holds of a subject, oldest first.
-func (s *Store) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
+func (s *core) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
 	return s.readers(stream, subject, s.scans)(ctx, 1, ^uint64(0), func(m message) error {
 		if len(m.data) == 0 {
 			return nil // a marker

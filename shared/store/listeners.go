@@ -25,7 +25,7 @@ const (
 )
 
 // AnnounceListeners says where a process listens.
-func (s *Store) AnnounceListeners(ctx context.Context, process string, l Listeners) error {
+func (s Registry) AnnounceListeners(ctx context.Context, process string, l Listeners) error {
 	data, err := json.Marshal(l)
 	if err != nil {
 		return fmt.Errorf("announce listeners: %w", err)
@@ -37,12 +37,12 @@ func (s *Store) AnnounceListeners(ctx context.Context, process string, l Listene
 }
 
 // WithdrawListeners forgets a process that ends.
-func (s *Store) WithdrawListeners(ctx context.Context, process string) error {
+func (s Registry) WithdrawListeners(ctx context.Context, process string) error {
 	return classify(s.keys.Delete(ctx, topology.IdempotencyKey(topology.ListenersOwner, process)))
 }
 
-// AllListeners are those of every live process.
-func (s *Store) AllListeners(ctx context.Context) (all []Listeners, err error) {
+// Listeners are those of every live process.
+func (s Registry) Listeners(ctx context.Context) (all []Listeners, err error) {
 	stream, err := s.js.Stream(ctx, topology.BucketStream(topology.IdempotencyBucket))
 	if err != nil {
 		return nil, fmt.Errorf("read listeners: %w", classify(err))

@@ -43,10 +43,10 @@ func Observe(stores ...*Store) (stop func()) {
 	return telemetry.Observe(func(_ context.Context, set func(*telemetry.Gauge, float64, ...string)) {
 		connected, reconnects := 1.0, uint64(0)
 		for _, s := range stores {
-			if s.nc.Status() != nats.CONNECTED {
+			if s.core.nc.Status() != nats.CONNECTED {
 				connected = 0
 			}
-			reconnects += s.nc.Stats().Reconnects
+			reconnects += s.core.nc.Stats().Reconnects
 		}
 		set(telemetry.NATSConnected, connected)
 		set(telemetry.NATSReconnects, float64(reconnects))

@@ -73,7 +73,7 @@ type puller struct {
 }
 
 // Pull has work come until ctx is done.
-func (s *Store) Pull(ctx context.Context, in Pull) {
+func (s Consumers) Pull(ctx context.Context, in Pull) {
 	p := &puller{Pull: in, nc: s.nc, msgs: make(chan *nats.Msg, in.Most+pullBuffer)}
 	connected := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(connected)

@@ -30,7 +30,7 @@ const (
 // A repeat of the same attempt within the dedupe window is stored once and
 // reported as duplicate. The error is task.ErrUnavailable when the outcome is
 // unknown, and task.ErrFull when nothing was stored.
-func (s *Store) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+func (s Tasks) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
@@ -68,7 +68,7 @@ func queueMessage(t *task.Task) (*nats.Msg, error) {
 
 // roomFor refuses a task that could be queued and then not be claimed, since its
 // record, which names who has it and since when, would be too large.
-func (s *Store) roomFor(msg *nats.Msg) error {
+func (s *core) roomFor(msg *nats.Msg) error {
 	const claim = 8 << 10
 	if limit := s.nc.MaxPayload(); limit > 0 && int64(msg.Size())+claim > limit {
 		return fmt.Errorf("it has %d bytes, allowed are %d (max_payload of the NATS server, without %d for its record): %w", msg.Size(), limit-claim, claim, task.ErrTooLarge)
@@ -88,7 +88,7 @@ func messageID(t *task.Task) string {
 // Withdraw takes the queue messages of a task that was canceled before it ran
 // out of the queue. It is a courtesy to the workers: a message that stays is
 // acked by the first worker that meets it, since the record is terminal.
-func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
+func (s Tasks) Withdraw(ctx context.Context, t *task.Task) error {
 	s.seen.forget(t.Tenant, t.ID)
 	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
 		if err := s.remove(ctx, s.tasks, subject, t.ID); err != nil {
@@ -103,7 +103,7 @@ func (s *Store) Withdraw(ctx context.Context, t *task.Task) error {
 // its place: a purge moves the consumer's ack floor past other messages that it
 // holds, and after a restart or a leader change those are never delivered again
 // (nats-server 2.15.2; TestWithdrawLosesNoOtherTask...).
-func (s *Store) remove(ctx context.Context, queue jetstream.Stream, subject, id string) error {
+func (s *core) remove(ctx context.Context, queue jetstream.Stream, subject, id string) error {
 	ctx, cancel := s.bound(ctx, queue.CachedInfo().Config.Name)
 	defer cancel()
 	msg, err := queue.GetLastMsgForSubject(ctx, subject)
@@ -131,7 +131,7 @@ func discard(ctx context.Context, queue jetstream.Stream, seq uint64) error {
 
 // Queued is how many messages are in the queue: waiting, scheduled or held by a
 // worker.
-func (s *Store) Queued(ctx context.Context) (int, error) {
+func (s Tasks) Queued(ctx context.Context) (int, error) {
 	info, err := s.tasks.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("count queue: %w", classify(err))
@@ -141,17 +141,17 @@ func (s *Store) Queued(ctx context.Context) (int, error) {
 
 // SignalCancel tells whichever worker runs the task to end it. It is sent at
 // most once; a worker that misses it reads the record with its next heartbeat.
-func (s *Store) SignalCancel(id string) error {
+func (s Tasks) SignalCancel(id string) error {
 	return s.nc.Publish(topology.Cancel(id), nil)
 }
 
 // OnCancel calls f with the id of each task that is canceled anywhere, until stop.
-func (s *Store) OnCancel(f func(id string)) (stop func(), err error) {
+func (s Tasks) OnCancel(f func(id string)) (stop func(), err error) {
 	return s.listen(topology.CancelAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
 }
 
 // PublishOutput sends live output text to whoever listens now.
-func (s *Store) PublishOutput(tenant, id string, chunk []byte) error {
+func (s Tasks) PublishOutput(tenant, id string, chunk []byte) error {
 	return s.nc.Publish(topology.TaskOutput(tenant, id), chunk)
 }
 
@@ -165,8 +165,8 @@ const (
 	TurnQueue
 )
 
-// AgentConsumer creates or updates the durable consumer of an agent in a queue.
-func (s *Store) AgentConsumer(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
+// Ensure creates or updates the durable consumer of an agent in a queue.
+func (s Consumers) Ensure(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
 	d := AgentDurable(q, agent, maxInFlight, ackWait)
 	got, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
 	if err == nil {

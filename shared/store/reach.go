@@ -64,7 +64,7 @@ func written(subject string) string {
 
 // bound limits a request to what: the name of what is read, or with writes before
 // it of what is written. Its end notes whether the time was enough.
-func (s *Store) bound(ctx context.Context, what string) (context.Context, context.CancelFunc) {
+func (s *core) bound(ctx context.Context, what string) (context.Context, context.CancelFunc) {
 	parent := ctx
 	ctx, cancel := context.WithTimeout(parent, s.reach.limit(what))
 	return ctx, func() {

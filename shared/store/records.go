@@ -16,7 +16,7 @@ import (
 
 // Get reads a task's record from its leader. It returns task.ErrNotFound when
 // no worker or cancel has written one yet: see Find.
-func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) {
+func (s Tasks) Get(ctx context.Context, tenant, id string) (*task.Task, error) {
 	msg, err := s.lastRecord(ctx, topology.TaskRecord(tenant, id))
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", id, missing(err))
@@ -29,7 +29,7 @@ func (s *Store) Get(ctx context.Context, tenant, id string) (*task.Task, error) 
 // written to than it takes is cut.
 const recordsAtOnce = 16
 
-func (s *Store) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+func (s *core) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	select {
 	case s.reading <- struct{}{}:
 	default:
@@ -51,7 +51,7 @@ func (s *Store) lastRecord(ctx context.Context, subject string) (*jetstream.RawS
 // and sets t.Rev to the new one. It returns task.ErrConflict when another
 // writer came first, and task.ErrUnavailable when the outcome stayed unknown;
 // t.Rev is unchanged then.
-func (s *Store) Save(ctx context.Context, t *task.Task) error {
+func (s Tasks) Save(ctx context.Context, t *task.Task) error {
 	t.Place()
 	data, err := encode(t)
 	if err != nil {
@@ -77,7 +77,7 @@ func (s *Store) Save(ctx context.Context, t *task.Task) error {
 	return fmt.Errorf("record task %s: %w", t.ID, err)
 }
 
-func (s *Store) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
+func (s *core) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
 	msg, err := s.lastRecord(ctx, topology.TaskRecord(t.Tenant, t.ID))
 	if err != nil || msg.Sequence <= t.Rev || !bytes.Equal(msg.Data, data) {
 		return 0, false
@@ -89,7 +89,7 @@ func (s *Store) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint6
 // the truth until there is one. A task found in the queue has Rev 0 and a
 // QueueSeq. It returns task.ErrNotFound when it is nowhere, and also when it is
 // another tenant's.
-func (s *Store) Find(ctx context.Context, tenant, id string) (*task.Task, error) {
+func (s Tasks) Find(ctx context.Context, tenant, id string) (*task.Task, error) {
 	// The order is the way of a task, so that one that moves on while we look
 	// is met at its next place.
 	t, err := s.Get(ctx, tenant, id)
@@ -111,7 +111,7 @@ func (s *Store) Find(ctx context.Context, tenant, id string) (*task.Task, error)
 
 // found remembers a task that was found. One that was a moment ago is not gone on
 // one node's word.
-func (s *Store) found(tenant, id string, err error) error {
+func (s *core) found(tenant, id string, err error) error {
 	switch {
 	case err == nil:
 		s.seen.add(tenant, id)
@@ -121,7 +121,7 @@ func (s *Store) found(tenant, id string, err error) error {
 	return err
 }
 
-func (s *Store) queued(ctx context.Context, tenant, id, subject string) (*task.Task, error) {
+func (s *core) queued(ctx context.Context, tenant, id, subject string) (*task.Task, error) {
 	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	msg, err := s.tasks.GetLastMsgForSubject(ctx, subject)

@@ -45,11 +45,11 @@ type AgentPresence struct {
 	Waiting int    `json:"waiting,omitempty"` // attempts that wait for a task they called
 }
 
-// RegisterAgent stores a definition for the worker and notes that the agent is
+// Register stores a definition for the worker and notes that the agent is
 // served. A definition that another live worker serves and has stored stays, if
 // its version is newer, or if no version says which of the two is: then rival is
 // that worker, and it is told.
-func (s *Store) RegisterAgent(ctx context.Context, d task.Definition, workerID string) (rival string, err error) {
+func (s Registry) Register(ctx context.Context, d task.Definition, workerID string) (rival string, err error) {
 	data, err := json.Marshal(d)
 	if err != nil {
 		return "", fmt.Errorf("register agent %s: %w", d.Name, err)
@@ -84,8 +84,8 @@ func newer(a, b string) bool { return semver.Compare("v"+a, "v"+b) > 0 && semver
 
 // servedBy finds a live worker but one that serves this definition. Where the
 // workers are not known it says that one does, and not which.
-func (s *Store) servedBy(ctx context.Context, d task.Definition, but string) (workerID string, live bool) {
-	workers, err := s.Workers(ctx)
+func (s *core) servedBy(ctx context.Context, d task.Definition, but string) (workerID string, live bool) {
+	workers, err := Registry{s}.Workers(ctx)
 	if err != nil {
 		return "", true // leave what is there
 	}
@@ -102,7 +102,7 @@ func (s *Store) servedBy(ctx context.Context, d task.Definition, but string) (wo
 
 // Agent reads one definition. It returns task.ErrNotFound when no worker has
 // registered it.
-func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
+func (s Registry) Agent(ctx context.Context, name string) (Definition, error) {
 	if !task.ValidAgent(name) {
 		return Definition{}, fmt.Errorf("read agent %q: %w", name, task.ErrNotFound)
 	}
@@ -119,22 +119,22 @@ func (s *Store) Agent(ctx context.Context, name string) (Definition, error) {
 }
 
 // Agents reads every definition.
-func (s *Store) Agents(ctx context.Context) ([]Definition, error) {
+func (s Registry) Agents(ctx context.Context) ([]Definition, error) {
 	ctx, cancel := s.bound(ctx, topology.AgentsBucket)
 	defer cancel()
 	var all []Definition
 	done := false
-	err := s.WatchAgents(ctx, func(d Definition) { all = append(all, d) }, func(string, uint64) {}, func() { done = true; cancel() })
+	err := s.Watch(ctx, func(d Definition) { all = append(all, d) }, func(string, uint64) {}, func() { done = true; cancel() })
 	if err == nil && !done {
 		err = fmt.Errorf("read agents: %w", classify(context.DeadlineExceeded))
 	}
 	return all, err
 }
 
-// WatchAgents calls f with every definition and then with each change, and gone
+// Watch calls f with every definition and then with each change, and gone
 // with the name and revision of each that was removed, until ctx ends. ready is
 // called once, after the last of those that exist now.
-func (s *Store) WatchAgents(ctx context.Context, f func(Definition), gone func(name string, rev uint64), ready func()) error {
+func (s Registry) Watch(ctx context.Context, f func(Definition), gone func(name string, rev uint64), ready func()) error {
 	w, err := s.agents.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch agents: %w", classify(err))
@@ -175,7 +175,7 @@ func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {
 }
 
 // Announce writes a worker's presence.
-func (s *Store) Announce(ctx context.Context, p Presence) error {
+func (s Registry) Announce(ctx context.Context, p Presence) error {
 	data, err := json.Marshal(p)
 	if err != nil {
 		return fmt.Errorf("announce worker %s: %w", p.WorkerID, err)
@@ -187,12 +187,12 @@ func (s *Store) Announce(ctx context.Context, p Presence) error {
 }
 
 // Leave removes a worker's presence.
-func (s *Store) Leave(ctx context.Context, workerID string) error {
+func (s Registry) Leave(ctx context.Context, workerID string) error {
 	return classify(s.workers.Delete(ctx, workerID))
 }
 
 // Workers lists the worker processes that are alive, oldest first.
-func (s *Store) Workers(ctx context.Context) ([]Presence, error) {
+func (s Registry) Workers(ctx context.Context) ([]Presence, error) {
 	ctx, cancel := s.bound(ctx, topology.WorkersBucket)
 	defer cancel()
 	info, err := s.presence.Info(ctx, jetstream.WithSubjectFilter(topology.Presences))

@@ -27,9 +27,9 @@ type Intake struct {
 	Lease     time.Duration // a message that nobody acknowledges comes again after it
 }
 
-// LeadReconciling reports whether who may look for lost work now: one at a time
+// Lead reports whether who may look for lost work now: one at a time
 // does, until it has not asked again for a while.
-func (s *Store) LeadReconciling(ctx context.Context, who string, lasts time.Duration) (bool, error) {
+func (s Repair) Lead(ctx context.Context, who string, lasts time.Duration) (bool, error) {
 	ctx, cancel := s.bound(ctx, topology.BucketStream(topology.IdempotencyBucket))
 	defer cancel()
 	type lead struct {
@@ -63,7 +63,7 @@ func (s *Store) LeadReconciling(ctx context.Context, who string, lasts time.Dura
 }
 
 // Intakes lists the consumers of the agents in a queue.
-func (s *Store) Intakes(ctx context.Context, q Queue) (all []Intake, err error) {
+func (s Repair) Intakes(ctx context.Context, q Queue) (all []Intake, err error) {
 	ctx, cancel := s.bound(ctx, s.queue(q).CachedInfo().Config.Name)
 	defer cancel()
 	list := s.queue(q).ListConsumers(ctx)
@@ -89,7 +89,7 @@ func intakeOf(agent string, info *jetstream.ConsumerInfo) Intake {
 	return in
 }
 
-func (s *Store) queue(q Queue) jetstream.Stream {
+func (s *core) queue(q Queue) jetstream.Stream {
 	if q == TurnQueue {
 		return s.turns
 	}
@@ -99,7 +99,7 @@ func (s *Store) queue(q Queue) jetstream.Stream {
 // Held calls f with the messages of an agent that were delivered and are still in
 // the queue, from sequence from on, until the budget of bytes is used up. next is
 // where to go on, 0: that was all.
-func (s *Store) Held(ctx context.Context, q Queue, in Intake, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
+func (s Repair) Held(ctx context.Context, q Queue, in Intake, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
 	filter := topology.AgentReady(in.Agent)
 	if q == TurnQueue {
 		filter = topology.AgentTurns(in.Agent)
@@ -116,7 +116,7 @@ func (s *Store) Held(ctx context.Context, q Queue, in Intake, from uint64, budge
 }
 
 // Scheduled calls f with the tasks that a schedule holds, as Held does.
-func (s *Store) Scheduled(ctx context.Context, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
+func (s Repair) Scheduled(ctx context.Context, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
 	next, err = s.walk(ctx, s.tasks, topology.TasksLater, from, ^uint64(0), budget, func(msg *jetstream.RawStreamMsg) {
 		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
 			f(t)
@@ -130,7 +130,7 @@ func (s *Store) Scheduled(ctx context.Context, from uint64, budget int, f func(t
 
 // walk calls f with the messages of a filter from one sequence to another: a work
 // queue lets nobody but its consumer read it otherwise.
-func (s *Store) walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
+func (s *core) walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
 	for seq := max(from, 1); seq <= to; {
 		if budget <= 0 {
 			return seq, nil
@@ -156,14 +156,14 @@ func (s *Store) walk(ctx context.Context, queue jetstream.Stream, filter string,
 const messageFrame = 512
 
 // step reads the first message of a filter from a sequence on.
-func (s *Store) step(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
+func (s *core) step(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
 	defer cancel()
 	return stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))
 }
 
 // HasMessage reports whether the queue has a message of a task, or a schedule.
-func (s *Store) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
+func (s Repair) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
 	subjects := []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)}
 	if t.Kind == task.KindTurn {
 		subjects = []string{queueSubject(t)}
@@ -178,7 +178,7 @@ func (s *Store) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
 }
 
 // lastQueued reads the newest message of a subject, nil when it is none of t's.
-func (s *Store) lastQueued(ctx context.Context, t *task.Task, subject string) (*jetstream.RawStreamMsg, error) {
+func (s *core) lastQueued(ctx context.Context, t *task.Task, subject string) (*jetstream.RawStreamMsg, error) {
 	queue := s.tasks
 	if t.Kind == task.KindTurn {
 		queue = s.turns
@@ -201,7 +201,7 @@ func (s *Store) lastQueued(ctx context.Context, t *task.Task, subject string) (*
 // Requeue puts a task that nobody will get any more into the queue again, in
 // place of the message that its queue has of it (t.QueueSeq, 0: none). Two that do
 // so at once put in one. A task whose time has not come goes into a schedule.
-func (s *Store) Requeue(ctx context.Context, t *task.Task) error {
+func (s Repair) Requeue(ctx context.Context, t *task.Task) error {
 	if t.Kind == task.KindTurn {
 		return s.requeueTurn(ctx, t)
 	}
@@ -234,7 +234,7 @@ func (s *Store) Requeue(ctx context.Context, t *task.Task) error {
 
 // before gives msg the headers of the newest message of a task on its subject, but
 // the server's own, and returns that one's sequence, 0: there is none.
-func (s *Store) before(ctx context.Context, t *task.Task, msg *nats.Msg) (uint64, error) {
+func (s *core) before(ctx context.Context, t *task.Task, msg *nats.Msg) (uint64, error) {
 	newest, err := s.lastQueued(ctx, t, msg.Subject)
 	if err != nil || newest == nil {
 		return 0, err
@@ -255,7 +255,7 @@ func carryOn(hdr, before nats.Header) {
 // requeueTurn does so for a turn, whose subject takes one message: its record must
 // have been written before, so that a crash in between leaves a turn that is found
 // again. It returns session.ErrBusy when the session has another turn open.
-func (s *Store) requeueTurn(ctx context.Context, t *task.Task) error {
+func (s *core) requeueTurn(ctx context.Context, t *task.Task) error {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return fmt.Errorf("requeue turn %s: %w", t.ID, err)
@@ -276,7 +276,7 @@ func (s *Store) requeueTurn(ctx context.Context, t *task.Task) error {
 // Records calls f with the newest records of tasks that were written in a window of
 // revisions, from revision from on, and have not ended. next is where to go on, 0:
 // that was the last window.
-func (s *Store) Records(ctx context.Context, from uint64, f func(*task.Task)) (next uint64, err error) {
+func (s Repair) Records(ctx context.Context, from uint64, f func(*task.Task)) (next uint64, err error) {
 	open := map[string]*task.Task{}
 	next, err = s.forwards(ctx, s.records, topology.RecordsAll, from, func(m message) {
 		t, err := decodeRecord(m.data, m.seq)
@@ -292,7 +292,7 @@ func (s *Store) Records(ctx context.Context, from uint64, f func(*task.Task)) (n
 		return from, fmt.Errorf("read records: %w", err)
 	}
 	for _, t := range open {
-		newest, err := s.Get(ctx, t.Tenant, t.ID)
+		newest, err := Tasks{s.core}.Get(ctx, t.Tenant, t.ID)
 		if errors.Is(err, task.ErrNotFound) {
 			continue
 		}
@@ -311,7 +311,7 @@ const forwardWindow = 1024
 
 // forwards calls f with the messages of the window of a stream that begins at a
 // sequence, and returns where the next one does, 0: nowhere.
-func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(message)) (uint64, error) {
+func (s *core) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(message)) (uint64, error) {
 	info, err := s.info(ctx, stream)
 	if err != nil {
 		return from, classify(err)
@@ -334,7 +334,7 @@ func (s *Store) forwards(ctx context.Context, stream jetstream.Stream, subject s
 	return high + 1, nil
 }
 
-func (s *Store) info(ctx context.Context, stream jetstream.Stream) (*jetstream.StreamInfo, error) {
+func (s *core) info(ctx context.Context, stream jetstream.Stream) (*jetstream.StreamInfo, error) {
 	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
 	defer cancel()
 	return stream.Info(ctx)

@@ -29,7 +29,7 @@ type QueuedMessage struct {
 
 // DeliveryIntake is the notifiers' consumer of what is due. It returns
 // task.ErrNotFound when there is none.
-func (s *Store) DeliveryIntake(ctx context.Context) (Intake, error) {
+func (s Repair) DeliveryIntake(ctx context.Context) (Intake, error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	c, err := s.due.Consumer(ctx, topology.DeliverDurable)
@@ -43,16 +43,16 @@ func (s *Store) DeliveryIntake(ctx context.Context) (Intake, error) {
 }
 
 // HeldDeliveries is Held for the deliveries that the notifiers hold.
-func (s *Store) HeldDeliveries(ctx context.Context, in Intake, from uint64, budget int, f func(QueuedMessage)) (next uint64, err error) {
+func (s Repair) HeldDeliveries(ctx context.Context, in Intake, from uint64, budget int, f func(QueuedMessage)) (next uint64, err error) {
 	return s.walkDeliveries(ctx, topology.DueAll, from, in.Delivered, budget, f)
 }
 
 // ScheduledDeliveries is Scheduled for deliveries.
-func (s *Store) ScheduledDeliveries(ctx context.Context, from uint64, budget int, f func(QueuedMessage)) (next uint64, err error) {
+func (s Repair) ScheduledDeliveries(ctx context.Context, from uint64, budget int, f func(QueuedMessage)) (next uint64, err error) {
 	return s.walkDeliveries(ctx, topology.DueLaterAll, from, ^uint64(0), budget, f)
 }
 
-func (s *Store) walkDeliveries(ctx context.Context, filter string, from, to uint64, budget int, f func(QueuedMessage)) (uint64, error) {
+func (s *core) walkDeliveries(ctx context.Context, filter string, from, to uint64, budget int, f func(QueuedMessage)) (uint64, error) {
 	next, err := s.walk(ctx, s.due, filter, from, to, budget, func(msg *jetstream.RawStreamMsg) {
 		if d, recorded, err := DueDelivery(msg.Data); err == nil {
 			f(QueuedMessage{d, recorded, msg.Sequence, scheduledFor(msg), msg.Data, msg.Header})
@@ -74,7 +74,7 @@ func scheduledFor(msg *jetstream.RawStreamMsg) time.Time {
 }
 
 // DropDelivery removes the message of a delivery that is final.
-func (s *Store) DropDelivery(ctx context.Context, m QueuedMessage) error {
+func (s Repair) DropDelivery(ctx context.Context, m QueuedMessage) error {
 	if err := discard(ctx, s.due, m.Seq); err != nil {
 		return fmt.Errorf("drop delivery %s: %w", m.Delivery.ID, err)
 	}
@@ -82,7 +82,7 @@ func (s *Store) DropDelivery(ctx context.Context, m QueuedMessage) error {
 }
 
 // HasDelivery reports whether the queue has a message of a delivery, or a schedule.
-func (s *Store) HasDelivery(ctx context.Context, d *webhook.Delivery) (bool, error) {
+func (s Repair) HasDelivery(ctx context.Context, d *webhook.Delivery) (bool, error) {
 	for _, subject := range []string{topology.DeliveryLater(d.ID), topology.DeliveryDue(d.Tenant, d.ID)} {
 		seq, err := s.lastDelivery(ctx, subject)
 		if err != nil || seq > 0 {
@@ -93,7 +93,7 @@ func (s *Store) HasDelivery(ctx context.Context, d *webhook.Delivery) (bool, err
 }
 
 // lastDelivery is the sequence of a subject's newest message, 0: there is none.
-func (s *Store) lastDelivery(ctx context.Context, subject string) (uint64, error) {
+func (s *core) lastDelivery(ctx context.Context, subject string) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, subject)
@@ -108,7 +108,7 @@ func (s *Store) lastDelivery(ctx context.Context, subject string) (uint64, error
 
 // RequeueDelivery puts a message that nobody will get any more into the queue of
 // what is due again, in place of itself. Two that do so at once put in one.
-func (s *Store) RequeueDelivery(ctx context.Context, m QueuedMessage) error {
+func (s Repair) RequeueDelivery(ctx context.Context, m QueuedMessage) error {
 	msg := &nats.Msg{Subject: topology.DeliveryDue(m.Delivery.Tenant, m.Delivery.ID), Data: m.data, Header: nats.Header{}}
 	carryOn(msg.Header, m.header)
 	last, err := s.lastDelivery(ctx, msg.Subject)
@@ -125,7 +125,7 @@ func (s *Store) RequeueDelivery(ctx context.Context, m QueuedMessage) error {
 }
 
 // OpenDeliveries is Records for deliveries that are not final.
-func (s *Store) OpenDeliveries(ctx context.Context, from uint64, f func(*webhook.Delivery)) (next uint64, err error) {
+func (s Repair) OpenDeliveries(ctx context.Context, from uint64, f func(*webhook.Delivery)) (next uint64, err error) {
 	next, err = s.forwards(ctx, s.deliveries, topology.DeliveryRecordsAll, from, func(m message) {
 		d, err := decodeDelivery(m.data, m.seq)
 		if err != nil {

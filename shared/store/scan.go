@@ -50,7 +50,7 @@ var errReaderGone = errors.New("the reader's consumer is gone")
 // reader reads a stream in order, through a consumer in memory of its own and in
 // pulls that are bounded by bytes.
 type reader struct {
-	s    *Store
+	s    *core
 	pull string // subject
 	sub  *nats.Subscription
 	drop func()
@@ -59,7 +59,7 @@ type reader struct {
 }
 
 // newReader begins at sequence from. It is for one goroutine; close it.
-func (s *Store) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64, most int) (*reader, error) {
+func (s *core) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64, most int) (*reader, error) {
 	what := stream.CachedInfo().Config.Name
 	// The caller may go away meanwhile: a consumer that was made is deleted all
 	// the same.
@@ -156,7 +156,7 @@ type span func(ctx context.Context, low, high uint64, f func(message) error) err
 var errPast = errors.New("past the span")
 
 // readers reads spans of a stream through consumers, in a lane.
-func (s *Store) readers(stream jetstream.Stream, subject string, in lane) span {
+func (s *core) readers(stream jetstream.Stream, subject string, in lane) span {
 	return func(ctx context.Context, low, high uint64, f func(message) error) error {
 		select {
 		case in.slots <- struct{}{}:
@@ -178,7 +178,7 @@ func (s *Store) readers(stream jetstream.Stream, subject string, in lane) span {
 	}
 }
 
-func (s *Store) readSpan(ctx context.Context, stream jetstream.Stream, subject string, bytes int, low, high uint64, f func(message) error) error {
+func (s *core) readSpan(ctx context.Context, stream jetstream.Stream, subject string, bytes int, low, high uint64, f func(message) error) error {
 	if low > high {
 		return nil
 	}
@@ -212,7 +212,7 @@ func (s *Store) readSpan(ctx context.Context, stream jetstream.Stream, subject s
 
 // steps reads spans of a work queue, which lets nobody but its consumers walk
 // through it: each message is a request.
-func (s *Store) steps(stream jetstream.Stream, subject string) span {
+func (s *core) steps(stream jetstream.Stream, subject string) span {
 	get := func(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
 		ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
 		defer cancel()
@@ -238,7 +238,7 @@ func (s *Store) steps(stream jetstream.Stream, subject string) span {
 
 // backwards reads a stream from its end to its beginning, in windows.
 type backwards struct {
-	s      *Store
+	s      *core
 	read   span
 	at     uint64 // the highest sequence that was not looked at yet; 0: the end
 	first  uint64
@@ -261,7 +261,7 @@ const (
 
 // newBackwards begins at sequence from, or at the end of the stream when that
 // comes first.
-func (s *Store) newBackwards(ctx context.Context, stream jetstream.Stream, read span, from uint64, most int) (*backwards, error) {
+func (s *core) newBackwards(ctx context.Context, stream jetstream.Stream, read span, from uint64, most int) (*backwards, error) {
 	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
 	defer cancel()
 	info, err := stream.Info(ctx)

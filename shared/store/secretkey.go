@@ -17,10 +17,10 @@ import (
 // sealed with.
 var ErrOtherKey = errors.New("the secrets of this mesh were sealed with another key")
 
-// SharedSecretKey returns the secret key that the mesh keeps in its own store,
+// Shared returns the secret key that the mesh keeps in its own store,
 // or stores the one that fresh makes. It protects nothing from who reads the
 // store.
-func (s *Store) SharedSecretKey(ctx context.Context, fresh func() string) (string, error) {
+func (s Secrets) Shared(ctx context.Context, fresh func() string) (string, error) {
 	if _, err := s.apiKeys.Create(ctx, topology.SecretKey, []byte(fresh())); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return "", fmt.Errorf("store secret key: %w", classify(err))
 	}
@@ -31,14 +31,14 @@ func (s *Store) SharedSecretKey(ctx context.Context, fresh func() string) (strin
 	return string(e.Value()), nil
 }
 
-// SecretPrint is the fingerprint of the key that seals in this mesh, empty when
+// Print is the fingerprint of the key that seals in this mesh, empty when
 // none was noted yet.
-func (s *Store) SecretPrint(ctx context.Context) (string, error) {
+func (s Secrets) Print(ctx context.Context) (string, error) {
 	print, _, err := s.secretPrint(ctx)
 	return print, err
 }
 
-func (s *Store) secretPrint(ctx context.Context) (print string, rev uint64, err error) {
+func (s *core) secretPrint(ctx context.Context) (print string, rev uint64, err error) {
 	e, err := s.apiKeys.Get(ctx, topology.SecretPrint)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return "", 0, nil
@@ -49,11 +49,11 @@ func (s *Store) secretPrint(ctx context.Context) (print string, rev uint64, err 
 	return string(e.Value()), e.Revision(), nil
 }
 
-// AdoptSecretKey notes the first of the fingerprints as that of the key that seals
+// Adopt notes the first of the fingerprints as that of the key that seals
 // from now on. Unless the key before is among them, or is to be replaced, the
 // error is ErrOtherKey. Where none was noted, by an earlier version, opens says of
 // a webhook whether the keys open it.
-func (s *Store) AdoptSecretKey(ctx context.Context, prints []string, replace bool, opens func(*webhook.Endpoint) bool) error {
+func (s Secrets) Adopt(ctx context.Context, prints []string, replace bool, opens func(*webhook.Endpoint) bool) error {
 	for {
 		before, rev, err := s.secretPrint(ctx)
 		if err != nil || before == prints[0] {
@@ -61,7 +61,7 @@ func (s *Store) AdoptSecretKey(ctx context.Context, prints []string, replace boo
 		}
 		known := slices.Contains(prints, before)
 		if before == "" {
-			all, err := s.Webhooks(ctx, "")
+			all, err := Webhooks{s.core}.List(ctx, "")
 			if err != nil {
 				return err
 			}

@@ -24,14 +24,14 @@ func TestWhatWasJustSeenIsNotGoneOnOneNodesWord(t *testing.T) {
 		srv := natstest.Start(t)
 		st, stranger := open(t, srv), open(t, srv)
 		kept, deleted := keptSession(t, st), keptSession(t, st)
-		if err := st.DeleteSession(t.Context(), deleted); err != nil {
+		if err := st.Sessions.Delete(t.Context(), deleted); err != nil {
 			t.Fatal(err)
 		}
 		accepted := newTask()
-		if _, err := st.Enqueue(t.Context(), accepted); err != nil {
+		if _, err := st.Tasks.Enqueue(t.Context(), accepted); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := st.Session(t.Context(), "default", deleted.ID); !errors.Is(err, session.ErrNotFound) {
+		if _, err := st.Sessions.Get(t.Context(), "default", deleted.ID); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("deleted: %v", err)
 		}
 		js, err := jetstream.New(st.Conn())
@@ -47,17 +47,17 @@ func TestWhatWasJustSeenIsNotGoneOnOneNodesWord(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := st.Session(t.Context(), "default", kept.ID); !errors.Is(err, task.ErrUnavailable) || errors.Is(err, session.ErrNotFound) {
+		if _, err := st.Sessions.Get(t.Context(), "default", kept.ID); !errors.Is(err, task.ErrUnavailable) || errors.Is(err, session.ErrNotFound) {
 			t.Errorf("a session that was just seen: %v", err)
 		}
-		if _, err := st.Find(t.Context(), "default", accepted.ID); !errors.Is(err, task.ErrUnavailable) || errors.Is(err, task.ErrNotFound) {
+		if _, err := st.Tasks.Find(t.Context(), "default", accepted.ID); !errors.Is(err, task.ErrUnavailable) || errors.Is(err, task.ErrNotFound) {
 			t.Errorf("a task that was just accepted: %v", err)
 		}
-		if _, err := stranger.Session(t.Context(), "default", kept.ID); !errors.Is(err, session.ErrNotFound) {
+		if _, err := stranger.Sessions.Get(t.Context(), "default", kept.ID); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("a session that was never seen here: %v", err)
 		}
 		time.Sleep(time.Hour)
-		if _, err := st.Session(t.Context(), "default", kept.ID); !errors.Is(err, session.ErrNotFound) {
+		if _, err := st.Sessions.Get(t.Context(), "default", kept.ID); !errors.Is(err, session.ErrNotFound) {
 			t.Errorf("a session that was seen an hour ago: %v", err)
 		}
 	})
@@ -66,7 +66,7 @@ func TestWhatWasJustSeenIsNotGoneOnOneNodesWord(t *testing.T) {
 func keptSession(t *testing.T, st *store.Store) *session.Session {
 	t.Helper()
 	s := newSession()
-	if err := st.SaveSession(t.Context(), s); err != nil {
+	if err := st.Sessions.Save(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	return s

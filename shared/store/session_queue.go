@@ -18,9 +18,9 @@ import (
 // it and decides the order. Then it gets a record of its own, so that it is found
 // and listed as any task.
 
-// Waiting is the place of a turn in a queue, to be appended to it. A long text is
+// Place is the place of a turn in a queue, to be appended to it. A long text is
 // stored first.
-func (s *Store) Waiting(ctx context.Context, t *task.Task) (session.Waiting, error) {
+func (s Turns) Place(ctx context.Context, t *task.Task) (session.Waiting, error) {
 	w := session.Waiting{TurnID: t.ID, Text: t.Instruction, Bytes: session.Size(t.Instruction), EventDepth: t.EventDepth, TraceParent: t.TraceParent, TraceState: t.TraceState}
 	if w.Bytes <= session.MaxInline {
 		return w, nil
@@ -35,7 +35,7 @@ func (s *Store) Waiting(ctx context.Context, t *task.Task) (session.Waiting, err
 
 // textBeside reads the text that is kept beside a session's record, ok false when
 // it is gone.
-func (s *Store) textBeside(ctx context.Context, t *task.Task) (text string, ok bool, err error) {
+func (s *core) textBeside(ctx context.Context, t *task.Task) (text string, ok bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
 	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.SessionText(t.Tenant, t.SessionID, t.ID))
@@ -51,16 +51,16 @@ func (s *Store) textBeside(ctx context.Context, t *task.Task) (text string, ok b
 
 // dropText forgets a text that the turn's record has now. It expires by itself,
 // too.
-func (s *Store) dropText(ctx context.Context, t *task.Task) {
+func (s *core) dropText(ctx context.Context, t *task.Task) {
 	subject := topology.SessionText(t.Tenant, t.SessionID, t.ID)
 	_, _ = s.publish(ctx, &nats.Msg{Subject: subject, Header: nats.Header{headerOperation: {"DEL"}}})
 }
 
-// WaitingTurn reads the record of a turn that stands in a session's list, and
+// Waiting reads the record of a turn that stands in a session's list, and
 // makes it where there is none yet.
-func (s *Store) WaitingTurn(ctx context.Context, sess *session.Session, w session.Waiting) (*task.Task, error) {
+func (s Turns) Waiting(ctx context.Context, sess *session.Session, w session.Waiting) (*task.Task, error) {
 	for {
-		t, err := s.Get(ctx, sess.Tenant, w.TurnID)
+		t, err := Tasks{s.core}.Get(ctx, sess.Tenant, w.TurnID)
 		if !errors.Is(err, task.ErrNotFound) {
 			return t, err
 		}
@@ -72,7 +72,7 @@ func (s *Store) WaitingTurn(ctx context.Context, sess *session.Session, w sessio
 			}
 			if t.Instruction = text; !ok {
 				// Somebody has made the record and dropped the text, or it is too old.
-				if t, err := s.Get(ctx, sess.Tenant, w.TurnID); !errors.Is(err, task.ErrNotFound) {
+				if t, err := (Tasks{s.core}).Get(ctx, sess.Tenant, w.TurnID); !errors.Is(err, task.ErrNotFound) {
 					return t, err
 				}
 				t.Error = &task.Error{Code: task.CodeInputLost, Message: "the message outlived its retention"}
@@ -81,7 +81,7 @@ func (s *Store) WaitingTurn(ctx context.Context, sess *session.Session, w sessio
 				}
 			}
 		}
-		if err := s.Save(ctx, t); errors.Is(err, task.ErrConflict) {
+		if err := (Tasks{s.core}).Save(ctx, t); errors.Is(err, task.ErrConflict) {
 			continue
 		} else if err != nil {
 			return nil, err
@@ -95,7 +95,7 @@ func (s *Store) WaitingTurn(ctx context.Context, sess *session.Session, w sessio
 
 // QueuesOfSessions calls f with the sessions in which turns wait, of a window of
 // revisions, as Records does.
-func (s *Store) QueuesOfSessions(ctx context.Context, from uint64, f func(tenant, sessionID string)) (next uint64, err error) {
+func (s Repair) QueuesOfSessions(ctx context.Context, from uint64, f func(tenant, sessionID string)) (next uint64, err error) {
 	next, err = s.forwards(ctx, s.sessions, topology.SessionsAll, from, func(m message) {
 		if sess, err := decodeSession(m.data, nil, m.seq); err == nil && len(sess.Waiting) > 0 {
 			f(sess.Tenant, sess.ID)

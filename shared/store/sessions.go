@@ -26,10 +26,10 @@ const (
 	headerMarker    = "Nats-Marker-Reason"
 )
 
-// Session reads a session's record from its leader. It returns
+// Get reads a session's record from its leader. It returns
 // session.ErrNotFound when there is none and session.ErrExpired while it is
 // known that there was one.
-func (s *Store) Session(ctx context.Context, tenant, id string) (*session.Session, error) {
+func (s Sessions) Get(ctx context.Context, tenant, id string) (*session.Session, error) {
 	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
 	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.Session(tenant, id))
@@ -61,11 +61,11 @@ func decodeSession(data []byte, hdr nats.Header, rev uint64) (*session.Session, 
 	return &sess, sess.Validate()
 }
 
-// SaveSession writes a session's record if its revision is still sess.Rev (0: if
+// Save writes a session's record if its revision is still sess.Rev (0: if
 // there is none) and sets sess.Rev to the new one. It returns
 // session.ErrConflict when another writer came first, and task.ErrUnavailable
 // when the outcome stayed unknown.
-func (s *Store) SaveSession(ctx context.Context, sess *session.Session) error {
+func (s Sessions) Save(ctx context.Context, sess *session.Session) error {
 	data, err := json.Marshal(sess, codec)
 	if err != nil {
 		return fmt.Errorf("record session %s: %w", sess.ID, err)
@@ -79,9 +79,9 @@ func (s *Store) SaveSession(ctx context.Context, sess *session.Session) error {
 	return nil
 }
 
-// DeleteSession deletes a session's record if its revision is still sess.Rev,
+// Delete deletes a session's record if its revision is still sess.Rev,
 // else it returns session.ErrConflict.
-func (s *Store) DeleteSession(ctx context.Context, sess *session.Session) error {
+func (s Sessions) Delete(ctx context.Context, sess *session.Session) error {
 	_, err := s.putSession(ctx, sess, &nats.Msg{Header: nats.Header{headerOperation: {"DEL"}}})
 	if err != nil {
 		return fmt.Errorf("delete session %s: %w", sess.ID, err)
@@ -91,7 +91,7 @@ func (s *Store) DeleteSession(ctx context.Context, sess *session.Session) error 
 
 // putSession is the compare-and-set. A conflict or a timeout may hide the write
 // itself, whose acknowledgement was lost on the way: the bytes tell.
-func (s *Store) putSession(ctx context.Context, sess *session.Session, msg *nats.Msg) (rev uint64, err error) {
+func (s *core) putSession(ctx context.Context, sess *session.Session, msg *nats.Msg) (rev uint64, err error) {
 	msg.Subject = topology.Session(sess.Tenant, sess.ID)
 	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(sess.Rev))
 	switch {
@@ -111,13 +111,13 @@ func (s *Store) putSession(ctx context.Context, sess *session.Session, msg *nats
 	return 0, err
 }
 
-// SessionIdle is how long a session is kept after its last change.
-func (s *Store) SessionIdle() time.Duration { return s.sessions.CachedInfo().Config.MaxAge }
+// Idle is how long a session is kept after its last change.
+func (s Sessions) Idle() time.Duration { return s.sessions.CachedInfo().Config.MaxAge }
 
-// Sessions lists up to limit sessions of a tenant that match, newest change
+// List lists up to limit sessions of a tenant that match, newest change
 // first, from position from (0: the newest) on. A short page is not the end.
-func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (Found[*session.Session], error) {
-	page, err := newestFirst(ctx, s, s.sessions, topology.SessionsOf(tenant), from, limit, func(data []byte, rev uint64) (*session.Session, error) {
+func (s Sessions) List(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (Found[*session.Session], error) {
+	page, err := newestFirst(ctx, s.core, s.sessions, topology.SessionsOf(tenant), from, limit, func(data []byte, rev uint64) (*session.Session, error) {
 		return decodeSession(data, nil, rev)
 	}, match)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Store) Sessions(ctx context.Context, tenant string, from uint64, limit 
 }
 
 // archive stores messages that leave a session's record as a page of it.
-func (s *Store) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
+func (s *core) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
 	data, err := json.Marshal(messages, codec)
 	if err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
@@ -141,7 +141,7 @@ func (s *Store) archive(ctx context.Context, sess *session.Session, name string,
 
 // Page reads the messages of a page. It returns task.ErrNotFound when they are
 // past their retention.
-func (s *Store) Page(ctx context.Context, p session.Page) ([]session.Message, error) {
+func (s Sessions) Page(ctx context.Context, p session.Page) ([]session.Message, error) {
 	r, err := s.openObject(ctx, p.Object)
 	if err != nil {
 		return nil, err
@@ -158,7 +158,7 @@ func (s *Store) Page(ctx context.Context, p session.Page) ([]session.Message, er
 }
 
 // DropPages deletes the pages of a session that is deleted.
-func (s *Store) DropPages(ctx context.Context, pages []session.Page) error {
+func (s Sessions) DropPages(ctx context.Context, pages []session.Page) error {
 	for _, p := range pages {
 		if err := s.artifacts.Delete(ctx, p.Object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 			return fmt.Errorf("drop messages %s: %w", p.Object, classify(err))
@@ -170,7 +170,7 @@ func (s *Store) DropPages(ctx context.Context, pages []session.Page) error {
 // Shorten moves what is over limit from a session's record into a page, and
 // stores pages again that are about to outlive their retention. name must be
 // used once. The caller saves the session.
-func (s *Store) Shorten(ctx context.Context, sess *session.Session, limit int, name string) error {
+func (s Sessions) Shorten(ctx context.Context, sess *session.Session, limit int, name string) error {
 	oldest, size := sess.Overflow(limit)
 	if len(oldest) == 0 {
 		return nil
@@ -206,8 +206,8 @@ type SessionWatch struct {
 	msgs           chan *nats.Msg
 }
 
-// WatchSession begins to follow a session. Subscribe first, then read. Close it.
-func (s *Store) WatchSession(tenant, id string) (*SessionWatch, error) {
+// Watch begins to follow a session. Subscribe first, then read. Close it.
+func (s Sessions) Watch(tenant, id string) (*SessionWatch, error) {
 	w := &SessionWatch{msgs: make(chan *nats.Msg, 256)}
 	var err error
 	if w.changed, err = s.nc.ChanSubscribe(topology.SessionEvents(tenant, id), w.msgs); err == nil {

@@ -35,37 +35,37 @@ func TestSessionIsACompareAndSet(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	ctx := t.Context()
 	mine := newSession()
-	if _, err := st.Session(ctx, "default", mine.ID); !errors.Is(err, session.ErrNotFound) {
+	if _, err := st.Sessions.Get(ctx, "default", mine.ID); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("before it is there: %v", err)
 	}
-	if err := st.SaveSession(ctx, mine); err != nil {
+	if err := st.Sessions.Save(ctx, mine); err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := st.Session(ctx, "default", mine.ID)
+	theirs, err := st.Sessions.Get(ctx, "default", mine.ID)
 	if err != nil || theirs.Rev != mine.Rev || theirs.Messages[0].Text != "Hi" {
 		t.Fatalf("read %+v, %v", theirs, err)
 	}
 	theirs.Commit(newTurn(theirs), "reply", []byte(`{"n":1}`), time.Now())
-	if err := st.SaveSession(ctx, theirs); err != nil {
+	if err := st.Sessions.Save(ctx, theirs); err != nil {
 		t.Fatal(err)
 	}
 	mine.Turns = 7
-	if err := st.SaveSession(ctx, mine); !errors.Is(err, session.ErrConflict) {
+	if err := st.Sessions.Save(ctx, mine); !errors.Is(err, session.ErrConflict) {
 		t.Errorf("a stale write: %v", err)
 	}
-	if err := st.DeleteSession(ctx, mine); !errors.Is(err, session.ErrConflict) {
+	if err := st.Sessions.Delete(ctx, mine); !errors.Is(err, session.ErrConflict) {
 		t.Errorf("a stale delete: %v", err)
 	}
-	if _, err := st.Session(ctx, "other", mine.ID); !errors.Is(err, session.ErrNotFound) {
+	if _, err := st.Sessions.Get(ctx, "other", mine.ID); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("another tenant's: %v", err)
 	}
-	if err := st.DeleteSession(ctx, theirs); err != nil {
+	if err := st.Sessions.Delete(ctx, theirs); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.Session(ctx, "default", mine.ID); !errors.Is(err, session.ErrNotFound) {
+	if _, err := st.Sessions.Get(ctx, "default", mine.ID); !errors.Is(err, session.ErrNotFound) {
 		t.Errorf("deleted: %v", err)
 	}
-	if err := st.SaveSession(ctx, theirs); !errors.Is(err, session.ErrConflict) {
+	if err := st.Sessions.Save(ctx, theirs); !errors.Is(err, session.ErrConflict) {
 		t.Errorf("a write after the delete: %v", err)
 	}
 }
@@ -76,7 +76,7 @@ func TestSessionRecognizesItsOwnWrite(t *testing.T) {
 	s := newSession()
 	again := *s
 	for _, one := range []*session.Session{s, &again} {
-		if err := st.SaveSession(t.Context(), one); err != nil || one.Rev != s.Rev {
+		if err := st.Sessions.Save(t.Context(), one); err != nil || one.Rev != s.Rev {
 			t.Errorf("revision %d, %v", one.Rev, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestOneTurnIsOpen(t *testing.T) {
 	for range 20 {
 		all.Go(func() {
 			turn := newTurn(s)
-			switch _, err := st.EnqueueTurn(t.Context(), turn); {
+			switch _, err := st.Turns.Enqueue(t.Context(), turn); {
 			case err == nil:
 				opened.Store(turn)
 			case errors.Is(err, session.ErrBusy):
@@ -107,30 +107,30 @@ func TestOneTurnIsOpen(t *testing.T) {
 	if turn == nil || busy.Load() != 19 {
 		t.Fatalf("opened %v, %d were refused", turn, busy.Load())
 	}
-	if duplicate, err := st.EnqueueTurn(t.Context(), turn); err != nil || !duplicate {
+	if duplicate, err := st.Turns.Enqueue(t.Context(), turn); err != nil || !duplicate {
 		t.Errorf("the same turn again: %v, %v", duplicate, err)
 	}
 	for name, find := range map[string]func() (*task.Task, error){
-		"by its session": func() (*task.Task, error) { return st.FindTurn(t.Context(), "default", "echo", s.ID, turn.ID) },
-		"by its id":      func() (*task.Task, error) { return st.Find(t.Context(), "default", turn.ID) },
-		"as the open":    func() (*task.Task, error) { return st.OpenTurn(t.Context(), "default", "echo", s.ID) },
+		"by its session": func() (*task.Task, error) { return st.Turns.Find(t.Context(), "default", "echo", s.ID, turn.ID) },
+		"by its id":      func() (*task.Task, error) { return st.Tasks.Find(t.Context(), "default", turn.ID) },
+		"as the open":    func() (*task.Task, error) { return st.Turns.Open(t.Context(), "default", "echo", s.ID) },
 	} {
 		if got, err := find(); err != nil || got.ID != turn.ID || got.QueueSeq == 0 {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	if _, err := st.Find(t.Context(), "other", turn.ID); !errors.Is(err, task.ErrNotFound) {
+	if _, err := st.Tasks.Find(t.Context(), "other", turn.ID); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("another tenant's: %v", err)
 	}
-	if err := st.WithdrawTurn(t.Context(), newTurn(s)); err != nil {
+	if err := st.Turns.Withdraw(t.Context(), newTurn(s)); err != nil {
 		t.Errorf("another turn is withdrawn: %v", err)
 	}
 	for range 2 {
-		if err := st.WithdrawTurn(t.Context(), turn); err != nil {
+		if err := st.Turns.Withdraw(t.Context(), turn); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := st.EnqueueTurn(t.Context(), newTurn(s)); err != nil {
+	if _, err := st.Turns.Enqueue(t.Context(), newTurn(s)); err != nil {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -143,7 +143,7 @@ func TestShorten(t *testing.T) {
 		turn := newTurn(s)
 		turn.Instruction = fmt.Sprintf("%d %s", i, strings.Repeat("x", 200))
 		s.Commit(turn, "reply", nil, time.Now())
-		if err := st.Shorten(t.Context(), s, 4096, turn.ID); err != nil {
+		if err := st.Sessions.Shorten(t.Context(), s, 4096, turn.ID); err != nil {
 			t.Fatal(err)
 		}
 		if s.Bytes() > 4096 {
@@ -152,7 +152,7 @@ func TestShorten(t *testing.T) {
 	}
 	var all []session.Message
 	for _, p := range s.Pages {
-		messages, err := st.Page(t.Context(), p)
+		messages, err := st.Sessions.Page(t.Context(), p)
 		if err != nil || len(messages) != p.Messages {
 			t.Fatalf("page %+v: %d messages, %v", p, len(messages), err)
 		}
@@ -173,16 +173,16 @@ func TestShorten(t *testing.T) {
 	turn := newTurn(s)
 	turn.Instruction = strings.Repeat("y", 4000)
 	s.Commit(turn, "reply", nil, time.Now())
-	if err := st.Shorten(t.Context(), s, 4096, turn.ID); err != nil {
+	if err := st.Sessions.Shorten(t.Context(), s, 4096, turn.ID); err != nil {
 		t.Fatal(err)
 	}
 	if s.Pages[0].Object == old.Object || time.Since(s.Pages[0].At) > time.Hour {
 		t.Errorf("page %+v", s.Pages[0])
 	}
-	if err := st.DropPages(t.Context(), s.Pages); err != nil {
+	if err := st.Sessions.DropPages(t.Context(), s.Pages); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.Page(t.Context(), s.Pages[0]); !errors.Is(err, task.ErrNotFound) {
+	if _, err := st.Sessions.Page(t.Context(), s.Pages[0]); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("a dropped page: %v", err)
 	}
 }
@@ -192,12 +192,12 @@ func TestShorten(t *testing.T) {
 func TestQueuedTurn(t *testing.T) {
 	srv := natstest.Start(t)
 	st := open(t, srv)
-	if err := st.AgentConsumer(t.Context(), store.TurnQueue, "echo", 10, 30*time.Second); err != nil {
+	if err := st.Consumers.Ensure(t.Context(), store.TurnQueue, "echo", 10, 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	s := newSession()
 	turn := newTurn(s)
-	if _, err := st.EnqueueTurn(t.Context(), turn); err != nil {
+	if _, err := st.Turns.Enqueue(t.Context(), turn); err != nil {
 		t.Fatal(err)
 	}
 	came := make(chan *store.Delivered, 1)
@@ -206,7 +206,7 @@ func TestQueuedTurn(t *testing.T) {
 	defer pulling.Wait()
 	defer stop()
 	pulling.Go(func() {
-		st.Pull(ctx, store.Pull{
+		st.Consumers.Pull(ctx, store.Pull{
 			Queue: store.TurnQueue, Agent: "echo", Lease: 30 * time.Second, MaxBytes: st.PullLimit(1), Log: slog.New(slog.DiscardHandler),
 			Most: 1, Room: func() int { return 1 - len(came) }, Take: func(d *store.Delivered) { came <- d },
 		})

@@ -40,11 +40,57 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// Store is the mesh's state in one JetStream account. It is safe for
+// Store is the mesh's state in one JetStream account, by subject. It is safe for
 // concurrent use; it does not own its connection.
 type Store struct {
 	Connection
+	*core
 
+	Tasks      Tasks
+	Children   Children
+	Turns      Turns
+	Sessions   Sessions
+	Artifacts  Artifacts
+	Webhooks   Webhooks
+	Deliveries Deliveries
+	Registry   Registry
+	Consumers  Consumers
+	Keys       Keys
+	Secrets    Secrets
+	Repair     Repair
+}
+
+// The parts of a store. Each reads and writes its own streams and buckets.
+type (
+	// Tasks are the queue of tasks and their records.
+	Tasks struct{ *core }
+	// Children are the links from a task to the tasks that it has started.
+	Children struct{ *core }
+	// Turns are the queue of turns, and the turns that wait in a session.
+	Turns struct{ *core }
+	// Sessions are the records of sessions and the pages of their transcripts.
+	Sessions struct{ *core }
+	// Artifacts are the values that are too large for a record or a message.
+	Artifacts struct{ *core }
+	// Webhooks are the subscriptions.
+	Webhooks struct{ *core }
+	// Deliveries are the queue of deliveries and their records.
+	Deliveries struct{ *core }
+	// Registry knows the agents, who serves them, and where processes listen.
+	Registry struct{ *core }
+	// Consumers are what roles take their work from.
+	Consumers struct{ *core }
+	// Keys are the idempotency keys of requests.
+	Keys struct{ *core }
+	// Secrets are the fingerprint and the shared copy of the mesh's secret key.
+	Secrets struct{ *core }
+	// Repair finds the work that no queue would deliver, and queues it again.
+	Repair struct{ *core }
+)
+
+// core is what the parts of a store share.
+type core struct {
+	nc *nats.Conn
 	js jetstream.JetStream
 
 	tasks     jetstream.Stream // the queue
@@ -91,7 +137,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{Connection: Connection{nc}, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(), reading: make(chan struct{}, recordsAtOnce)}
+	s := &core{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(), reading: make(chan struct{}, recordsAtOnce)}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
 	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {
@@ -118,7 +164,13 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.turns, errs[11] = js.Stream(ctx, topology.Turns)
 	s.sessions, errs[12] = js.Stream(ctx, topology.BucketStream(topology.SessionsBucket))
 	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
-	return s, open(errors.Join(errs[:]...), "store")
+	if err := open(errors.Join(errs[:]...), "store"); err != nil {
+		return nil, err
+	}
+	return &Store{
+		Connection: Connection{nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Keys: Keys{s}, Secrets: Secrets{s}, Repair: Repair{s},
+	}, nil
 }
 
 // Probe writes and so tells whether the store takes writes: a store that is
@@ -139,7 +191,7 @@ func (s *Store) Check(ctx context.Context) (queue, records error) {
 
 // publish stores one message and resolves what JetStream answered into our
 // sentinels. One that is larger than any message may be is task.ErrTooLarge.
-func (s *Store) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
+func (s *core) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
 	if limit := s.nc.MaxPayload(); limit > 0 && int64(msg.Size()) > limit {
 		return nil, fmt.Errorf("it has %d bytes, allowed are %d (max_payload of the NATS server): %w", msg.Size(), limit, task.ErrTooLarge)
 	}

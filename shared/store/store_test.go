@@ -40,7 +40,7 @@ func newTask() *task.Task {
 
 func save(t *testing.T, st *store.Store, tk *task.Task) {
 	t.Helper()
-	if err := st.Save(t.Context(), tk); err != nil {
+	if err := st.Tasks.Save(t.Context(), tk); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -58,15 +58,15 @@ func TestSaveIsACompareAndSet(t *testing.T) {
 	}
 
 	mine.Message = "mine"
-	if err := st.Save(t.Context(), mine); !errors.Is(err, task.ErrConflict) || mine.Rev != first {
+	if err := st.Tasks.Save(t.Context(), mine); !errors.Is(err, task.ErrConflict) || mine.Rev != first {
 		t.Errorf("a write on an old revision: %v, revision %d", err, mine.Rev)
 	}
 	again := newTask()
 	again.ID = mine.ID
-	if err := st.Save(t.Context(), again); !errors.Is(err, task.ErrConflict) {
+	if err := st.Tasks.Save(t.Context(), again); !errors.Is(err, task.ErrConflict) {
 		t.Errorf("creating what exists: %v", err)
 	}
-	got, err := st.Get(t.Context(), "default", mine.ID)
+	got, err := st.Tasks.Get(t.Context(), "default", mine.ID)
 	if err != nil || got.Message != "theirs" || got.Rev != theirs.Rev {
 		t.Errorf("record %+v, %v", got, err)
 	}
@@ -79,7 +79,7 @@ func TestSaveRecognizesItsOwnWrite(t *testing.T) {
 	written := newTask()
 	lost := written.Clone()
 	save(t, st, written)
-	if err := st.Save(t.Context(), lost); err != nil || lost.Rev != written.Rev {
+	if err := st.Tasks.Save(t.Context(), lost); err != nil || lost.Rev != written.Rev {
 		t.Errorf("%v, revision %d, want %d", err, lost.Rev, written.Rev)
 	}
 }
@@ -95,7 +95,7 @@ func TestOneOfManyWritersWins(t *testing.T) {
 		wg.Go(func() {
 			next := base.Clone()
 			next.Message = strconv.Itoa(i)
-			err := st.Save(t.Context(), next)
+			err := st.Tasks.Save(t.Context(), next)
 			mu.Lock()
 			defer mu.Unlock()
 			if err == nil {
@@ -117,29 +117,29 @@ func TestFind(t *testing.T) {
 	ready, later := newTask(), newTask()
 	later.NotBefore = task.Stamp(time.Now().Add(time.Hour))
 	for _, tk := range []*task.Task{ready, later} {
-		if dup, err := st.Enqueue(t.Context(), tk); err != nil || dup {
+		if dup, err := st.Tasks.Enqueue(t.Context(), tk); err != nil || dup {
 			t.Fatal(dup, err)
 		}
-		got, err := st.Find(t.Context(), "default", tk.ID)
+		got, err := st.Tasks.Find(t.Context(), "default", tk.ID)
 		if err != nil || got.ID != tk.ID || got.Rev != 0 || got.QueueSeq == 0 {
 			t.Errorf("in the queue: %+v, %v", got, err)
 		}
-		if _, err := st.Find(t.Context(), "other", tk.ID); !errors.Is(err, task.ErrNotFound) {
+		if _, err := st.Tasks.Find(t.Context(), "other", tk.ID); !errors.Is(err, task.ErrNotFound) {
 			t.Errorf("another tenant's read: %v", err)
 		}
 	}
 	ready.Message = "recorded"
 	save(t, st, ready)
-	if got, err := st.Find(t.Context(), "default", ready.ID); err != nil || got.Rev != ready.Rev || got.Message != "recorded" {
+	if got, err := st.Tasks.Find(t.Context(), "default", ready.ID); err != nil || got.Rev != ready.Rev || got.Message != "recorded" {
 		t.Errorf("with a record: %+v, %v", got, err)
 	}
-	if _, err := st.Find(t.Context(), "other", ready.ID); !errors.Is(err, task.ErrNotFound) {
+	if _, err := st.Tasks.Find(t.Context(), "other", ready.ID); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("another tenant's read: %v", err)
 	}
-	if err := st.Withdraw(t.Context(), later); err != nil {
+	if err := st.Tasks.Withdraw(t.Context(), later); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := st.Find(t.Context(), "default", later.ID); !errors.Is(err, task.ErrNotFound) {
+	if _, err := st.Tasks.Find(t.Context(), "default", later.ID); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("withdrawn: %v", err)
 	}
 }
@@ -150,15 +150,15 @@ func TestEnqueueOnce(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	tk := newTask()
 	for i := range 3 {
-		if dup, err := st.Enqueue(t.Context(), tk); err != nil || dup != (i > 0) {
+		if dup, err := st.Tasks.Enqueue(t.Context(), tk); err != nil || dup != (i > 0) {
 			t.Errorf("accept %d: duplicate %v, %v", i+1, dup, err)
 		}
 	}
 	tk.Attempt = 1
-	if dup, err := st.Enqueue(t.Context(), tk); err != nil || dup {
+	if dup, err := st.Tasks.Enqueue(t.Context(), tk); err != nil || dup {
 		t.Errorf("retry: duplicate %v, %v", dup, err)
 	}
-	if n, err := st.Queued(t.Context()); err != nil || n != 2 {
+	if n, err := st.Tasks.Queued(t.Context()); err != nil || n != 2 {
 		t.Errorf("%d messages, %v, want 2", n, err)
 	}
 }
@@ -172,7 +172,7 @@ func TestScheduleIsKeptToTheMillisecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := st.AgentConsumer(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
+		if err := st.Consumers.Ensure(t.Context(), store.TaskQueue, "echo", 10, 30*time.Second); err != nil {
 			t.Fatal(err)
 		}
 		c, err := js.Consumer(t.Context(), topology.Tasks, topology.AgentDurable("echo"))
@@ -189,7 +189,7 @@ func TestScheduleIsKeptToTheMillisecond(t *testing.T) {
 		defer consuming.Stop()
 		tk := newTask()
 		tk.NotBefore = task.Stamp(time.Now().Add(90*time.Second + 700*time.Millisecond))
-		if _, err := st.Enqueue(t.Context(), tk); err != nil {
+		if _, err := st.Tasks.Enqueue(t.Context(), tk); err != nil {
 			t.Fatal(err)
 		}
 		if late := (<-arrived).Sub(tk.NotBefore); late < 0 || late > time.Second {
@@ -202,21 +202,21 @@ func TestValues(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	for _, size := range []int{0, 10, store.InlineLimit, store.InlineLimit + 1, 5 << 20} {
 		raw := bytes.Repeat([]byte("x"), size)
-		v, err := st.PutValue(t.Context(), "default", "tsk_1", "input", raw)
+		v, err := st.Artifacts.Put(t.Context(), "default", "tsk_1", "input", raw)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if (v.Object != "") != (size > store.InlineLimit) {
 			t.Errorf("%d bytes: object %q", size, v.Object)
 		}
-		if got, err := st.Value(t.Context(), v); err != nil || !bytes.Equal(got, raw) {
+		if got, err := st.Artifacts.Read(t.Context(), v); err != nil || !bytes.Equal(got, raw) {
 			t.Errorf("%d bytes came back as %d, %v", size, len(got), err)
 		}
-		if err := st.DropValue(t.Context(), v); err != nil {
+		if err := st.Artifacts.Drop(t.Context(), v); err != nil {
 			t.Error(err)
 		}
 		if v.Object != "" {
-			if _, err := st.Value(t.Context(), v); !errors.Is(err, task.ErrNotFound) {
+			if _, err := st.Artifacts.Read(t.Context(), v); !errors.Is(err, task.ErrNotFound) {
 				t.Errorf("dropped, and then: %v", err)
 			}
 		}
@@ -233,13 +233,13 @@ func TestAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		srv.Stop()
-		if err := st.Save(t.Context(), newTask()); !errors.Is(err, task.ErrUnavailable) {
+		if err := st.Tasks.Save(t.Context(), newTask()); !errors.Is(err, task.ErrUnavailable) {
 			t.Errorf("save: %v", err)
 		}
-		if _, err := st.Enqueue(t.Context(), newTask()); !errors.Is(err, task.ErrUnavailable) {
+		if _, err := st.Tasks.Enqueue(t.Context(), newTask()); !errors.Is(err, task.ErrUnavailable) {
 			t.Errorf("enqueue: %v", err)
 		}
-		if _, err := st.Find(t.Context(), "default", newTask().ID); !errors.Is(err, task.ErrUnavailable) {
+		if _, err := st.Tasks.Find(t.Context(), "default", newTask().ID); !errors.Is(err, task.ErrUnavailable) {
 			t.Errorf("find: %v", err)
 		}
 	})
@@ -254,17 +254,17 @@ func TestFull(t *testing.T) {
 	var err error
 	for err == nil && queued < 100 {
 		big.ID = newTask().ID
-		if _, err = st.Enqueue(t.Context(), big); err == nil {
+		if _, err = st.Tasks.Enqueue(t.Context(), big); err == nil {
 			queued++
 		}
 	}
 	if !errors.Is(err, task.ErrFull) {
 		t.Errorf("after %d: %v, want ErrFull", queued, err)
 	}
-	if n, err := st.Queued(t.Context()); err != nil || n != queued {
+	if n, err := st.Tasks.Queued(t.Context()); err != nil || n != queued {
 		t.Errorf("%d queued, %v, want %d", n, err, queued)
 	}
-	if err := st.Save(t.Context(), big); !errors.Is(err, task.ErrFull) {
+	if err := st.Tasks.Save(t.Context(), big); !errors.Is(err, task.ErrFull) {
 		t.Errorf("save: %v, want ErrFull", err)
 	}
 }
@@ -285,7 +285,7 @@ func TestManyLargeRecordsDoNotCutTheConnection(t *testing.T) {
 	var readers sync.WaitGroup
 	for range 100 {
 		readers.Go(func() {
-			if _, err := st.Get(t.Context(), tk.Tenant, tk.ID); err != nil {
+			if _, err := st.Tasks.Get(t.Context(), tk.Tenant, tk.ID); err != nil {
 				t.Error(err)
 			}
 		})

@@ -15,20 +15,20 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// EnqueueTurn opens a turn: it publishes the whole turn on its session's own
+// Enqueue opens a turn: it publishes the whole turn on its session's own
 // subject, where the server takes one message at a time. It returns
 // session.ErrBusy while another turn is open, and otherwise as Enqueue does.
-func (s *Store) EnqueueTurn(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+func (s Turns) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err error) {
 	return s.enqueueTurn(ctx, t, t.ID)
 }
 
-// EnqueueTurnAgain is EnqueueTurn for a turn whose message was lost: the server
+// EnqueueAgain is Enqueue for a turn whose message was lost: the server
 // must not take it for the one that it had before.
-func (s *Store) EnqueueTurnAgain(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+func (s Turns) EnqueueAgain(ctx context.Context, t *task.Task) (duplicate bool, err error) {
 	return s.enqueueTurn(ctx, t, t.ID+"-"+uuid.NewString())
 }
 
-func (s *Store) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
+func (s *core) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
@@ -55,9 +55,9 @@ func busy(err error) error {
 	return err
 }
 
-// OpenTurn reads the open turn of a session from the queue. It returns
+// Open reads the open turn of a session from the queue. It returns
 // task.ErrNotFound when there is none.
-func (s *Store) OpenTurn(ctx context.Context, tenant, agent, sessionID string) (*task.Task, error) {
+func (s Turns) Open(ctx context.Context, tenant, agent, sessionID string) (*task.Task, error) {
 	ctx, cancel := s.bound(ctx, topology.Turns)
 	defer cancel()
 	msg, err := s.turns.GetLastMsgForSubject(ctx, topology.Turn(tenant, agent, sessionID))
@@ -67,13 +67,13 @@ func (s *Store) OpenTurn(ctx context.Context, tenant, agent, sessionID string) (
 	return decodeQueued(msg.Data, msg.Sequence)
 }
 
-// FindTurn is Find for a turn whose agent and session are known.
-func (s *Store) FindTurn(ctx context.Context, tenant, agent, sessionID, id string) (*task.Task, error) {
-	t, err := s.Get(ctx, tenant, id)
+// Find is Find for a turn whose agent and session are known.
+func (s Turns) Find(ctx context.Context, tenant, agent, sessionID, id string) (*task.Task, error) {
+	t, err := Tasks{s.core}.Get(ctx, tenant, id)
 	if !errors.Is(err, task.ErrNotFound) {
 		return t, s.found(tenant, id, err)
 	}
-	t, err = s.OpenTurn(ctx, tenant, agent, sessionID)
+	t, err = s.Open(ctx, tenant, agent, sessionID)
 	if err == nil && t.ID != id || errors.Is(err, task.ErrNotFound) {
 		t, err = s.findWaiting(ctx, tenant, sessionID, id)
 	}
@@ -82,18 +82,18 @@ func (s *Store) FindTurn(ctx context.Context, tenant, agent, sessionID, id strin
 
 // findWaiting reads a turn that is not open: its record, which is made where the
 // turn waits and has none yet.
-func (s *Store) findWaiting(ctx context.Context, tenant, sessionID, id string) (*task.Task, error) {
-	if sess, err := s.Session(ctx, tenant, sessionID); err == nil {
+func (s *core) findWaiting(ctx context.Context, tenant, sessionID, id string) (*task.Task, error) {
+	if sess, err := (Sessions{s}).Get(ctx, tenant, sessionID); err == nil {
 		if w, ok := sess.Listed(id); ok {
-			return s.WaitingTurn(ctx, sess, w)
+			return Turns{s}.Waiting(ctx, sess, w)
 		}
 	}
-	return s.Get(ctx, tenant, id)
+	return Tasks{s}.Get(ctx, tenant, id)
 }
 
 // scanTurns looks a turn whose session is not known up in the queue. No index
 // lists the open turns by their own id, so it reads one after the other.
-func (s *Store) scanTurns(ctx context.Context, tenant, id string) (*task.Task, error) {
+func (s *core) scanTurns(ctx context.Context, tenant, id string) (*task.Task, error) {
 	for seq := uint64(1); ; {
 		msg, err := s.turns.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(topology.TurnsOf(tenant)))
 		if err != nil {
@@ -106,9 +106,9 @@ func (s *Store) scanTurns(ctx context.Context, tenant, id string) (*task.Task, e
 	}
 }
 
-// WithdrawTurn takes the message of a turn that was canceled before an attempt
+// Withdraw takes the message of a turn that was canceled before an attempt
 // of it began, and so opens the session.
-func (s *Store) WithdrawTurn(ctx context.Context, turn *task.Task) error {
+func (s Turns) Withdraw(ctx context.Context, turn *task.Task) error {
 	s.seen.forget(turn.Tenant, turn.ID)
 	if err := s.remove(ctx, s.turns, queueSubject(turn), turn.ID); err != nil {
 		return fmt.Errorf("withdraw turn %s: %w", turn.ID, err)

@@ -53,7 +53,7 @@ func DeliverDurable(ackWait time.Duration) Durable {
 // deleted is an error in the log and a count in the metrics, and is made again
 // within a few seconds. It is safe for concurrent use.
 type Upkeep struct {
-	store *Store
+	store *core
 	log   *slog.Logger
 
 	mu   sync.Mutex
@@ -76,9 +76,9 @@ type Kept struct {
 // server tells when one is deleted, unless the connection was away at that time.
 const upkeepEvery = time.Minute
 
-// NewUpkeep makes the upkeep of one role.
-func (s *Store) NewUpkeep(log *slog.Logger) *Upkeep {
-	return &Upkeep{store: s, log: log, kept: map[string]*Kept{}}
+// Upkeep makes the upkeep of one role.
+func (s Consumers) Upkeep(log *slog.Logger) *Upkeep {
+	return &Upkeep{store: s.core, log: log, kept: map[string]*Kept{}}
 }
 
 // Run looks after what wanted returns, until ctx is done: now and then, when the
@@ -198,18 +198,18 @@ func (u *Upkeep) keep(d Durable, c jetstream.Consumer) *Kept {
 
 // NoteNotifiers writes down that this mesh has notifiers: from now on their
 // consumers must be there, whoever looks.
-func (s *Store) NoteNotifiers(ctx context.Context) error {
+func (s Consumers) NoteNotifiers(ctx context.Context) error {
 	if _, err := s.apiKeys.Create(ctx, topology.NotifiersMark, nil); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return fmt.Errorf("note that there are notifiers: %w", classify(err))
 	}
 	return nil
 }
 
-// MissingConsumers names the consumers that roles live on and that are not there:
+// Missing names the consumers that roles live on and that are not there:
 // the notifiers', once there was one, and those of the agents that live workers
 // serve.
-func (s *Store) MissingConsumers(ctx context.Context) ([]string, error) {
-	workers, err := s.Workers(ctx)
+func (s Consumers) Missing(ctx context.Context) ([]string, error) {
+	workers, err := Registry{s.core}.Workers(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +224,7 @@ func namesOf(durables []Durable) (names []string) {
 	return names
 }
 
-func (s *Store) missing(ctx context.Context, workers []Presence) (missing []Durable, err error) {
+func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durable, err error) {
 	notifiers, err := s.marked(ctx, topology.NotifiersMark)
 	if err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (s *Store) missing(ctx context.Context, workers []Presence) (missing []Dura
 
 // registered are the agents that workers serve and the registry knows: a worker
 // makes the consumers of an agent before it registers it.
-func (s *Store) registered(ctx context.Context, workers []Presence) (agents []string, err error) {
+func (s *core) registered(ctx context.Context, workers []Presence) (agents []string, err error) {
 	served := map[string]bool{}
 	for _, w := range workers {
 		for _, a := range w.Agents {
@@ -283,12 +283,12 @@ func (s *Store) registered(ctx context.Context, workers []Presence) (agents []st
 	return agents, nil
 }
 
-func (s *Store) marked(ctx context.Context, key string) (bool, error) {
+func (s *core) marked(ctx context.Context, key string) (bool, error) {
 	return s.known(ctx, s.apiKeys, key)
 }
 
 // known reports whether a bucket has a key.
-func (s *Store) known(ctx context.Context, kv jetstream.KeyValue, key string) (bool, error) {
+func (s *core) known(ctx context.Context, kv jetstream.KeyValue, key string) (bool, error) {
 	_, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil

@@ -29,7 +29,7 @@ type Line struct {
 const lineCounted = 32
 
 // Line reads the line of an agent. Keep the answer for a while.
-func (s *Store) Line(ctx context.Context, q Queue, agent string) (l Line, err error) {
+func (s Consumers) Line(ctx context.Context, q Queue, agent string) (l Line, err error) {
 	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	stream := s.tasks
@@ -92,7 +92,7 @@ func (l Line) Place(seq uint64) int {
 
 // ReadySequence is the sequence of a task's message among those that are ready.
 // It returns task.ErrNotFound when there is none.
-func (s *Store) ReadySequence(ctx context.Context, t *task.Task) (uint64, error) {
+func (s Tasks) ReadySequence(ctx context.Context, t *task.Task) (uint64, error) {
 	if t.QueueSeq > 0 {
 		return t.QueueSeq, nil
 	}

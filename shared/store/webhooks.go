@@ -18,10 +18,10 @@ import (
 	"agentmesh/shared/webhook"
 )
 
-// SaveWebhook writes e's record if its revision is still e.Rev (0: if there is
+// Save writes e's record if its revision is still e.Rev (0: if there is
 // none) and sets e.Rev. It returns task.ErrConflict when another writer came
 // first.
-func (s *Store) SaveWebhook(ctx context.Context, e *webhook.Endpoint) error {
+func (s Webhooks) Save(ctx context.Context, e *webhook.Endpoint) error {
 	data, err := task.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
@@ -34,10 +34,10 @@ func (s *Store) SaveWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	return nil
 }
 
-// AddWebhook records a new webhook of a tenant that has fewer than limit, or returns
+// Add records a new webhook of a tenant that has fewer than limit, or returns
 // webhook.ErrTooMany. The write holds only if no webhook has changed since they
 // were counted, so that the limit holds whoever else adds some at the same time.
-func (s *Store) AddWebhook(ctx context.Context, e *webhook.Endpoint, limit int) error {
+func (s Webhooks) Add(ctx context.Context, e *webhook.Endpoint, limit int) error {
 	data, err := task.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
@@ -49,7 +49,7 @@ func (s *Store) AddWebhook(ctx context.Context, e *webhook.Endpoint, limit int) 
 		if err != nil {
 			return fmt.Errorf("count webhooks: %w", classify(err))
 		}
-		all, err := s.Webhooks(ctx, e.Tenant)
+		all, err := s.List(ctx, e.Tenant)
 		if err != nil {
 			return err
 		}
@@ -80,9 +80,9 @@ const (
 	addPause = 50 * time.Millisecond
 )
 
-// Webhook reads a webhook. It returns webhook.ErrNotFound when there is none,
+// Get reads a webhook. It returns webhook.ErrNotFound when there is none,
 // also when it was deleted or is another tenant's.
-func (s *Store) Webhook(ctx context.Context, tenant, id string) (*webhook.Endpoint, error) {
+func (s Webhooks) Get(ctx context.Context, tenant, id string) (*webhook.Endpoint, error) {
 	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
 	defer cancel()
 	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.Webhook(tenant, id))
@@ -107,9 +107,9 @@ func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
 	return &e, nil
 }
 
-// DeleteWebhook leaves a mark in the place of a webhook's record: it must not
+// Delete leaves a mark in the place of a webhook's record: it must not
 // take a later change back.
-func (s *Store) DeleteWebhook(ctx context.Context, e *webhook.Endpoint) error {
+func (s Webhooks) Delete(ctx context.Context, e *webhook.Endpoint) error {
 	msg := &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Header: nats.Header{kvOperation: {"DEL"}}}
 	if _, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(e.Rev)); err != nil {
 		return fmt.Errorf("delete webhook %s: %w", e.ID, err)
@@ -120,9 +120,9 @@ func (s *Store) DeleteWebhook(ctx context.Context, e *webhook.Endpoint) error {
 // kvOperation marks a message of a bucket that is no value.
 const kvOperation = "KV-Operation"
 
-// Webhooks lists the webhooks of a tenant in the order of their ids, which is
+// List lists the webhooks of a tenant in the order of their ids, which is
 // that of their creation; an empty tenant means all.
-func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.Endpoint, err error) {
+func (s Webhooks) List(ctx context.Context, tenant string) (all []*webhook.Endpoint, err error) {
 	subject := topology.WebhooksAll
 	if tenant != "" {
 		subject = topology.Webhook(tenant, "*")
@@ -141,8 +141,8 @@ func (s *Store) Webhooks(ctx context.Context, tenant string) (all []*webhook.End
 	return all, nil
 }
 
-// WebhooksRevision changes with every change of any webhook.
-func (s *Store) WebhooksRevision(ctx context.Context) (uint64, error) {
+// Revision changes with every change of any webhook.
+func (s Webhooks) Revision(ctx context.Context) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
 	defer cancel()
 	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.WebhooksAll)

@@ -25,7 +25,7 @@ func queueTest(t *testing.T, connect func() *nats.Conn, replicas int, seed uint6
 	random := rand.New(rand.NewPCG(seed, 1))
 	nc := connect()
 	st := openOn(t, nc, replicas)
-	if err := st.AgentConsumer(ctx, store.TaskQueue, "echo", 1000, lease); err != nil {
+	if err := st.Consumers.Ensure(ctx, store.TaskQueue, "echo", 1000, lease); err != nil {
 		t.Fatal(err)
 	}
 	var tasks []*task.Task
@@ -35,7 +35,7 @@ func queueTest(t *testing.T, connect func() *nats.Conn, replicas int, seed uint6
 		if i%10 == 9 {
 			tk.NotBefore = time.Now().Add(time.Hour)
 		}
-		if _, err := st.Enqueue(ctx, tk); err != nil {
+		if _, err := st.Tasks.Enqueue(ctx, tk); err != nil {
 			t.Fatal(err)
 		}
 		tasks = append(tasks, tk)
@@ -49,7 +49,7 @@ func queueTest(t *testing.T, connect func() *nats.Conn, replicas int, seed uint6
 	got := deliver(t, nc, 40)
 	for _, i := range random.Perm(len(tasks))[:25] {
 		delete(left, tasks[i].ID)
-		if err := st.Withdraw(ctx, tasks[i]); err != nil {
+		if err := st.Tasks.Withdraw(ctx, tasks[i]); err != nil {
 			t.Fatal(err)
 		}
 		if j := random.IntN(len(got)); got[j] != nil {
