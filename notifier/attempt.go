@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"agentmesh/shared/egress"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
@@ -143,7 +144,7 @@ func answered(resp *http.Response, now time.Time) verdict {
 	default:
 		v.attempt.Class, v.alert = webhook.ClassConfig, true
 	}
-	v.asked = retryAfter(resp.Header, now)
+	v.asked = pause.RetryAfter(resp.Header, now, maxRetryAfter)
 	v.attempt.Error = fmt.Sprintf("the receiver answered %d %s", code, http.StatusText(code))
 	return v
 }

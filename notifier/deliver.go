@@ -11,6 +11,7 @@ import (
 
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -339,7 +340,7 @@ func (n *Notifier) record(ctx context.Context, d *webhook.Delivery, change func(
 			return nil
 		}
 		if !errors.Is(err, task.ErrConflict) {
-			if !pause(ctx, wait) {
+			if !pause.For(ctx, wait) {
 				return err
 			}
 			wait = min(2*wait, 2*time.Second)

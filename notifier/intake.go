@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 )
 
@@ -35,7 +36,7 @@ func (n *Notifier) consume(ctx, work context.Context, in intake, works *sync.Wai
 		if err != nil && ctx.Err() == nil {
 			n.log.Warn("cannot pull, trying again", "consumer", in.durable.String(), "error", err)
 		}
-		pause(ctx, consumeAgain)
+		pause.For(ctx, consumeAgain)
 	}
 }
 
@@ -64,7 +65,7 @@ func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, roo
 		}
 		if err != nil { // heartbeats missed, a connection lost: the iterator heals itself, unless its consumer is gone
 			n.log.Debug("pull disturbed", "consumer", in.durable.String(), "error", err)
-			pause(ctx, consumeAgain)
+			pause.For(ctx, consumeAgain)
 			if now, err := n.upkeep.Open(ctx, in.durable); err == nil && now != c {
 				return nil
 			}

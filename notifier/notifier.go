@@ -91,7 +91,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 	}
 	n := &Notifier{
 		cfg: cfg, store: st, log: log, guard: guard, keys: keys, outbound: egress.NewTransports(guard),
-		webhooks: &webhooks{store: st}, lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
+		webhooks: newWebhooks(st), lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
 		upkeep: st.Consumers.Upkeep(log),
 	}
 	if err := st.Consumers.NoteNotifiers(ctx); err != nil {
@@ -112,7 +112,8 @@ func (n *Notifier) Run(ctx context.Context) error {
 	defer cut(nil)
 	defer telemetry.Observe(n.observe)()
 	beginSeries()
-	var loops, works sync.WaitGroup
+	var loops, works, readers sync.WaitGroup
+	readers.Go(func() { n.webhooks.run(work) })
 	loops.Go(func() { n.upkeep.Run(ctx, n.durables) })
 	loops.Go(func() { n.consume(ctx, work, intake{fanoutDurable, maxFanout, fanoutBytes, n.fan}, &works) })
 	loops.Go(func() { n.consume(ctx, work, intake{dueDurable, maxHeld, dueBytes, n.handle}, &works) })
@@ -120,6 +121,8 @@ func (n *Notifier) Run(ctx context.Context) error {
 	grace := time.AfterFunc(n.cfg.Drain, func() { cut(errDraining) })
 	defer grace.Stop()
 	works.Wait()
+	cut(nil)
+	readers.Wait()
 	n.outbound.Close()
 	return nil
 }
@@ -147,17 +150,5 @@ func keep(msg jetstream.Msg) (release func()) {
 		defer mu.Unlock()
 		released = true
 		renew.Stop()
-	}
-}
-
-// pause waits for d or until ctx is done, and reports whether d has passed.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -2,9 +2,6 @@ package notifier
 
 import (
 	"math/rand/v2"
-	"net/http"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -28,23 +25,4 @@ func retryIn(failures int, asked time.Duration) (time.Duration, bool) {
 	step := schedule[failures]
 	jittered := step - step/5 + rand.N(2*step/5+1)
 	return max(jittered, asked), true
-}
-
-// retryAfter reads the header of an answer: seconds or an HTTP date, at most 24
-// hours. Any other text, and a date in the past, is ignored.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	text := strings.TrimSpace(h.Get("Retry-After"))
-	if text == "" {
-		return 0
-	}
-	if seconds, err := strconv.ParseUint(text, 10, 63); err == nil {
-		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil && at.After(now) {
-		return min(at.Sub(now), maxRetryAfter)
-	}
-	if len(text) > 18 && strings.Trim(text, "0123456789") == "" { // more seconds than a number holds
-		return maxRetryAfter
-	}
-	return 0
 }

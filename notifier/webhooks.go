@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/webhook"
 )
@@ -14,15 +15,19 @@ import (
 // before a task finished hears of it. Callers at the same time share one look.
 type webhooks struct {
 	store *store.Store
+	asked chan struct{} // has a token until run begins the next look
 
-	mu      sync.Mutex
-	next    *look
-	looking bool
+	mu   sync.Mutex
+	next *look // for those who ask now
 
-	// These belong to the goroutine that looks.
+	// These belong to run.
 	rev  uint64 // of list
 	list []*webhook.Endpoint
 	last time.Time // end of the last look
+}
+
+func newWebhooks(st *store.Store) *webhooks {
+	return &webhooks{store: st, asked: make(chan struct{}, 1)}
 }
 
 // lookEvery is the pause between two looks while many ask: without it they took
@@ -36,17 +41,14 @@ type look struct {
 	err  error
 }
 
-// all lists the webhooks of all tenants.
+// all lists the webhooks of all tenants, while run runs.
 func (w *webhooks) all(ctx context.Context) ([]*webhook.Endpoint, error) {
 	w.mu.Lock()
 	if w.next == nil {
 		w.next = &look{done: make(chan struct{})}
+		w.asked <- struct{}{}
 	}
 	mine := w.next
-	if !w.looking {
-		w.looking = true
-		go w.run(context.WithoutCancel(ctx))
-	}
 	w.mu.Unlock()
 	select {
 	case <-mine.done:
@@ -56,20 +58,19 @@ func (w *webhooks) all(ctx context.Context) ([]*webhook.Endpoint, error) {
 	}
 }
 
-// run looks until nobody asks any more.
+// run looks for those who ask, until ctx is done.
 func (w *webhooks) run(ctx context.Context) {
 	for {
-		if wait := lookEvery - time.Since(w.last); wait > 0 {
-			time.Sleep(wait)
+		select {
+		case <-w.asked:
+		case <-ctx.Done():
+			return
 		}
+		pause.For(ctx, lookEvery-time.Since(w.last))
 		w.mu.Lock()
 		now := w.next
 		w.next = nil
-		w.looking = now != nil
 		w.mu.Unlock()
-		if now == nil {
-			return
-		}
 		now.err = w.refresh(ctx)
 		now.list, w.last = w.list, time.Now()
 		close(now.done)

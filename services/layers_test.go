@@ -19,7 +19,7 @@ const module = "agentmesh/"
 var nouns = []string{"shared/task", "shared/session", "shared/event", "shared/webhook"}
 
 // plain packages of shared know neither the domain nor the store.
-var plain = []string{"shared/auth", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+var plain = []string{"shared/auth", "shared/pause", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
 
 // trust packages say where the mesh may send something and with which keys.
 var trust = []string{"shared/egress", "shared/keyring"}

@@ -1,24 +1,9 @@
 package notifier
 
 import (
-	"net/http"
 	"testing"
 	"time"
 )
-
-// FuzzRetryAfter: whatever a receiver asks for, the wait is neither negative nor
-// longer than a day.
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"", "5", "-5", "soon", "315360000", "99999999999999999999999999", "Wed, 21 Oct 2035 07:28:00 GMT", "1e9", " 7 ", "0"} {
-		f.Add(s)
-	}
-	now := time.Date(2026, 5, 19, 10, 30, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, s string) {
-		if d := retryAfter(http.Header{"Retry-After": {s}}, now); d < 0 || d > maxRetryAfter {
-			t.Errorf("%q asks for %v", s, d)
-		}
-	})
-}
 
 // TestRetryIn: each wait is within a fifth of its step or what was asked for,
 // there is jitter, and an end.
