@@ -7,8 +7,10 @@ BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4d
 FUZZTIME  ?= 10s
 BENCHTIME ?= 2s
 COUNT     ?= 6
+ROUNDS    ?= 3
+PACKAGES  ?= ./...
 
-.PHONY: all run test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln chaos help
+.PHONY: all run test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln chaos help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -17,6 +19,13 @@ run: ## run the mesh with NATS embedded and the sample agents
 
 test: ## run the tests
 	go test ./...
+
+test-busy: ## the tests beside three busy loops, ROUNDS times (PACKAGES=./notifier: of one package)
+	@set -e; loops=; trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; \
+	for loop in 1 2 3; do (while :; do :; done) & loops="$$loops $$!"; done; \
+	for round in $$(seq $(ROUNDS)); do \
+		echo "round $$round of $(ROUNDS)"; go test -count 1 -timeout 20m $(PACKAGES); \
+	done
 
 demo: ## a tour that ends by itself
 	go run ./services/mesh demo

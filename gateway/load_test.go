@@ -14,6 +14,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -68,8 +69,8 @@ func TestFiveThousandWaitersCostNoConsumer(t *testing.T) {
 	next := make(chan string)
 	m.Work(meshtest.Steps(next))
 	id := m.Create(`{"agent":"steps","instruction":"x"}`)
-	meshtest.Eventually(t, 5*time.Second, "it runs", func() bool { return m.Get(id).Status == "processing" })
-	consumers, before := m.Server.NumConsumers(t), runtime.NumGoroutine()
+	natstest.Until(t, "it runs", func() bool { return m.Get(id).Status == "processing" })
+	consumers, before, gone := m.Server.NumConsumers(t), runtime.NumGoroutine(), natstest.Goroutines(t)
 	const waiters = 5000
 	var wg sync.WaitGroup
 	codes := make([]string, waiters)
@@ -80,7 +81,7 @@ func TestFiveThousandWaitersCostNoConsumer(t *testing.T) {
 		})
 	}
 	subs := func() int { return int(m.Server.NumSubscriptions()) }
-	meshtest.Eventually(t, 50*time.Second, "all wait", func() bool { return subs() >= waiters })
+	natstest.Until(t, "all wait", func() bool { return subs() >= waiters })
 	if n := m.Server.NumConsumers(t); n != consumers {
 		t.Errorf("%d consumers with %d waiters, %d without", n, waiters, consumers)
 	}
@@ -94,8 +95,8 @@ func TestFiveThousandWaitersCostNoConsumer(t *testing.T) {
 			t.Fatalf("waiter %d got %s", i, got)
 		}
 	}
-	meshtest.Eventually(t, 10*time.Second, "subscriptions are gone", func() bool { return subs() < 200 })
-	meshtest.Eventually(t, 10*time.Second, "goroutines are back", func() bool { return runtime.NumGoroutine() < before+20 })
+	natstest.Until(t, "subscriptions are gone", func() bool { return subs() < 200 })
+	gone()
 }
 
 // After a load goroutines and descriptors are where they were, and the data
@@ -109,8 +110,7 @@ func TestALoadLeavesNothingBehind(t *testing.T) {
 		return len(all)
 	}
 	dir := t.TempDir()
-	runtime.GC()
-	goroutines, files := runtime.NumGoroutine(), descriptors()
+	gone, files := natstest.Goroutines(t), descriptors()
 	t.Run("load", func(t *testing.T) {
 		m := meshtest.NewIn(t, dir)
 		m.Work(echo.Agent())
@@ -143,14 +143,10 @@ func TestALoadLeavesNothingBehind(t *testing.T) {
 		}
 		wg.Wait()
 	})
-	http.DefaultClient.CloseIdleConnections()
 	m := meshtest.NewIn(t, dir) // opens again at once
 	m.NC.Close()
 	m.Server.Stop()
 	m.Gateway.Close()
-	meshtest.Eventually(t, 15*time.Second, "goroutines are back", func() bool {
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-		return runtime.NumGoroutine() <= goroutines+3
-	})
-	meshtest.Eventually(t, 15*time.Second, "descriptors are back", func() bool { return descriptors() <= files+3 })
+	gone()
+	natstest.Until(t, "descriptors are back", func() bool { return descriptors() <= files+3 })
 }

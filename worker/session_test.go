@@ -9,7 +9,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -422,7 +421,8 @@ func TestSessionsAreFairAndApart(t *testing.T) {
 	})
 	a.Definition = agent.Definition{Name: "a", Concurrency: 8}
 	m.Work(a)
-	before := runtime.NumGoroutine()
+	m.Say(http.StatusOK, m.Session("a"), "nobody") // the worker is up
+	gone := natstest.Goroutines(t)
 	ids := make([]string, sessions)
 	for i := range ids {
 		ids[i] = m.Session("a")
@@ -444,7 +444,7 @@ func TestSessionsAreFairAndApart(t *testing.T) {
 	if n := leaks.Load(); n > 0 {
 		t.Errorf("%d turns saw another session", n)
 	}
-	meshtest.Eventually(t, 20*time.Second, "what the turns needed is given back (I13)", func() bool { return runtime.NumGoroutine() < before+50 })
+	gone() // what the turns needed is given back (I13)
 	close(said)
 	var order []*task.Task
 	for id := range said {

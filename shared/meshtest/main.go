@@ -12,6 +12,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"go.uber.org/goleak"
+
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/telemetry"
 )
 
@@ -19,7 +22,8 @@ import (
 var Chaos = flag.Bool("chaos", false, "run the long form of the crash tests")
 
 // Main runs the tests of a package, with telemetry as a role has it and without
-// the contexts of whoever runs them. A TestMain calls it and does not return.
+// the contexts of whoever runs them. It fails when a goroutine
+// is left behind. A TestMain calls it; it does not return.
 func Main(m *testing.M) {
 	if err := os.Setenv("XDG_CONFIG_HOME", filepath.Join(os.TempDir(), "mesh-test-no-settings")); err != nil {
 		panic(err)
@@ -27,5 +31,7 @@ func Main(m *testing.M) {
 	if _, err := telemetry.Start(context.Background(), telemetry.DefaultConfig(), "test", "test", false); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	// What the first program that is started leaves in its process for good.
+	const programs = "agentmesh/worker/agents/exec."
+	natstest.Main(m, goleak.IgnoreAnyFunction(programs+"reap"), goleak.IgnoreAnyFunction(programs+"(*groups).start.func2"))
 }

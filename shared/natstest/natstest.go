@@ -44,6 +44,9 @@ func StartWith(tb testing.TB, opts server.Options) *Server {
 	tb.Helper()
 	ForgetBubbles()
 	opts.JetStream, opts.DontListen, opts.NoLog, opts.NoSigs = true, true, true, true
+	if opts.SyncInterval == 0 {
+		opts.SyncInterval = 365 * 24 * time.Hour // no test cuts the power, and days of fake time would be full of syncs
+	}
 	srv, err := server.NewServer(&opts)
 	if err != nil {
 		tb.Fatal(err)

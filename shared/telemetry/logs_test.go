@@ -96,7 +96,8 @@ func TestExportedLogsSayWhatTheConsoleSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(exports.LogHandler(slog.DiscardHandler)).With("with", outcome("completed"))
+	var console bytes.Buffer
+	log := slog.New(exports.LogHandler(slog.NewTextHandler(&console, nil))).With("with", outcome("completed")) // the console decides what is logged
 	log.Info("one", "outcome", outcome("failed"), "took", seconds(3), "kinds", []outcome{"a", "b"}, slog.Group("in", "it", outcome("lost")), "n", 7, "func", func() {}, "error", io.EOF)
 	if err := exports.Shutdown(context.WithoutCancel(t.Context())); err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,15 +71,18 @@ type Exports struct {
 	Metrics http.Handler
 
 	logs      *otelslog.Handler // nil: logs are not exported
-	shutdowns []func(context.Context) error
+	shutdowns []func(context.Context) error // of traces, metrics and logs
 }
 
-// Shutdown sends what is still queued, as long as ctx lasts.
+// Shutdown sends what is still queued, as long as ctx lasts. Traces, metrics and
+// logs are sent at once: a collector of one that hangs keeps none of the others.
 func (e *Exports) Shutdown(ctx context.Context) error {
 	errs := make([]error, len(e.shutdowns))
+	var all sync.WaitGroup
 	for i, f := range e.shutdowns {
-		errs[i] = f(ctx)
+		all.Go(func() { errs[i] = f(ctx) })
 	}
+	all.Wait()
 	return errors.Join(errs...)
 }
 
@@ -130,7 +134,7 @@ func (e *Exports) startTraces(ctx context.Context, res *resource.Resource) error
 	batcher, stop := newBatcher(exporter)
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(batcher), sdktrace.WithResource(res))
 	Use(provider, true)
-	e.shutdowns = append(e.shutdowns, provider.Shutdown, func(context.Context) error { stop(); return nil })
+	e.shutdowns = append(e.shutdowns, func(ctx context.Context) error { defer stop(); return provider.Shutdown(ctx) })
 	return nil
 }
 
@@ -158,14 +162,13 @@ func (e *Exports) startMetrics(ctx context.Context, res *resource.Resource, vers
 		return nil
 	}
 	provider := sdkmetric.NewMeterProvider(opts...)
-	e.shutdowns = append(e.shutdowns, provider.Shutdown)
 	if err := useMeter(provider.Meter(scope)); err != nil {
 		return err
 	}
 	stop := Observe(func(_ context.Context, set func(*Gauge, float64, ...string)) {
 		set(BuildInfo, 1, version, runtime.Version())
 	})
-	e.shutdowns = append(e.shutdowns, func(context.Context) error { stop(); return nil })
+	e.shutdowns = append(e.shutdowns, func(ctx context.Context) error { defer stop(); return provider.Shutdown(ctx) })
 	return otelruntime.Start(otelruntime.WithMeterProvider(provider))
 }
 

@@ -1,0 +1,51 @@
+package natstest
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// Main runs the tests of a package, and fails when one has left a goroutine
+// behind, but for those that spared names: they belong to the process. A TestMain
+// calls it; it does not return.
+func Main(m *testing.M, spared ...goleak.Option) {
+	flag.Parse()
+	before := append(spared, goleak.IgnoreCurrent())
+	code := m.Run()
+	if code == 0 {
+		if err := leaked(before...); err != nil {
+			fmt.Fprintln(os.Stderr, "goroutines that no test waited for:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// Goroutines remembers what runs. What it returns fails the test unless all that
+// has begun since then ends.
+func Goroutines(tb testing.TB) (gone func()) {
+	before := goleak.IgnoreCurrent()
+	return func() {
+		tb.Helper()
+		if err := leaked(before); err != nil {
+			tb.Error("goroutines are left:", err)
+		}
+	}
+}
+
+// leaked gives what is ending half a minute: no machine is that busy.
+func leaked(before ...goleak.Option) (err error) {
+	http.DefaultClient.CloseIdleConnections()
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
+		if err = goleak.Find(before...); err == nil { // tries again for a while itself
+			return nil
+		}
+	}
+	return err
+}

@@ -1,0 +1,9 @@
+package store_test
+
+import (
+	"testing"
+
+	"agentmesh/shared/natstest"
+)
+
+func TestMain(m *testing.M) { natstest.Main(m) }
