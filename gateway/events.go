@@ -1,55 +1,57 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
-	"time"
 
 	"agentmesh/gateway/api"
-	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
 
-const (
-	heartbeatEvery = 15 * time.Second
-	slowReader     = 10 * time.Second // one event must be gone within this, or the reader is cut
-	reconnectAfter = time.Second
-)
+// taskFollowing asks for the events of a task.
+type taskFollowing struct {
+	request
+	ofTask
+	resumed
+	Accept string `header:"Accept" doc:"text/event-stream (default) or application/json for the history."`
+}
+
+// taskFollowed is its answer.
+type taskFollowed struct {
+	History *api.EventList `status:"200"`
+	Ended   bool           `status:"204" doc:"The reader has had all events: there is nothing to reconnect for."`
+	Stream  events         `status:"200" doc:"The events, as a stream that closes after the terminal status or as a list."`
+	_       struct{}       `header:"Vary: Accept"`
+}
 
 // taskEvents is GET /tasks/{id}/events: the history as JSON, or a stream of
 // server-sent events that goes on until the terminal one.
-func (g *Gateway) taskEvents(w http.ResponseWriter, r *http.Request) error {
-	id, err := pathID(r)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Vary", "Accept")
-	if !wantsStream(r.Header.Get("Accept")) {
-		t, err := g.mesh.Tasks.Get(r.Context(), callerOf(r), id)
+func (g *Gateway) taskEvents(ctx context.Context, in taskFollowing) (out taskFollowed, err error) {
+	l := in.links()
+	if !wantsStream(in.Accept) {
+		t, err := g.mesh.Tasks.Get(ctx, in.caller(), string(in.ID))
 		if err != nil {
-			return err
+			return out, err
 		}
-		l := linksOf(w)
-		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: accepted(l, t)}
-		return writeJSON(w, http.StatusOK, api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)})
+		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: begun(l, t)}
+		return taskFollowed{History: &api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)}}, nil
 	}
-	watch, t, err := g.mesh.Tasks.Watch(r.Context(), callerOf(r), id)
+	watch, t, err := g.mesh.Tasks.Watch(ctx, in.caller(), string(in.ID))
 	if err != nil {
-		return err
+		return out, err
 	}
-	defer watch.Close()
-	seen, resumed := lastEventID(r, t)
+	seen, resumed := lastEventID(in.number(), t)
 	if t.Status.Terminal() && resumed && len(task.Events(t, seen)) == 0 {
-		w.WriteHeader(http.StatusNoContent) // tells an EventSource to stop reconnecting
-		return nil
+		watch.Close()
+		return taskFollowed{Ended: true}, nil // tells an EventSource to stop reconnecting
 	}
-	s := &stream{w: w, links: linksOf(w), control: http.NewResponseController(w), id: id, seen: seen}
-	return s.run(r.Context(), g.closing, watch, t, resumed)
+	return taskFollowed{Stream: func(w http.ResponseWriter, _ *http.Request) {
+		defer watch.Close()
+		s := newStream(w)
+		s.id, s.seen = t.ID, seen
+		s.run(ctx, g.closing, watch, t, resumed)
+	}}, nil
 }
 
 func wantsStream(accept string) bool {
@@ -60,15 +62,11 @@ func wantsStream(accept string) bool {
 // headers cannot be set. It is untrusted: any other text than a number is
 // ignored, and a number from the future is clamped, since waiting for it would be
 // silent for ever.
-func lastEventID(r *http.Request, t *task.Task) (seen uint64, resumed bool) {
-	s := r.Header.Get("Last-Event-ID")
-	if s == "" {
-		s = r.URL.Query().Get("after")
-	}
-	seen, err := strconv.ParseUint(s, 10, 64)
-	if err != nil {
+func lastEventID(after *uint64, t *task.Task) (seen uint64, resumed bool) {
+	if after == nil {
 		return 0, false
 	}
+	seen = *after
 	if seen > t.Rev {
 		if n := len(t.Transitions); t.Status.Terminal() && n > 0 {
 			return t.Transitions[n-1].After, true // at least the outcome
@@ -76,209 +74,4 @@ func lastEventID(r *http.Request, t *task.Task) (seen uint64, resumed bool) {
 		return t.Rev, true
 	}
 	return seen, true
-}
-
-// accepted is the data of the first event: the task was accepted.
-func accepted(l links, t *task.Task) api.Task {
-	if t.Rev == 0 {
-		v := viewOf(l, t)
-		v.At = v.CreatedAt
-		return v
-	}
-	return partly(l, t, api.Task{Status: shown(t.Kind, task.Pending), CreatedAt: t.CreatedAt, At: t.CreatedAt})
-}
-
-// history lists what happened after revision seen.
-func history(l links, t *task.Task, seen uint64) []api.Event {
-	var events []api.Event
-	for _, e := range task.Events(t, seen) {
-		events = append(events, api.Event{ID: e.ID, Type: string(e.Type), Data: eventData(l, t, e)})
-	}
-	return events
-}
-
-// eventData is the task itself for what is true now, and what is kept of the
-// moment for what has passed.
-func eventData(l links, t *task.Task, e task.Event) any {
-	switch {
-	case e.Type == task.EventMilestone:
-		m := milestoneOf(e.Milestone)
-		m.TaskID = t.ID
-		return m
-	case e.Latest:
-		v := viewOf(l, t)
-		v.At = v.UpdatedAt
-		return v
-	}
-	tr := e.Transition
-	return partly(l, t, api.Task{Status: shown(t.Kind, tr.Status), Done: tr.Status.Terminal(), Attempt: tr.Attempt, Error: errorOf(tr.Error), At: tr.At})
-}
-
-// partly says in v whose moment it is.
-func partly(l links, t *task.Task, v api.Task) api.Task {
-	v.TaskID, v.Agent, v.StatusURL = t.ID, t.Agent, l.status(t)
-	nameKind(&v, t)
-	return v
-}
-
-// stream writes one task's events to one reader.
-type stream struct {
-	w       http.ResponseWriter
-	links   links
-	control *http.ResponseController
-	id      string
-	seen    uint64 // revision of the last event sent
-	output  int64  // offset behind the last output sent
-	attempt int    // whose claim was sent last: its output may follow live
-	plain   bool   // events carry no ids: they are not where a reader resumes
-}
-
-// start sends the header of a stream.
-func (s *stream) start() {
-	h := s.w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no") // proxies that buffer by default
-	s.w.WriteHeader(http.StatusOK)
-}
-
-// run sends what has happened and then what happens, until the terminal event,
-// the reader's end or the gateway's. A reader that is too slow is cut: it may
-// resume, and nobody waits for it.
-func (s *stream) run(ctx, closing context.Context, watch *store.Watch, t *task.Task, resumed bool) error {
-	s.start()
-	if err := s.write(fmt.Appendf(nil, "retry: %d\n\n", reconnectAfter.Milliseconds())); err != nil {
-		return nil
-	}
-	if !resumed {
-		if s.event(string(task.EventStatus), "0", accepted(s.links, t)) != nil {
-			return nil
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(closing, cancel)()
-	s.follow(ctx, watch, t)
-	return nil
-}
-
-// follow sends what t tells and what happens after it, and reports whether it
-// came to the terminal event.
-func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (ended bool) {
-	if open, ok := s.record(t); !open || !ok {
-		return ok
-	}
-	beat := time.Now()
-	for {
-		window, done := context.WithDeadline(ctx, beat.Add(heartbeatEvery))
-		open, ok := true, true
-		_ = watch.Updates(window, s.seen, func(u store.Update) bool {
-			if u.Task != nil {
-				open, ok = s.record(u.Task)
-			} else {
-				ok = s.chunk(u.Output)
-			}
-			return open && ok
-		})
-		done()
-		if !open || !ok || ctx.Err() != nil {
-			return !open && ok
-		}
-		beat = time.Now()
-		if s.write([]byte(": heartbeat\n\n")) != nil {
-			return false
-		}
-	}
-}
-
-// record sends what t tells, output and events in the agent's order. open says
-// that more will happen, ok that the reader is there. Of events that share an id
-// only the last one says it: a reader that resumes from it has had them all.
-func (s *stream) record(t *task.Task) (open, ok bool) {
-	events := task.Events(t, s.seen)
-	for i, e := range events {
-		upTo := e.Output
-		if e.Type == task.EventStatus && e.Transition.Status.Terminal() {
-			upTo = t.OutputBytes
-		}
-		if !s.outputUpTo(t, upTo) {
-			return true, false
-		}
-		id := strconv.FormatUint(e.ID, 10)
-		if i+1 < len(events) && events[i+1].ID == e.ID {
-			id = ""
-		}
-		if s.event(string(e.Type), id, eventData(s.links, t, e)) != nil {
-			return true, false
-		}
-		s.seen = e.ID
-	}
-	s.attempt = 0
-	if t.Status == task.Processing {
-		s.attempt = t.Attempt
-	}
-	return !t.Status.Terminal(), s.outputUpTo(t, t.OutputBytes)
-}
-
-// outputUpTo sends the output text before offset end that was not sent yet, each
-// attempt's for itself. Text that is too old is not kept.
-func (s *stream) outputUpTo(t *task.Task, end int64) bool {
-	kept := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
-	for from := max(s.output, kept); from < end; from = s.output {
-		attempt, to := t.AttemptAt(from), end
-		for _, tr := range t.Transitions {
-			if tr.Status == task.Processing && tr.Output > from {
-				to = min(to, tr.Output)
-			}
-		}
-		if !s.text(attempt, from, t.Output[from-kept:to-kept]) {
-			return false
-		}
-	}
-	return true
-}
-
-// chunk sends live output. A gap before it, and what an attempt writes whose
-// claim was not seen yet, is left for the record to fill.
-func (s *stream) chunk(raw []byte) bool {
-	var c task.OutputChunk
-	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output || c.Attempt != s.attempt {
-		return true
-	}
-	if skip := s.output - c.Offset; skip < int64(len(c.Text)) {
-		return s.text(c.Attempt, s.output, c.Text[skip:])
-	}
-	return true
-}
-
-func (s *stream) text(attempt int, offset int64, text string) bool {
-	s.output = offset + int64(len(text))
-	return s.event("output", "", api.Output{TaskID: s.id, Attempt: attempt, Offset: offset, Text: text}) == nil
-}
-
-// event writes one server-sent event. The data is one line: JSON has no raw
-// line breaks.
-func (s *stream) event(name, id string, data any) error {
-	body, err := task.Marshal(data)
-	if err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	b.WriteString("event: " + name + "\n")
-	if id != "" && !s.plain {
-		b.WriteString("id: " + id + "\n")
-	}
-	b.WriteString("data: ")
-	b.Write(body)
-	b.WriteString("\n\n")
-	return s.write(b.Bytes())
-}
-
-func (s *stream) write(b []byte) error {
-	// Not every ResponseWriter has deadlines; a server's connection has.
-	_ = s.control.SetWriteDeadline(time.Now().Add(slowReader))
-	if _, err := s.w.Write(b); err != nil {
-		return err
-	}
-	return s.control.Flush()
 }

@@ -7,58 +7,64 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
+
+// following asks for the events of all tasks.
+type following struct {
+	request
+	Types  []string `query:"type,list" doc:"One or more types of events, separated by commas or repeated, such as task.completed."`
+	Agents []string `query:"agent,list" doc:"One or more agents, separated by commas or repeated."`
+	resumed
+}
 
 // allEvents is GET /events: the events of all tasks of the tenant, as webhooks
 // get them, in the order in which the records changed. A reader that resumes may
 // get an event twice, and misses none that the records still tell. All readers
 // share what the gateway reads.
-func (g *Gateway) allEvents(w http.ResponseWriter, r *http.Request) error {
-	f, err := firehoseFilter(r)
+func (g *Gateway) allEvents(ctx context.Context, in following) (out followed, err error) {
+	f, err := in.filter()
 	if err != nil {
-		return err
+		return out, err
 	}
-	after := resumeAfter(r)
-	changes, err := g.mesh.Tasks.Changes(r.Context(), callerOf(r), after)
+	changes, err := g.mesh.Tasks.Changes(ctx, in.caller(), in.number())
 	if err != nil {
-		return err
+		return out, err
 	}
-	defer changes.Close()
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Accel-Buffering", "no")
-	w.WriteHeader(http.StatusOK)
-	s := &stream{w: w, control: http.NewResponseController(w)}
-	// The first id lets a reader that was cut before its first event resume.
-	if s.write(fmt.Appendf(nil, "retry: %d\nid: %d\n\n", reconnectAfter.Milliseconds(), changes.Start())) != nil {
-		return nil
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(g.closing, cancel)()
-	hose := firehose{filter: f, base: event.Base(g.cfg.PublicURL), start: changes.Start(), seen: map[string]uint64{}}
+	return followed{Stream: func(w http.ResponseWriter, _ *http.Request) {
+		defer changes.Close()
+		s := newStream(w)
+		if s.begin(changes.Start()) != nil {
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(g.closing, cancel)()
+		hose := &firehose{filter: f, base: event.Base(g.cfg.PublicURL), start: changes.Start(), seen: map[string]uint64{}}
+		g.pour(ctx, changes, hose, s)
+	}}, nil
+}
+
+// pour sends the events of changes until the reader or the gateway ends.
+func (g *Gateway) pour(ctx context.Context, changes *store.Changes, hose *firehose, s stream) {
 	for {
 		window, done := context.WithTimeout(ctx, heartbeatEvery)
 		t, err := changes.Next(window)
 		done()
 		switch {
-		case ctx.Err() != nil:
-			return nil
+		case ctx.Err() != nil, errors.Is(err, task.ErrUnavailable):
+			return // the reader resumes
 		case errors.Is(err, context.DeadlineExceeded):
 			if s.write([]byte(": heartbeat\n\n")) != nil {
-				return nil
+				return
 			}
 			continue
-		case errors.Is(err, task.ErrUnavailable):
-			return nil // the reader resumes
 		case err != nil:
 			select {
 			case <-time.After(time.Second):
@@ -66,21 +72,29 @@ func (g *Gateway) allEvents(w http.ResponseWriter, r *http.Request) error {
 			}
 			continue
 		}
-		events, err := hose.events(t)
+		found, err := hose.events(t)
 		if err != nil {
 			g.log.Error("events left out, they do not encode", "task", t.ID, "error", err)
 			continue
 		}
-		for i, e := range events {
-			id := ""
-			if i == len(events)-1 {
-				id = "id: " + strconv.FormatUint(t.Rev, 10) + "\n"
-			}
-			if s.write(fmt.Appendf(nil, "event: %s\n%sdata: %s\n\n", e.Type, id, e.Body)) != nil {
-				return nil
-			}
+		if s.told(t.Rev, found) != nil {
+			return
 		}
 	}
+}
+
+// told sends the events of one change. The last one has its id.
+func (s stream) told(rev uint64, found []event.Event) error {
+	for i, e := range found {
+		id := ""
+		if i == len(found)-1 {
+			id = "id: " + strconv.FormatUint(rev, 10) + "\n"
+		}
+		if err := s.write(fmt.Appendf(nil, "event: %s\n%sdata: %s\n\n", e.Type, id, e.Body)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // firehose reads events from changes of records. Revisions may be missing where
@@ -120,39 +134,21 @@ func (h *firehose) events(t *task.Task) ([]event.Event, error) {
 	return slices.DeleteFunc(all, func(e event.Event) bool { return e.After < seen }), nil
 }
 
-func firehoseFilter(r *http.Request) (f event.Filter, err error) {
-	q := r.URL.Query()
-	for _, list := range q["type"] {
-		for name := range strings.SplitSeq(list, ",") {
-			if !event.Type(name).Valid() {
-				return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
-			}
-			f.Types = append(f.Types, event.Type(name))
+func (in following) filter() (f event.Filter, err error) {
+	for _, name := range in.Types {
+		if !event.Type(name).Valid() {
+			return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
 		}
+		f.Types = append(f.Types, event.Type(name))
 	}
-	for _, list := range q["agent"] {
-		for name := range strings.SplitSeq(list, ",") {
-			if !task.ValidAgent(name) {
-				return f, mesh.Refuse(problem.ErrBadQuery, "agent is %q, names match [a-z0-9-]{1,40}.", mesh.Clip(name, 64))
-			}
-			f.Agents = append(f.Agents, name)
+	for _, name := range in.Agents {
+		if !task.ValidAgent(name) {
+			return f, mesh.Refuse(problem.ErrBadQuery, "agent is %q, names match [a-z0-9-]{1,40}.", mesh.Clip(name, 64))
 		}
+		f.Agents = append(f.Agents, name)
 	}
 	if len(f.Types) == 0 {
 		f.Types = event.Types()
 	}
 	return f, nil
-}
-
-// resumeAfter reads where a reader wants to go on; nil: with what is new. Any
-// other text than a number is ignored, as a stream of one task does.
-func resumeAfter(r *http.Request) *uint64 {
-	s := r.Header.Get("Last-Event-ID")
-	if s == "" {
-		s = r.URL.Query().Get("after")
-	}
-	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
-		return &n
-	}
-	return nil
 }

@@ -85,26 +85,38 @@ func (c *readiness) consumers(ctx context.Context) error {
 	return err
 }
 
+// readied is the answer of a probe.
+type readied struct {
+	Ready *api.Readiness `status:"200"`
+	Not   *api.Readiness `status:"503"`
+	_     struct{}       `header:"Cache-Control: no-store"`
+}
+
 // readyz tells whether this gateway can take requests, and if not, why.
-func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) error {
+func (g *Gateway) readyz(ctx context.Context, _ plain) (out readied, err error) {
 	if g.closing.Err() != nil {
-		return mesh.Refuse(problem.ErrShuttingDown, "Another gateway takes requests.")
+		return out, mesh.Refuse(problem.ErrShuttingDown, "Another gateway takes requests.")
 	}
-	ready := g.ready.check(r.Context(), g.mesh.Agents)
-	w.Header().Set("Cache-Control", "no-store")
+	ready := g.ready.check(ctx, g.mesh.Agents)
 	if !ready.Ready {
-		return writeJSON(w, http.StatusServiceUnavailable, ready)
+		return readied{Not: &ready}, nil
 	}
-	return writeJSON(w, http.StatusOK, ready)
+	return readied{Ready: &ready}, nil
 }
 
 // healthz tells that the process runs.
-func (g *Gateway) healthz(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+func (g *Gateway) healthz(context.Context, plain) (out wholeJSON, err error) {
+	return wholeJSON{Value: func(w http.ResponseWriter, _ *http.Request) {
+		_ = writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	}}, nil
+}
+
+// wholeJSON is an answer of any JSON value.
+type wholeJSON struct {
+	Value value `status:"200"`
 }
 
 // getVersion tells which build answers, and on which NATS server.
-func (g *Gateway) getVersion(w http.ResponseWriter, _ *http.Request) error {
-	v := api.Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.ServerVersion()}
-	return writeJSON(w, http.StatusOK, v)
+func (g *Gateway) getVersion(context.Context, plain) (api.Version, error) {
+	return api.Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.ServerVersion()}, nil
 }

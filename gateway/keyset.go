@@ -1,40 +1,33 @@
 package gateway
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"net/http"
+
+	"agentmesh/gateway/api"
 )
 
-// jwk is a public key (RFC 8037).
-type jwk struct {
-	Kty string `json:"kty"`
-	Crv string `json:"crv"`
-	Use string `json:"use"`
-	Alg string `json:"alg"`
-	Kid string `json:"kid" doc:"The key's thumbprint (RFC 7638)."`
-	X   string `json:"x"`
-}
-
-// KeySet is the answer of GET /.well-known/webhooks/jwks.json.
-type KeySet struct {
-	Keys []jwk `json:"keys"`
+// keysShown is the answer of GET /.well-known/webhooks/jwks.json.
+type keysShown struct {
+	Body         *api.KeySet `status:"200"`
+	CacheControl string      `header:"Cache-Control" doc:"How long the keys may be kept."`
 }
 
 // keySet serves the public keys that deliveries are signed with (v1a).
-func (g *Gateway) keySet(w http.ResponseWriter, r *http.Request) error {
-	keys, err := g.mesh.Webhooks.Keys(r.Context(), callerOf(r))
+func (g *Gateway) keySet(ctx context.Context, in plain) (out keysShown, err error) {
+	keys, err := g.mesh.Webhooks.Keys(ctx, in.caller())
 	if err != nil {
-		return err
+		return out, err
 	}
-	set := KeySet{Keys: []jwk{}}
+	set := &api.KeySet{Keys: []api.Jwk{}}
 	for _, raw := range keys {
 		x := base64.RawURLEncoding.EncodeToString(raw)
 		thumb := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + x + `"}`))
-		set.Keys = append(set.Keys, jwk{"OKP", "Ed25519", "sig", "EdDSA", base64.RawURLEncoding.EncodeToString(thumb[:]), x})
+		set.Keys = append(set.Keys, api.Jwk{Kty: "OKP", Crv: "Ed25519", Use: "sig", Alg: "EdDSA", Kid: base64.RawURLEncoding.EncodeToString(thumb[:]), X: x})
 	}
-	if len(keys) > 0 { // a gateway that takes no callbacks has none
-		w.Header().Set("Cache-Control", "public, max-age=300")
+	if out.Body = set; len(keys) > 0 { // a gateway that takes no callbacks has none
+		out.CacheControl = "public, max-age=300"
 	}
-	return writeJSON(w, http.StatusOK, set)
+	return out, nil
 }

@@ -1,10 +1,7 @@
 package gateway
 
 import (
-	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
+	"context"
 	"time"
 
 	"agentmesh/gateway/api"
@@ -13,95 +10,71 @@ import (
 	"agentmesh/shared/task"
 )
 
-const maxPage = 200
+// taskQuery asks for a page of tasks.
+type taskQuery struct {
+	request
+	Status        []string          `query:"status,list" doc:"One or more statuses, separated by commas or repeated."`
+	Agent         string            `query:"agent" doc:"Tasks of this agent."`
+	Parent        string            `query:"parent_id" doc:"Children of this task."`
+	Session       string            `query:"session_id" doc:"Turns of this session."`
+	Kind          string            `query:"kind" doc:"task, action or turn."`
+	Error         string            `query:"error" doc:"Tasks whose error has this code."`
+	CreatedAfter  string            `query:"created_after" doc:"Tasks created later than this time (RFC 3339)."`
+	CreatedBefore string            `query:"created_before" doc:"Tasks created earlier than this time (RFC 3339)."`
+	Labels        map[string]string `query:"label.{key}" doc:"Tasks with this value of the label, such as label.team=search; label.team= are those with an empty value."`
+	Order         string            `query:"order" doc:"changed, the default: newest change first; a task that changes while you page moves to the front, so that you may miss it. created: newest first; whatever changes meanwhile, every task is met once."`
+	paged
+}
 
 // listTasks is GET /tasks.
-func (g *Gateway) listTasks(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	limit, err := pageLimit(q)
+func (g *Gateway) listTasks(ctx context.Context, in taskQuery) (out page[api.TaskList], err error) {
+	f, err := in.filter()
 	if err != nil {
-		return err
+		return out, err
 	}
-	f, err := filterOf(q)
+	found, err := g.mesh.Tasks.List(ctx, in.caller(), f, in.Limit.items(), in.Cursor)
 	if err != nil {
-		return err
+		return out, err
 	}
-	found, err := g.mesh.Tasks.List(r.Context(), callerOf(r), f, limit, q.Get("cursor"))
-	if err != nil {
-		return err
-	}
-	page := api.TaskList{Tasks: make([]api.Task, 0, len(found.Tasks)), NextCursor: found.Next, Scanned: found.Scanned}
+	list := &api.TaskList{Tasks: make([]api.Task, 0, len(found.Tasks)), NextCursor: found.Next, Scanned: found.Scanned}
 	for _, t := range found.Tasks {
-		page.Tasks = append(page.Tasks, g.view(linksOf(w), t))
+		list.Tasks = append(list.Tasks, g.view(in.links(), t))
 	}
-	if found.Next != "" {
-		q.Set("cursor", found.Next)
-		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
-	}
-	return writeJSON(w, http.StatusOK, page)
+	return page[api.TaskList]{Body: list, Link: in.next(found.Next)}, nil
 }
 
-// pageLimit reads ?limit=.
-func pageLimit(q url.Values) (int, error) {
-	s := q.Get("limit")
-	if s == "" {
-		return 50, nil
+// filter is what a listing asks for.
+func (in taskQuery) filter() (mesh.Filter, error) {
+	f := mesh.Filter{
+		Agent: in.Agent, Parent: in.Parent, Session: in.Session, Error: in.Error, Labels: in.Labels, Kind: task.Kind(in.Kind), Created: in.Order == "created",
 	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 1 || n > maxPage {
-		return 0, mesh.Refuse(problem.ErrBadQuery, "limit is %q, allowed is 1 to %d.", mesh.Clip(s, 32), maxPage)
+	for _, s := range in.Status {
+		if !task.State(s).Valid() {
+			return f, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v, several separated by commas.", mesh.Clip(s, 32), task.States)
+		}
+		f.Statuses = append(f.Statuses, task.State(s))
 	}
-	return n, nil
+	switch {
+	case in.Order != "" && in.Order != "changed" && !f.Created:
+		return f, mesh.Refuse(problem.ErrBadQuery, "order is %q, allowed are changed and created.", mesh.Clip(in.Order, 32))
+	case in.Kind != "" && !f.Kind.Valid():
+		return f, mesh.Refuse(problem.ErrBadQuery, "kind is %q, allowed are %v.", mesh.Clip(in.Kind, 32), task.Kinds)
+	}
+	var err error
+	if f.CreatedAfter, err = instant("created_after", in.CreatedAfter); err != nil {
+		return f, err
+	}
+	f.CreatedBefore, err = instant("created_before", in.CreatedBefore)
+	return f, err
 }
 
-// filterOf reads what a listing asks for.
-func filterOf(q url.Values) (mesh.Filter, error) {
-	f := mesh.Filter{Labels: map[string]string{}}
-	for name, values := range q {
-		v := values[0]
-		if v == "" && !strings.HasPrefix(name, labelParam) {
-			continue // lenient
-		}
-		switch {
-		case name == "status":
-			statuses := listed(q, name)
-			for _, s := range statuses {
-				if !task.State(s).Valid() {
-					return f, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v, several separated by commas.", mesh.Clip(s, 32), task.States)
-				}
-				f.Statuses = append(f.Statuses, task.State(s))
-			}
-		case name == "agent":
-			f.Agent = v
-		case name == "parent_id":
-			f.Parent = v
-		case name == "session_id":
-			f.Session = v
-		case name == "order" && v == "changed":
-			continue // it is what there is without
-		case name == "order":
-			if f.Created = v == "created"; !f.Created {
-				return f, mesh.Refuse(problem.ErrBadQuery, "order is %q, allowed are changed and created.", mesh.Clip(v, 32))
-			}
-		case name == "error":
-			f.Error = v
-		case name == "kind":
-			if f.Kind = task.Kind(v); !f.Kind.Valid() {
-				return f, mesh.Refuse(problem.ErrBadQuery, "kind is %q, allowed are %v.", mesh.Clip(v, 32), task.Kinds)
-			}
-		case name == "created_after", name == "created_before":
-			at, err := time.Parse(time.RFC3339, v)
-			if err != nil {
-				return f, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(v, 64))
-			}
-			if name == "created_after" {
-				f.CreatedAfter = at
-			} else {
-				f.CreatedBefore = at
-			}
-		case strings.HasPrefix(name, labelParam):
-			f.Labels[strings.TrimPrefix(name, labelParam)] = v
-		}
+// instant reads a time of a query.
+func instant(name, text string) (at time.Time, err error) {
+	if text == "" {
+		return at, nil
 	}
-	return f, nil
+	if at, err = time.Parse(time.RFC3339, text); err != nil {
+		return at, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(text, 64))
+	}
+	return at, nil
 }

@@ -29,7 +29,7 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		},
 		Components: &huma.Components{Schemas: registry},
 	}
-	refusal := schemaOf(registry, api.Problem{})
+	refusal := schemaOf(registry, reflect.TypeFor[api.Problem]())
 	for _, op := range operations {
 		doc.AddOperation(&huma.Operation{
 			Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary,
@@ -42,11 +42,11 @@ func openAPI(operations []route, version string) ([]byte, error) {
 	return json.MarshalIndent(doc, "", "  ")
 }
 
-func schemaOf(registry huma.Registry, example any) *huma.Schema {
-	if _, ok := example.(anyJSON); ok {
+func schemaOf(registry huma.Registry, t reflect.Type) *huma.Schema {
+	if t == reflect.TypeFor[anyJSON]() {
 		return &huma.Schema{}
 	}
-	return registry.Schema(reflect.TypeOf(example), true, "")
+	return registry.Schema(t, true, "")
 }
 
 var pathParam = regexp.MustCompile(`\{(\w+)\}`)
@@ -57,55 +57,81 @@ func parameters(op route) []*huma.Param {
 	for _, m := range pathParam.FindAllStringSubmatch(op.path, -1) {
 		params = append(params, &huma.Param{Name: m[1], In: "path", Required: true, Schema: text})
 	}
-	for _, h := range op.headers {
+	for _, h := range op.takes.headers {
 		params = append(params, &huma.Param{Name: h.name, In: "header", Description: h.doc, Schema: text})
 	}
-	for _, q := range append(slices.Clone(op.lists), op.query...) {
+	for _, q := range append(slices.Clone(op.takes.lists), op.takes.query...) {
 		params = append(params, &huma.Param{Name: q.name, In: "query", Description: q.doc, Schema: text})
 	}
 	return params
 }
 
 func requestBody(registry huma.Registry, op route) *huma.RequestBody {
-	if op.body == nil {
+	if op.takes.body == nil {
 		return nil
 	}
-	return &huma.RequestBody{Required: !op.optional, Content: map[string]*huma.MediaType{"application/json": {Schema: schemaOf(registry, op.body)}}}
+	return &huma.RequestBody{Required: !op.takes.optional, Content: map[string]*huma.MediaType{mediaJSON: {Schema: schemaOf(registry, op.takes.body)}}}
 }
 
 func responses(registry huma.Registry, op route, refusal *huma.Schema) map[string]*huma.Response {
 	all := map[string]*huma.Response{}
-	for status, example := range op.answers {
-		r := &huma.Response{Description: http.StatusText(status)}
-		if example != nil {
-			r.Content = map[string]*huma.MediaType{"application/json": {Schema: schemaOf(registry, example)}}
+	for _, a := range op.gives.answers {
+		key := strconv.Itoa(a.status)
+		if all[key] == nil {
+			all[key] = &huma.Response{Description: http.StatusText(a.status), Headers: op.gives.documented(a.status)}
 		}
-		if op.id == "taskEvents" && status == http.StatusOK {
-			r.Description = "The events, as a stream that closes after the terminal status or as a list."
-			r.Content["text/event-stream"] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+		if a.doc != "" {
+			all[key].Description = a.doc
 		}
-		all[strconv.Itoa(status)] = r
-	}
-	codes := map[int][]string{}
-	for _, r := range op.problems {
-		codes[problem.Status(r)] = append(codes[problem.Status(r)], r.Code)
-	}
-	if op.body != nil {
-		codes[408], codes[503] = append(codes[408], problem.ErrBodyStalled.Code), append(codes[503], problem.ErrTooManyBodies.Code)
-	}
-	if !op.probe {
-		codes[503] = append(codes[503], mesh.ErrStoreUnavailable.Code)
-		if !slices.Contains(op.problems, problem.ErrBadQuery) {
-			codes[400] = append(codes[400], problem.ErrBadQuery.Code)
+		if a.body != nil {
+			if all[key].Content == nil {
+				all[key].Content = map[string]*huma.MediaType{}
+			}
+			all[key].Content[a.media] = &huma.MediaType{Schema: schemaOf(registry, a.body)}
 		}
 	}
-	for status, names := range codes {
+	for status, names := range op.refusals() {
 		slices.Sort(names)
 		key := strconv.Itoa(status)
 		if all[key] == nil {
-			all[key] = &huma.Response{Description: http.StatusText(status) + ": " + strings.Join(names, ", "), Content: map[string]*huma.MediaType{}}
+			all[key] = &huma.Response{Description: http.StatusText(status) + ": " + strings.Join(slices.Compact(names), ", "), Content: map[string]*huma.MediaType{}}
 		}
 		all[key].Content["application/problem+json"] = &huma.MediaType{Schema: refusal}
 	}
 	return all
+}
+
+// documented is the headers of the answers with a status.
+func (k *given) documented(status int) map[string]*huma.Param {
+	all := map[string]*huma.Param{}
+	for _, h := range k.headers {
+		if h.doc != "" && (h.on == 0 || h.on == status) {
+			all[h.name] = &huma.Param{Description: h.doc, Schema: &huma.Schema{Type: huma.TypeString}}
+		}
+	}
+	return all
+}
+
+// refusals is the codes of an operation by their statuses: its own, and those
+// that come with what it takes.
+func (op route) refusals() map[int][]string {
+	all := slices.Clone(op.problems)
+	if !op.probe {
+		all = append(all, mesh.ErrStoreUnavailable, problem.ErrBadQuery)
+	}
+	if op.method == http.MethodPost {
+		all = append(all, mesh.ErrEventChainTooDeep)
+	}
+	if op.takes.keyed {
+		all = append(all, problem.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused)
+	}
+	if op.takes.body != nil {
+		all = append(all, problem.ErrBodyStalled, problem.ErrTooManyBodies, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType,
+			mesh.ErrMalformedJSON, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange)
+	}
+	codes := map[int][]string{}
+	for _, r := range all {
+		codes[problem.Status(r)] = append(codes[problem.Status(r)], r.Code)
+	}
+	return codes
 }

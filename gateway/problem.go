@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"agentmesh/gateway/api"
@@ -61,6 +62,12 @@ func problemOf(err error) *mesh.Error {
 	return mesh.Refuse(mesh.ErrInternal, "The trace id leads to the cause in the logs.")
 }
 
+// reason is the text of an error up to the sentinel that it wraps.
+func reason(err, sentinel error) string {
+	text, _, _ := strings.Cut(err.Error(), ": "+sentinel.Error())
+	return text
+}
+
 // writeProblem answers with err's problem and logs what is not the client's
 // fault.
 func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
@@ -91,20 +98,4 @@ func sendProblem(w http.ResponseWriter, p api.Problem, retryAfter time.Duration)
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(b)
-}
-
-// listProblems is the catalogue of codes.
-func (g *Gateway) listProblems(w http.ResponseWriter, _ *http.Request) error {
-	return writeJSON(w, http.StatusOK, api.ProblemList{Problems: problem.Pages()})
-}
-
-// serveProblem is the page of a code.
-func (g *Gateway) serveProblem(w http.ResponseWriter, r *http.Request) error {
-	code := r.PathValue("code")
-	for _, page := range problem.Pages() {
-		if page.Code == code {
-			return writeJSON(w, http.StatusOK, page)
-		}
-	}
-	return mesh.Refuse(problem.ErrNotFound, "There is no problem code %q; GET /problems lists them.", mesh.Clip(code, 64))
 }

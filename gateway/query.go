@@ -13,73 +13,60 @@ import (
 // an unknown parameter, an empty one, or one that is there twice and has no list.
 // A misspelled name must not silently list everything. lenient refuses only a
 // malformed query, and ignores the other faults.
-func checkQuery(r *http.Request, op *route, lenient bool) error {
+func checkQuery(r *http.Request, op *route, lenient bool) (url.Values, error) {
 	if r.URL.RawQuery == "" {
-		return nil
+		return nil, nil
 	}
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return mesh.Refuse(problem.ErrBadQuery, "The query is malformed: separate parameters by &, and write ; and %% in values as %%3B and %%25.")
+		return nil, mesh.Refuse(problem.ErrBadQuery, "The query is malformed: separate parameters by &, and write ; and %% in values as %%3B and %%25.")
 	}
 	if lenient {
-		return nil
+		return q, nil
 	}
 	for name, values := range q {
-		known, listed := op.takes(name)
+		known, listed := op.knows(name)
 		switch {
 		case !known && len(op.parameters()) == 0:
-			return mesh.Refuse(problem.ErrBadQuery, "There is no parameter %q, %s takes none.", mesh.Clip(name, 64), op.path)
+			return nil, mesh.Refuse(problem.ErrBadQuery, "There is no parameter %q, %s takes none.", mesh.Clip(name, 64), op.path)
 		case !known:
-			return mesh.Refuse(problem.ErrBadQuery, "There is no parameter %q%s", mesh.Clip(name, 64), instead(name, op.parameters()))
+			return nil, mesh.Refuse(problem.ErrBadQuery, "There is no parameter %q%s", mesh.Clip(name, 64), instead(name, op.parameters()))
 		case slices.Contains(values, "") && name != "cursor" && !strings.HasPrefix(name, labelParam): // next_cursor may be empty
-			return mesh.Refuse(problem.ErrBadQuery, "%s is empty: give it a value or leave it out.", name)
+			return nil, mesh.Refuse(problem.ErrBadQuery, "%s is empty: give it a value or leave it out.", name)
 		case len(values) > 1 && !listed:
-			return mesh.Refuse(problem.ErrBadQuery, "%s is there %d times: send it once.", mesh.Clip(name, 64), len(values))
+			return nil, mesh.Refuse(problem.ErrBadQuery, "%s is there %d times: send it once.", mesh.Clip(name, 64), len(values))
 		}
 	}
-	return nil
+	return q, nil
 }
 
 // labelParam begins the parameters that ask for a label.
 const labelParam = "label."
 
-// takes says whether an operation knows a query parameter, and whether that may
+// knows says whether an operation knows a query parameter, and whether that may
 // be repeated.
-func (op *route) takes(name string) (known, listed bool) {
+func (op *route) knows(name string) (known, listed bool) {
 	is := func(p param) bool {
-		return p.name == name || p.name == labelAny && strings.HasPrefix(name, labelParam) && len(name) > len(labelParam)
+		return p.name == name || p.name == labelParam+"{key}" && strings.HasPrefix(name, labelParam) && len(name) > len(labelParam)
 	}
-	if slices.ContainsFunc(op.lists, is) {
+	if slices.ContainsFunc(op.takes.lists, is) {
 		return true, true
 	}
-	return slices.ContainsFunc(op.query, is) || name == "wait" && op.waits(), false
+	return slices.ContainsFunc(op.takes.query, is) || name == "wait" && op.waits(), false
 }
 
 // waits says whether Prefer: wait holds the answer.
-func (op *route) waits() bool {
-	return slices.Contains(op.headers, waitHeader) || slices.Contains(op.headers, turnWaitHeader)
-}
+func (op *route) waits() bool { return op.takes.header("Prefer") }
 
 // parameters names what the query may have.
 func (op *route) parameters() (names []string) {
-	for _, p := range append(slices.Clone(op.lists), op.query...) {
+	for _, p := range append(slices.Clone(op.takes.lists), op.takes.query...) {
 		names = append(names, p.name)
 	}
 	if op.waits() {
 		names = append(names, "wait")
 	}
 	return names
-}
-
-// listed reads a parameter that takes several values, separated by commas or
-// each on its own.
-func listed(q url.Values, name string) (all []string) {
-	for _, values := range q[name] {
-		if values != "" {
-			all = append(all, strings.Split(values, ",")...)
-		}
-	}
-	return all
 }
 
 // instead ends a sentence on an unknown name with the one that was meant, or

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -76,14 +77,16 @@ func TestAMisspelledFilterListsNothing(t *testing.T) {
 func TestStatusesMayBeListedOrRepeated(t *testing.T) {
 	for _, q := range []string{"status=failed,canceled", "status=failed&status=canceled"} {
 		r := httptest.NewRequest("GET", "/tasks?"+q+"&label.k=&label.team=search", nil)
-		for _, op := range (&Gateway{}).operations() {
-			if op.id == "listTasks" {
-				if err := checkQuery(r, &op, false); err != nil {
-					t.Errorf("%s: %v", q, err)
-				}
-			}
+		op := operation("GET", "/tasks", "", "", (&Gateway{}).listTasks)
+		query, err := checkQuery(r, &op, false)
+		if err != nil {
+			t.Errorf("%s: %v", q, err)
 		}
-		f, err := filterOf(r.URL.Query())
+		var in taskQuery
+		if err := op.takes.read(&call{r: r, query: query}, reflect.ValueOf(&in).Elem()); err != nil {
+			t.Fatal(err)
+		}
+		f, err := in.filter()
 		if err != nil || len(f.Statuses) != 2 || f.Statuses[1] != "canceled" {
 			t.Errorf("%s is read as %+v, %v", q, f, err)
 		}
@@ -116,7 +119,7 @@ func TestAMisspelledMemberDoesNotRun(t *testing.T) {
 			t.Errorf("POST %s %s is answered by %q, which is no sentence", tt.path, tt.body, p.Detail)
 		}
 	}
-	for _, v := range []any{&WebhookRequest{}, &RotateRequest{}, &RedeliverRequest{}, &api.CreateSession{}} {
+	for _, v := range []any{&api.WebhookRequest{}, &api.RotateRequest{}, &api.RedeliverRequest{}, &api.CreateSession{}} {
 		refusedAs(t, decodeObject([]byte(`{"nmae":1}`), v, false), 422)
 		if err := decodeObject([]byte(`{"nmae":1}`), v, true); err != nil {
 			t.Errorf("%T, lenient: %v", v, err)

@@ -16,7 +16,6 @@ import (
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
-	"agentmesh/shared/telemetry"
 )
 
 // readJSON reads a JSON body whole: of the right content type, within the
@@ -79,24 +78,6 @@ func nesting(body []byte) (deepest int) {
 		}
 	}
 	return deepest
-}
-
-// readInto reads a JSON object into v.
-func (g *Gateway) readInto(w http.ResponseWriter, r *http.Request, v any) error {
-	body, err := g.readJSON(w, r)
-	if err != nil {
-		return err
-	}
-	releaseBody(r)
-	return decodeObject(body, v, lenient(r))
-}
-
-// readOptional is readInto where the body may be left out.
-func (g *Gateway) readOptional(w http.ResponseWriter, r *http.Request, v any) error {
-	if has, err := hasBody(r); err != nil || !has {
-		return err
-	}
-	return g.readInto(w, r, v)
 }
 
 // checkJSON refuses what is no single JSON text, or has a key twice in one
@@ -189,32 +170,19 @@ func preferred(r *http.Request) preferences {
 	return p
 }
 
-// applied says in Preference-Applied what was honoured.
-func (p preferences) applied(h http.Header) {
-	var honoured []string
+// honoured is what Preference-Applied says.
+func (p preferences) honoured() string {
+	var all []string
 	if p.async {
-		honoured = append(honoured, "respond-async")
+		all = append(all, "respond-async")
 	}
 	if p.wait > 0 {
-		honoured = append(honoured, "wait="+strconv.Itoa(int(p.wait.Round(time.Second)/time.Second)))
+		all = append(all, "wait="+strconv.Itoa(int(p.wait.Round(time.Second)/time.Second)))
 	}
 	if p.lenient {
-		honoured = append(honoured, "handling=lenient")
+		all = append(all, "handling=lenient")
 	}
-	if len(honoured) > 0 {
-		h.Set("Preference-Applied", strings.Join(honoured, ", "))
-	}
-}
-
-// pathID reads the task id of a path. An id that is not ours is not found, and
-// never reaches a subject.
-func pathID(r *http.Request) (string, error) {
-	id := r.PathValue("id")
-	if !task.ValidID(id) {
-		return "", mesh.Refuse(mesh.ErrTaskNotFound, "%q is not an id of ours.", mesh.Clip(id, 64))
-	}
-	telemetry.Annotate(r.Context(), telemetry.TaskID(id))
-	return id, nil
+	return strings.Join(all, ", ")
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {

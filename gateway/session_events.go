@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,30 +15,37 @@ import (
 	"agentmesh/shared/task"
 )
 
+// sessionFollowing asks for the events of a session.
+type sessionFollowing struct {
+	request
+	ID          string `path:"id"`
+	LastEventID string `header:"Last-Event-ID" doc:"Go on after this message of the transcript."`
+	After       string `query:"after" doc:"As Last-Event-ID, where headers cannot be set."`
+}
+
 // sessionEvents is GET /sessions/{id}/events: what happens in a session, turn by
 // turn, as server-sent events. The events of a turn are those of its task. The
 // ids are numbers of messages in the transcript: a reader that resumes gets the
 // replies behind its last one, and what is open now.
-func (g *Gateway) sessionEvents(w http.ResponseWriter, r *http.Request) error {
-	watch, sess, err := g.mesh.Sessions.Watch(r.Context(), callerOf(r), r.PathValue("id"))
+func (g *Gateway) sessionEvents(ctx context.Context, in sessionFollowing) (out followed, err error) {
+	watch, sess, err := g.mesh.Sessions.Watch(ctx, in.caller(), in.ID)
 	if err != nil {
-		return err
+		return out, err
 	}
-	defer watch.Close()
-	s := &sessionStream{g: g, who: callerOf(r), stream: stream{w: w, links: linksOf(w), control: http.NewResponseController(w), plain: true}, watch: watch, sess: sess, seen: sess.Count()}
-	after := resumeAfter(r)
-	if after != nil && *after < uint64(s.seen) {
-		s.seen = int(*after)
-	}
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(g.closing, cancel)()
-	s.start()
-	// The first id lets a reader that was cut before its first event resume.
-	if s.write(fmt.Appendf(nil, "retry: %d\nid: %d\n\n", reconnectAfter.Milliseconds(), s.seen)) == nil {
-		s.run(ctx)
-	}
-	return nil
+	return followed{Stream: func(w http.ResponseWriter, _ *http.Request) {
+		defer watch.Close()
+		s := &sessionStream{g: g, who: in.caller(), stream: newStream(w), watch: watch, sess: sess, seen: sess.Count()}
+		s.plain = true
+		if after := (resumed{in.LastEventID, in.After}).number(); after != nil && *after < uint64(s.seen) {
+			s.seen = int(*after)
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(g.closing, cancel)()
+		if s.begin(uint64(s.seen)) == nil {
+			s.run(ctx)
+		}
+	}}, nil
 }
 
 // sessionStream writes one session's events to one reader.
@@ -137,7 +143,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 	}
 	defer watch.Close()
 	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = turn.ID, 0, 0, 0
-	if s.event(string(task.EventStatus), "", accepted(s.links, t)) != nil {
+	if s.event(string(task.EventStatus), "", begun(s.links, t)) != nil {
 		return false
 	}
 	return s.stream.follow(ctx, watch, t)

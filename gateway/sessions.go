@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"strconv"
-	"strings"
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
@@ -12,59 +10,50 @@ import (
 	"agentmesh/shared/session"
 )
 
-// sessionOf reads the session of a path.
-func (g *Gateway) sessionOf(r *http.Request) (*session.Session, error) {
-	return g.mesh.Sessions.Get(r.Context(), callerOf(r), r.PathValue("id"))
+// sessionCreation asks for a new session.
+type sessionCreation struct {
+	request
+	_    struct{}          `header:"Idempotency-Key" doc:"The same request with the same key makes one session for 24 hours."`
+	Body api.CreateSession `body:"optional"`
+}
+
+// sessionCreated is its answer.
+type sessionCreated struct {
+	Body     *api.SessionCreated `status:"201"`
+	Location string              `header:"Location" doc:"Where the session is read."`
+	Replayed string              `header:"Idempotent-Replayed" doc:"true: the key was known, and no session was made."`
 }
 
 // createSession is POST /sessions.
-func (g *Gateway) createSession(w http.ResponseWriter, r *http.Request) error {
-	var req api.CreateSession
-	var body []byte
-	has, err := hasBody(r)
+func (g *Gateway) createSession(ctx context.Context, in sessionCreation) (out sessionCreated, err error) {
+	key, err := in.key()
 	if err != nil {
-		return err
+		return out, err
 	}
-	if has {
-		if body, err = g.readJSON(w, r); err != nil {
-			return err
-		}
-		if err := decodeObject(body, &req, lenient(r)); err != nil {
-			return err
-		}
-	}
-	key, err := keyOf(r, body)
+	o, err := g.mesh.Sessions.Open(ctx, in.caller(), in.Body.Agent, key)
 	if err != nil {
-		return err
+		return out, err
 	}
-	o, err := g.mesh.Sessions.Open(r.Context(), callerOf(r), req.Agent, key)
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	if o.Replayed {
-		h.Set("Idempotent-Replayed", "true")
-	}
-	h.Set("Location", sessionURL(o.SessionID))
-	return writeJSON(w, http.StatusCreated, api.SessionCreated{
-		SessionID: o.SessionID, Message: o.Message, Agent: o.Agent, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt,
-	})
+	return sessionCreated{
+		Body:     &api.SessionCreated{SessionID: o.SessionID, Message: o.Message, Agent: o.Agent, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt},
+		Location: sessionURL(o.SessionID), Replayed: replayed(o.Replayed),
+	}, nil
+}
+
+// onSession is a request about a session that takes nothing else.
+type onSession struct {
+	request
+	ID string `path:"id"`
 }
 
 // getSession is GET /sessions/{id}.
-func (g *Gateway) getSession(w http.ResponseWriter, r *http.Request) error {
-	s, err := g.sessionOf(r)
+func (g *Gateway) getSession(ctx context.Context, in onSession) (out cached[api.Session], err error) {
+	s, err := g.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
-		return err
+		return out, err
 	}
-	v, err := g.sessionView(r.Context(), s)
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", sessionTag(s))
-	return writeJSON(w, http.StatusOK, v)
+	v, err := g.sessionView(ctx, s)
+	return cached[api.Session]{Body: &v, ETag: revTag(s.Rev)}, err
 }
 
 func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (api.Session, error) {
@@ -77,57 +66,71 @@ func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (api.Sess
 	return v, err
 }
 
+// sessionQuery asks for a page of sessions.
+type sessionQuery struct {
+	request
+	Agent string `query:"agent" doc:"Sessions with this agent."`
+	paged
+}
+
 // listSessions is GET /sessions.
-func (g *Gateway) listSessions(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	limit, err := pageLimit(q)
+func (g *Gateway) listSessions(ctx context.Context, in sessionQuery) (out page[api.SessionList], err error) {
+	found, err := g.mesh.Sessions.List(ctx, in.caller(), in.Agent, in.Limit.items(), in.Cursor)
 	if err != nil {
-		return err
+		return out, err
 	}
-	found, err := g.mesh.Sessions.List(r.Context(), callerOf(r), q.Get("agent"), limit, q.Get("cursor"))
-	if err != nil {
-		return err
-	}
-	page := api.SessionList{Sessions: make([]api.Session, 0, len(found.Sessions)), NextCursor: found.Next, Scanned: found.Scanned}
+	list := &api.SessionList{Sessions: make([]api.Session, 0, len(found.Sessions)), NextCursor: found.Next, Scanned: found.Scanned}
 	for _, s := range found.Sessions {
-		v, err := g.sessionView(r.Context(), s)
+		v, err := g.sessionView(ctx, s)
 		if err != nil {
-			return err
+			return out, err
 		}
-		page.Sessions = append(page.Sessions, v)
+		list.Sessions = append(list.Sessions, v)
 	}
-	if found.Next != "" {
-		q.Set("cursor", page.NextCursor)
-		w.Header().Set("Link", "<"+r.URL.Path+"?"+q.Encode()+`>; rel="next"`)
-	}
-	return writeJSON(w, http.StatusOK, page)
+	return page[api.SessionList]{Body: list, Link: in.next(found.Next)}, nil
+}
+
+// transcriptQuery asks for a part of a transcript.
+type transcriptQuery struct {
+	request
+	ID    string `path:"id"`
+	After string `query:"after" doc:"Messages after this number; the first one is 1."`
+	Limit string `query:"limit" doc:"1 to 10000, default 10000. An answer has at most 8 MiB of text."`
 }
 
 // getMessages is GET /sessions/{id}/messages: the whole transcript, also what
 // the agent does not see any more.
-func (g *Gateway) getMessages(w http.ResponseWriter, r *http.Request) error {
-	s, err := g.sessionOf(r)
+func (g *Gateway) getMessages(ctx context.Context, in transcriptQuery) (out cached[api.Transcript], err error) {
+	s, err := g.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
-		return err
+		return out, err
 	}
-	after, limit := 0, mesh.MaxMessages
-	for name, to := range map[string]*int{"after": &after, "limit": &limit} {
-		if v := r.URL.Query().Get(name); v != "" {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 0 || name == "limit" && (n < 1 || n > mesh.MaxMessages) {
-				return mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a whole number: after from 0, limit 1 to %d.", name, mesh.Clip(v, 32), mesh.MaxMessages)
-			}
-			*to = n
-		}
-	}
-	t, err := g.mesh.Sessions.Transcript(r.Context(), s, after, limit)
+	after, err := messageNumber("after", in.After, 0, 0)
 	if err != nil {
-		return err
+		return out, err
 	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", sessionTag(s))
-	return writeJSON(w, http.StatusOK, transcriptOf(t))
+	limit, err := messageNumber("limit", in.Limit, mesh.MaxMessages, 1)
+	if err != nil {
+		return out, err
+	}
+	t, err := g.mesh.Sessions.Transcript(ctx, s, after, limit)
+	if err != nil {
+		return out, err
+	}
+	return cached[api.Transcript]{Body: new(transcriptOf(t)), ETag: revTag(s.Rev)}, nil
+}
+
+// messageNumber reads a parameter of a transcript. least is the smallest value of
+// one that has a largest, too.
+func messageNumber(name, text string, otherwise, least int) (int, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || least > 0 && n > mesh.MaxMessages {
+		return 0, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a whole number: after from 0, limit 1 to %d.", name, mesh.Clip(text, 32), mesh.MaxMessages)
+	}
+	return n, nil
 }
 
 func transcriptOf(t mesh.Transcript) api.Transcript {
@@ -138,32 +141,14 @@ func transcriptOf(t mesh.Transcript) api.Transcript {
 	return v
 }
 
+// sessionDeletion asks for the end of a session.
+type sessionDeletion struct {
+	request
+	ID string `path:"id"`
+	ifUnchanged
+}
+
 // deleteSession is DELETE /sessions/{id}.
-func (g *Gateway) deleteSession(w http.ResponseWriter, r *http.Request) error {
-	var expect func(uint64) error
-	if known := r.Header.Get("If-Match"); known != "" {
-		expect = func(rev uint64) error { return ifMatch(known, rev) }
-	}
-	if err := g.mesh.Sessions.Delete(r.Context(), callerOf(r), r.PathValue("id"), expect); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// ifMatch refuses a write to a session that has changed since the client read it
-// (RFC 9110, 13.1.1).
-func ifMatch(known string, rev uint64) error {
-	if matches(known, revTag(rev)) {
-		return nil
-	}
-	return mesh.Refuse(mesh.ErrPreconditionFailed, "The session has changed: If-Match is %s, its ETag is %s. Read it again.", mesh.Clip(known, 64), revTag(rev))
-}
-
-func sessionTag(s *session.Session) string { return revTag(s.Rev) }
-
-// reason is the text of an error up to the sentinel that it wraps.
-func reason(err, sentinel error) string {
-	text, _, _ := strings.Cut(err.Error(), ": "+sentinel.Error())
-	return text
+func (g *Gateway) deleteSession(ctx context.Context, in sessionDeletion) (deleted, error) {
+	return deleted{Gone: true}, g.mesh.Sessions.Delete(ctx, in.caller(), in.ID, in.expect())
 }

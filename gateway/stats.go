@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 
@@ -36,13 +35,12 @@ func (c *census) read(ctx context.Context) (store.Census, error) {
 }
 
 // getStats is GET /stats.
-func (g *Gateway) getStats(w http.ResponseWriter, r *http.Request) error {
-	c, err := g.census.read(context.WithoutCancel(r.Context()))
+func (g *Gateway) getStats(ctx context.Context, _ plain) (out fresh[api.Stats], err error) {
+	c, err := g.census.read(context.WithoutCancel(ctx))
 	if err != nil {
-		return err
+		return out, err
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusOK, statsOf(c, g.storageLimit(c)))
+	return fresh[api.Stats]{Body: new(statsOf(c, g.storageLimit(c)))}, nil
 }
 
 func statsOf(c store.Census, limit int64) api.Stats {

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"agentmesh/gateway/api"
@@ -16,43 +15,46 @@ import (
 // prefers otherwise.
 const waitDefault = 30 * time.Second
 
-// postMessage is POST /sessions/{id}/messages.
-func (g *Gateway) postMessage(w http.ResponseWriter, r *http.Request) error {
-	body, err := g.readJSON(w, r)
-	if err != nil {
-		return err
-	}
-	m, err := readMessage(body, lenient(r))
-	if err != nil {
-		return err
-	}
-	if m.Key, err = keyOf(r, body); err != nil {
-		return err
-	}
-	if m.EventDepth, err = eventDepth(r); err != nil {
-		return err
-	}
-	prefs := preferred(r)
-	m.Until = time.Now().Add(waitDefault)
-	if prefs.wait > 0 {
-		m.Until = time.Now().Add(prefs.wait)
-	}
-	if known := r.Header.Get("If-Match"); known != "" {
-		m.Expect = func(rev uint64) error { return ifMatch(known, rev) }
-	}
-	a, t, err := g.mesh.Sessions.Say(r.Context(), callerOf(r), r.PathValue("id"), m)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	return g.answerTurn(w, r, a, t, m.Until)
+// said is a message to a session.
+type said struct {
+	request
+	ID string   `path:"id"`
+	_  struct{} `header:"Idempotency-Key" doc:"The same message with the same key is said once, and its repeat has the same answer, for 24 hours."`
+	_  struct{} `header:"Prefer" doc:"wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."`
+	ifUnchanged
+	caused
+	Body api.PostMessage `body:"required"`
 }
 
-func readMessage(body []byte, lenient bool) (*mesh.Message, error) {
-	var req api.PostMessage
-	if err := decodeObject(body, &req, lenient); err != nil {
-		return nil, err
+// replied is its answer: what the turn came to, or that it goes on.
+type replied struct {
+	Reply *api.TurnReply    `status:"200"`
+	Turn  *api.AcceptedTurn `status:"202"`
+	acceptance
+}
+
+// postMessage is POST /sessions/{id}/messages.
+func (g *Gateway) postMessage(ctx context.Context, in said) (out replied, err error) {
+	m, err := readMessage(in.Body)
+	if err != nil {
+		return out, err
 	}
+	if m.Key, err = in.key(); err != nil {
+		return out, err
+	}
+	m.EventDepth, m.Expect, m.Until = in.depth, in.expect(), time.Now().Add(waitDefault)
+	if in.prefs.wait > 0 {
+		m.Until = time.Now().Add(in.prefs.wait)
+	}
+	a, t, err := g.mesh.Sessions.Say(ctx, in.caller(), in.ID, m)
+	if err != nil {
+		return out, err
+	}
+	defer a.Close()
+	return g.answerTurn(ctx, in.call, a, t, m.Until)
+}
+
+func readMessage(req api.PostMessage) (*mesh.Message, error) {
 	var faults []mesh.Invalid
 	pointer := "/text"
 	if req.Text == "" && req.Message != "" {
@@ -76,29 +78,22 @@ func readMessage(body []byte, lenient bool) (*mesh.Message, error) {
 }
 
 // answerTurn holds the answer until the turn has ended or the time is over.
-func (g *Gateway) answerTurn(w http.ResponseWriter, r *http.Request, a *mesh.Acceptance, t *task.Task, until time.Time) error {
-	prefs, h := preferred(r), w.Header()
-	if a.Replayed {
-		h.Set("Idempotent-Replayed", "true")
-	}
-	h.Set("Vary", "Prefer")
-	h.Set("Location", statusURL(t))
-	prefs.applied(h)
-	if wait := time.Until(until); wait > 0 && (prefs.wait > 0 || !prefs.async) && !t.Status.Terminal() {
-		t = g.mesh.Sessions.WaitTurn(r.Context(), a, t, wait)
+func (g *Gateway) answerTurn(ctx context.Context, c *call, a *mesh.Acceptance, t *task.Task, until time.Time) (out replied, err error) {
+	out.acceptance = acceptance{Location: statusURL(t), Applied: c.prefs.honoured(), Replayed: replayed(a.Replayed)}
+	if wait := time.Until(until); wait > 0 && (c.prefs.wait > 0 || !c.prefs.async) && !t.Status.Terminal() {
+		t = g.mesh.Sessions.WaitTurn(ctx, a, t, wait)
 	}
 	if t.Status.Terminal() {
-		reply, err := g.replyOf(r.Context(), t)
-		if err != nil {
-			return err
-		}
-		return writeJSON(w, http.StatusOK, reply)
+		reply, err := g.replyOf(ctx, t)
+		out.Reply = &reply
+		return out, err
 	}
-	h.Set("Retry-After", "1")
-	return writeJSON(w, http.StatusAccepted, api.AcceptedTurn{
-		SessionID: t.SessionID, TurnID: t.ID, Status: string(task.Pending), StatusURL: linksOf(w).status(t), Agent: t.Agent,
+	out.RetryAfter = "1"
+	out.Turn = &api.AcceptedTurn{
+		SessionID: t.SessionID, TurnID: t.ID, Status: string(task.Pending), StatusURL: c.links().status(t), Agent: t.Agent,
 		CreatedAt: t.CreatedAt, TraceID: telemetry.TraceIDOf(t.TraceParent), Warning: a.Warning,
-	})
+	}
+	return out, nil
 }
 
 // replyOf is what a finished turn came to.
@@ -112,46 +107,61 @@ func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, err
 	return v, err
 }
 
-// turnOf reads the turn of a path.
-func (g *Gateway) turnOf(r *http.Request) (*task.Task, error) {
-	return g.mesh.Sessions.Turn(r.Context(), callerOf(r), r.PathValue("id"), r.PathValue("turn_id"))
+// ofTurn is the turn of a path.
+type ofTurn struct {
+	Session string `path:"id"`
+	Turn    string `path:"turn_id"`
+}
+
+// turnPoll asks for a turn.
+type turnPoll struct {
+	request
+	ofTurn
+	known
+	held
 }
 
 // getTurn is GET /sessions/{id}/turns/{turn_id}.
-func (g *Gateway) getTurn(w http.ResponseWriter, r *http.Request) error {
-	t, err := g.turnOf(r)
+func (g *Gateway) getTurn(ctx context.Context, in turnPoll) (out polled[api.Turn], err error) {
+	t, err := g.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
 	if err != nil {
-		return err
+		return out, err
 	}
-	return g.answerTask(w, r, t, g.writeTurn)
+	return poll(ctx, g, in.call, t, in.Known, func(t *task.Task) (api.Turn, error) { return g.turnView(ctx, in.links(), t) })
+}
+
+// onTurn is a request about a turn that takes nothing else.
+type onTurn struct {
+	request
+	ofTurn
 }
 
 // cancelTurn is POST /sessions/{id}/turns/{turn_id}/cancel.
-func (g *Gateway) cancelTurn(w http.ResponseWriter, r *http.Request) error {
-	t, err := g.turnOf(r)
+func (g *Gateway) cancelTurn(ctx context.Context, in onTurn) (out tagged[api.Turn], err error) {
+	t, err := g.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
 	if err == nil {
-		t, err = g.mesh.Sessions.Cancel(r.Context(), t)
+		t, err = g.mesh.Sessions.Cancel(ctx, t)
 	}
 	if err != nil {
-		return err
+		return out, err
 	}
-	w.Header().Set("ETag", etag(t))
-	return g.writeTurn(w, r, t)
+	v, err := g.turnView(ctx, in.links(), t)
+	return tagged[api.Turn]{Body: &v, ETag: etag(t)}, err
 }
 
-// writeTurn answers with a turn as the client of its session sees it.
-func (g *Gateway) writeTurn(w http.ResponseWriter, r *http.Request, t *task.Task) error {
-	v, err := g.familyOf(r.Context(), linksOf(w), t)
+// turnView is a turn as the client of its session sees it.
+func (g *Gateway) turnView(ctx context.Context, l links, t *task.Task) (api.Turn, error) {
+	v, err := g.familyOf(ctx, l, t)
 	if err != nil {
-		return err
+		return api.Turn{}, err
 	}
 	turn := api.Turn{Task: v, Text: t.Instruction, Message: t.Message}
 	if t.Status == task.Completed {
-		reply, err := g.replyOf(r.Context(), t)
+		reply, err := g.replyOf(ctx, t)
 		if err != nil {
-			return err
+			return turn, err
 		}
 		turn.Message = *reply.Message
 	}
-	return writeJSON(w, http.StatusOK, turn)
+	return turn, nil
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -86,6 +87,22 @@ func viewOf(l links, t *task.Task) api.Task {
 		v.Milestones = append(v.Milestones, milestoneOf(m))
 	}
 	return v
+}
+
+// familyOf is the view of a task with why it waits and the tasks that it has
+// started.
+func (g *Gateway) familyOf(ctx context.Context, l links, t *task.Task) (api.Task, error) {
+	v := g.view(l, t)
+	if t.Status == task.Pending {
+		v.Waiting = waitingOf(g.mesh.Tasks.Waiting(ctx, t))
+	}
+	if t.HasChildren {
+		var err error
+		if v.Children, err = g.mesh.Tasks.Children(ctx, t); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
 }
 
 // nameKind gives the id of an action or a turn its own name.

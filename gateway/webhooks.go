@@ -1,196 +1,151 @@
 package gateway
 
 import (
-	"net/http"
+	"context"
 	"time"
 
-	"agentmesh/shared/event"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/webhook"
 )
 
-// WebhookRequest is the body of POST and PATCH /webhooks. A member that a PATCH
-// leaves out stays as it is.
-type WebhookRequest struct {
-	URL               *string            `json:"url,omitempty" format:"uri" doc:"Where events are POSTed."`
-	Description       *string            `json:"description,omitempty" maxLength:"1024"`
-	Events            *[]string          `json:"events,omitempty" doc:"Types of events; milestones and outcomes when empty."`
-	Agents            *[]string          `json:"agents,omitempty" doc:"Only of these agents; all when empty."`
-	Headers           *map[string]string `json:"headers,omitempty" doc:"Up to 20, sent with each delivery; kept sealed. A PATCH replaces all of them."`
-	ClientCertificate *string            `json:"client_certificate,omitempty" doc:"PEM: shown to the receiver (mutual TLS). Needs client_key."`
-	ClientKey         *string            `json:"client_key,omitempty" doc:"PEM; kept sealed."`
-	CA                *string            `json:"ca,omitempty" doc:"PEM: the certificate authority of the receiver, instead of the system's."`
-	Enabled           *bool              `json:"enabled,omitempty" doc:"While it is false events are parked."`
-	Scheme            webhook.Scheme     `json:"scheme,omitempty" enum:"v1,v1a" doc:"POST: how deliveries are signed, v1 (HMAC-SHA256, default) or v1a (ed25519)."`
-	Secret            string             `json:"secret,omitempty" doc:"POST: a key of your own, whsec_... for v1, whsk_... for v1a; a new one is made when left out."`
+// webhookCreation asks for a new webhook.
+type webhookCreation struct {
+	request
+	Body api.WebhookRequest `body:"required"`
 }
 
-// RotateRequest is the body of POST /webhooks/{id}/rotate-secret; it may be left
-// out.
-type RotateRequest struct {
-	Scheme  webhook.Scheme `json:"scheme,omitempty" enum:"v1,v1a" doc:"Of the new key; that of the present one when left out."`
-	Secret  string         `json:"secret,omitempty" doc:"A key of your own."`
-	Overlap string         `json:"overlap,omitempty" example:"24h" doc:"How long the old keys go on signing beside the new one: 0s to 720h, 24h when left out."`
-}
-
-// Webhook is a webhook as clients see it.
-type Webhook struct {
-	WebhookID         string        `json:"webhook_id"`
-	URL               string        `json:"url"`
-	Description       string        `json:"description,omitempty"`
-	Events            []event.Type  `json:"events" doc:"Empty: milestones and outcomes."`
-	Agents            []string      `json:"agents" doc:"Empty: all."`
-	Enabled           bool          `json:"enabled"`
-	DisabledReason    string        `json:"disabled_reason,omitempty"`
-	DisabledAt        *time.Time    `json:"disabled_at,omitempty"`
-	Unreadable        string        `json:"unreadable,omitempty" doc:"Its secrets cannot be opened, so nothing is sent to it; and what to do."`
-	Headers           []string      `json:"headers,omitempty" doc:"Their names; the values are secret."`
-	ClientCertificate string        `json:"client_certificate,omitempty"`
-	CA                string        `json:"ca,omitempty"`
-	Keys              []webhook.Key `json:"keys" doc:"The current one first; all that have not expired sign."`
-	Secret            string        `json:"secret,omitempty" doc:"Shown once, when the key is made: the shared secret of v1. Of v1a the public_key is all that receivers need."`
-	CreatedAt         time.Time     `json:"created_at"`
-	UpdatedAt         time.Time     `json:"updated_at"`
-}
-
-// WebhookList is the answer of GET /webhooks.
-type WebhookList struct {
-	Webhooks []Webhook `json:"webhooks"`
-}
-
-func (g *Gateway) webhookView(e *webhook.Endpoint, secret string) Webhook {
-	v := Webhook{
-		WebhookID: e.ID, URL: e.URL, Description: e.Description, Events: e.Events, Agents: e.Agents, Enabled: e.Disabled == nil,
-		Headers: e.Headers, ClientCertificate: e.Certificate, CA: e.CA, Secret: secret, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
-		Keys: []webhook.Key{},
-	}
-	v.Keys = append(v.Keys, e.Signing(time.Now())...)
-	if v.Events == nil {
-		v.Events = []event.Type{}
-	}
-	if v.Agents == nil {
-		v.Agents = []string{}
-	}
-	if e.Disabled != nil {
-		v.DisabledReason, v.DisabledAt = e.Disabled.Reason, at(e.Disabled.At)
-	}
-	if lost := g.mesh.Webhooks.Unreadable(e); lost != nil {
-		v.Unreadable = lost.Error()
-	}
-	return v
+// webhookCreated is its answer, with the secret.
+type webhookCreated struct {
+	Body     *api.Webhook `status:"201"`
+	Location string       `header:"Location" doc:"Where the webhook is read."`
+	_        struct{}     `header:"Cache-Control: no-store"`
 }
 
 // createWebhook is POST /webhooks.
-func (g *Gateway) createWebhook(w http.ResponseWriter, r *http.Request) error {
-	var req WebhookRequest
-	if err := g.readInto(w, r, &req); err != nil {
-		return err
-	}
-	e, secret, err := g.mesh.Webhooks.Create(r.Context(), callerOf(r), mesh.WebhookSettings(req))
+func (g *Gateway) createWebhook(ctx context.Context, in webhookCreation) (out webhookCreated, err error) {
+	e, secret, err := g.mesh.Webhooks.Create(ctx, in.caller(), settings(in.Body))
 	if err != nil {
-		return err
+		return out, err
 	}
-	w.Header().Set("Location", "/webhooks/"+e.ID)
-	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusCreated, g.webhookView(e, secret))
+	return webhookCreated{Body: new(g.webhookView(e, secret)), Location: "/webhooks/" + e.ID}, nil
+}
+
+func settings(r api.WebhookRequest) mesh.WebhookSettings {
+	return mesh.WebhookSettings{
+		URL: r.URL, Description: r.Description, Events: r.Events, Agents: r.Agents, Headers: r.Headers,
+		ClientCertificate: r.ClientCertificate, ClientKey: r.ClientKey, CA: r.CA,
+		Enabled: r.Enabled, Scheme: webhook.Scheme(r.Scheme), Secret: r.Secret,
+	}
 }
 
 // listWebhooks is GET /webhooks.
-func (g *Gateway) listWebhooks(w http.ResponseWriter, r *http.Request) error {
-	all, err := g.mesh.Webhooks.List(r.Context(), callerOf(r))
-	if err != nil {
-		return err
-	}
-	list := WebhookList{Webhooks: make([]Webhook, 0, len(all))}
+func (g *Gateway) listWebhooks(ctx context.Context, in plain) (api.WebhookList, error) {
+	all, err := g.mesh.Webhooks.List(ctx, in.caller())
+	list := api.WebhookList{Webhooks: make([]api.Webhook, 0, len(all))}
 	for _, e := range all {
 		list.Webhooks = append(list.Webhooks, g.webhookView(e, ""))
 	}
-	return writeJSON(w, http.StatusOK, list)
+	return list, err
+}
+
+// onWebhook is a request about a webhook.
+type onWebhook struct {
+	request
+	ID string `path:"id"`
 }
 
 // getWebhook is GET /webhooks/{id}.
-func (g *Gateway) getWebhook(w http.ResponseWriter, r *http.Request) error {
-	e, err := g.mesh.Webhooks.Get(r.Context(), callerOf(r), r.PathValue("id"))
+func (g *Gateway) getWebhook(ctx context.Context, in onWebhook) (api.Webhook, error) {
+	e, err := g.mesh.Webhooks.Get(ctx, in.caller(), in.ID)
 	if err != nil {
-		return err
+		return api.Webhook{}, err
 	}
-	return writeJSON(w, http.StatusOK, g.webhookView(e, ""))
+	return g.webhookView(e, ""), nil
+}
+
+// webhookChange asks for a change of a webhook.
+type webhookChange struct {
+	onWebhook
+	Body api.WebhookRequest `body:"required"`
 }
 
 // updateWebhook is PATCH /webhooks/{id}.
-func (g *Gateway) updateWebhook(w http.ResponseWriter, r *http.Request) error {
-	var req WebhookRequest
-	if err := g.readInto(w, r, &req); err != nil {
-		return err
-	}
-	e, err := g.mesh.Webhooks.Update(r.Context(), callerOf(r), r.PathValue("id"), mesh.WebhookSettings(req))
+func (g *Gateway) updateWebhook(ctx context.Context, in webhookChange) (api.Webhook, error) {
+	e, err := g.mesh.Webhooks.Update(ctx, in.caller(), in.ID, settings(in.Body))
 	if err != nil {
-		return err
+		return api.Webhook{}, err
 	}
-	return writeJSON(w, http.StatusOK, g.webhookView(e, ""))
+	return g.webhookView(e, ""), nil
+}
+
+// rotation asks for a new key.
+type rotation struct {
+	onWebhook
+	Body api.RotateRequest `body:"optional"`
 }
 
 // rotateSecret is POST /webhooks/{id}/rotate-secret.
-func (g *Gateway) rotateSecret(w http.ResponseWriter, r *http.Request) error {
-	var req RotateRequest
-	if err := g.readOptional(w, r, &req); err != nil {
-		return err
-	}
-	rotation := mesh.Rotation{Scheme: req.Scheme, Secret: req.Secret}
-	if req.Overlap != "" {
-		overlap, err := time.ParseDuration(req.Overlap)
+func (g *Gateway) rotateSecret(ctx context.Context, in rotation) (out fresh[api.Webhook], err error) {
+	want := mesh.Rotation{Scheme: webhook.Scheme(in.Body.Scheme), Secret: in.Body.Secret}
+	if in.Body.Overlap != "" {
+		overlap, err := time.ParseDuration(in.Body.Overlap)
 		if err != nil {
 			overlap = -1 // any other text is out of range
 		}
-		rotation.Overlap = &overlap
+		want.Overlap = &overlap
 	}
-	e, secret, err := g.mesh.Webhooks.Rotate(r.Context(), callerOf(r), r.PathValue("id"), rotation)
+	e, secret, err := g.mesh.Webhooks.Rotate(ctx, in.caller(), in.ID, want)
 	if err != nil {
-		return err
+		return out, err
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	return writeJSON(w, http.StatusOK, g.webhookView(e, secret))
+	return fresh[api.Webhook]{Body: new(g.webhookView(e, secret))}, nil
 }
 
 // deleteWebhook is DELETE /webhooks/{id}.
-func (g *Gateway) deleteWebhook(w http.ResponseWriter, r *http.Request) error {
-	if err := g.mesh.Webhooks.Delete(r.Context(), callerOf(r), r.PathValue("id")); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+func (g *Gateway) deleteWebhook(ctx context.Context, in onWebhook) (deleted, error) {
+	return deleted{Gone: true}, g.mesh.Webhooks.Delete(ctx, in.caller(), in.ID)
+}
+
+// tested is the answer of a test: what became of it, or that it goes on.
+type tested struct {
+	Ended    *api.Delivery `status:"200"`
+	Open     *api.Delivery `status:"202"`
+	Location string        `header:"Location" doc:"Where the delivery is read."`
 }
 
 // testWebhook is POST /webhooks/{id}/test.
-func (g *Gateway) testWebhook(w http.ResponseWriter, r *http.Request) error {
-	d, ended, err := g.mesh.Webhooks.Test(r.Context(), callerOf(r), r.PathValue("id"))
+func (g *Gateway) testWebhook(ctx context.Context, in onWebhook) (out tested, err error) {
+	d, ended, err := g.mesh.Webhooks.Test(ctx, in.caller(), in.ID)
 	if err != nil {
-		return err
+		return out, err
 	}
-	status := http.StatusAccepted
-	if ended {
-		status = http.StatusOK
+	v := deliveryView(d)
+	if out.Location = deliveryURL(d.ID); ended {
+		out.Ended = &v
+	} else {
+		out.Open = &v
 	}
-	w.Header().Set("Location", deliveryURL(d.ID))
-	return writeJSON(w, status, deliveryView(d))
+	return out, nil
+}
+
+// missed asks for the events that a webhook missed.
+type missed struct {
+	onWebhook
+	Body api.RedeliverRequest `body:"optional"`
 }
 
 // redeliverWebhook is POST /webhooks/{id}/redeliver.
-func (g *Gateway) redeliverWebhook(w http.ResponseWriter, r *http.Request) error {
-	var req RedeliverRequest
-	if err := g.readOptional(w, r, &req); err != nil {
-		return err
+func (g *Gateway) redeliverWebhook(ctx context.Context, in missed) (out redelivered, err error) {
+	want := mesh.Missed{Cursor: in.Body.Cursor}
+	for _, s := range in.Body.Statuses {
+		want.Statuses = append(want.Statuses, webhook.Status(s))
 	}
-	missed := mesh.Missed{Statuses: req.Statuses, Cursor: req.Cursor}
-	if req.Since != "" {
-		var err error
-		if missed.Since, err = time.Parse(time.RFC3339, req.Since); err != nil {
-			return mesh.RefuseFields(mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"))
+	if in.Body.Since != "" {
+		if want.Since, err = time.Parse(time.RFC3339, in.Body.Since); err != nil {
+			return out, mesh.RefuseFields(mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"))
 		}
 	}
-	n, next, err := g.mesh.Webhooks.Redeliver(r.Context(), callerOf(r), r.PathValue("id"), missed)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, http.StatusAccepted, Redelivered{Redelivered: n, More: next != "", NextCursor: next})
+	n, next, err := g.mesh.Webhooks.Redeliver(ctx, in.caller(), in.ID, want)
+	return redelivered{&api.Redelivered{Redelivered: n, More: next != "", NextCursor: next}}, err
 }

@@ -18,7 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/webhook"
@@ -52,8 +52,8 @@ func TestCertificateFaultsAreNamed(t *testing.T) {
 			}})
 			hook := m.Subscribe(encoded(t, map[string]any{"url": r.URL, "ca": ours.pem}))
 			w := m.Do("POST", "/webhooks/"+hook.WebhookID+"/test", "")
-			d := meshtest.Decode[gateway.Delivery](t, w.Body)
-			if len(d.Attempts) != 1 || d.Attempts[0].Class != tt.class || !strings.Contains(d.Attempts[0].Error, tt.text) {
+			d := meshtest.Decode[api.Delivery](t, w.Body)
+			if len(d.Attempts) != 1 || d.Attempts[0].Class != string(tt.class) || !strings.Contains(d.Attempts[0].Error, tt.text) {
 				t.Errorf("%s: %+v", name, d)
 			}
 			if (len(r.All()) == 1) != (tt.class == webhook.ClassDelivered) {
@@ -93,14 +93,14 @@ func TestANameThatVanishesIsRetriedAndOneThatLeadsInsideIsNotDialed(t *testing.T
 		id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"https://flaps.test/hook"}`)
 		time.Sleep(time.Minute)
 		ds := m.Deliveries(id)
-		if len(ds) != 1 || ds[0].Status != "retrying" || ds[0].Attempts[0].Class != webhook.ClassConnection {
+		if len(ds) != 1 || ds[0].Status != "retrying" || ds[0].Attempts[0].Class != string(webhook.ClassConnection) {
 			t.Fatalf("deliveries = %+v", ds)
 		}
 		m.Hosts.Name("flaps.test", r.Addr, netip.MustParseAddr("169.254.169.254"))
 		time.Sleep(time.Hour)
 		ds = m.Deliveries(id)
 		last := ds[0].Attempts[len(ds[0].Attempts)-1]
-		if ds[0].Status != "dead" || last.Class != webhook.ClassBlocked || strings.Contains(last.Error, "169.254") || len(r.All()) != 0 {
+		if ds[0].Status != "dead" || last.Class != string(webhook.ClassBlocked) || strings.Contains(last.Error, "169.254") || len(r.All()) != 0 {
 			t.Errorf("deliveries = %+v, %d requests", ds, len(r.All()))
 		}
 	})
@@ -129,7 +129,7 @@ func certificateExpires(t *testing.T) {
 	if len(ds) != 1 || len(ds[0].Attempts) != 4 || len(r.All()) != 2 {
 		t.Fatalf("%d requests, deliveries = %+v", len(r.All()), ds)
 	}
-	if last := ds[0].Attempts[3]; last.Class != webhook.ClassTLS || !strings.Contains(last.Error, "expired") || !strings.Contains(m.Alerts.String(), ds[0].DeliveryID) {
+	if last := ds[0].Attempts[3]; last.Class != string(webhook.ClassTLS) || !strings.Contains(last.Error, "expired") || !strings.Contains(m.Alerts.String(), ds[0].DeliveryID) {
 		t.Errorf("attempt = %+v, alerts %s", last, m.Alerts)
 	}
 }
@@ -220,7 +220,7 @@ func TestAnExpiredClientCertificateIsRetriedWithoutAStorm(t *testing.T) {
 		m.Create(`{"agent":"echo","instruction":"2"}`)
 		time.Sleep(4 * time.Minute)
 		ds := m.DeliveriesBy("status=retrying")
-		if len(ds) != 1 || len(ds[0].Attempts) != 2 || ds[0].Attempts[0].Class != webhook.ClassTLS {
+		if len(ds) != 1 || len(ds[0].Attempts) != 2 || ds[0].Attempts[0].Class != string(webhook.ClassTLS) {
 			t.Fatalf("deliveries = %+v", ds)
 		}
 		certificate, key = a.issue(t, nil, time.Now().Add(100*time.Hour))
@@ -262,7 +262,7 @@ func certificateRevoked(t *testing.T) {
 	if len(ds) != 1 || len(ds[0].Attempts) != 2 || len(r.All()) != 1 {
 		t.Fatalf("%d requests, deliveries = %+v", len(r.All()), ds)
 	}
-	if last := ds[0].Attempts[1]; last.Class != webhook.ClassTLS || !strings.Contains(m.Alerts.String(), ds[0].DeliveryID) {
+	if last := ds[0].Attempts[1]; last.Class != string(webhook.ClassTLS) || !strings.Contains(m.Alerts.String(), ds[0].DeliveryID) {
 		t.Errorf("attempt = %+v, alerts %s", last, m.Alerts)
 	}
 }

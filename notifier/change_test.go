@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/signature"
 )
@@ -23,7 +23,7 @@ func TestBothSecretsSignWhileOneIsRotated(t *testing.T) {
 		m.Create(`{"agent":"echo","instruction":"x"}`)
 		time.Sleep(time.Minute)
 		w := m.Do("POST", "/webhooks/"+hook.WebhookID+"/rotate-secret", `{"overlap":"1h"}`)
-		rotated := meshtest.Decode[gateway.Webhook](t, w.Body)
+		rotated := meshtest.Decode[api.Webhook](t, w.Body)
 		fresh := meshtest.SecretOf(t, rotated.Secret)
 		if w.Code != 200 || len(rotated.Keys) != 2 || rotated.Keys[1].ExpiresAt.IsZero() {
 			t.Fatalf("rotate = %d %+v", w.Code, rotated)
@@ -52,7 +52,7 @@ func TestBothSecretsSignWhileOneIsRotated(t *testing.T) {
 				}
 			}
 		}
-		if v := meshtest.Decode[gateway.Webhook](t, m.Do("GET", "/webhooks/"+hook.WebhookID, "").Body); v.Secret != "" || len(v.Keys) != 1 {
+		if v := meshtest.Decode[api.Webhook](t, m.Do("GET", "/webhooks/"+hook.WebhookID, "").Body); v.Secret != "" || len(v.Keys) != 1 {
 			t.Errorf("webhook = %+v", v)
 		}
 	})
@@ -65,7 +65,7 @@ func TestAReceiverOfEitherKindVerifiesWhileTheKindIsRotated(t *testing.T) {
 		m := meshtest.Started(t)
 		r := m.Receive(nil)
 		hook := m.Subscribe(`{"url":"` + r.URL + `"}`)
-		rotated := meshtest.Decode[gateway.Webhook](t, m.Do("POST", "/webhooks/"+hook.WebhookID+"/rotate-secret", `{"scheme":"v1a","overlap":"1h"}`).Body)
+		rotated := meshtest.Decode[api.Webhook](t, m.Do("POST", "/webhooks/"+hook.WebhookID+"/rotate-secret", `{"scheme":"v1a","overlap":"1h"}`).Body)
 		if rotated.Secret != "" || rotated.Keys[0].Public == "" {
 			t.Fatalf("rotate = %+v", rotated)
 		}

@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
 	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agents/echo"
@@ -26,7 +25,7 @@ func TestAChainOfEventsEnds(t *testing.T) {
 			if id == "" || r.Header.Get("Mesh-Event-Depth") == "" {
 				t.Errorf("no depth in %v", r.Header)
 			}
-			d := meshtest.Decode[gateway.Delivery](t, m.Do("GET", "/deliveries/"+id, "").Body)
+			d := meshtest.Decode[api.Delivery](t, m.Do("GET", "/deliveries/"+id, "").Body)
 			got := m.Do("POST", "/tasks/"+d.TaskID+"/retry", "", "Mesh-Event-Depth", r.Header.Get("Mesh-Event-Depth"))
 			if got.Code == http.StatusUnprocessableEntity {
 				refused = append(refused, meshtest.Problem(t, got).Code)

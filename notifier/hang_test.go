@@ -56,7 +56,7 @@ func TestAReceiverThatHangsIsGivenUpInTime(t *testing.T) {
 				id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"` + r.URL + `"}`)
 				time.Sleep(17 * time.Second)
 				ds := m.Deliveries(id)
-				if len(ds) != 1 || ds[0].Status != tt.want || len(ds[0].Attempts) != 1 {
+				if len(ds) != 1 || ds[0].Status != string(tt.want) || len(ds[0].Attempts) != 1 {
 					t.Fatalf("deliveries = %+v", ds)
 				}
 				if a := ds[0].Attempts[0]; a.StatusCode != tt.code || a.DurationMS > 15_100 || len(a.Answer) > 4<<10 {
@@ -71,7 +71,7 @@ func TestAReceiverThatHangsIsGivenUpInTime(t *testing.T) {
 			l := m.Hosts.Listen() // nobody accepts
 			id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"http://` + l.IP.String() + `/"}`)
 			time.Sleep(17 * time.Second)
-			if ds := m.Deliveries(id); len(ds) != 1 || len(ds[0].Attempts) != 1 || ds[0].Attempts[0].Class != webhook.ClassTimeout {
+			if ds := m.Deliveries(id); len(ds) != 1 || len(ds[0].Attempts) != 1 || ds[0].Attempts[0].Class != string(webhook.ClassTimeout) {
 				t.Errorf("deliveries = %+v", ds)
 			}
 		})
@@ -88,7 +88,7 @@ func TestAReceiverThatHangsIsGivenUpInTime(t *testing.T) {
 			}()
 			id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"https://` + l.IP.String() + `/"}`)
 			time.Sleep(7 * time.Second)
-			if ds := m.Deliveries(id); len(ds) != 1 || len(ds[0].Attempts) != 1 || ds[0].Attempts[0].Class != webhook.ClassTimeout {
+			if ds := m.Deliveries(id); len(ds) != 1 || len(ds[0].Attempts) != 1 || ds[0].Attempts[0].Class != string(webhook.ClassTimeout) {
 				t.Errorf("deliveries = %+v", ds)
 			}
 			_ = l.Close()

@@ -10,7 +10,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/webhook"
@@ -40,7 +40,7 @@ func TestAnswersAreBounded(t *testing.T) {
 			t.Errorf("%d requests", n)
 		}
 		w := m.Do("GET", "/deliveries/"+d.DeliveryID, "")
-		if got := meshtest.Decode[gateway.Delivery](t, w.Body); len(got.Attempts) != webhook.MaxAttempts || len(got.Attempts[0].Answer) > 4<<10 || strings.ContainsAny(got.Attempts[0].Answer, "\x00\x1b") {
+		if got := meshtest.Decode[api.Delivery](t, w.Body); len(got.Attempts) != webhook.MaxAttempts || len(got.Attempts[0].Answer) > 4<<10 || strings.ContainsAny(got.Attempts[0].Answer, "\x00\x1b") {
 			t.Errorf("%d attempts, the first %+v", len(got.Attempts), got.Attempts[0])
 		}
 		rec, err := m.Store.Deliveries.Get(t.Context(), "default", id, d.DeliveryID)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"agentmesh/gateway"
 	"agentmesh/gateway/api"
 	"agentmesh/notifier"
 	"agentmesh/shared/egress"
@@ -93,7 +92,7 @@ func TestARequestToRedeliverGoesOnWhereTheLastEnded(t *testing.T) {
 		m.Notify()
 		sum, body, requests := 0, `{}`, 0
 		for ; requests < 5; requests++ {
-			got := meshtest.Decode[gateway.Redelivered](t, m.Do("POST", "/webhooks/"+hook.WebhookID+"/redeliver", body).Body)
+			got := meshtest.Decode[api.Redelivered](t, m.Do("POST", "/webhooks/"+hook.WebhookID+"/redeliver", body).Body)
 			sum += got.Redelivered
 			time.Sleep(time.Hour) // all are dead again
 			if got.More != (got.NextCursor != "") {
@@ -136,7 +135,7 @@ func TestCallbacksCarryBothKeysWhileOneIsReplaced(t *testing.T) {
 		}
 		meshtest.Verify(t, all[0], old)
 		meshtest.Verify(t, all[0], m.CallbackSecret())
-		if set := meshtest.Decode[gateway.KeySet](t, m.Do("GET", "/.well-known/webhooks/jwks.json", "").Body); len(set.Keys) != 2 {
+		if set := meshtest.Decode[api.KeySet](t, m.Do("GET", "/.well-known/webhooks/jwks.json", "").Body); len(set.Keys) != 2 {
 			t.Errorf("key set = %+v", set)
 		}
 		if _, err := (signature.Verifier{Keys: []signature.VerifyingKey{signature.NewSecret()}}).Verify(all[0].Header, all[0].Body, all[0].At); err == nil {

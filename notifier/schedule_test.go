@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/event"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/signature"
@@ -61,7 +61,7 @@ func TestAReceiverThatFailsIsRetriedByTheSchedule(t *testing.T) {
 			t.Errorf("deliveries = %+v", ds)
 		}
 		ds := m.Deliveries(lost)
-		if len(ds) != 1 || ds[0].Status != "dead" || len(ds[0].Attempts) != 10 || ds[0].NextAt != nil {
+		if len(ds) != 1 || ds[0].Status != "dead" || len(ds[0].Attempts) != 10 || !ds[0].NextAt.IsZero() {
 			t.Fatalf("deliveries = %+v", ds)
 		}
 		if got := m.DeliveriesBy("status=dead"); len(got) != 1 || got[0].DeliveryID != ds[0].DeliveryID {
@@ -138,7 +138,7 @@ func TestAReceiverMayAskForAnEnd(t *testing.T) {
 				hook := m.Subscribe(`{"url":"` + r.URL + `"}`)
 				m.Create(`{"agent":"echo","instruction":"1"}`)
 				time.Sleep(time.Minute)
-				v := meshtest.Decode[gateway.Webhook](t, m.Do("GET", "/webhooks/"+hook.WebhookID, "").Body)
+				v := meshtest.Decode[api.Webhook](t, m.Do("GET", "/webhooks/"+hook.WebhookID, "").Body)
 				if v.Enabled || v.DisabledReason == "" {
 					t.Fatalf("webhook = %+v", v)
 				}
@@ -156,7 +156,7 @@ func TestAReceiverMayAskForAnEnd(t *testing.T) {
 				r.Answer(nil)
 				m.PatchWebhook(hook.WebhookID, `{"enabled":true}`)
 				w := m.Do("POST", "/webhooks/"+hook.WebhookID+"/redeliver", `{"since":"`+time.Now().Add(-24*time.Hour).Format(time.RFC3339)+`"}`)
-				if got := meshtest.Decode[gateway.Redelivered](t, w.Body); w.Code != 202 || got.Redelivered != 2 {
+				if got := meshtest.Decode[api.Redelivered](t, w.Body); w.Code != 202 || got.Redelivered != 2 {
 					t.Errorf("redeliver = %d %+v", w.Code, got)
 				}
 				time.Sleep(time.Minute)
@@ -179,10 +179,10 @@ func TestAnAbortGivesUpOneEventAndGoesOnWithTheNext(t *testing.T) {
 		hook := m.Subscribe(`{"url":"` + r.URL + `"}`)
 		m.Create(`{"agent":"echo","instruction":"1"}`)
 		time.Sleep(time.Hour)
-		if ds := m.DeliveriesBy("status=dead"); len(ds) != 1 || ds[0].Attempts[0].Class != webhook.ClassAborted || len(r.All()) != 1 {
+		if ds := m.DeliveriesBy("status=dead"); len(ds) != 1 || ds[0].Attempts[0].Class != string(webhook.ClassAborted) || len(r.All()) != 1 {
 			t.Errorf("%d requests, dead %+v", len(r.All()), ds)
 		}
-		if v := meshtest.Decode[gateway.Webhook](t, m.Do("GET", "/webhooks/"+hook.WebhookID, "").Body); !v.Enabled {
+		if v := meshtest.Decode[api.Webhook](t, m.Do("GET", "/webhooks/"+hook.WebhookID, "").Body); !v.Enabled {
 			t.Errorf("webhook = %+v", v)
 		}
 	})
@@ -310,7 +310,7 @@ func TestAReceiversStatusMeansWhatTheManualSays(t *testing.T) {
 				id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"` + r.URL + `"}`)
 				time.Sleep(time.Second)
 				ds := m.Deliveries(id)
-				if len(ds) != 1 || ds[0].Status != want.status || ds[0].Attempts[0].Class != want.class || ds[0].Attempts[0].StatusCode != code {
+				if len(ds) != 1 || ds[0].Status != string(want.status) || ds[0].Attempts[0].Class != string(want.class) || ds[0].Attempts[0].StatusCode != code {
 					t.Fatalf("deliveries = %+v, want %+v", ds, want)
 				}
 				if len(elsewhere.All()) != 0 {

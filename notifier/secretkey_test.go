@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/webhook"
@@ -31,7 +31,7 @@ func TestWebhookWhoseSecretCannotBeOpened(t *testing.T) {
 		m.Keys = meshtest.RingOf(t, secret.NewKey())
 		m.Gateway = m.NewGateway(m.Store)
 		m.Notify()
-		list := meshtest.Decode[gateway.WebhookList](t, m.Do("GET", "/webhooks", "").Body)
+		list := meshtest.Decode[api.WebhookList](t, m.Do("GET", "/webhooks", "").Body)
 		for _, w := range list.Webhooks {
 			if !strings.Contains(w.Unreadable, "rotate-secret") {
 				t.Errorf("it does not say that it cannot be opened: %+v", w)
@@ -51,9 +51,9 @@ func TestWebhookWhoseSecretCannotBeOpened(t *testing.T) {
 		if n := len(r.All()); n != 0 {
 			t.Errorf("%d requests without a key", n)
 		}
-		rotate := func(id string) gateway.Webhook {
+		rotate := func(id string) api.Webhook {
 			w := m.Do("POST", "/webhooks/"+id+"/rotate-secret", `{}`)
-			v := meshtest.Decode[gateway.Webhook](t, w.Body)
+			v := meshtest.Decode[api.Webhook](t, w.Body)
 			if w.Code != http.StatusOK || v.Secret == "" || len(v.Keys) != 1 {
 				t.Fatalf("rotate = %d %+v", w.Code, v)
 			}

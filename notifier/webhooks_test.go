@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"agentmesh/gateway"
+	"agentmesh/gateway/api"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/signature"
@@ -87,7 +87,7 @@ func TestABadCallbackIsRefusedBeforeItIsAccepted(t *testing.T) {
 	if n := m.Queued(); n != 0 {
 		t.Errorf("%d tasks were accepted", n)
 	}
-	if got := meshtest.Decode[gateway.WebhookList](t, m.Do("GET", "/webhooks", "").Body); len(got.Webhooks) != 0 {
+	if got := meshtest.Decode[api.WebhookList](t, m.Do("GET", "/webhooks", "").Body); len(got.Webhooks) != 0 {
 		t.Errorf("%d webhooks were made", len(got.Webhooks))
 	}
 	for path, code := range map[string]string{
@@ -125,7 +125,7 @@ func TestAWebhookIsSealedFilteredTestedAndEnds(t *testing.T) {
 			t.Errorf("stored in the clear: %s", stored)
 		}
 		w := m.Do("POST", "/webhooks/"+hook.WebhookID+"/test", "")
-		tested := meshtest.Decode[gateway.Delivery](t, w.Body)
+		tested := meshtest.Decode[api.Delivery](t, w.Body)
 		if w.Code != 200 || tested.Status != "delivered" || len(tested.Attempts) != 1 {
 			t.Fatalf("test = %d %+v", w.Code, tested)
 		}
@@ -148,7 +148,7 @@ func TestAWebhookIsSealedFilteredTestedAndEnds(t *testing.T) {
 		}
 		// A test that fails is told and not retried.
 		r.Answer(meshtest.Answer(500))
-		if d := meshtest.Decode[gateway.Delivery](t, m.Do("POST", "/webhooks/"+hook.WebhookID+"/test", "").Body); d.Status != "dead" || len(d.Attempts) != 1 {
+		if d := meshtest.Decode[api.Delivery](t, m.Do("POST", "/webhooks/"+hook.WebhookID+"/test", "").Body); d.Status != "dead" || len(d.Attempts) != 1 {
 			t.Errorf("failed test = %+v", d)
 		}
 		time.Sleep(time.Hour)
@@ -206,7 +206,7 @@ func TestNothingIsSentUnsigned(t *testing.T) {
 		m.Do("DELETE", "/webhooks/"+hook.WebhookID, "")
 		time.Sleep(2 * time.Minute)
 		ds := m.Deliveries(id)
-		if len(ds) != 1 || ds[0].Status != "retrying" || ds[0].Attempts[0].Class != webhook.ClassKey || len(r.All()) != 0 {
+		if len(ds) != 1 || ds[0].Status != "retrying" || ds[0].Attempts[0].Class != string(webhook.ClassKey) || len(r.All()) != 0 {
 			t.Errorf("%d requests, deliveries = %+v", len(r.All()), ds)
 		}
 	})
@@ -220,7 +220,7 @@ func TestTheKeySetVerifiesACallbackWithoutASecret(t *testing.T) {
 		m.Action(`{"agent":"echo","instruction":"x","callback_url":"` + r.URL + `"}`)
 		m.Subscribe(`{"url":"` + r.URL + `","scheme":"v1a","events":["task.failed"]}`)
 		time.Sleep(time.Second)
-		var set gateway.KeySet
+		var set api.KeySet
 		w := m.Do("GET", "/.well-known/webhooks/jwks.json", "")
 		if err := json.Unmarshal(w.Body.Bytes(), &set); err != nil || len(set.Keys) != 2 {
 			t.Fatalf("key set = %s", w.Body)

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"testing"
 
-	"agentmesh/gateway"
 	"agentmesh/gateway/api"
 	"agentmesh/shared/signature"
 	"agentmesh/worker/agents/echo"
@@ -21,13 +20,13 @@ func (m *Mesh) Action(body string, headers ...string) string {
 }
 
 // Deliveries lists what was sent of an action.
-func (m *Mesh) Deliveries(id string) []gateway.Delivery {
+func (m *Mesh) Deliveries(id string) []api.Delivery {
 	m.T.Helper()
 	w := m.Do("GET", "/actions/"+id+"/deliveries", "")
 	if w.Code != http.StatusOK {
 		m.T.Fatalf("GET deliveries = %d %s", w.Code, w.Body)
 	}
-	return Decode[gateway.DeliveryList](m.T, w.Body).Deliveries
+	return Decode[api.DeliveryList](m.T, w.Body).Deliveries
 }
 
 // CallbackSecret is the mesh's own key for callbacks.
@@ -49,34 +48,34 @@ func Verify(t *testing.T, r Received, keys ...signature.VerifyingKey) {
 }
 
 // Subscribe makes a webhook.
-func (m *Mesh) Subscribe(body string) gateway.Webhook {
+func (m *Mesh) Subscribe(body string) api.Webhook {
 	m.T.Helper()
 	w := m.Do("POST", "/webhooks", body)
 	if w.Code != http.StatusCreated {
 		m.T.Fatalf("POST /webhooks = %d %s", w.Code, w.Body)
 	}
-	return Decode[gateway.Webhook](m.T, w.Body)
+	return Decode[api.Webhook](m.T, w.Body)
 }
 
-func (m *Mesh) PatchWebhook(id, body string) gateway.Webhook {
+func (m *Mesh) PatchWebhook(id, body string) api.Webhook {
 	m.T.Helper()
 	w := m.Do("PATCH", "/webhooks/"+id, body, "Content-Type", "application/json")
 	if w.Code != http.StatusOK {
 		m.T.Fatalf("PATCH /webhooks = %d %s", w.Code, w.Body)
 	}
-	return Decode[gateway.Webhook](m.T, w.Body)
+	return Decode[api.Webhook](m.T, w.Body)
 }
 
 // DeliveriesBy reads deliveries by a query.
-func (m *Mesh) DeliveriesBy(query string) []gateway.Delivery {
+func (m *Mesh) DeliveriesBy(query string) []api.Delivery {
 	m.T.Helper()
-	var all []gateway.Delivery
+	var all []api.Delivery
 	for cursor := ""; ; {
 		w := m.Do("GET", "/deliveries?limit=200&"+query+"&cursor="+cursor, "")
 		if w.Code != http.StatusOK {
 			m.T.Fatalf("GET /deliveries?%s = %d %s", query, w.Code, w.Body)
 		}
-		page := Decode[gateway.DeliveryList](m.T, w.Body)
+		page := Decode[api.DeliveryList](m.T, w.Body)
 		all = append(all, page.Deliveries...)
 		if cursor = page.NextCursor; cursor == "" {
 			return all

@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
+)
+
+// accept has the core accept what the body of a request asks for.
+func (g *Gateway) accept(ctx context.Context, c *call, kind task.Kind, req *api.CreateTask, parent string) (*mesh.Acceptance, error) {
+	s := submission(req, kind, time.Now())
+	var err error
+	if s.Key, err = c.key(); err != nil {
+		return nil, err
+	}
+	s.EventDepth, s.Parent, s.Request = c.depth, parent, []byte(mesh.Canonical(c.body))
+	s.Watch = c.prefs.wait > 0
+	return g.mesh.Tasks.Accept(ctx, c.caller(), s)
+}
+
+// retry has the core run a finished task again.
+func (g *Gateway) retry(ctx context.Context, c *call, id taskID, parent string) (*mesh.Acceptance, error) {
+	s := &mesh.Submission{Parent: parent, EventDepth: c.depth, Watch: c.prefs.wait > 0}
+	var err error
+	if s.Key, err = c.key(); err != nil {
+		return nil, err
+	}
+	return g.mesh.Tasks.Retry(ctx, c.caller(), string(id), s)
+}
+
+// answerAccepted holds the answer for as long as the client prefers and then says
+// 200 with the outcome or 202 with what body makes of the acceptance.
+func answerAccepted[A any](ctx context.Context, g *Gateway, c *call, a *mesh.Acceptance, body func(links, *mesh.Acceptance) A) (out accepted[A]) {
+	defer a.Close()
+	releaseBody(c.r)
+	c.body = nil
+	out.acceptance = acceptance{Location: acceptedPath(a), Applied: c.prefs.honoured(), Replayed: replayed(a.Replayed)}
+	if c.prefs.wait > 0 {
+		t, err := g.mesh.Tasks.Wait(ctx, c.caller(), a, c.prefs.wait)
+		if err == nil && t != nil && t.Status.Terminal() {
+			out.Task, out.ETag = new(g.view(c.links(), t)), etag(t)
+			return out
+		}
+	}
+	out.Body, out.RetryAfter = new(body(c.links(), a)), "1"
+	return out
+}
+
+// replayed is the value of Idempotent-Replayed.
+func replayed(yes bool) string {
+	if yes {
+		return "true"
+	}
+	return ""
+}
+
+func acceptedPath(a *mesh.Acceptance) string {
+	if strings.HasPrefix(a.TaskID, task.PrefixAction) {
+		return "/actions/" + a.TaskID
+	}
+	return taskURL(a.TaskID)
+}

@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+
+	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+)
+
+// call is one request on its way through an operation.
+type call struct {
+	g     *Gateway
+	w     http.ResponseWriter
+	r     *http.Request
+	prefs preferences
+	query url.Values // nil when the request has none
+	depth int        // how many events lie behind it; of a POST
+	body  []byte     // as it was sent; of operations that take an Idempotency-Key
+}
+
+// request is the call in what an operation takes, whose type embeds it.
+type request struct{ *call }
+
+func (r *request) bind(c *call) { r.call = c }
+
+// plain is what an operation takes that has no parameters.
+type plain struct{ request }
+
+// caller is who asks.
+func (c *call) caller() auth.Caller { return callerOf(c.r) }
+
+func (c *call) links() links { return linksOf(c.w) }
+
+// key is the Idempotency-Key of the request, nil when it has none.
+func (c *call) key() (*mesh.Key, error) { return keyOf(c.r, c.body) }
+
+// next is the Link to the page that begins at a cursor; empty where there is none.
+func (c *call) next(cursor string) string {
+	if cursor == "" {
+		return ""
+	}
+	q := c.r.URL.Query()
+	q.Set("cursor", cursor)
+	return "<" + c.r.URL.Path + "?" + q.Encode() + `>; rel="next"`
+}
+
+// handler is an operation whose types are behind it.
+type handler func(*call) error
+
+// operation is the route of a typed handler. In says by its tags what it takes:
+//
+//	path:"id" header:"If-Match" query:"limit" query:"status,list" body:"required" body:"optional"
+//
+// Out says what it answers: the one of the fields tagged status:"200" that is
+// set is the body (a pointer), says that there is none (a bool) or writes itself
+// (events, value); header:"ETag" are the headers, with on:"200" those of one
+// status only, and header:"Vary: Prefer" one that is always the same. An Out
+// without such tags is the body of a 200. The OpenAPI document is made of the
+// same tags, so that it cannot say anything else.
+func operation[In, Out any](method, path, id, summary string, do func(context.Context, In) (Out, error), problems ...*mesh.Refusal) route {
+	in, out := takes(reflect.TypeFor[In]()), gives(reflect.TypeFor[Out]())
+	return route{
+		method: method, path: path, id: id, summary: summary, takes: in, gives: out, problems: problems,
+		handler: func(c *call) error {
+			var req In
+			if in, ok := any(&req).(interface{ bind(*call) }); ok {
+				in.bind(c)
+			}
+			if err := in.read(c, reflect.ValueOf(&req).Elem()); err != nil {
+				return err
+			}
+			res, err := do(c.r.Context(), req)
+			if err != nil {
+				return err
+			}
+			return out.write(c, reflect.ValueOf(&res).Elem())
+		},
+	}
+}
+
+// events is an answer of server-sent events, value one of any JSON value that
+// writes itself.
+type (
+	events func(w http.ResponseWriter, r *http.Request)
+	value  func(w http.ResponseWriter, r *http.Request)
+)
+
+// followed is an answer of events that go on.
+type followed struct {
+	Stream events `status:"200" doc:"The events, as a stream."`
+}
+
+// page is the answer of a list.
+type page[T any] struct {
+	Body *T     `status:"200"`
+	Link string `header:"Link" doc:"The next page, where there is one."`
+}
+
+// fresh is an answer that nobody keeps.
+type fresh[T any] struct {
+	Body *T       `status:"200"`
+	_    struct{} `header:"Cache-Control: no-store"`
+}
+
+// polled is something that changes, which a client asks for again and again.
+type polled[T any] struct {
+	Body       *T       `status:"200"`
+	Same       bool     `status:"304"`
+	ETag       string   `header:"ETag" doc:"The version of the answer."`
+	RetryAfter string   `header:"Retry-After" on:"200" doc:"When to ask again, in seconds, while it has not finished."`
+	Applied    string   `header:"Preference-Applied" doc:"The preferences that were honoured."`
+	_          struct{} `header:"Vary: Prefer"`
+	_          struct{} `header:"Cache-Control: no-cache"`
+}
+
+// tagged is an answer with its version.
+type tagged[T any] struct {
+	Body *T     `status:"200"`
+	ETag string `header:"ETag" doc:"The version of the answer."`
+}
+
+// cached is an answer with its version, which is asked for before it is used
+// again.
+type cached[T any] struct {
+	Body *T       `status:"200"`
+	ETag string   `header:"ETag" doc:"The version of the answer."`
+	_    struct{} `header:"Cache-Control: no-cache"`
+}
+
+// deleted is the answer of a DELETE.
+type deleted struct {
+	Gone bool `status:"204"`
+}
+
+// whole is the answer of one whole value, at a task's path.
+type whole struct {
+	Value value  `status:"200"`
+	ETag  string `header:"ETag" doc:"The version of the task."`
+}
+
+// accepted is the answer of a request that made a task: the task, where it has
+// finished within the wait, or A.
+type accepted[A any] struct {
+	Task *api.Task `status:"200"`
+	Body *A        `status:"202"`
+	ETag string    `header:"ETag" on:"200" doc:"The version of the task."`
+	acceptance
+}
+
+// acceptance is the headers of an answer that made a task.
+type acceptance struct {
+	Location   string   `header:"Location" doc:"Where the task is read."`
+	Replayed   string   `header:"Idempotent-Replayed" doc:"true: the key was known, and no task was made."`
+	Applied    string   `header:"Preference-Applied" doc:"The preferences that were honoured."`
+	RetryAfter string   `header:"Retry-After" on:"202" doc:"When to ask for the task, in seconds."`
+	_          struct{} `header:"Vary: Prefer"`
+}

@@ -1,0 +1,29 @@
+package gateway
+
+import (
+	"context"
+
+	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/mesh"
+)
+
+// listProblems is GET /problems: the catalogue of codes.
+func (g *Gateway) listProblems(context.Context, plain) (api.ProblemList, error) {
+	return api.ProblemList{Problems: problem.Pages()}, nil
+}
+
+// ofCode is the code of a path.
+type ofCode struct {
+	Code string `path:"code"`
+}
+
+// getProblem is GET /problems/{code}: the page of a code.
+func (g *Gateway) getProblem(_ context.Context, in ofCode) (api.ProblemPage, error) {
+	for _, page := range problem.Pages() {
+		if page.Code == in.Code {
+			return page, nil
+		}
+	}
+	return api.ProblemPage{}, mesh.Refuse(problem.ErrNotFound, "There is no problem code %q; GET /problems lists them.", mesh.Clip(in.Code, 64))
+}

@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/telemetry"
+)
+
+// prefixV1 is where the routes are mounted a second time.
+const prefixV1 = "/v1"
+
+func unversioned(path string) string {
+	if rest, ok := strings.CutPrefix(path, prefixV1); ok && strings.HasPrefix(rest, "/") {
+		return rest
+	}
+	return path
+}
+
+func (g *Gateway) routes() http.Handler {
+	operations := g.operations()
+	document, err := openAPI(operations, g.cfg.Version)
+	if err != nil {
+		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
+	}
+	mount := func(r chi.Router) {
+		traced := r.With(telemetry.HTTPMiddleware)
+		for _, op := range operations {
+			to := traced
+			if op.probe {
+				to = r
+			}
+			to.MethodFunc(op.method, op.path, g.serve(&op))
+		}
+		r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
+			_, _ = w.Write(document)
+		})
+	}
+	root := chi.NewRouter()
+	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
+	root.Use(g.answering, requestID, g.recoverPanics, origins.cors)
+	missing := g.handle(func(_ http.ResponseWriter, r *http.Request) error {
+		return mesh.Refuse(problem.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
+	})
+	wrongMethod := g.handle(func(w http.ResponseWriter, r *http.Request) error {
+		allowed := methods(root, r.URL.Path)
+		if len(allowed) == 0 { // also a method that nobody knows comes here
+			missing(w, r)
+			return nil
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return mesh.Refuse(problem.ErrMethodNotAllowed, "%s does not take %s; see Allow for what it takes.", mesh.Clip(r.URL.Path, 128), mesh.Clip(r.Method, 32))
+	})
+	root.NotFound(missing)
+	root.MethodNotAllowed(wrongMethod)
+	mount(root)
+	root.Route(prefixV1, mount)
+	return root
+}
+
+// methods are those that a path takes.
+func methods(routes chi.Routes, path string) (all []string) {
+	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+		if routes.Match(chi.NewRouteContext(), m, path) {
+			if all = append(all, m); m == http.MethodGet {
+				all = append(all, http.MethodHead)
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,61 @@
+package gateway
+
+import (
+	"errors"
+	"net/http"
+
+	"agentmesh/shared/mesh"
+)
+
+// serve checks what all operations check alike before the operation itself.
+func (g *Gateway) serve(op *route) http.HandlerFunc {
+	return g.handle(func(w http.ResponseWriter, r *http.Request) error {
+		c := &call{g: g, w: w, r: r}
+		if op.probe { // load balancers add what they like
+			return op.handler(c)
+		}
+		if r.ContentLength != 0 && r.Body != nil {
+			defer g.meter(w, r).done()
+		}
+		c.prefs = preferred(r)
+		if c.prefs.lenient {
+			w.Header().Set("Preference-Applied", preferences{lenient: true}.honoured())
+		}
+		var err error
+		if c.query, err = checkQuery(r, op, c.prefs.lenient); err != nil {
+			return err
+		}
+		if op.method == http.MethodPost { // also where no task is made: such a circle is one, too
+			if c.depth, err = eventDepth(r); err != nil {
+				return err
+			}
+		}
+		return op.adviseWhenAway(op.handler(c))
+	})
+}
+
+// adviseWhenAway says of a store that is away what the client of this operation can
+// do about it.
+func (op *route) adviseWhenAway(err error) error {
+	if err == nil || !errors.Is(problemOf(err), mesh.ErrStoreUnavailable) {
+		return err
+	}
+	p := *problemOf(err)
+	p.Cause = err
+	switch {
+	case op.method == http.MethodGet:
+		p.Detail = "Nothing could be read. Try again in a moment."
+	case !op.takes.keyed:
+		p.Detail = "It is unknown whether the request took effect. Look before you send it again."
+	}
+	return &p
+}
+
+// handle adapts a handler that returns its refusal.
+func (g *Gateway) handle(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			g.writeProblem(w, r, err)
+		}
+	}
+}
