@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -13,14 +14,14 @@ func TestTheShellCompletesAgentsIdsAndStatuses(t *testing.T) {
 	m := newMesh(t)
 	a := echo.Agent()
 	a.Description = "says\nit\x1b[2J again"
-	m.work(a)
-	srv, _ := m.serve()
-	done := m.create(`{"agent":"echo","instruction":"x"}`)
-	m.end(done)
-	failed := m.create(`{"agent":"echo","input":{"echo_fail_permanent":"no"}}`)
-	m.end(failed)
-	session := decode[client.Session](t, m.do("POST", "/sessions", `{"agent":"echo"}`)).SessionID
-	webhook := decode[client.Webhook](t, m.do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/"}`)).WebhookID
+	m.Work(a)
+	srv, _ := m.Serve()
+	done := m.Create(`{"agent":"echo","instruction":"x"}`)
+	m.End(done)
+	failed := m.Create(`{"agent":"echo","input":{"echo_fail_permanent":"no"}}`)
+	m.End(failed)
+	session := meshtest.Decode[client.Session](t, m.Do("POST", "/sessions", `{"agent":"echo"}`).Body).SessionID
+	webhook := meshtest.Decode[client.Webhook](t, m.Do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/"}`).Body).WebhookID
 	if code, _, errs := cli(t, "context", "add", "here", srv.URL); code != 0 {
 		t.Fatal(errs)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 )
 
@@ -15,24 +16,25 @@ import (
 func TestEveryCommandWritesTheSameJSON(t *testing.T) {
 	const odd = "a&b<c>"
 	m := newMesh(t)
+	srv, c := m.Serve()
 	a := agent.Conversation(func(_ context.Context, job *agent.Job, text string, _ *struct{}) (string, error) { return odd, nil })
 	a.Name, a.Description = "talks", odd
-	m.work(a, named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+	m.Work(a, meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
 		return map[string]string{"text": odd}, job.Milestone(ctx, "half", odd, map[string]string{"k": odd})
 	}))
-	m.notify()
-	task := m.create(`{"agent":"a","instruction":"x","labels":{"team":"` + odd + `"},"callback_url":"http://127.0.0.1:1/?a=1&b=2"}`)
-	m.end(task)
-	session := decode[struct {
+	m.Notify()
+	task := m.Create(`{"agent":"a","instruction":"x","labels":{"team":"` + odd + `"},"callback_url":"http://127.0.0.1:1/?a=1&b=2"}`)
+	m.End(task)
+	session := meshtest.Decode[struct {
 		ID string `json:"session_id"`
-	}](t, m.do("POST", "/sessions", `{"agent":"talks"}`)).ID
-	m.do("POST", "/sessions/"+session+"/messages", `{"text":"`+odd+`"}`)
-	hook := decode[struct {
+	}](t, m.Do("POST", "/sessions", `{"agent":"talks"}`).Body).ID
+	m.Do("POST", "/sessions/"+session+"/messages", `{"text":"`+odd+`"}`)
+	hook := meshtest.Decode[struct {
 		ID string `json:"webhook_id"`
-	}](t, m.do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/?a=1&b=2"}`)).ID
+	}](t, m.Do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/?a=1&b=2"}`).Body).ID
 	var delivery string
-	eventually(t, 10*time.Second, "the outcome is on its way", func() bool {
-		all, err := m.c.TaskDeliveries(t.Context(), task)
+	meshtest.Eventually(t, 10*time.Second, "the outcome is on its way", func() bool {
+		all, err := c.TaskDeliveries(t.Context(), task)
 		if err != nil || len(all) == 0 {
 			return false
 		}
@@ -44,7 +46,7 @@ func TestEveryCommandWritesTheSameJSON(t *testing.T) {
 		{"webhook", "get", hook}, {"webhook", "list"}, {"webhook", "rotate", hook}, {"delivery", "list"}, {"delivery", "get", delivery}, {"agents", "list"}, {"top", "--once"},
 		{"session", "say", session, odd},
 	} {
-		code, out, errs := cli(t, append(args, "--gateway", m.srv.URL, "-o", "json")...)
+		code, out, errs := cli(t, append(args, "--gateway", srv.URL, "-o", "json")...)
 		if code != 0 || !json.Valid([]byte(out)) || strings.Count(out, "\n") != 1 {
 			t.Errorf("mesh %s: exit %d\n%s%s", strings.Join(args, " "), code, out, errs)
 		}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/meshtest"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -16,13 +18,13 @@ import (
 func TestQLeavesTop(t *testing.T) {
 	t.Setenv("TERM", "xterm")
 	m := newMesh(t)
-	srv, _ := m.serve()
+	srv, _ := m.Serve()
 	keys, tty := terminal(t)
 	before, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var seen transcript
+	var seen meshtest.Transcript
 	go func() { _, _ = io.Copy(&seen, keys) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -33,7 +35,7 @@ func TestQLeavesTop(t *testing.T) {
 	root.SetArgs([]string{"top", "--gateway", srv.URL})
 	done := make(chan error, 1)
 	go func() { done <- root.ExecuteContext(ctx) }()
-	eventually(t, 10*time.Second, "it shows the mesh", func() bool { return strings.Contains(seen.String(), "mesh at ") })
+	meshtest.Eventually(t, 10*time.Second, "it shows the mesh", func() bool { return strings.Contains(seen.String(), "mesh at ") })
 	if _, err := keys.Write([]byte("xq")); err != nil {
 		t.Fatal(err)
 	}

@@ -9,16 +9,17 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agents/echo"
 )
 
 // mesh listen shows what comes and what it answers, refuses what is not signed,
 // forwards, and leaves nothing behind.
-func TestListen(t *testing.T) {
+func TestMeshListenShowsAnswersAndForwardsWhatComes(t *testing.T) {
 	m := newMesh(t)
-	m.work(echo.Agent())
-	m.notify()
-	srv, _ := m.serve()
+	m.Work(echo.Agent())
+	m.Notify()
+	srv, c := m.Serve()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if r.Header.Get("Webhook-Signature") == "" {
@@ -30,16 +31,16 @@ func TestListen(t *testing.T) {
 	}))
 	defer app.Close()
 	ctx, stop := context.WithCancel(t.Context())
-	out, ended := &transcript{}, make(chan int, 1)
+	out, ended := &meshtest.Transcript{}, make(chan int, 1)
 	go func() {
 		ended <- Run(ctx, Root(), []string{"listen", "--gateway", srv.URL, "--forward-to", app.URL}, out, out)
 	}()
-	eventually(t, 10*time.Second, "it listens", func() bool { return strings.Contains(out.String(), "Ready.") })
+	meshtest.Eventually(t, 10*time.Second, "it listens", func() bool { return strings.Contains(out.String(), "Ready.") })
 	_, rest, _ := strings.Cut(out.String(), "Use ")
 	callback, _, _ := strings.Cut(rest, " ")
-	m.create(`{"agent":"echo","instruction":"x"}`)
-	m.do("POST", "/actions", `{"agent":"echo","instruction":"teapot","callback_url":"`+callback+`","callback_events":["completed"]}`)
-	eventually(t, 10*time.Second, "both come and are answered", func() bool {
+	m.Create(`{"agent":"echo","instruction":"x"}`)
+	m.Do("POST", "/actions", `{"agent":"echo","instruction":"teapot","callback_url":"`+callback+`","callback_events":["completed"]}`)
+	meshtest.Eventually(t, 10*time.Second, "both come and are answered", func() bool {
 		text := out.String()
 		return strings.Contains(text, "-->  task.completed") && strings.Contains(text, "-->  action.completed") &&
 			strings.Contains(text, "<--  [200] from "+app.URL) && strings.Contains(text, "<--  [418] from "+app.URL)
@@ -61,7 +62,7 @@ func TestListen(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it does not end")
 	}
-	if got, err := m.c.Webhooks(t.Context()); err != nil || len(got) != 0 {
+	if got, err := c.Webhooks(t.Context()); err != nil || len(got) != 0 {
 		t.Errorf("left behind: %+v, %v", got, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents"
 )
@@ -16,7 +17,7 @@ import (
 // conversing is a chat without a terminal.
 type conversing struct {
 	*chat
-	out, notes transcript
+	out, notes meshtest.Transcript
 	interrupt  chan os.Signal
 	lines      chan string
 	ended      chan error
@@ -49,8 +50,8 @@ func (v *conversing) say(lines ...string) error {
 
 func TestChat(t *testing.T) {
 	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, _ := m.serve()
+	m.Work(agents.Samples()...)
+	srv, _ := m.Serve()
 	v := startChat(t, srv.URL, "travel", "", "text")
 	if err := v.say("Find flights to Tokyo.", "", "tomorrow, one way", "ANA from London"); err != nil {
 		t.Errorf("ended with %v %s", err, v.notes.String())
@@ -83,8 +84,8 @@ func TestChat(t *testing.T) {
 // is gone does not.
 func TestChatFailures(t *testing.T) {
 	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, c := m.serve()
+	m.Work(agents.Samples()...)
+	srv, c := m.Serve()
 	v := startChat(t, srv.URL, "echo", "", "text")
 	code := ExitCode(v.say(`{"echo_fail_permanent":"broken"}`, strings.Repeat("x", 70_000), "hi"))
 	if notes := v.notes.String(); code != ExitFailed || !strings.HasSuffix(v.out.String(), "\nhi\n") || strings.Count(notes, "\n") != 3 ||
@@ -105,7 +106,7 @@ func TestChatFailures(t *testing.T) {
 func TestChatStreams(t *testing.T) {
 	m := newMesh(t)
 	seen := make(chan struct{})
-	m.work(named("slowly", func(ctx context.Context, job *agent.Job) (any, error) {
+	m.Work(meshtest.Named("slowly", func(ctx context.Context, job *agent.Job) (any, error) {
 		switch job.Turn.Text() {
 		case "same":
 			job.Output("Well, ")
@@ -125,10 +126,10 @@ func TestChatStreams(t *testing.T) {
 		}
 		return "Hm.", nil
 	}))
-	srv, _ := m.serve()
+	srv, _ := m.Serve()
 	v := startChat(t, srv.URL, "slowly", "", "text")
 	v.lines <- "same"
-	eventually(t, 10*time.Second, "the first piece is shown", func() bool { return v.out.String() == "Well, " })
+	meshtest.Eventually(t, 10*time.Second, "the first piece is shown", func() bool { return v.out.String() == "Well, " })
 	close(seen)
 	if err := v.say("more", "other", "nothing"); err != nil || v.out.String() != "Well, yes.\nWell, no.\nthinking\nNo.\nHm.\n" {
 		t.Errorf("%v, it shows %q", err, v.out.String())
@@ -138,13 +139,13 @@ func TestChatStreams(t *testing.T) {
 // An interrupt cancels the turn that runs, and ends the chat when none does.
 func TestChatInterrupt(t *testing.T) {
 	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, c := m.serve()
+	m.Work(agents.Samples()...)
+	srv, c := m.Serve()
 	v := startChat(t, srv.URL, "echo", "", "text")
 	v.lines <- `{"echo_delay":"10m"}`
 	v.interrupt <- os.Interrupt
 	v.lines <- "hi"
-	eventually(t, 10*time.Second, "the next turn has a reply", func() bool { return strings.HasSuffix(v.out.String(), "\nhi\n") })
+	meshtest.Eventually(t, 10*time.Second, "the next turn has a reply", func() bool { return strings.HasSuffix(v.out.String(), "\nhi\n") })
 	v.interrupt <- os.Interrupt
 	if err := <-v.ended; err != nil || !strings.Contains(v.notes.String(), "interrupted") {
 		t.Errorf("%v, it says %q", err, v.notes.String())
@@ -158,17 +159,17 @@ func TestChatInterrupt(t *testing.T) {
 // While somebody else's turn is open a message waits, and can be taken back.
 func TestChatWaits(t *testing.T) {
 	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, c := m.serve()
+	m.Work(agents.Samples()...)
+	srv, c := m.Serve()
 	v := startChat(t, srv.URL, "echo", "", "text")
 	other, err := c.Say(t.Context(), v.session, `{"echo_delay":"10m"}`, client.SayOptions{Async: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.lines <- "never"
-	eventually(t, 10*time.Second, "it says that it waits", func() bool { return strings.Contains(v.notes.String(), "waiting for its end") })
+	meshtest.Eventually(t, 10*time.Second, "it says that it waits", func() bool { return strings.Contains(v.notes.String(), "waiting for its end") })
 	v.interrupt <- os.Interrupt
-	eventually(t, 10*time.Second, "the message is taken back", func() bool { return strings.Contains(v.notes.String(), "interrupted; the message stays") })
+	meshtest.Eventually(t, 10*time.Second, "the message is taken back", func() bool { return strings.Contains(v.notes.String(), "interrupted; the message stays") })
 	v.lines <- "hi"
 	if _, err := c.Cancel(t.Context(), other.TurnID); err != nil {
 		t.Fatal(err)
@@ -180,8 +181,8 @@ func TestChatWaits(t *testing.T) {
 
 func TestSessionCommands(t *testing.T) {
 	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, c := m.serve()
+	m.Work(agents.Samples()...)
+	srv, c := m.Serve()
 	s, err := c.CreateSession(t.Context(), "travel", client.CreateOptions{})
 	if err == nil {
 		_, err = c.Say(t.Context(), s.SessionID, "to Tokyo", client.SayOptions{})
@@ -229,9 +230,9 @@ func TestSessionCommands(t *testing.T) {
 // A line that cannot be read is not taken for the end of the conversation.
 func TestChatTellsOfALineItCannotRead(t *testing.T) {
 	m := newMesh(t)
-	m.work(agents.Samples()...)
-	srv, _ := m.serve()
-	root, out := Root(), &transcript{}
+	m.Work(agents.Samples()...)
+	srv, _ := m.Serve()
+	root, out := Root(), &meshtest.Transcript{}
 	root.SetArgs([]string{"session", "chat", "--agent", "echo", "--gateway", srv.URL})
 	root.SetIn(strings.NewReader("hi\n" + strings.Repeat("x", maxSaid+1) + "\nnever\n"))
 	root.SetOut(out)
@@ -246,7 +247,7 @@ func TestChatTellsOfALineItCannotRead(t *testing.T) {
 func TestChatShowsNoControlSequences(t *testing.T) {
 	const said = "a\x1b]0;title\a\x1b[2J\r\n\tb\u009b1m\n"
 	for prompt, want := range map[bool]string{true: "a]0;title[2J\n\tb1m\n", false: said} {
-		var out transcript
+		var out meshtest.Transcript
 		if (&chat{out: &out, prompt: prompt}).print(said); out.String() != want {
 			t.Errorf("prompt %v: it shows %q", prompt, out.String())
 		}

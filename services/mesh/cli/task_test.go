@@ -22,8 +22,8 @@ func cli(t *testing.T, args ...string) (code int, stdout, stderr string) {
 
 func TestTaskCommands(t *testing.T) {
 	m := newMesh(t)
-	m.work(echo.Agent())
-	srv, _ := m.serve()
+	m.Work(echo.Agent())
+	srv, _ := m.Serve()
 	file := filepath.Join(t.TempDir(), "input.json")
 	if err := os.WriteFile(file, []byte(`{"from":"a file"}`), 0o600); err != nil {
 		t.Fatal(err)
@@ -80,8 +80,8 @@ func TestTaskCommands(t *testing.T) {
 // A script starts, cancels, retries and watches with JSON alone.
 func TestTaskCommandsInAScript(t *testing.T) {
 	m := newMesh(t)
-	m.work(echo.Agent())
-	srv, c := m.serve()
+	m.Work(echo.Agent())
+	srv, c := m.Serve()
 	must := func(want int, args ...string) (v client.Task) {
 		t.Helper()
 		code, out, errs := cli(t, append([]string{"task", "--gateway", srv.URL, "-o", "json"}, args...)...)

@@ -11,6 +11,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 )
 
@@ -45,7 +46,7 @@ func tame(t *testing.T, what, text string) {
 
 func TestNoCommandPassesOnWhatCommandsATerminal(t *testing.T) {
 	m := newMesh(t)
-	a := named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+	a := meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
 		job.Progress(50, evil)
 		_ = job.Milestone(ctx, "step"+evil, evil, nil)
 		job.Output(evil)
@@ -55,19 +56,19 @@ func TestNoCommandPassesOnWhatCommandsATerminal(t *testing.T) {
 		return map[string]string{"text": evil}, nil
 	})
 	a.Description, a.Version = "describes"+evil, "v"+evil
-	m.work(a)
-	m.work(talker())
-	srv, _ := m.serve()
+	m.Work(a)
+	m.Work(talker())
+	srv, _ := m.Serve()
 	label, _ := json.Marshal(map[string]any{"agent": "a", "instruction": "x", "labels": map[string]string{"team": evil}})
-	good := m.create(string(label))
-	m.end(good)
-	bad := m.create(`{"agent":"a","instruction":"fail"}`)
-	m.end(bad)
-	session := decode[client.Session](t, m.do("POST", "/sessions", `{"agent":"talks"}`)).SessionID
+	good := m.Create(string(label))
+	m.End(good)
+	bad := m.Create(`{"agent":"a","instruction":"fail"}`)
+	m.End(bad)
+	session := meshtest.Decode[client.Session](t, m.Do("POST", "/sessions", `{"agent":"talks"}`).Body).SessionID
 	said, _ := json.Marshal(map[string]string{"text": "hello" + evil})
-	m.do("POST", "/sessions/"+session+"/messages", string(said))
+	m.Do("POST", "/sessions/"+session+"/messages", string(said))
 	hook, _ := json.Marshal(map[string]any{"url": "http://127.0.0.1:1/", "description": evil})
-	webhook := decode[client.Webhook](t, m.do("POST", "/webhooks", string(hook))).WebhookID
+	webhook := meshtest.Decode[client.Webhook](t, m.Do("POST", "/webhooks", string(hook)).Body).WebhookID
 	for _, args := range [][]string{
 		{"task", "get", good}, {"task", "get", bad}, {"task", "list"}, {"task", "watch", good}, {"task", "watch", bad}, {"task", "trace", good}, {"task", "trace", bad},
 		{"task", "run", "--agent", "a", "x", "--follow"}, {"task", "run", "--agent", "a", "fail", "--wait"}, {"task", "retry", bad, "--follow"},
@@ -87,11 +88,11 @@ func TestNoCommandPassesOnWhatCommandsATerminal(t *testing.T) {
 // A conversation whose lines come from a pipe may still be shown on a terminal.
 func TestChatFromAPipeSendsTheTerminalNoControlSequences(t *testing.T) {
 	m := newMesh(t)
-	m.work(talker())
-	srv, _ := m.serve()
+	m.Work(talker())
+	srv, _ := m.Serve()
 	for _, output := range []string{"text", "json"} {
 		keys, tty := terminal(t)
-		var seen transcript
+		var seen meshtest.Transcript
 		done := make(chan struct{})
 		go func() {
 			defer close(done)

@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 )
 
 func TestTopCommand(t *testing.T) {
 	m := newMesh(t)
-	m.work(named("one", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
-	srv, _ := m.serve()
+	m.Work(meshtest.Named("one", func(context.Context, *agent.Job) (any, error) { return 1, nil }))
+	srv, _ := m.Serve()
 	code, out, errs := cli(t, "top", "--once", "--gateway", srv.URL)
 	for _, want := range []string{"tasks ", "deliveries ", "storage ", "AGENT", "one ", "WORKER", "wrk_"} {
 		if code != 0 || !strings.Contains(out, want) {

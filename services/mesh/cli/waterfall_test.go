@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
-	"agentmesh/shared/task"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 )
 
@@ -17,8 +17,8 @@ import (
 // deliveries, from the record alone.
 func TestTaskTraceCommand(t *testing.T) {
 	m := newMesh(t)
-	m.work(named("child", func(context.Context, *agent.Job) (any, error) { return 1, nil }),
-		withRetry(named("parent", func(ctx context.Context, job *agent.Job) (any, error) {
+	m.Work(meshtest.Named("child", func(context.Context, *agent.Job) (any, error) { return 1, nil }),
+		meshtest.WithRetry(meshtest.Named("parent", func(ctx context.Context, job *agent.Job) (any, error) {
 			if job.Attempt == 1 {
 				return nil, errors.New("the first time")
 			}
@@ -27,7 +27,7 @@ func TestTaskTraceCommand(t *testing.T) {
 			}
 			return job.Call(ctx, "child", nil)
 		})))
-	srv, c := m.serve()
+	srv, c := m.Serve()
 	done, err := c.Create(t.Context(), client.Request{Agent: "parent", Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
 	if err != nil || done.Status != "completed" {
 		t.Fatalf("%+v, %v", done, err)
@@ -52,9 +52,4 @@ func TestTaskTraceCommand(t *testing.T) {
 	if code, _, errs := cli(t, "task", "trace", "tsk_01a20cd9e03b7276be6a181888e33e52", "--gateway", srv.URL); code != 1 || !strings.Contains(errs, "task_not_found") {
 		t.Errorf("unknown task: %d %s", code, errs)
 	}
-}
-
-func withRetry(a agent.Agent) agent.Agent {
-	a.Retry = agent.Retry{Backoff: task.Duration(time.Millisecond), MaxBackoff: task.Duration(time.Millisecond)}
-	return a
 }

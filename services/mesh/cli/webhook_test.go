@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -15,9 +16,9 @@ import (
 // status.
 func TestWebhookCommands(t *testing.T) {
 	m := newMesh(t)
-	m.work(echo.Agent())
-	m.notify()
-	srv, _ := m.serve()
+	m.Work(echo.Agent())
+	m.Notify()
+	srv, _ := m.Serve()
 	r := httptest.NewServer(http.NotFoundHandler())
 	defer r.Close()
 	mesh := func(want int, args ...string) string {
@@ -48,11 +49,11 @@ func TestWebhookCommands(t *testing.T) {
 	contains(mesh(1, "webhook", "redeliver", id), "webhook_disabled")
 	contains(mesh(0, "webhook", "update", id, "--enable"), "enabled")
 	action := mesh(0, "action", "run", "x", "--callback-url", r.URL, "-o", "json")
-	act := decode[struct {
+	act := meshtest.Decode[struct {
 		TaskID string `json:"task_id"`
-	}](t, []byte(action)).TaskID
-	eventually(t, 10*time.Second, "an attempt", func() bool { return strings.Contains(mesh(0, "action", "deliveries", act), "retrying") })
-	dlv := decode[[]client.Delivery](t, []byte(mesh(0, "action", "deliveries", act, "-o", "json")))[0].DeliveryID
+	}](t, strings.NewReader(action)).TaskID
+	meshtest.Eventually(t, 10*time.Second, "an attempt", func() bool { return strings.Contains(mesh(0, "action", "deliveries", act), "retrying") })
+	dlv := meshtest.Decode[[]client.Delivery](t, strings.NewReader(mesh(0, "action", "deliveries", act, "-o", "json")))[0].DeliveryID
 	contains(mesh(0, "delivery", "get", dlv), "action.completed", "config_error", "payload", act)
 	contains(mesh(0, "delivery", "redeliver", dlv), dlv)
 	contains(mesh(0, "delivery", "list", "--limit", "1"), "dlv_")
