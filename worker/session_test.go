@@ -444,7 +444,7 @@ func TestSessionsAreFairAndApart(t *testing.T) {
 	if n := leaks.Load(); n > 0 {
 		t.Errorf("%d turns saw another session", n)
 	}
-	gone() // what the turns needed is given back (I13)
+	gone() // the turns have given back their goroutines (I13)
 	close(said)
 	var order []*task.Task
 	for id := range said {

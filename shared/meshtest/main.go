@@ -31,7 +31,7 @@ func Main(m *testing.M) {
 	if _, err := telemetry.Start(context.Background(), telemetry.DefaultConfig(), "test", "test", false); err != nil {
 		panic(err)
 	}
-	// What the first program that is started leaves in its process for good.
+	// Goroutines that the first started program leaves in this process for good.
 	const programs = "agentmesh/worker/agents/exec."
 	natstest.Main(m, goleak.IgnoreAnyFunction(programs+"reap"), goleak.IgnoreAnyFunction(programs+"(*groups).start.func2"))
 }

@@ -27,8 +27,8 @@ func Main(m *testing.M, spared ...goleak.Option) {
 	os.Exit(code)
 }
 
-// Goroutines remembers what runs. What it returns fails the test unless all that
-// has begun since then ends.
+// Goroutines remembers which goroutines run. Call gone at the end: it fails the
+// test unless all that began since have ended.
 func Goroutines(tb testing.TB) (gone func()) {
 	before := goleak.IgnoreCurrent()
 	return func() {

@@ -28,7 +28,7 @@ func TestAPauseEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// Whatever somebody asks for, the wait is neither negative nor longer than the
+// The wait that a receiver asks for is neither negative nor longer than the
 // longest.
 func FuzzRetryAfter(f *testing.F) {
 	now := time.Date(2026, 5, 19, 10, 30, 0, 0, time.UTC)

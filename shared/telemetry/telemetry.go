@@ -70,7 +70,7 @@ type Exports struct {
 	// Metrics is the Prometheus text of the metrics; nil: nobody asked for it.
 	Metrics http.Handler
 
-	logs      *otelslog.Handler // nil: logs are not exported
+	logs      *otelslog.Handler             // nil: logs are not exported
 	shutdowns []func(context.Context) error // of traces, metrics and logs
 }
 

@@ -11,7 +11,7 @@ import (
 
 // call is one question of a command to the gateway; its answer is a T.
 type call[T any] struct {
-	doing    string    // what an error says was being done
+	doing    string    // the beginning of its errors
 	requests []request // as --curl prints them
 	ask      func(context.Context, *client.Client) (T, error)
 	show     func(io.Writer, T) error // as text; nil: there is nothing to show
