@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/pause"
@@ -21,29 +18,29 @@ import (
 // handle works on one delivery that is due. The message is acknowledged last,
 // when the record and the schedule say what comes next: after a crash at any
 // point it comes again.
-func (n *Notifier) handle(ctx context.Context, msg jetstream.Msg, born time.Time) {
+func (n *Notifier) handle(ctx context.Context, msg *store.Delivered, born time.Time) {
 	defer n.lanes.arrive()()
-	d, recorded, err := store.DueDelivery(msg.Data())
+	d, recorded, err := store.DueDelivery(msg.Data)
 	if err != nil {
-		n.log.Error("a delivery is left out, it is not readable", "subject", msg.Subject(), "error", err)
-		_ = msg.TermWithReason("not readable")
+		n.log.Error("a delivery is left out, it is not readable", "subject", msg.Subject, "error", err)
+		_ = msg.Drop()
 		return
 	}
-	meta, err := msg.Metadata()
+	came, err := msg.Delivery()
 	var early time.Duration
 	if err == nil {
-		early, err = n.deliver(ctx, d, arrival{meta, msg.Headers(), recorded, recorded || n.repeated(meta, born)})
+		early, err = n.deliver(ctx, d, arrival{came, msg.Header, recorded, recorded || n.repeated(came, born)})
 	}
 	switch {
 	case early > 0:
-		_ = msg.NakWithDelay(early)
+		_ = msg.Nak(early)
 	case err == nil:
 		_ = msg.Ack()
 	case ctx.Err() != nil:
-		_ = msg.Nak() // for another notifier, at once
+		_ = msg.Nak(0) // for another notifier, at once
 	default:
 		n.log.Warn("delivery not settled, trying again", "delivery", d.ID, "error", err)
-		_ = msg.NakWithDelay(time.Second)
+		_ = msg.Nak(time.Second)
 	}
 }
 
@@ -52,8 +49,8 @@ var errGone = errors.New("the webhook was deleted")
 
 // arrival is how a delivery came.
 type arrival struct {
-	meta     *jetstream.MsgMetadata
-	header   nats.Header
+	came     store.Delivery
+	header   map[string][]string
 	recorded bool // the message names a record
 	known    bool // there may be a record: it is the truth
 }
@@ -76,7 +73,7 @@ func (n *Notifier) deliver(ctx context.Context, d *webhook.Delivery, by arrival)
 	if d.Status.Final() {
 		return 0, nil // a repeat
 	}
-	switch hold, replaced := early(d.NextAt, by.meta.Timestamp, time.Now()); {
+	switch hold, replaced := early(d.NextAt, by.came.At, time.Now()); {
 	case replaced:
 		return 0, n.store.Deliveries.Schedule(ctx, d)
 	case hold > 0:
@@ -105,7 +102,7 @@ func early(due, stored, now time.Time) (hold time.Duration, replaced bool) {
 }
 
 // take has a delivery that is due wait for its turn, and attempts it.
-func (n *Notifier) take(ctx context.Context, d *webhook.Delivery, hdr nats.Header) error {
+func (n *Notifier) take(ctx context.Context, d *webhook.Delivery, hdr map[string][]string) error {
 	done, come, err := n.lanes.enter(ctx, laneOf(d), d.Test)
 	if err != nil {
 		return err
@@ -162,7 +159,7 @@ func (n *Notifier) end(ctx context.Context, d *webhook.Delivery, s webhook.Statu
 	return err
 }
 
-func (n *Notifier) attemptTraced(ctx context.Context, d *webhook.Delivery, to target, hdr nats.Header) verdict {
+func (n *Notifier) attemptTraced(ctx context.Context, d *webhook.Delivery, to target, hdr map[string][]string) verdict {
 	traced, span := startProcess(ctx, d, hdr)
 	v := n.attempt(traced, d, to)
 	v.span = telemetry.Recorded(traced)

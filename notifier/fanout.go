@@ -8,9 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"agentmesh/shared/event"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -30,35 +27,35 @@ var callbackMark = []byte(`"callback":`)
 // fan turns one change of a task's record into deliveries. A delivery's id is
 // that of the event and the receiver, and the store takes it once, so a change
 // may come any number of times.
-func (n *Notifier) fan(ctx context.Context, msg jetstream.Msg, born time.Time) {
+func (n *Notifier) fan(ctx context.Context, msg *store.Delivered, born time.Time) {
 	err := n.fanChange(ctx, msg, born)
 	switch {
 	case err == nil:
 		_ = msg.Ack()
 	case errors.Is(err, task.ErrBadRecord), errors.Is(err, errMalformed):
-		n.log.Error("a change of a record is left out, it is not readable", "subject", msg.Subject(), "error", err)
-		_ = msg.TermWithReason("not readable")
+		n.log.Error("a change of a record is left out, it is not readable", "subject", msg.Subject, "error", err)
+		_ = msg.Drop()
 	default:
-		n.log.Warn("events not fanned out, trying again", "subject", msg.Subject(), "error", err)
-		_ = msg.NakWithDelay(time.Second)
+		n.log.Warn("events not fanned out, trying again", "subject", msg.Subject, "error", err)
+		_ = msg.Nak(time.Second)
 	}
 }
 
 var errMalformed = errors.New("malformed")
 
-func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg, born time.Time) error {
+func (n *Notifier) fanChange(ctx context.Context, msg *store.Delivered, born time.Time) error {
 	subscribed, err := n.webhooks.all(ctx)
 	if err != nil {
 		return err
 	}
-	if len(subscribed) == 0 && !bytes.Contains(msg.Data(), callbackMark) {
+	if len(subscribed) == 0 && !bytes.Contains(msg.Data, callbackMark) {
 		return nil
 	}
-	meta, err := msg.Metadata()
+	by, err := msg.Delivery()
 	if err != nil {
 		return err
 	}
-	t, err := store.RecordOf(msg.Data(), meta.Sequence.Stream)
+	t, err := store.RecordOf(msg.Data, by.Seq)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
@@ -78,7 +75,7 @@ func (n *Notifier) fanChange(ctx context.Context, msg jetstream.Msg, born time.T
 		return nil
 	}
 	ctx, span := startFanout(ctx, t)
-	err = n.sendAll(ctx, t, events, audience, n.repeated(meta, born))
+	err = n.sendAll(ctx, t, events, audience, n.repeated(by, born))
 	telemetry.End(span, err)
 	if err == nil {
 		n.seen.note(t)
@@ -184,9 +181,7 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 		return n.postpone(ctx, d, come)
 	}
 	ctx, span := telemetry.StartPublish(ctx, topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.DeliveryID(d.ID), telemetry.MessageID(d.ID))
-	hdr := nats.Header{}
-	telemetry.Inject(ctx, hdr)
-	err := n.store.Deliveries.Enqueue(ctx, d, hdr)
+	err := n.store.Deliveries.Enqueue(ctx, d)
 	telemetry.End(span, err)
 	return err
 }

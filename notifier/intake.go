@@ -2,11 +2,9 @@ package notifier
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 
 	"agentmesh/shared/pause"
@@ -18,7 +16,7 @@ type intake struct {
 	durable store.Durable
 	limit   int   // messages that are worked on at a time
 	bytes   int64 // of them together
-	handle  func(ctx context.Context, msg jetstream.Msg, born time.Time)
+	handle  func(ctx context.Context, msg *store.Delivered, born time.Time)
 }
 
 func (n *Notifier) durables() []store.Durable { return []store.Durable{fanoutDurable, dueDurable} }
@@ -42,46 +40,25 @@ func (n *Notifier) consume(ctx, work context.Context, in intake, works *sync.Wai
 
 // pull works on one life of a consumer.
 func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, room *room, works *sync.WaitGroup) error {
-	bytes := max(prefetchBytes, 2*int(n.store.MaxPayload()))
-	msgs, err := c.Messages(jetstream.PullMaxMessagesWithBytesLimit(prefetch, bytes), jetstream.PullExpiry(pullExpires), jetstream.PullHeartbeat(pullBeat))
-	if err != nil {
-		return err
+	prefetch := store.Prefetch{Messages: prefetch, Bytes: max(prefetchBytes, 2*int(n.store.MaxPayload())), Expires: pullExpires, Heartbeat: pullBeat}
+	disturbed := func(err error) (over bool) {
+		n.log.Debug("pull disturbed", "consumer", in.durable.String(), "error", err)
+		pause.For(ctx, consumeAgain)
+		now, err := n.upkeep.Open(ctx, in.durable)
+		return err == nil && now != c
 	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Drain)() // messages that have come already are handed back
-	over := make(chan struct{})
-	defer close(over)
-	go func() {
-		select {
-		case <-c.Gone:
-			msgs.Stop()
-		case <-over:
-		}
-	}()
-	for {
-		msg, err := msgs.Next()
-		if errors.Is(err, jetstream.ErrMsgIteratorClosed) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
-			return nil // the next look at it says why
-		}
-		if err != nil { // heartbeats missed, a connection lost: the iterator heals itself, unless its consumer is gone
-			n.log.Debug("pull disturbed", "consumer", in.durable.String(), "error", err)
-			pause.For(ctx, consumeAgain)
-			if now, err := n.upkeep.Open(ctx, in.durable); err == nil && now != c {
-				return nil
-			}
-			continue
-		}
-		leave := room.enter(ctx, len(msg.Data()))
+	return c.Each(ctx, prefetch, disturbed, func(msg *store.Delivered) {
+		leave := room.enter(ctx, len(msg.Data))
 		if leave == nil {
-			_ = msg.Nak() // for another notifier, at once
-			continue
+			_ = msg.Nak(0) // for another notifier, at once
+			return
 		}
 		works.Go(func() {
 			defer leave()
 			defer keep(msg)()
 			in.handle(work, msg, c.Born)
 		})
-	}
+	})
 }
 
 // room bounds what one intake works on, in messages and in bytes.
@@ -116,6 +93,6 @@ func (r *room) enter(ctx context.Context, size int) (leave func()) {
 // delivered before, or is from the time before this process or before this life
 // of its consumer. A server that was killed has forgotten the last
 // acknowledgements, a consumer that was made again all of them.
-func (n *Notifier) repeated(meta *jetstream.MsgMetadata, born time.Time) bool {
-	return meta.NumDelivered > 1 || meta.Timestamp.Before(n.started.Add(time.Second)) || meta.Timestamp.Before(born.Add(time.Second))
+func (n *Notifier) repeated(by store.Delivery, born time.Time) bool {
+	return by.Times > 1 || by.At.Before(n.started.Add(time.Second)) || by.At.Before(born.Add(time.Second))
 }

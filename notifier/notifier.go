@@ -18,8 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/store"
@@ -131,7 +129,7 @@ var errDraining = errors.New("the notifier is shutting down")
 
 // keep tells the server now and then that a message is being worked on, so that
 // nobody else gets it while this process lives, and somebody soon after it died.
-func keep(msg jetstream.Msg) (release func()) {
+func keep(msg *store.Delivered) (release func()) {
 	var mu sync.Mutex
 	var renew *time.Timer
 	released := false

@@ -19,7 +19,6 @@ import (
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/signature"
-	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
@@ -39,17 +38,10 @@ func TestRedeliverWhileTheLastAttemptEndsComes(t *testing.T) {
 				r := m.Receive(nil)
 				d.ID, d.Tenant, d.Source = webhook.DeliveryID("e", webhook.Callback), "default", "act_01a20000000000000000000000000001"
 				d.EventID, d.Type, d.URL, d.Body, d.CreatedAt = "e", "action.completed", r.URL, []byte(`{}`), task.Stamp(time.Now())
-				if err := m.Store.Deliveries.Enqueue(t.Context(), &d, nil); err != nil {
+				if err := m.Store.Deliveries.Enqueue(t.Context(), &d); err != nil {
 					t.Fatal(err)
 				}
-				c, err := m.Store.Consumers.Upkeep(meshtest.Quiet()).Open(t.Context(), store.DeliverDurable(10*time.Second))
-				if err != nil {
-					t.Fatal(err)
-				}
-				msg, err := c.Next()
-				if err != nil {
-					t.Fatal(err)
-				}
+				msg := takeDelivery(t, m.Store)
 				if err := m.Store.Deliveries.Save(t.Context(), &d); err != nil {
 					t.Fatal(err)
 				}
@@ -281,7 +273,7 @@ func TestAFullNotifierEndsWithinItsDrain(t *testing.T) {
 					ID: webhook.DeliveryID(id, webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: id,
 					Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: now,
 				}
-				if err := m.Store.Deliveries.Enqueue(t.Context(), d, nil); err != nil {
+				if err := m.Store.Deliveries.Enqueue(t.Context(), d); err != nil {
 					t.Fatal(err)
 				}
 			}

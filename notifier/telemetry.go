@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"go.opentelemetry.io/otel/trace"
 
 	"agentmesh/shared/task"
@@ -30,7 +29,7 @@ func startFanout(ctx context.Context, t *task.Task) (context.Context, trace.Span
 
 // startProcess begins the span of one attempt of a delivery: in the trace of
 // the request, however late, and linked to what came before.
-func startProcess(ctx context.Context, d *webhook.Delivery, hdr nats.Header) (context.Context, trace.Span) {
+func startProcess(ctx context.Context, d *webhook.Delivery, hdr map[string][]string) (context.Context, trace.Span) {
 	from := telemetry.Origin{Request: d.TraceParent, RequestState: d.TraceState, Before: []string{d.Cause, d.Previous}}
 	attrs := append(make([]telemetry.Attribute, 0, 12), telemetry.TaskID(d.Source), telemetry.Tenant(d.Tenant), telemetry.DeliveryID(d.ID),
 		telemetry.Attempt(d.Failures+1), telemetry.MessageID(d.ID), telemetry.Consumer(topology.DeliverDurable))

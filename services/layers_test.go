@@ -25,7 +25,7 @@ var plain = []string{"shared/auth", "shared/pause", "shared/sameorigin", "shared
 var trust = []string{"shared/egress", "shared/keyring"}
 
 // natsFree are the packages that reach NATS through the store only.
-var natsFree = []string{"gateway", "worker", "shared/mesh"}
+var natsFree = []string{"gateway", "worker", "notifier", "shared/mesh"}
 
 var roles = []string{"gateway", "worker", "notifier"}
 
@@ -66,6 +66,7 @@ func TestLayersSeesFaults(t *testing.T) {
 		"shared/egress/a.go":     `package egress; import _ "agentmesh/shared/store"`,
 		"shared/mesh/a.go":       `package mesh; import _ "net/http"`,
 		"shared/mesh/b.go":       `package mesh; import _ "github.com/nats-io/nats.go"`,
+		"notifier/d.go":          `package notifier; import _ "github.com/nats-io/nats.go/jetstream"`,
 		"worker/d.go":            `package worker; import _ "github.com/nats-io/nats.go"`,
 		"gateway/c.go":           `package gateway; import _ "github.com/nats-io/nats.go/jetstream"`,
 		"shared/topology/a.go":   `package topology; import _ "agentmesh/shared/store"`,

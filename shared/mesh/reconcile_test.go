@@ -323,7 +323,7 @@ func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 	var ids []string
 	for range 6 {
 		d := newDelivery()
-		if err := h.st.Deliveries.Enqueue(t.Context(), d, nil); err != nil {
+		if err := h.st.Deliveries.Enqueue(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, d.ID)

@@ -104,7 +104,7 @@ func (c Webhooks) Test(ctx context.Context, who auth.Caller, id string) (d *webh
 	if d, err = newTest(ctx, e); err != nil {
 		return nil, false, err
 	}
-	if err := c.store.Deliveries.Enqueue(context.WithoutCancel(ctx), d, nil); err != nil {
+	if err := c.store.Deliveries.Enqueue(context.WithoutCancel(ctx), d); err != nil {
 		return nil, false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, testWithin)

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
 )
@@ -107,3 +110,61 @@ func (m pulled) Nak() error                          { return m.Msg.Nak() }
 func (m pulled) NakWithDelay(d time.Duration) error  { return m.Msg.NakWithDelay(d) }
 func (m pulled) InProgress() error                   { return m.Msg.InProgress() }
 func (m pulled) Term() error                         { return m.Msg.Term() }
+
+// iterated is a message of the client library's iterators.
+type iterated struct{ jetstream.Msg }
+
+func (m iterated) delivery() (Delivery, error) {
+	meta, err := m.Metadata()
+	if err != nil {
+		return Delivery{}, err
+	}
+	return Delivery{meta.Sequence.Stream, int(meta.NumDelivered), meta.Timestamp}, nil
+}
+
+func (m iterated) Term() error { return m.TermWithReason("not readable") }
+
+// Prefetch is how many messages a process may have that it does not work on yet.
+type Prefetch struct {
+	Messages  int
+	Bytes     int
+	Expires   time.Duration // of one pull
+	Heartbeat time.Duration // of a server that has no messages
+}
+
+// Each calls take with every message of a consumer, one after the other, until ctx
+// is done or this life of the consumer is over: then it returns nil. It calls
+// disturbed when a pull was, which heals by itself, unless disturbed says that the
+// life is over.
+func (k *Kept) Each(ctx context.Context, p Prefetch, disturbed func(error) (over bool), take func(*Delivered)) error {
+	msgs, err := k.consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(p.Messages, p.Bytes), jetstream.PullExpiry(p.Expires), jetstream.PullHeartbeat(p.Heartbeat))
+	if err != nil {
+		return err
+	}
+	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Drain)() // messages that have come already are handed back
+	ended := make(chan struct{})
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer close(ended)
+	watching.Go(func() {
+		select {
+		case <-k.gone:
+			msgs.Stop()
+		case <-ended:
+		}
+	})
+	for {
+		msg, err := msgs.Next()
+		switch {
+		case errors.Is(err, jetstream.ErrMsgIteratorClosed), errors.Is(err, jetstream.ErrConsumerDeleted), errors.Is(err, jetstream.ErrConsumerNotFound):
+			return nil // the next look at it says why
+		case err != nil: // heartbeats missed, a connection lost
+			if disturbed(err) {
+				return nil
+			}
+		default:
+			take(&Delivered{Subject: msg.Subject(), Data: msg.Data(), Header: msg.Headers(), msg: iterated{msg}})
+		}
+	}
+}

@@ -11,19 +11,21 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
 )
 
 // Enqueue publishes a whole delivery that nobody has recorded yet: this
 // one write accepts it. A repeat while it is queued changes nothing; once it is
-// recorded, a repeat must not come (see Delivery).
-func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery, hdr nats.Header) error {
+// recorded, a repeat must not come (see Get). It carries ctx's trace context.
+func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery) error {
 	data, err := task.Marshal(d)
 	if err != nil {
 		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
 	}
-	msg := &nats.Msg{Subject: topology.DeliveryDue(d.Tenant, d.ID), Data: data, Header: hdr}
+	msg := &nats.Msg{Subject: topology.DeliveryDue(d.Tenant, d.ID), Data: data, Header: nats.Header{}}
+	telemetry.Inject(ctx, msg.Header)
 	_, err = s.publish(ctx, msg, jetstream.WithMsgID(d.ID), jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) { // a conflict: it is queued already
 		return fmt.Errorf("queue delivery %s: %w", d.ID, err)

@@ -63,13 +63,11 @@ type Upkeep struct {
 // Kept is one life of a consumer: one that was deleted and made again has
 // another. It has seen nothing of what the one before has delivered.
 type Kept struct {
-	jetstream.Consumer
 	// Born is when the server made it.
 	Born time.Time
-	// Gone is closed when this life is found to be over.
-	Gone <-chan struct{}
 
-	gone chan struct{}
+	consumer jetstream.Consumer
+	gone     chan struct{} // closed when this life is found to be over
 }
 
 // upkeepEvery is the time between two looks at a consumer. It is the backstop: the
@@ -190,8 +188,7 @@ func (u *Upkeep) keep(d Durable, c jetstream.Consumer) *Kept {
 		telemetry.ConsumersLost.Add(1, d.Config.Durable)
 		u.log.Error("a consumer was deleted and made again: nobody but the mesh may delete its consumers", "consumer", d.String())
 	}
-	k := &Kept{Consumer: c, Born: born, gone: make(chan struct{})}
-	k.Gone = k.gone
+	k := &Kept{consumer: c, Born: born, gone: make(chan struct{})}
 	u.kept[d.String()] = k
 	return k
 }
