@@ -212,6 +212,12 @@ func TestTheClientLosesNothingThatTheGatewaySays(t *testing.T) {
 	for want, read := range map[string]func(*client.Client) (any, error){
 		turn + `}`:                          func(c *client.Client) (any, error) { return c.Get(t.Context(), "trn_1") },
 		turn + `,"text":"x","message":"y"}`: func(c *client.Client) (any, error) { return c.Turn(t.Context(), "ses_1", "trn_1") },
+		`{"delivery_id":"dlv_1","event_id":"e","type":"action.completed","action_id":"act_1","status":"dead","created_at":"2026-05-19T10:30:00Z","updated_at":"2026-05-19T10:30:00Z","attempts":[{"at":"2026-05-19T10:30:00Z","url":"https://x","duration_ms":1.5,"class":"redirect","location":"https://y"}]}`: func(c *client.Client) (any, error) {
+			return c.Delivery(t.Context(), "dlv_1")
+		},
+		`{"webhook_id":"whk_1","url":"https://x","events":[],"agents":[],"enabled":true,"unreadable":"u","client_certificate":"PEM","ca":"PEM","keys":[],"created_at":"2026-05-19T10:30:00Z","updated_at":"2026-05-19T10:30:00Z"}`: func(c *client.Client) (any, error) {
+			return c.Webhook(t.Context(), "whk_1")
+		},
 		`{"agents":[` + agents + `]}`: func(c *client.Client) (any, error) {
 			all, err := c.Agents(t.Context())
 			return map[string]any{"agents": all}, err

@@ -23,9 +23,7 @@ func (c *Client) Stats(ctx context.Context) (*Stats, error) {
 
 // TaskDeliveries lists what was sent of a task, or of an action.
 func (c *Client) TaskDeliveries(ctx context.Context, id string) ([]Delivery, error) {
-	var out struct {
-		Deliveries []Delivery `json:"deliveries"`
-	}
+	var out api.DeliveryList
 	err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
 	return out.Deliveries, err
 }

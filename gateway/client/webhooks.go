@@ -1,6 +1,7 @@
 package client
 
 import (
+	"agentmesh/gateway/api"
 	"context"
 	"encoding/json"
 	"iter"
@@ -13,76 +14,22 @@ import (
 	"github.com/tmaxmax/go-sse"
 )
 
-// Webhook is a subscription to events as the gateway shows it.
-type Webhook struct {
-	WebhookID      string       `json:"webhook_id"`
-	URL            string       `json:"url"`
-	Description    string       `json:"description,omitempty"`
-	Events         []string     `json:"events"` // none: milestones and outcomes
-	Agents         []string     `json:"agents"` // none: all
-	Enabled        bool         `json:"enabled"`
-	DisabledReason string       `json:"disabled_reason,omitempty"`
-	DisabledAt     time.Time    `json:"disabled_at,omitzero"`
-	Headers        []string     `json:"headers,omitempty"` // names only
-	Keys           []WebhookKey `json:"keys"`              // the current one first
-	Secret         string       `json:"secret,omitempty"`  // of v1, when it is made and never again
-	CreatedAt      time.Time    `json:"created_at"`
-	UpdatedAt      time.Time    `json:"updated_at"`
-}
-
-// WebhookKey is what is shown of a signing key.
-type WebhookKey struct {
-	ID        string    `json:"key_id"`
-	Scheme    string    `json:"scheme"`               // v1 or v1a
-	Public    string    `json:"public_key,omitempty"` // of v1a
-	CreatedAt time.Time `json:"created_at"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-}
-
-// WebhookRequest creates or changes a webhook. A field that a change leaves nil
-// stays as it is.
-type WebhookRequest struct {
-	URL               *string            `json:"url,omitempty"`
-	Description       *string            `json:"description,omitempty"`
-	Events            *[]string          `json:"events,omitempty"`
-	Agents            *[]string          `json:"agents,omitempty"`
-	Headers           *map[string]string `json:"headers,omitempty"`
-	ClientCertificate *string            `json:"client_certificate,omitempty"` // PEM
-	ClientKey         *string            `json:"client_key,omitempty"`         // PEM
-	CA                *string            `json:"ca,omitempty"`                 // PEM
-	Enabled           *bool              `json:"enabled,omitempty"`
-	Scheme            string             `json:"scheme,omitempty"` // when it is created: v1 or v1a
-	Secret            string             `json:"secret,omitempty"` // when it is created: a key of one's own
-}
-
-// Delivery is one event on its way to one receiver.
-type Delivery struct {
-	DeliveryID string            `json:"delivery_id"` // also the webhook-id of its requests
-	EventID    string            `json:"event_id"`
-	Type       string            `json:"type"`
-	TaskID     string            `json:"task_id,omitempty"`
-	Agent      string            `json:"agent,omitempty"`
-	WebhookID  string            `json:"webhook_id,omitempty"` // none for a callback
-	URL        string            `json:"url,omitempty"`
-	Status     string            `json:"status"` // pending, retrying, delivered, dead, parked or canceled
-	CreatedAt  time.Time         `json:"created_at"`
-	NextAt     time.Time         `json:"next_attempt_at,omitzero"`
-	Attempts   []DeliveryAttempt `json:"attempts"`
-	Payload    json.RawMessage   `json:"payload,omitempty"`
-	TraceID    string            `json:"trace_id,omitempty"`
-}
-
-// DeliveryAttempt is one request to a receiver.
-type DeliveryAttempt struct {
-	At         time.Time `json:"at"`
-	URL        string    `json:"url"`
-	StatusCode int       `json:"status_code,omitempty"`
-	DurationMS float64   `json:"duration_ms"`
-	Class      string    `json:"class"`
-	Error      string    `json:"error,omitempty"`
-	Answer     string    `json:"answer,omitempty"`
-	NextAt     time.Time `json:"next_attempt_at,omitzero"`
-}
+// The wire types, which the gateway writes.
+type (
+	// Webhook is a subscription to events.
+	Webhook = api.Webhook
+	// WebhookKey is what is shown of a signing key.
+	WebhookKey = api.Key
+	// WebhookRequest creates or changes a webhook. A field that a change leaves
+	// nil stays as it is.
+	WebhookRequest = api.WebhookRequest
+	// Delivery is one event on its way to one receiver.
+	Delivery = api.Delivery
+	// DeliveryAttempt is one request to a receiver.
+	DeliveryAttempt = api.DeliveryAttempt
+	// Key is a public key that signs deliveries (RFC 8037).
+	Key = api.Jwk
+)
 
 var jsonBody = http.Header{"Content-Type": {"application/json"}}
 
@@ -99,10 +46,7 @@ func (c *Client) UpdateWebhook(ctx context.Context, id string, r WebhookRequest)
 // RotateSecret gives a webhook a new key, of the scheme (empty: as before). The
 // old ones sign beside it for overlap.
 func (c *Client) RotateSecret(ctx context.Context, id, scheme string, overlap time.Duration) (*Webhook, error) {
-	return c.sendWebhook(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/rotate-secret", struct {
-		Scheme  string `json:"scheme,omitempty"`
-		Overlap string `json:"overlap"`
-	}{scheme, overlap.String()})
+	return c.sendWebhook(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/rotate-secret", api.RotateRequest{Scheme: scheme, Overlap: overlap.String()})
 }
 
 func (c *Client) sendWebhook(ctx context.Context, method, path string, r any) (*Webhook, error) {
@@ -124,7 +68,7 @@ func (c *Client) Webhook(ctx context.Context, id string) (*Webhook, error) {
 
 // Webhooks lists the webhooks.
 func (c *Client) Webhooks(ctx context.Context) ([]Webhook, error) {
-	var out struct{ Webhooks []Webhook }
+	var out api.WebhookList
 	err := c.call(ctx, http.MethodGet, "/webhooks", nil, nil, &out)
 	return out.Webhooks, err
 }
@@ -144,10 +88,7 @@ func (c *Client) TestWebhook(ctx context.Context, id string) (*Delivery, error) 
 // RedeliverWebhook sends a webhook again what died or was parked since a time,
 // and returns how much that is.
 func (c *Client) RedeliverWebhook(ctx context.Context, id string, since time.Time) (int, error) {
-	var in struct {
-		Since  string `json:"since,omitempty"`
-		Cursor string `json:"cursor,omitempty"`
-	}
+	var in api.RedeliverRequest
 	if !since.IsZero() {
 		in.Since = since.Format(time.RFC3339)
 	}
@@ -156,10 +97,7 @@ func (c *Client) RedeliverWebhook(ctx context.Context, id string, since time.Tim
 		if err != nil {
 			return n, err
 		}
-		var out struct {
-			Redelivered int
-			NextCursor  string `json:"next_cursor"`
-		}
+		var out api.Redelivered
 		err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/redeliver", jsonBody, body, &out)
 		if n += out.Redelivered; err != nil || out.NextCursor == "" {
 			return n, err
@@ -197,24 +135,21 @@ func (c *Client) Deliveries(ctx context.Context, f DeliveryFilter, cursor string
 	if cursor != "" {
 		q.Set("cursor", cursor)
 	}
-	var out struct {
-		Deliveries []Delivery
-		Next       string `json:"next_cursor"`
-	}
+	var out api.DeliveryList
 	err = c.call(ctx, http.MethodGet, "/deliveries?"+q.Encode(), nil, nil, &out)
-	return out.Deliveries, out.Next, err
+	return out.Deliveries, out.NextCursor, err
 }
 
 // ActionDeliveries lists what was sent of an action, and every attempt.
 func (c *Client) ActionDeliveries(ctx context.Context, id string) ([]Delivery, error) {
-	var out struct{ Deliveries []Delivery }
+	var out api.DeliveryList
 	err := c.call(ctx, http.MethodGet, "/actions/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
 	return out.Deliveries, err
 }
 
 // RedeliverAction sends the callbacks of an action again.
 func (c *Client) RedeliverAction(ctx context.Context, id string) ([]Delivery, error) {
-	var out struct{ Deliveries []Delivery }
+	var out api.DeliveryList
 	err := c.call(ctx, http.MethodPost, "/actions/"+url.PathEscape(id)+"/redeliver", nil, nil, &out)
 	return out.Deliveries, err
 }
@@ -233,16 +168,9 @@ func (c *Client) Redeliver(ctx context.Context, id string) (*Delivery, error) {
 	return &d, err
 }
 
-// Key is a public key that signs deliveries (RFC 8037).
-type Key struct {
-	ID  string `json:"kid"`
-	Crv string `json:"crv"`
-	X   string `json:"x"` // base64url
-}
-
 // KeySet reads the public keys of the mesh.
 func (c *Client) KeySet(ctx context.Context) ([]Key, error) {
-	var out struct{ Keys []Key }
+	var out api.KeySet
 	err := c.call(ctx, http.MethodGet, "/.well-known/webhooks/jwks.json", nil, nil, &out)
 	return out.Keys, err
 }
