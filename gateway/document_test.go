@@ -1,0 +1,271 @@
+package gateway_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"mime"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"agentmesh/gateway/api"
+	"agentmesh/shared/meshtest"
+)
+
+// described is the OpenAPI document as far as the test reads it.
+type described struct {
+	Paths map[string]map[string]struct {
+		ID        string `json:"operationId"`
+		Responses map[string]struct {
+			Headers map[string]any
+			Content map[string]struct {
+				Schema struct {
+					Ref string `json:"$ref"`
+				}
+			}
+		}
+	}
+	Components struct {
+		Schemas map[string]struct{ Properties map[string]any }
+	}
+}
+
+// inspector compares answers with the document.
+type inspector struct {
+	m       *meshtest.Mesh
+	doc     described
+	schemas *jsonschema.Compiler
+	asked   map[string]bool // operations that have answered as they should
+}
+
+func newInspector(t *testing.T, m *meshtest.Mesh) *inspector {
+	t.Helper()
+	i := &inspector{m: m, schemas: jsonschema.NewCompiler(), asked: map[string]bool{}}
+	raw := m.Do("GET", "/openapi.json", "").Body.Bytes()
+	whole, err := jsonschema.UnmarshalJSON(strings.NewReader(string(raw)))
+	if err == nil {
+		err = i.schemas.AddResource("openapi.json", whole)
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &i.doc)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.schemas.AssertFormat()
+	return i
+}
+
+// find is the path and the method of an operation.
+func (i *inspector) find(t *testing.T, id string) (path, method string) {
+	t.Helper()
+	for path, methods := range i.doc.Paths {
+		for method, op := range methods {
+			if op.ID == id {
+				return path, method
+			}
+		}
+	}
+	t.Fatalf("the document has no operation %s", id)
+	return "", ""
+}
+
+// ask calls an operation with the values of its path and checks the answer.
+func (i *inspector) ask(t *testing.T, id string, want int, values []string, query, body string, headers ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	path, method := i.find(t, id)
+	target := path
+	for _, v := range values {
+		before, rest, _ := strings.Cut(target, "{")
+		_, after, _ := strings.Cut(rest, "}")
+		target = before + v + after
+	}
+	verb := strings.ToUpper(method)
+	if id == "allEvents" || id == "sessionEvents" { // which do not end by themselves
+		verb = "HEAD"
+	}
+	w := i.m.Do(verb, target+query, body, headers...)
+	if w.Code != want {
+		t.Errorf("%s: %s %s = %d %s, want %d", id, verb, target+query, w.Code, meshtest.Clipped(w.Body.Bytes()), want)
+		return w
+	}
+	for _, fault := range i.faults(path, method, w) {
+		t.Errorf("%s answers %d: %s", id, w.Code, fault)
+	}
+	if want < 400 {
+		i.asked[id] = true
+	}
+	return w
+}
+
+// faults is what an answer has that the document has not, or has otherwise.
+func (i *inspector) faults(path, method string, w *httptest.ResponseRecorder) (faults []string) {
+	said, ok := i.doc.Paths[path][method].Responses[strconv.Itoa(w.Code)]
+	if !ok {
+		return []string{"the status is not documented"}
+	}
+	for _, name := range []string{"ETag", "Location", "Link", "Idempotent-Replayed", "Preference-Applied"} {
+		if w.Header().Get(name) != "" && said.Headers[name] == nil {
+			faults = append(faults, "the header "+name+" is not documented")
+		}
+	}
+	media, _, _ := mime.ParseMediaType(w.Header().Get("Content-Type"))
+	content, ok := said.Content[media]
+	switch {
+	case media == "" && len(said.Content) == 0:
+	case !ok:
+		faults = append(faults, fmt.Sprintf("the content type %q is not documented", media))
+	case strings.HasSuffix(media, "json") && w.Body.Len() > 0:
+		faults = append(faults, i.wrong(content.Schema.Ref, w.Body.String())...)
+	}
+	return faults
+}
+
+// wrong compares a body with a schema, and its members with those that are there.
+func (i *inspector) wrong(ref, body string) (faults []string) {
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
+	if err != nil {
+		return []string{"the body is no JSON: " + err.Error()}
+	}
+	if ref == "" {
+		return nil
+	}
+	schema, err := i.schemas.Compile("openapi.json" + ref)
+	if err == nil {
+		err = schema.Validate(value)
+	}
+	if err != nil {
+		faults = append(faults, err.Error())
+	}
+	known := i.doc.Components.Schemas[ref[strings.LastIndex(ref, "/")+1:]].Properties
+	if members, ok := value.(map[string]any); ok {
+		for name := range members {
+			if known[name] == nil {
+				faults = append(faults, "the member "+name+" is not documented")
+			}
+		}
+	}
+	return faults
+}
+
+// refuse asks an operation for something that is not there, and with a parameter
+// that it does not take.
+func (i *inspector) refuse(t *testing.T, id string) {
+	t.Helper()
+	path, method := i.find(t, id)
+	if _, ok := i.doc.Paths[path][method].Responses["400"]; !ok {
+		return // a probe
+	}
+	nothing := slices.Repeat([]string{"nothing"}, strings.Count(path, "{"))
+	i.ask(t, id, 400, nothing, "?unknown=1", "")
+	if len(nothing) == 0 {
+		return
+	}
+	if method == "patch" {
+		i.ask(t, id, 404, nothing, "", `{"enabled":true}`, "Content-Type", "application/json")
+	} else {
+		body := map[bool]string{true: `{"text":"x"}`}[id == "postMessage"]
+		i.ask(t, id, 404, nothing, "", body)
+	}
+}
+
+func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.Started(t)
+		r := m.Receive(nil)
+		i := newInspector(t, m)
+		i.tasks(t, r.URL)
+		i.sessions(t)
+		i.webhooks(t, r.URL)
+		for _, id := range []string{"webhookKeys", "listAgents", "getStats", "getVersion", "listProblems", "healthz", "allEvents", "listDeliveries"} {
+			i.ask(t, id, 200, nil, "", "")
+		}
+		i.ask(t, "readyz", 503, nil, "", "") // of a gateway that does not run
+		i.ask(t, "getAgent", 200, []string{"echo"}, "", "")
+		i.ask(t, "getProblem", 200, []string{"not_found"}, "", "")
+		i.ask(t, "deleteAgent", 409, []string{"echo"}, "", "")
+		for _, methods := range i.doc.Paths {
+			for _, op := range methods {
+				i.refuse(t, op.ID)
+				if !i.asked[op.ID] && op.ID != "deleteAgent" && op.ID != "readyz" {
+					t.Errorf("%s was never called with success", op.ID)
+				}
+			}
+		}
+	})
+}
+
+func (i *inspector) tasks(t *testing.T, callback string) {
+	key := []string{"Idempotency-Key", "one"}
+	task := meshtest.Decode[api.Accepted](t, i.ask(t, "createTask", 202, nil, "", `{"agent":"echo","instruction":"x"}`, key...).Body).TaskID
+	i.ask(t, "createTask", 202, nil, "", `{"agent":"echo","instruction":"x"}`, key...)
+	i.ask(t, "createTask", 200, nil, "", `{"agent":"echo","input":{"a":1}}`, "Prefer", "wait=10")
+	i.ask(t, "createTask", 422, nil, "", `{"agent":"echo"}`)
+	later := meshtest.Decode[api.Accepted](t, i.ask(t, "createTask", 202, nil, "", `{"agent":"echo","input":[1],"delay":"1h"}`).Body).TaskID
+	i.ask(t, "getTask", 200, []string{later}, "?include=input", "")
+	i.ask(t, "getTaskInput", 200, []string{later}, "", "")
+	i.ask(t, "getTaskResult", 404, []string{later}, "", "")
+	i.ask(t, "cancelTask", 200, []string{later}, "", "")
+	i.ask(t, "retryTask", 202, []string{later}, "", "")
+	time.Sleep(time.Minute)
+	w := i.ask(t, "getTask", 200, []string{task}, "", "")
+	i.ask(t, "getTask", 304, []string{task}, "", "", "If-None-Match", w.Header().Get("ETag"))
+	i.ask(t, "getTaskResult", 200, []string{task}, "", "")
+	i.ask(t, "taskEvents", 200, []string{task}, "", "")
+	i.ask(t, "taskEvents", 200, []string{task}, "", "", "Accept", "application/json")
+	i.ask(t, "taskEvents", 204, []string{task}, "", "", "Last-Event-ID", strings.Trim(w.Header().Get("ETag"), `"`))
+	i.ask(t, "cancelTask", 409, []string{task}, "", "")
+	i.ask(t, "taskDeliveries", 200, []string{task}, "", "")
+	i.ask(t, "listTasks", 200, nil, "?limit=1", "")
+
+	action := meshtest.Decode[api.AcceptedAction](t, i.ask(t, "createAction", 202, nil, "", `{"agent":"echo","input":{"a":1},"callback_url":"`+callback+`"}`).Body).ActionID
+	waits := meshtest.Decode[api.AcceptedAction](t, i.ask(t, "createAction", 202, nil, "", `{"agent":"echo","instruction":"x","delay":"1h","callback_url":"`+callback+`"}`).Body).ActionID
+	time.Sleep(time.Minute)
+	for _, id := range []string{"getAction", "getActionResult", "getActionInput", "actionEvents", "actionDeliveries"} {
+		i.ask(t, id, 200, []string{action}, "", "")
+	}
+	again := i.ask(t, "redeliverAction", 202, []string{action}, "", "")
+	delivery := meshtest.Decode[api.Redelivered](t, again.Body).Deliveries[0].DeliveryID
+	time.Sleep(time.Minute)
+	i.ask(t, "getDelivery", 200, []string{delivery}, "", "")
+	i.ask(t, "redeliver", 202, []string{delivery}, "", "")
+	i.ask(t, "redeliverAction", 409, []string{waits}, "", "")
+	i.ask(t, "cancelAction", 200, []string{waits}, "", "")
+	i.ask(t, "retryAction", 202, []string{waits}, "", "")
+}
+
+func (i *inspector) sessions(t *testing.T) {
+	s := meshtest.Decode[api.SessionCreated](t, i.ask(t, "createSession", 201, nil, "", `{"agent":"echo"}`).Body).SessionID
+	turn := meshtest.Decode[api.TurnReply](t, i.ask(t, "postMessage", 200, []string{s}, "", `{"text":"x"}`, "Idempotency-Key", "k").Body).TurnID
+	i.ask(t, "postMessage", 202, []string{s}, "", `{"text":"y"}`, "Prefer", "respond-async")
+	time.Sleep(time.Minute)
+	i.ask(t, "postMessage", 412, []string{s}, "", `{"text":"y"}`, "If-Match", `"1"`)
+	i.ask(t, "getTurn", 200, []string{s, turn}, "", "")
+	i.ask(t, "cancelTurn", 409, []string{s, turn}, "", "")
+	open := meshtest.Decode[api.AcceptedTurn](t, i.ask(t, "postMessage", 202, []string{s}, "", `{"text":"{\"echo_sleep\":\"1h\"}"}`, "Prefer", "respond-async").Body).TurnID
+	i.ask(t, "cancelTurn", 200, []string{s, open}, "", "")
+	i.ask(t, "getSession", 200, []string{s}, "", "")
+	i.ask(t, "getMessages", 200, []string{s}, "", "")
+	i.ask(t, "sessionEvents", 200, []string{s}, "", "")
+	i.ask(t, "listSessions", 200, nil, "", "")
+	i.ask(t, "deleteSession", 204, []string{s}, "", "")
+	i.ask(t, "getSession", 404, []string{s}, "", "")
+}
+
+func (i *inspector) webhooks(t *testing.T, url string) {
+	hook := meshtest.Decode[api.Webhook](t, i.ask(t, "createWebhook", 201, nil, "", `{"url":"`+url+`"}`).Body).WebhookID
+	i.ask(t, "createWebhook", 422, nil, "", `{"url":"x"}`)
+	i.ask(t, "listWebhooks", 200, nil, "", "")
+	i.ask(t, "getWebhook", 200, []string{hook}, "", "")
+	i.ask(t, "updateWebhook", 200, []string{hook}, "", `{"description":"d"}`, "Content-Type", "application/json")
+	i.ask(t, "rotateSecret", 200, []string{hook}, "", `{"overlap":"1h"}`)
+	i.ask(t, "testWebhook", 200, []string{hook}, "", "")
+	i.ask(t, "redeliverWebhook", 202, []string{hook}, "", "")
+	i.ask(t, "deleteWebhook", 204, []string{hook}, "", "")
+}
