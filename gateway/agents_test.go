@@ -12,6 +12,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/worker/agent"
 )
@@ -30,7 +31,7 @@ func TestAnAgentGoesAwayWhenNobodyServesItAnyMore(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() { _ = other.Run(ctx) }()
-	meshtest.Eventually(t, 5*time.Second, "the other gateway knows the agent", func() bool {
+	natstest.Until(t, "the other gateway knows the agent", func() bool {
 		return meshtest.Call(other.Handler(), "POST", "/tasks", `{"agent":"old","delay":"9h","instruction":"x"}`).Code == 202
 	})
 	counted := func() bool {
@@ -49,7 +50,7 @@ func TestAnAgentGoesAwayWhenNobodyServesItAnyMore(t *testing.T) {
 	if list := meshtest.Decode[api.AgentList](t, m.Do("GET", "/agents", "").Body); len(list.Agents) != 1 || list.Agents[0].Name != "new" {
 		t.Errorf("agents are %+v", list.Agents)
 	}
-	meshtest.Eventually(t, 5*time.Second, "the other gateway has forgotten it", func() bool {
+	natstest.Until(t, "the other gateway has forgotten it", func() bool {
 		return meshtest.Call(other.Handler(), "POST", "/tasks", `{"agent":"old","instruction":"x"}`).Code == 404
 	})
 	for _, req := range [][2]string{{"POST", "/tasks"}, {"GET", "/agents/old"}, {"DELETE", "/agents/old"}, {"DELETE", "/agents/Not-a-Name"}, {"POST", "/sessions"}} {
@@ -59,7 +60,7 @@ func TestAnAgentGoesAwayWhenNobodyServesItAnyMore(t *testing.T) {
 	}
 	m.Work(meshtest.Named("old", meshtest.Says("again")))
 	var w *httptest.ResponseRecorder
-	meshtest.Eventually(t, 5*time.Second, "it is back", func() bool {
+	natstest.Until(t, "it is back", func() bool {
 		w = m.Do("POST", "/tasks", `{"agent":"old","instruction":"x"}`)
 		return w.Code == 202
 	})

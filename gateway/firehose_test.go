@@ -118,11 +118,11 @@ func TestFirehoseTellsACancelOnce(t *testing.T) {
 	var canceled []string
 	for range 3 {
 		id := m.Create(`{"agent":"stubborn","instruction":"x"}`)
-		meshtest.Eventually(t, 5*time.Second, "it runs", func() bool { return m.Get(id).Status == "processing" })
+		natstest.Until(t, "it runs", func() bool { return m.Get(id).Status == "processing" })
 		if w := m.Do("POST", "/tasks/"+id+"/cancel", ""); w.Code != 200 {
 			t.Fatalf("cancel = %d %s", w.Code, w.Body)
 		}
-		meshtest.Eventually(t, 5*time.Second, "it has stopped", func() bool { return !m.Get(id).StoppedAt.IsZero() })
+		natstest.Until(t, "it has stopped", func() bool { return !m.Get(id).StoppedAt.IsZero() })
 		canceled = append(canceled, id)
 	}
 	last := m.Create(`{"agent":"echo","instruction":"x"}`)
@@ -228,7 +228,7 @@ func TestFirehoseReadersShareOneConsumer(t *testing.T) {
 		t.Errorf("events %v, want the end of %s", seen, id)
 	}
 	srv.CloseClientConnections()
-	meshtest.Eventually(t, 10*time.Second, "the readers' consumer is gone", func() bool { return m.Server.NumConsumers(t) <= before })
+	natstest.Until(t, "the readers' consumer is gone", func() bool { return m.Server.NumConsumers(t) <= before })
 }
 
 // A consumer that is deleted under its readers is made again, and no event comes

@@ -13,6 +13,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents/echo"
 	"agentmesh/worker/agents/summarize"
 )
@@ -378,7 +379,7 @@ func testListPagesAndFilters(t *testing.T) {
 func TestTheListOfAgentsShowsWhatWorkersServe(t *testing.T) {
 	m := meshtest.New(t)
 	stop := m.Work(echo.Agent(), summarize.Agent())
-	meshtest.Eventually(t, 5*time.Second, "the worker is present", func() bool {
+	natstest.Until(t, "the worker is present", func() bool {
 		return meshtest.Decode[struct {
 			Live int `json:"live_workers"`
 		}](t, m.Do("GET", "/agents/summarize", "").Body).Live == 1

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
 // Every status change comes in order and once, whatever the reader's
@@ -115,7 +116,7 @@ func TestAnEventIDFromTheFutureIsClamped(t *testing.T) {
 	m.Work(meshtest.Steps(next))
 	srv, _ := m.Serve()
 	id := m.Create(`{"agent":"steps","instruction":"x"}`)
-	meshtest.Eventually(t, 5*time.Second, "it runs", func() bool { return m.Get(id).Status == "processing" })
+	natstest.Until(t, "it runs", func() bool { return m.Get(id).Status == "processing" })
 	for _, future := range []string{"18446744073709551615", "999999"} {
 		events, cut := meshtest.FollowTask(t, srv.URL, id, future)
 		next <- "m" + future

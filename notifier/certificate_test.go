@@ -21,6 +21,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/webhook"
 	"agentmesh/worker/agents/echo"
 )
@@ -281,7 +282,7 @@ func TestTheOperatorsProxyIsChargedToNoEndpoint(t *testing.T) {
 	m.Guard = egress.New(egress.Policy{Allow: egress.Loopback(), Proxy: proxy}, m.Hosts)
 	m.Notify()
 	id := m.Action(`{"agent":"echo","instruction":"x","callback_url":"https://127.0.1.1/hook"}`)
-	meshtest.Eventually(t, 10*time.Second, "an attempt through the proxy", func() bool {
+	natstest.Until(t, "an attempt through the proxy", func() bool {
 		ds := m.Deliveries(id)
 		return len(ds) == 1 && len(ds[0].Attempts) == 1
 	})

@@ -64,10 +64,10 @@ func TestNotifierPullsAreBoundedByBytes(t *testing.T) {
 	for range n {
 		m.Action(`{"agent":"echo","input":"` + input + `","callback_url":"` + r.URL + `"}`)
 	}
-	meshtest.Eventually(t, 30*time.Second, "all have finished", func() bool { return m.Queued() == 0 })
+	natstest.Until(t, "all have finished", func() bool { return m.Queued() == 0 })
 	st, nc := m.OpenStore()
 	m.NotifyWith(st)
-	meshtest.Eventually(t, 30*time.Second, "every outcome has arrived", func() bool { return len(r.All()) >= n })
+	natstest.Until(t, "every outcome has arrived", func() bool { return len(r.All()) >= n })
 	if cut := nc.Stats().Reconnects; cut != 0 {
 		t.Errorf("the notifier's connection was cut %d times", cut)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -133,7 +134,7 @@ func TestOfACancelAndACompletionExactlyOneWins(t *testing.T) {
 	if canceled.Load() == 0 || completed.Load() == 0 {
 		t.Errorf("no race: %d canceled, %d completed", canceled.Load(), completed.Load())
 	}
-	meshtest.Eventually(t, 5*time.Second, "the queue is empty", func() bool { return m.Queued() == 0 })
+	natstest.Until(t, "the queue is empty", func() bool { return m.Queued() == 0 })
 }
 
 func TestCancelStopsTheWork(t *testing.T) {

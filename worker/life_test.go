@@ -16,6 +16,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -38,7 +39,7 @@ func TestATaskIsAcceptedAndPolledToItsEnd(t *testing.T) {
 		t.Errorf("task = %+v", done)
 	}
 	// The acknowledgement comes after the record.
-	meshtest.Eventually(t, 5*time.Second, "the queue is empty", func() bool { return m.Queued() == 0 })
+	natstest.Until(t, "the queue is empty", func() bool { return m.Queued() == 0 })
 }
 
 // A task that its agent fails is retried by the policy, in fake time, and each

@@ -387,7 +387,7 @@ func TestASessionExpiresWhenNothingIsSaid(t *testing.T) {
 	m.Work(meshtest.Counter())
 	id := m.Session("counter")
 	m.Say(http.StatusOK, id, "hi")
-	meshtest.Eventually(t, 10*time.Second, "the session expires", func() bool {
+	natstest.Until(t, "the session expires", func() bool {
 		return strings.Contains(m.Do("GET", "/sessions/"+id, "").Body.String(), `"session_expired"`)
 	})
 	for _, w := range []interface{ Result() *http.Response }{

@@ -6,10 +6,10 @@ import (
 	osexec "os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents"
 )
 
@@ -31,16 +31,16 @@ func TestChatProcess(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	_, _ = io.WriteString(in, `{"echo_delay":"10m"}`+"\n")
-	meshtest.Eventually(t, 20*time.Second, "the turn runs", func() bool {
+	natstest.Until(t, "the turn runs", func() bool {
 		for v, err := range c.All(t.Context(), client.Filter{Statuses: []string{"processing"}}) {
 			return err == nil && v.Progress == ""
 		}
 		return false
 	})
 	_ = cmd.Process.Signal(os.Interrupt)
-	meshtest.Eventually(t, 20*time.Second, "the turn is interrupted", func() bool { return strings.Contains(notes.String(), "interrupted; the message stays") })
+	natstest.Until(t, "the turn is interrupted", func() bool { return strings.Contains(notes.String(), "interrupted; the message stays") })
 	_, _ = io.WriteString(in, "hi\n")
-	meshtest.Eventually(t, 20*time.Second, "the next turn has a reply", func() bool { return strings.HasSuffix(out.String(), "\nhi\n") })
+	natstest.Until(t, "the next turn has a reply", func() bool { return strings.HasSuffix(out.String(), "\nhi\n") })
 	_ = cmd.Process.Signal(os.Interrupt)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("it ended with %v: %s", err, notes.String())

@@ -17,6 +17,7 @@ import (
 
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -225,7 +226,7 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 	p.Signal(syscall.SIGTERM)
 	<-p.Done
 	p = startUp(t, dir, "--accept-loss")
-	meshtest.Eventually(t, 10*time.Second, "it is ready", func() bool {
+	natstest.Until(t, "it is ready", func() bool {
 		status, _ := p.Ask(t, 10*time.Second, "GET", "/readyz", "")
 		return status == 200
 	})

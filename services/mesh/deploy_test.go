@@ -19,7 +19,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/manualtest"
-	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/telemetry"
 )
 
@@ -103,11 +103,11 @@ func busyMesh(t *testing.T) string {
 			t.Fatalf("%+v, %v", task, err)
 		}
 	}
-	meshtest.Eventually(t, 20*time.Second, "one delivery is delivered and one dead", func() bool {
+	natstest.Until(t, "one delivery is delivered and one dead", func() bool {
 		all, _, err := c.Deliveries(t.Context(), client.DeliveryFilter{}, "")
 		return err == nil && len(all) == 2 && !slices.ContainsFunc(all, func(d client.Delivery) bool { return d.Status != "delivered" && d.Status != "dead" })
 	})
-	meshtest.Eventually(t, 20*time.Second, "spans are exported", func() bool {
+	natstest.Until(t, "spans are exported", func() bool {
 		return len(readMetrics(t, admin+"/metrics").labels["mesh_telemetry_spans_total"]) > 0
 	})
 	return admin + "/metrics"

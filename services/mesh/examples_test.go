@@ -14,6 +14,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents"
 )
 
@@ -164,7 +165,7 @@ agents:
 	if err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 10*time.Second, "the parent is served", func() bool {
+	natstest.Until(t, "the parent is served", func() bool {
 		all, err := c.Agents(t.Context())
 		return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == "caller" })
 	})
@@ -224,12 +225,12 @@ func TestTheAgentsFileIsReadAgain(t *testing.T) {
 		}
 		write("  - {name: two, builtin: poetry}\n")
 		reload()
-		meshtest.Eventually(t, 10*time.Second, "the mistake is reported", func() bool {
+		natstest.Until(t, "the mistake is reported", func() bool {
 			return strings.Contains(mesh.Output.String(), "there is no \\\"poetry\\\"") || strings.Contains(mesh.Output.String(), `there is no "poetry"`)
 		})
 		write("  - {name: two, builtin: echo}\n")
 		reload()
-		meshtest.Eventually(t, 10*time.Second, "the new agent is served", live("two"))
+		natstest.Until(t, "the new agent is served", live("two"))
 		v, err := c.Create(t.Context(), client.Request{Agent: "two", Instruction: "x"}, client.CreateOptions{Wait: 10 * time.Second})
 		if err != nil || v.Status != "completed" {
 			t.Errorf("%+v, %v", v, err)

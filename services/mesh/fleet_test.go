@@ -12,6 +12,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/signature"
 )
 
@@ -72,7 +73,7 @@ func TestFleetCallsBack(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	meshtest.Eventually(t, 20*time.Second, "the gateway is ready and an agent served", func() bool {
+	natstest.Until(t, "the gateway is ready and an agent served", func() bool {
 		agents, err := c.Agents(ctx)
 		return err == nil && len(agents) > 0
 	})

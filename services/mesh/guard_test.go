@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
 // A write error freezes a stream of the server for good (N7). The mesh starts the
@@ -26,11 +27,11 @@ func TestTheMeshGoesOnAfterAWriteError(t *testing.T) {
 	if status, body := p.Ask(t, 300*time.Millisecond, "POST", "/tasks", large); status == 202 {
 		t.Fatalf("accepted what cannot be written: %s", body)
 	}
-	meshtest.Eventually(t, 20*time.Second, "the server was started again", func() bool {
+	natstest.Until(t, "the server was started again", func() bool {
 		return strings.Contains(p.Output.String(), "the store takes no writes") && strings.Contains(p.Output.String(), "started again after a write error")
 	})
 	p.LimitFiles(t, ^uint64(0))
-	meshtest.Eventually(t, 20*time.Second, "it takes tasks again", func() bool {
+	natstest.Until(t, "it takes tasks again", func() bool {
 		status, _ := p.Ask(t, 2*time.Second, "POST", "/tasks", large)
 		return status == 202
 	})
@@ -47,7 +48,7 @@ func TestTheMeshEndsWithinTheDrainWhenNothingIsWritten(t *testing.T) {
 	if status, body := p.Ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","input":{"echo_delay":"60s"}}`); status != 202 {
 		t.Fatalf("POST /tasks = %d %s", status, body)
 	}
-	meshtest.Eventually(t, 20*time.Second, "it runs", func() bool {
+	natstest.Until(t, "it runs", func() bool {
 		_, body := p.Ask(t, 2*time.Second, "GET", "/tasks?status=processing", "")
 		return strings.Contains(body, "tsk_")
 	})
@@ -106,7 +107,7 @@ func TestAFullDiskIsSaidAndTheMeshGoesOnWhenThereIsRoom(t *testing.T) {
 		if err := os.Remove(ballast); err != nil {
 			t.Fatal(err)
 		}
-		meshtest.Eventually(t, 30*time.Second, "it takes tasks again", accepted)
+		natstest.Until(t, "it takes tasks again", accepted)
 	}
 }
 

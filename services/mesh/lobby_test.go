@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
 // A role that starts while NATS is away waits for it: the process is alive and
@@ -45,7 +46,7 @@ func TestRolesWaitForNATS(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return resp.StatusCode, string(body)
 	}
-	meshtest.Eventually(t, 20*time.Second, "both say that they wait", func() bool {
+	natstest.Until(t, "both say that they wait", func() bool {
 		return strings.Contains(g.Output.String(), "waiting for the store") && strings.Contains(w.Output.String(), "waiting for the store")
 	})
 	for _, tt := range []struct {
@@ -73,11 +74,11 @@ func TestRolesWaitForNATS(t *testing.T) {
 		t.Errorf("a worker that waits does not end\n%s", w.Output)
 	}
 	fleetServerAt(t, nats)
-	meshtest.Eventually(t, 30*time.Second, "the gateway is ready", func() bool {
+	natstest.Until(t, "the gateway is ready", func() bool {
 		code, _ := status("GET", api+"/readyz")
 		return code == 200
 	})
-	meshtest.Eventually(t, 30*time.Second, "a worker of one's own serves", func() bool {
+	natstest.Until(t, "a worker of one's own serves", func() bool {
 		code, _ := status("GET", api+"/agents/caller")
 		return code == 200
 	})

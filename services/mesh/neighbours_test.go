@@ -5,10 +5,10 @@ import (
 	"errors"
 	"net"
 	"testing"
-	"time"
 
 	"agentmesh/shared/egress"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/webhook"
 )
 
@@ -32,14 +32,14 @@ func TestNeighboursAreDenied(t *testing.T) {
 		}
 	}
 	first, _, stopFirst := start()
-	meshtest.Eventually(t, 10*time.Second, "the first says where it listens", func() bool {
+	natstest.Until(t, "the first says where it listens", func() bool {
 		all, err := m.Store.Registry.Listeners(t.Context())
 		return err == nil && len(all) == 1
 	})
 	_, g, stopSecond := start()
 	defer stopSecond()
 	url := "http://localhost:" + portOf(first.open[0]) + "/sessions"
-	meshtest.Eventually(t, 10*time.Second, "the second refuses it", func() bool {
+	natstest.Until(t, "the second refuses it", func() bool {
 		_, err := g.CheckURL(url)
 		return errors.Is(err, webhook.ErrBlocked)
 	})
@@ -49,7 +49,7 @@ func TestNeighboursAreDenied(t *testing.T) {
 	stopFirst()
 	_, fresh, stopThird := start()
 	defer stopThird()
-	meshtest.Eventually(t, 10*time.Second, "the first is forgotten", func() bool {
+	natstest.Until(t, "the first is forgotten", func() bool {
 		all, err := m.Store.Registry.Listeners(t.Context())
 		return err == nil && len(all) == 2
 	})

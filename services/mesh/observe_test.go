@@ -17,6 +17,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/proc"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -75,7 +76,7 @@ func fleet(t *testing.T, env ...string) (c *client.Client, url string) {
 	if c, err = client.New(url); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 20*time.Second, "the gateway is ready and the agents served", func() bool {
+	natstest.Until(t, "the gateway is ready and the agents served", func() bool {
 		agents, err := c.Agents(t.Context())
 		return err == nil && len(agents) == 3
 	})
@@ -266,7 +267,7 @@ func sameTree(t *testing.T, col *collector, id, want string) {
 // exportOfMetricsAndLogs looks for what the tasks before must have left.
 func exportOfMetricsAndLogs(t *testing.T, col *collector) {
 	t.Helper()
-	meshtest.Eventually(t, 20*time.Second, "metrics of every role are exported", func() bool {
+	natstest.Until(t, "metrics of every role are exported", func() bool {
 		col.mu.Lock()
 		defer col.mu.Unlock()
 		for _, name := range []string{"mesh.tasks.accepted", "mesh.tasks.finished", "mesh.task.queue.wait", "mesh.delivery.attempts", "mesh.queue.depth", "go.goroutine.count"} {
@@ -276,7 +277,7 @@ func exportOfMetricsAndLogs(t *testing.T, col *collector) {
 		}
 		return true
 	})
-	meshtest.Eventually(t, 20*time.Second, "logs are exported in their trace", func() bool {
+	natstest.Until(t, "logs are exported in their trace", func() bool {
 		col.mu.Lock()
 		defer col.mu.Unlock()
 		lines := map[string]bool{}

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -241,7 +242,7 @@ func TestSessionQueuesSurviveKills(t *testing.T) {
 	talks := make([]*lineUp, 4)
 	for i := range talks {
 		talks[i] = &lineUp{}
-		meshtest.Eventually(t, 20*time.Second, "a session begins", func() bool { return talks[i].begin(up.Gateway) })
+		natstest.Until(t, "a session begins", func() bool { return talks[i].begin(up.Gateway) })
 	}
 	for n := range kills {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -270,8 +271,8 @@ func TestSessionQueuesSurviveKills(t *testing.T) {
 	}
 	said := 0
 	for i, c := range talks {
-		meshtest.Eventually(t, 20*time.Second, "the last message is accepted", func() bool { return c.next(t.Context(), up.Gateway) })
-		meshtest.Eventually(t, 30*time.Second, "the last turn has ended", func() bool { return c.ended(t, up.Gateway) })
+		natstest.Until(t, "the last message is accepted", func() bool { return c.next(t.Context(), up.Gateway) })
+		natstest.Until(t, "the last turn has ended", func() bool { return c.ended(t, up.Gateway) })
 		got := c.read(t, up.Gateway)
 		if len(got) != 2*len(c.accepted) {
 			t.Errorf("conversation %d: %d messages, %d were accepted", i, len(got), len(c.accepted))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/session"
 )
 
@@ -35,7 +36,7 @@ func TestSessionsSurviveKills(t *testing.T) {
 	talks := make([]*conversation, 8)
 	for i := range talks {
 		talks[i] = &conversation{}
-		meshtest.Eventually(t, 20*time.Second, "a session begins", func() bool { return talks[i].begin(up.Gateway) })
+		natstest.Until(t, "a session begins", func() bool { return talks[i].begin(up.Gateway) })
 	}
 	for n := range kills {
 		ctx, cancel := context.WithCancel(t.Context())

@@ -15,6 +15,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
 // TestCrashLosesNoCallback kills a real `mesh up` while callbacks go out, some
@@ -89,7 +90,7 @@ func TestCrashLosesNoCallback(t *testing.T) {
 		}
 		return n
 	}
-	meshtest.Eventually(t, time.Minute, "all outcomes arrive", func() bool { return missing() == 0 })
+	natstest.Until(t, "all outcomes arrive", func() bool { return missing() == 0 })
 	mu.Lock()
 	defer mu.Unlock()
 	again := 0

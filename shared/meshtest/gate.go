@@ -29,12 +29,14 @@ func (g *Gate) Mute() {
 	g.hears = true
 }
 
+// Freeze stops both directions until Thaw.
 func (g *Gate) Freeze() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.shut = make(chan struct{})
 }
 
+// Thaw lets through what was kept, and everything after it.
 func (g *Gate) Thaw() {
 	g.mu.Lock()
 	shut, conns := g.shut, g.conns

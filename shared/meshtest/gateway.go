@@ -10,6 +10,7 @@ import (
 	"agentmesh/worker/agent"
 )
 
+// Says is a handler that always answers text.
 func Says(text string) agent.Handler {
 	return func(context.Context, *agent.Job) (any, error) { return text, nil }
 }
@@ -20,6 +21,7 @@ func Code(t *testing.T, w interface{ Result() *http.Response }) string {
 	return Decode[client.Problem](t, w.Result().Body).Code
 }
 
+// Problem reads an answer that must be a problem.
 func Problem(t *testing.T, w *httptest.ResponseRecorder) client.Problem {
 	t.Helper()
 	if ct := w.Header().Get("Content-Type"); ct != "application/problem+json" {

@@ -54,16 +54,19 @@ func Quiet() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
+// New is a mesh on a server of its own: a store and a gateway, no worker yet.
 func New(t *testing.T) *Mesh {
 	t.Helper()
 	return NewIn(t, t.TempDir())
 }
 
+// NewIn is a mesh on the data in dir: a second one on it is a restart.
 func NewIn(t *testing.T, dir string) *Mesh {
 	t.Helper()
 	return NewOn(t, natstest.StartIn(t, dir))
 }
 
+// NewOn is a mesh on a server that the test has.
 func NewOn(t *testing.T, srv *natstest.Server) *Mesh {
 	t.Helper()
 	m := &Mesh{T: t, Server: srv, Hosts: NewHosts()}
@@ -84,6 +87,7 @@ func RingOf(tb testing.TB, text string) *keyring.Ring {
 	return keyring.New(keeper)
 }
 
+// OpenStore opens a store on a connection of its own.
 func (m *Mesh) OpenStore(opts ...nats.Option) (*store.Store, *nats.Conn) {
 	m.T.Helper()
 	nc := m.Server.Connect(m.T, append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectBufSize(-1)}, opts...)...)
@@ -136,6 +140,7 @@ func (m *Mesh) Work(agents ...agent.Agent) (stop func()) {
 	return m.WorkWith(worker.Default(), m.Store, agents...)
 }
 
+// WorkWith starts a worker with its own settings and store.
 func (m *Mesh) WorkWith(cfg worker.Config, st *store.Store, agents ...agent.Agent) (stop func()) {
 	m.T.Helper()
 	ctx, cancel := context.WithCancel(m.T.Context())
@@ -164,6 +169,7 @@ func Named(name string, h agent.Handler) agent.Agent {
 	return agent.Agent{Definition: agent.Definition{Name: name}, Handler: h}
 }
 
+// Call asks a handler. headers are name, value pairs.
 func Call(h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	if method == http.MethodPost {
@@ -180,6 +186,7 @@ func Call(h http.Handler, method, path, body string, headers ...string) *httptes
 // Receive starts a receiver that answers as f does; nil: 200.
 func (m *Mesh) Receive(f http.HandlerFunc) *Receiver { return m.ReceiveTLS(f, nil) }
 
+// ReceiveTLS starts a receiver; with a config it speaks TLS.
 func (m *Mesh) ReceiveTLS(f http.HandlerFunc, config *tls.Config) *Receiver {
 	m.T.Helper()
 	l := m.Hosts.Listen()
@@ -199,6 +206,7 @@ func (m *Mesh) ReceiveTLS(f http.HandlerFunc, config *tls.Config) *Receiver {
 // Notify starts a notifier; stop drains it.
 func (m *Mesh) Notify() (stop func()) { m.T.Helper(); return m.NotifyWith(m.Store) }
 
+// NotifyWith starts a notifier on a store of its own; stop drains it.
 func (m *Mesh) NotifyWith(st *store.Store) (stop func()) {
 	m.T.Helper()
 	ctx, cancel := context.WithCancel(m.T.Context())

@@ -64,14 +64,17 @@ func Spawn(t *testing.T, env []string, args ...string) (*Process, *bufio.Reader)
 	return p, bufio.NewReader(io.TeeReader(read, p.Output))
 }
 
+// Drain reads what the process still writes, and closes Done when it has ended.
 func (p *Process) Drain(r io.Reader) {
 	_, _ = io.Copy(io.Discard, r)
 	_ = p.Cmd.Wait()
 	close(p.Done)
 }
 
+// Signal sends the process a signal.
 func (p *Process) Signal(s syscall.Signal) { _ = p.Cmd.Process.Signal(s) }
 
+// Kill ends the process, also a stopped one, and waits for its end.
 func (p *Process) Kill() {
 	p.Signal(syscall.SIGCONT)
 	p.Signal(syscall.SIGKILL)

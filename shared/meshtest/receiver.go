@@ -23,6 +23,7 @@ type hosts struct {
 	names map[string][]netip.Addr
 }
 
+// NewHosts knows no host yet.
 func NewHosts() *hosts {
 	return &hosts{at: map[netip.Addr]chan net.Conn{}, names: map[string][]netip.Addr{}}
 }
@@ -37,12 +38,14 @@ func (h *hosts) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, er
 	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 }
 
+// Name has a host lead to addrs; without any it vanishes.
 func (h *hosts) Name(host string, addrs ...netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.names[host] = addrs
 }
 
+// Dial connects to a host that listens.
 func (h *hosts) Dial(ctx context.Context, network, address string) (net.Conn, error) {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -102,8 +105,10 @@ type Received struct {
 	Body   []byte
 }
 
+// ID is the id of the delivery.
 func (r Received) ID() string { return r.Header.Get("Webhook-Id") }
 
+// JSON is the body.
 func (r Received) JSON() (v map[string]any) {
 	_ = json.Unmarshal(r.Body, &v)
 	return v
@@ -130,18 +135,21 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
+// Answer has the receiver answer as f does from now on; nil: 200.
 func (r *Receiver) Answer(f http.HandlerFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.f = f
 }
 
+// All is what has come so far.
 func (r *Receiver) All() []Received {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]Received(nil), r.got...)
 }
 
+// Answer is a handler that answers with a status.
 func Answer(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }

@@ -171,6 +171,7 @@ func Counter() agent.Agent {
 	return a
 }
 
+// Session opens a session and returns its id.
 func (m *Mesh) Session(agentName string) string {
 	m.T.Helper()
 	w := m.Do("POST", "/sessions", `{"agent":"`+agentName+`"}`)
@@ -186,6 +187,7 @@ func (m *Mesh) Say(status int, id, text string, headers ...string) TurnView {
 	return m.PostMessage(status, id, fmt.Sprintf(`{"text":%q}`, text), headers...)
 }
 
+// PostMessage posts a message as JSON whose answer must have the status.
 func (m *Mesh) PostMessage(status int, id, body string, headers ...string) TurnView {
 	m.T.Helper()
 	w := m.Do("POST", "/sessions/"+id+"/messages", body, headers...)
@@ -195,6 +197,7 @@ func (m *Mesh) PostMessage(status int, id, body string, headers ...string) TurnV
 	return Decode[TurnView](m.T, w.Body)
 }
 
+// Transcript reads what was said in a session.
 func (m *Mesh) Transcript(id string) []session.Message {
 	m.T.Helper()
 	w := m.Do("GET", "/sessions/"+id+"/messages", "")
@@ -217,6 +220,7 @@ func Talk(messages []session.Message) string {
 	return strings.Join(lines, "\n")
 }
 
+// Turn reads a turn of a session.
 func (m *Mesh) Turn(id, turn string, headers ...string) TurnView {
 	m.T.Helper()
 	w := m.Do("GET", "/sessions/"+id+"/turns/"+turn, "", headers...)
@@ -232,6 +236,7 @@ type Slow struct {
 	Begun   atomic.Int32
 }
 
+// Agent is the agent with a definition; Release ends the turns that wait.
 func (s *Slow) Agent(d agent.Definition) agent.Agent {
 	s.Release = make(chan struct{})
 	return agent.Agent{Definition: d, Handler: func(ctx context.Context, job *agent.Job) (any, error) {

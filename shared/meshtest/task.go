@@ -31,6 +31,7 @@ func (m *Mesh) Create(body string, headers ...string) string {
 	return Decode[client.Task](m.T, w.Body).TaskID
 }
 
+// Get reads a task over HTTP.
 func (m *Mesh) Get(id string) client.Task {
 	m.T.Helper()
 	w := m.Do("GET", "/tasks/"+id, "")
@@ -76,6 +77,7 @@ func (m *Mesh) Queued() int {
 	return n
 }
 
+// Decode reads JSON.
 func Decode[T any](t *testing.T, r io.Reader) (v T) {
 	t.Helper()
 	raw, err := io.ReadAll(r)
@@ -88,24 +90,10 @@ func Decode[T any](t *testing.T, r io.Reader) (v T) {
 	return v
 }
 
+// Clipped is as much of b as a message shows.
 func Clipped(b []byte) []byte { return b[:min(len(b), 300)] }
 
-// Eventually polls until ok, for what only a real process or socket tells.
-func Eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(within)
-	defer deadline.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within %v: %s", within, what)
-		}
-	}
-}
-
+// WithRetry is the agent with retries that come at once.
 func WithRetry(a agent.Agent) agent.Agent {
 	a.Retry = agent.Retry{Backoff: task.Duration(time.Millisecond), MaxBackoff: task.Duration(time.Millisecond)}
 	return a

@@ -57,6 +57,7 @@ func (m *Mesh) Subscribe(body string) api.Webhook {
 	return Decode[api.Webhook](m.T, w.Body)
 }
 
+// PatchWebhook changes a webhook.
 func (m *Mesh) PatchWebhook(id, body string) api.Webhook {
 	m.T.Helper()
 	w := m.Do("PATCH", "/webhooks/"+id, body, "Content-Type", "application/json")
@@ -83,6 +84,7 @@ func (m *Mesh) DeliveriesBy(query string) []api.Delivery {
 	}
 }
 
+// SecretOf reads a secret as the API shows it.
 func SecretOf(t *testing.T, text string) signature.Secret {
 	t.Helper()
 	s, err := signature.ParseSecret(text)

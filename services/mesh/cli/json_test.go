@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 )
 
@@ -33,7 +33,7 @@ func TestEveryCommandWritesTheSameJSON(t *testing.T) {
 		ID string `json:"webhook_id"`
 	}](t, m.Do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/?a=1&b=2"}`).Body).ID
 	var delivery string
-	meshtest.Eventually(t, 10*time.Second, "the outcome is on its way", func() bool {
+	natstest.Until(t, "the outcome is on its way", func() bool {
 		all, err := c.TaskDeliveries(t.Context(), task)
 		if err != nil || len(all) == 0 {
 			return false

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +36,7 @@ func TestQLeavesTop(t *testing.T) {
 	root.SetArgs([]string{"top", "--gateway", srv.URL})
 	done := make(chan error, 1)
 	go func() { done <- root.ExecuteContext(ctx) }()
-	meshtest.Eventually(t, 10*time.Second, "it shows the mesh", func() bool { return strings.Contains(seen.String(), "mesh at ") })
+	natstest.Until(t, "it shows the mesh", func() bool { return strings.Contains(seen.String(), "mesh at ") })
 	if _, err := keys.Write([]byte("xq")); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -35,12 +36,12 @@ func TestMeshListenShowsAnswersAndForwardsWhatComes(t *testing.T) {
 	go func() {
 		ended <- Run(ctx, Root(), []string{"listen", "--gateway", srv.URL, "--forward-to", app.URL}, out, out)
 	}()
-	meshtest.Eventually(t, 10*time.Second, "it listens", func() bool { return strings.Contains(out.String(), "Ready.") })
+	natstest.Until(t, "it listens", func() bool { return strings.Contains(out.String(), "Ready.") })
 	_, rest, _ := strings.Cut(out.String(), "Use ")
 	callback, _, _ := strings.Cut(rest, " ")
 	m.Create(`{"agent":"echo","instruction":"x"}`)
 	m.Do("POST", "/actions", `{"agent":"echo","instruction":"teapot","callback_url":"`+callback+`","callback_events":["completed"]}`)
-	meshtest.Eventually(t, 10*time.Second, "both come and are answered", func() bool {
+	natstest.Until(t, "both come and are answered", func() bool {
 		text := out.String()
 		return strings.Contains(text, "-->  task.completed") && strings.Contains(text, "-->  action.completed") &&
 			strings.Contains(text, "<--  [200] from "+app.URL) && strings.Contains(text, "<--  [418] from "+app.URL)

@@ -6,10 +6,10 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents"
 )
@@ -129,7 +129,7 @@ func TestChatStreams(t *testing.T) {
 	srv, _ := m.Serve()
 	v := startChat(t, srv.URL, "slowly", "", "text")
 	v.lines <- "same"
-	meshtest.Eventually(t, 10*time.Second, "the first piece is shown", func() bool { return v.out.String() == "Well, " })
+	natstest.Until(t, "the first piece is shown", func() bool { return v.out.String() == "Well, " })
 	close(seen)
 	if err := v.say("more", "other", "nothing"); err != nil || v.out.String() != "Well, yes.\nWell, no.\nthinking\nNo.\nHm.\n" {
 		t.Errorf("%v, it shows %q", err, v.out.String())
@@ -145,7 +145,7 @@ func TestChatInterrupt(t *testing.T) {
 	v.lines <- `{"echo_delay":"10m"}`
 	v.interrupt <- os.Interrupt
 	v.lines <- "hi"
-	meshtest.Eventually(t, 10*time.Second, "the next turn has a reply", func() bool { return strings.HasSuffix(v.out.String(), "\nhi\n") })
+	natstest.Until(t, "the next turn has a reply", func() bool { return strings.HasSuffix(v.out.String(), "\nhi\n") })
 	v.interrupt <- os.Interrupt
 	if err := <-v.ended; err != nil || !strings.Contains(v.notes.String(), "interrupted") {
 		t.Errorf("%v, it says %q", err, v.notes.String())
@@ -167,9 +167,9 @@ func TestChatWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.lines <- "never"
-	meshtest.Eventually(t, 10*time.Second, "it says that it waits", func() bool { return strings.Contains(v.notes.String(), "waiting for its end") })
+	natstest.Until(t, "it says that it waits", func() bool { return strings.Contains(v.notes.String(), "waiting for its end") })
 	v.interrupt <- os.Interrupt
-	meshtest.Eventually(t, 10*time.Second, "the message is taken back", func() bool { return strings.Contains(v.notes.String(), "interrupted; the message stays") })
+	natstest.Until(t, "the message is taken back", func() bool { return strings.Contains(v.notes.String(), "interrupted; the message stays") })
 	v.lines <- "hi"
 	if _, err := c.Cancel(t.Context(), other.TurnID); err != nil {
 		t.Fatal(err)

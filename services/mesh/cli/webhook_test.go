@@ -5,10 +5,10 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -52,7 +52,7 @@ func TestWebhookCommands(t *testing.T) {
 	act := meshtest.Decode[struct {
 		TaskID string `json:"task_id"`
 	}](t, strings.NewReader(action)).TaskID
-	meshtest.Eventually(t, 10*time.Second, "an attempt", func() bool { return strings.Contains(mesh(0, "action", "deliveries", act), "retrying") })
+	natstest.Until(t, "an attempt", func() bool { return strings.Contains(mesh(0, "action", "deliveries", act), "retrying") })
 	dlv := meshtest.Decode[[]client.Delivery](t, strings.NewReader(mesh(0, "action", "deliveries", act, "-o", "json")))[0].DeliveryID
 	contains(mesh(0, "delivery", "get", dlv), "action.completed", "config_error", "payload", act)
 	contains(mesh(0, "delivery", "redeliver", dlv), dlv)
