@@ -153,6 +153,7 @@ func mismatch(want, got jetstream.StreamConfig) (setting string, value any) {
 		{"allow_msg_schedules", want.AllowMsgSchedules == got.AllowMsgSchedules, want.AllowMsgSchedules},
 		{"subject_delete_marker_ttl", (want.SubjectDeleteMarkerTTL > 0) == (got.SubjectDeleteMarkerTTL > 0), want.SubjectDeleteMarkerTTL},
 		{"republish", (want.RePublish == nil) == (got.RePublish == nil), republished(want)},
+		{"max_msgs, max_bytes or max_age", !drops(got), "-1, none: a queue that is full must refuse"},
 		{"storage", want.Storage == got.Storage, want.Storage},
 	} {
 		if !c.same {
@@ -160,6 +161,12 @@ func mismatch(want, got jetstream.StreamConfig) (setting string, value any) {
 		}
 	}
 	return "", nil
+}
+
+// drops reports whether a queue would lose accepted work when it is full or old.
+func drops(queue jetstream.StreamConfig) bool {
+	return queue.Retention == jetstream.WorkQueuePolicy && queue.Discard == jetstream.DiscardOld &&
+		(queue.MaxMsgs > 0 || queue.MaxBytes > 0 || queue.MaxAge > 0)
 }
 
 func discardPolicy(c jetstream.StreamConfig) string {

@@ -74,7 +74,8 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 		{"KV_tasks", func(c *jetstream.StreamConfig) { c.AllowDirect = true }, "allow_direct, it must be false"},
 		{"KV_keys", func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage }, "storage, it must be File"},
 		{"KV_tasks", func(c *jetstream.StreamConfig) { c.MaxAge = 30 * 24 * time.Hour }, ""},
-		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 1<<30, jetstream.DiscardOld }, ""},
+		{topology.Tasks, func(c *jetstream.StreamConfig) { c.MaxBytes = 1 << 30 }, "max_msgs, max_bytes or max_age, it must be -1, none: a queue that is full must refuse"},
+		{topology.Deliveries, func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour }, "max_msgs, max_bytes or max_age, it must be -1, none: a queue that is full must refuse"},
 	} {
 		js := open(t)
 		for _, c := range topology.Streams(topology.Settings{Replicas: 1}) {
