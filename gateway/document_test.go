@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -16,6 +17,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
+	"agentmesh/worker/agent"
 )
 
 // described is the OpenAPI document as far as the test reads it.
@@ -178,6 +180,7 @@ func (i *inspector) refuse(t *testing.T, id string) {
 func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.Started(t)
+		m.Work(meshtest.Named("holds", func(ctx context.Context, _ *agent.Job) (any, error) { <-ctx.Done(); return nil, ctx.Err() }))
 		r := m.Receive(nil)
 		i := newInspector(t, m)
 		i.tasks(t, r.URL)
@@ -248,8 +251,9 @@ func (i *inspector) sessions(t *testing.T) {
 	i.ask(t, "postMessage", 412, []string{s}, "", `{"text":"y"}`, "If-Match", `"1"`)
 	i.ask(t, "getTurn", 200, []string{s, turn}, "", "")
 	i.ask(t, "cancelTurn", 409, []string{s, turn}, "", "")
-	open := meshtest.Decode[api.AcceptedTurn](t, i.ask(t, "postMessage", 202, []string{s}, "", `{"text":"{\"echo_sleep\":\"1h\"}"}`, "Prefer", "respond-async").Body).TurnID
-	i.ask(t, "cancelTurn", 200, []string{s, open}, "", "")
+	busy := meshtest.Decode[api.SessionCreated](t, i.ask(t, "createSession", 201, nil, "", `{"agent":"holds"}`).Body).SessionID
+	open := meshtest.Decode[api.AcceptedTurn](t, i.ask(t, "postMessage", 202, []string{busy}, "", `{"text":"x"}`, "Prefer", "respond-async").Body).TurnID
+	i.ask(t, "cancelTurn", 200, []string{busy, open}, "", "")
 	i.ask(t, "getSession", 200, []string{s}, "", "")
 	i.ask(t, "getMessages", 200, []string{s}, "", "")
 	i.ask(t, "sessionEvents", 200, []string{s}, "", "")
