@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -38,7 +37,7 @@ func (s Registry) Remove(ctx context.Context, name string) (waiting int, rev uin
 		// A worker is present before it reads the registry. One that came now and
 		// found its definition stored does not store it again.
 		if err := s.unserved(ctx, name); err != nil {
-			if data, wrong := json.Marshal(d.Definition); wrong == nil {
+			if data, wrong := marshal(d.Definition); wrong == nil {
 				_, _ = s.agents.Create(ctx, name, data)
 			}
 			return 0, 0, err
@@ -142,7 +141,7 @@ func Contested(workers []Presence, agent string) bool {
 // signalRival tells the other workers of an agent that this one serves another
 // definition. It is sent at most once; the worker says it again while that lasts.
 func (s *core) signalRival(d task.Definition, workerID string) error {
-	data, err := json.Marshal(Rival{Agent: d.Name, WorkerID: workerID, Version: d.Version, Digest: d.Digest()})
+	data, err := marshal(Rival{Agent: d.Name, WorkerID: workerID, Version: d.Version, Digest: d.Digest()})
 	if err != nil {
 		return err
 	}
@@ -154,7 +153,7 @@ func (s *core) signalRival(d task.Definition, workerID string) error {
 func (s Registry) OnRival(f func(Rival)) (stop func(), err error) {
 	return s.listen(topology.Rival, func(m *nats.Msg) {
 		var r Rival
-		if json.Unmarshal(m.Data, &r) == nil {
+		if unmarshal(m.Data, &r) == nil {
 			f(r)
 		}
 	})

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -104,7 +103,7 @@ func (s *core) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data [
 	sum := sha256.New()
 	sum.Write(data)
 	info.Digest = jetstream.GetObjectDigestValue(sum)
-	meta, err := json.Marshal(info)
+	meta, err := marshal(info)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -158,11 +157,11 @@ func (s *core) link(ctx context.Context, tenant, parent, child string) (l link, 
 	if err != nil {
 		return l, 0, classify(err)
 	}
-	return l, msg.Sequence, json.Unmarshal(msg.Data, &l)
+	return l, msg.Sequence, unmarshal(msg.Data, &l)
 }
 
 func (s *core) putLink(ctx context.Context, tenant, parent, child string, l link, rev uint64) error {
-	data, err := json.Marshal(l)
+	data, err := marshal(l)
 	if err != nil {
 		return err
 	}

@@ -11,16 +11,21 @@ import (
 	"agentmesh/shared/task"
 )
 
-// A task is stored as the JSON that encoding/json would write, so that whoever
+// Whatever the store keeps is stored as the JSON that encoding/json would write, so that whoever
 // reads the stream needs nothing of ours. The codec is the experiment that is
 // to become encoding/json/v2, with the rules of v1: on a record of 900 bytes it
 // decodes in 3.8 instead of 8.6 µs and allocates 6 instead of 21 times.
 var codec = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))
 
+// marshal and unmarshal are the codec for whatever the store keeps.
+func marshal(v any) ([]byte, error) { return json.Marshal(v, codec) }
+
+func unmarshal(data []byte, v any) error { return json.Unmarshal(data, v, codec) }
+
 // encode writes a task. A task that no reader could take, such as one with a
 // value that is nested too deep, is task.ErrBadRecord.
 func encode(t *task.Task) ([]byte, error) {
-	data, err := json.Marshal(t, codec)
+	data, err := marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.TrimPrefix(err.Error(), "json: "), task.ErrBadRecord)
 	}
@@ -30,7 +35,7 @@ func encode(t *task.Task) ([]byte, error) {
 // decode refuses what is no valid task.
 func decode(data []byte) (*task.Task, error) {
 	var t task.Task
-	if err := json.Unmarshal(data, &t, codec); err != nil {
+	if err := unmarshal(data, &t); err != nil {
 		return nil, fmt.Errorf("%w: %w", task.ErrBadRecord, err)
 	}
 	if err := t.Validate(); err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -20,7 +19,7 @@ import (
 // one write accepts it. A repeat while it is queued changes nothing; once it is
 // recorded, a repeat must not come (see Get). It carries ctx's trace context.
 func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery) error {
-	data, err := task.Marshal(d)
+	data, err := marshal(d)
 	if err != nil {
 		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
 	}
@@ -138,7 +137,7 @@ const (
 )
 
 func refMessage(subject string, d *webhook.Delivery) (*nats.Msg, error) {
-	data, err := json.Marshal(dueRef{d.ID, d.Tenant, d.Source, true})
+	data, err := marshal(dueRef{d.ID, d.Tenant, d.Source, true})
 	if err != nil {
 		return nil, fmt.Errorf("queue delivery %s: %w", d.ID, err)
 	}
@@ -152,7 +151,7 @@ func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
 		webhook.Delivery
 		Ref bool `json:"ref"`
 	}
-	if err := json.Unmarshal(data, &both); err != nil {
+	if err := unmarshal(data, &both); err != nil {
 		return nil, false, fmt.Errorf("decode due delivery: %w: %w", task.ErrBadRecord, err)
 	}
 	d = &both.Delivery
@@ -172,7 +171,7 @@ func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
 // none) and sets d.Rev. It returns task.ErrConflict when another writer came
 // first.
 func (s Deliveries) Save(ctx context.Context, d *webhook.Delivery) error {
-	data, err := task.Marshal(d)
+	data, err := marshal(d)
 	if err != nil {
 		return fmt.Errorf("record delivery %s: %w", d.ID, err)
 	}
@@ -222,7 +221,7 @@ func (s Deliveries) Queued(ctx context.Context, tenant, id string) (*webhook.Del
 
 func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 	var d webhook.Delivery
-	if err := json.Unmarshal(data, &d); err != nil {
+	if err := unmarshal(data, &d); err != nil {
 		return nil, fmt.Errorf("decode delivery at revision %d: %w: %w", rev, task.ErrBadRecord, err)
 	}
 	if err := d.Validate(); err != nil {

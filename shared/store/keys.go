@@ -25,7 +25,7 @@ type Key struct {
 // Claim stores k under hash if that is free, and returns what is stored
 // there and whether it is k that was.
 func (s Keys) Claim(ctx context.Context, tenant, hash string, k Key) (stored Key, ours bool, err error) {
-	data, err := json.Marshal(k)
+	data, err := marshal(k)
 	if err != nil {
 		return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
 	}
@@ -68,7 +68,7 @@ func (s Keys) Lookup(ctx context.Context, tenant, hash string) (k Key, ok bool, 
 	if err != nil {
 		return Key{}, false, fmt.Errorf("look idempotency key up: %w", classify(err))
 	}
-	if err := json.Unmarshal(e.Value(), &k); err != nil {
+	if err := unmarshal(e.Value(), &k); err != nil {
 		return Key{}, false, fmt.Errorf("decode idempotency key: %w", err)
 	}
 	return k, true, nil

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"time"
@@ -26,7 +25,7 @@ const (
 
 // AnnounceListeners says where a process listens.
 func (s Registry) AnnounceListeners(ctx context.Context, process string, l Listeners) error {
-	data, err := json.Marshal(l)
+	data, err := marshal(l)
 	if err != nil {
 		return fmt.Errorf("announce listeners: %w", err)
 	}
@@ -49,7 +48,7 @@ func (s Registry) Listeners(ctx context.Context) (all []Listeners, err error) {
 	}
 	err = s.all(ctx, stream, topology.Listeners, func(m message) error {
 		var l Listeners
-		if err := json.Unmarshal(m.data, &l); err != nil {
+		if err := unmarshal(m.data, &l); err != nil {
 			return err
 		}
 		if time.Since(m.at) < ListenersFor {

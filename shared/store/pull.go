@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"log/slog"
 	"strconv"
 	"time"
@@ -141,7 +140,7 @@ func (p *puller) ask() error {
 	if n <= 0 || p.credit > free/2 {
 		return nil
 	}
-	req, err := json.Marshal(struct {
+	req, err := marshal(struct {
 		Expires   time.Duration `json:"expires"`
 		Batch     int           `json:"batch"`
 		MaxBytes  int64         `json:"max_bytes"`

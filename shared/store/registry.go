@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -50,7 +49,7 @@ type AgentPresence struct {
 // its version is newer, or if no version says which of the two is: then rival is
 // that worker, and it is told.
 func (s Registry) Register(ctx context.Context, d task.Definition, workerID string) (rival string, err error) {
-	data, err := json.Marshal(d)
+	data, err := marshal(d)
 	if err != nil {
 		return "", fmt.Errorf("register agent %s: %w", d.Name, err)
 	}
@@ -168,7 +167,7 @@ func (s Registry) Watch(ctx context.Context, f func(Definition), gone func(name 
 
 func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {
 	d := Definition{Rev: e.Revision(), Noted: e.Created()}
-	if err := json.Unmarshal(e.Value(), &d.Definition); err != nil {
+	if err := unmarshal(e.Value(), &d.Definition); err != nil {
 		return Definition{}, fmt.Errorf("decode agent %s: %w", e.Key(), err)
 	}
 	return d, nil
@@ -176,7 +175,7 @@ func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {
 
 // Announce writes a worker's presence.
 func (s Registry) Announce(ctx context.Context, p Presence) error {
-	data, err := json.Marshal(p)
+	data, err := marshal(p)
 	if err != nil {
 		return fmt.Errorf("announce worker %s: %w", p.WorkerID, err)
 	}
@@ -212,7 +211,7 @@ func (s Registry) Workers(ctx context.Context) ([]Presence, error) {
 		if len(msg.Data) == 0 {
 			continue // it has left
 		}
-		if err := json.Unmarshal(msg.Data, &p); err != nil {
+		if err := unmarshal(msg.Data, &p); err != nil {
 			s.damaged.note(message{subject: subject, seq: msg.Sequence}, err)
 			continue
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -42,13 +41,13 @@ func (s Repair) Lead(ctx context.Context, who string, lasts time.Duration) (bool
 	switch {
 	case err == nil:
 		rev = e.Revision()
-		if json.Unmarshal(e.Value(), &held) == nil && held.Who != who && time.Now().Before(held.Until) {
+		if unmarshal(e.Value(), &held) == nil && held.Who != who && time.Now().Before(held.Until) {
 			return false, nil
 		}
 	case !errors.Is(err, jetstream.ErrKeyNotFound):
 		return false, fmt.Errorf("lead the reconcilers: %w", classify(err))
 	}
-	data, err := json.Marshal(lead{who, time.Now().Add(lasts)})
+	data, err := marshal(lead{who, time.Now().Add(lasts)})
 	if err != nil {
 		return false, fmt.Errorf("lead the reconcilers: %w", err)
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -103,7 +102,7 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 	if r.wide {
 		req.Batch, req.MaxBytes = 1, 0
 	}
-	body, err := json.Marshal(req)
+	body, err := marshal(req)
 	if err != nil {
 		return false, err
 	}

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -54,7 +53,7 @@ func decodeSession(data []byte, hdr nats.Header, rev uint64) (*session.Session, 
 		return nil, session.ErrNotFound
 	}
 	var sess session.Session
-	if err := json.Unmarshal(data, &sess, codec); err != nil {
+	if err := unmarshal(data, &sess); err != nil {
 		return nil, fmt.Errorf("decode revision %d: %w", rev, err)
 	}
 	sess.Rev = rev
@@ -66,7 +65,7 @@ func decodeSession(data []byte, hdr nats.Header, rev uint64) (*session.Session, 
 // session.ErrConflict when another writer came first, and task.ErrUnavailable
 // when the outcome stayed unknown.
 func (s Sessions) Save(ctx context.Context, sess *session.Session) error {
-	data, err := json.Marshal(sess, codec)
+	data, err := marshal(sess)
 	if err != nil {
 		return fmt.Errorf("record session %s: %w", sess.ID, err)
 	}
@@ -128,7 +127,7 @@ func (s Sessions) List(ctx context.Context, tenant string, from uint64, limit in
 
 // archive stores messages that leave a session's record as a page of it.
 func (s *core) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
-	data, err := json.Marshal(messages, codec)
+	data, err := marshal(messages)
 	if err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
 	}
@@ -151,7 +150,7 @@ func (s Sessions) Page(ctx context.Context, p session.Page) ([]session.Message, 
 		return nil, err
 	}
 	var messages []session.Message
-	if err := json.Unmarshal(data, &messages, codec); err != nil {
+	if err := unmarshal(data, &messages); err != nil {
 		return nil, fmt.Errorf("decode messages %s: %w", p.Object, err)
 	}
 	return messages, nil

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -22,7 +21,7 @@ import (
 // none) and sets e.Rev. It returns task.ErrConflict when another writer came
 // first.
 func (s Webhooks) Save(ctx context.Context, e *webhook.Endpoint) error {
-	data, err := task.Marshal(e)
+	data, err := marshal(e)
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
 	}
@@ -38,7 +37,7 @@ func (s Webhooks) Save(ctx context.Context, e *webhook.Endpoint) error {
 // webhook.ErrTooMany. The write holds only if no webhook has changed since they
 // were counted, so that the limit holds whoever else adds some at the same time.
 func (s Webhooks) Add(ctx context.Context, e *webhook.Endpoint, limit int) error {
-	data, err := task.Marshal(e)
+	data, err := marshal(e)
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
 	}
@@ -97,7 +96,7 @@ func (s Webhooks) Get(ctx context.Context, tenant, id string) (*webhook.Endpoint
 
 func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
 	var e webhook.Endpoint
-	if err := json.Unmarshal(data, &e); err != nil {
+	if err := unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, err)
 	}
 	if !task.ValidWebhookID(e.ID) || !task.ValidTenant(e.Tenant) {
