@@ -12,6 +12,7 @@ import (
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -66,10 +67,7 @@ func (g *Gateway) pour(ctx context.Context, changes *store.Changes, hose *fireho
 			}
 			continue
 		case err != nil:
-			select {
-			case <-time.After(time.Second):
-			case <-ctx.Done():
-			}
+			pause.For(ctx, time.Second)
 			continue
 		}
 		found, err := hose.events(t)

@@ -15,10 +15,12 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"agentmesh/shared/egress"
 	"agentmesh/shared/pause"
 	"agentmesh/shared/signature"
+	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
 )
@@ -136,7 +138,7 @@ func answered(resp *http.Response, now time.Time) verdict {
 	case says == "abort-message":
 		v.attempt.Class, v.after = webhook.ClassAborted, giveUp
 	case code >= 300 && code < 400:
-		v.attempt.Class, v.attempt.Location = webhook.ClassRedirect, clip(resp.Header.Get("Location"), 2048)
+		v.attempt.Class, v.attempt.Location = webhook.ClassRedirect, task.Clip(resp.Header.Get("Location"), 2048)
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
 		v.attempt.Class, v.health = webhook.ClassThrottled, failure
 	case code >= 500:
@@ -157,8 +159,8 @@ func kept(body []byte) string {
 			return unicode.ReplacementChar
 		}
 		return r
-	}, string(body[:min(len(body), keepAnswer)]))
-	return strings.ToValidUTF8(text[:min(len(text), keepAnswer)], "")
+	}, string(body[:min(len(body), keepAnswer+utf8.UTFMax)]))
+	return task.Cut(text, keepAnswer)
 }
 
 // failed reads the error of a request without an answer. The error stays general
@@ -223,11 +225,4 @@ func tlsText(err error) string {
 		return "the receiver refused the TLS handshake: " + op.Err.Error()
 	}
 	return "the TLS handshake failed"
-}
-
-func clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	return strings.ToValidUTF8(s[:n], "") + "…"
 }

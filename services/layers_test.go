@@ -168,7 +168,7 @@ func forbidden(from, to string, test bool) string {
 		if !under(inner, "worker/agent", "worker/agents", "shared/task", "shared/schema") {
 			return "the file of agents makes agents and runs none"
 		}
-	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session"):
+	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session", "shared/pause"):
 		return "an agent needs the SDK and the protocol only"
 	}
 	for _, role := range roles {

@@ -58,17 +58,6 @@ func (in *intake) durable() store.Durable {
 	return store.AgentDurable(in.queue, in.agent.Name, in.agent.MaxInFlight, in.w.cfg.Lease)
 }
 
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // quickStreak remembers whether an agent's attempts end within quickEnd. One
 // that has done so several times in a row may start before its claim is
 // written; see attempt.begin. It starts over with the process, so that a task

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -102,7 +103,7 @@ func (w *Worker) announce(ctx context.Context) {
 		case <-connected: // to a server that may have forgotten it
 			whole = true
 		case <-w.presence.stirred:
-			wait(ctx, presenceGap)
+			pause.For(ctx, presenceGap)
 		case <-ctx.Done():
 			w.withdrawPresence(ctx)
 			return

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
@@ -86,13 +87,13 @@ func (at *attempt) whyLost(ctx context.Context) error {
 // tried again, since the outcome of hours of work is worth the wait and what the
 // store cannot take is no fault of the agent. It gives up when ctx ends.
 func (at *attempt) untilAnswered(ctx context.Context, f func() error) error {
-	for pause := retryFirst; ; pause = min(2*pause, retryMost) {
+	for wait := retryFirst; ; wait = min(2*wait, retryMost) {
 		err := f()
 		if !away(err) || at.w.store.Closed() {
 			return err
 		}
 		at.log.Warn("store not reached, trying again", "error", err)
-		if !wait(ctx, pause) {
+		if !pause.For(ctx, wait) {
 			return err
 		}
 	}
@@ -191,7 +192,7 @@ func largest(t *task.Task) string {
 func endLater(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		if wait(longer, d) {
+		if pause.For(longer, d) {
 			cancel()
 		}
 	})

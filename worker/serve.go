@@ -10,6 +10,7 @@ import (
 
 	"agentmesh/shared/config"
 	"agentmesh/shared/natsconn"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -69,7 +70,7 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 // done.
 func untilOpen(ctx context.Context, log *slog.Logger, open func() error) error {
 	said := false
-	for pause := 250 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+	for wait := 250 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		err := open()
 		if err == nil || !natsconn.Away(err) && !errors.Is(err, task.ErrUnavailable) {
 			return err
@@ -78,9 +79,7 @@ func untilOpen(ctx context.Context, log *slog.Logger, open func() error) error {
 			said = true
 			log.Warn("waiting for the store, trying again until it is there", "error", err)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return err
 		}
 	}

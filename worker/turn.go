@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -151,12 +152,12 @@ func (at *attempt) publishNext(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	id := at.queued.SessionID
-	for pause := 100 * time.Millisecond; ; pause *= 2 {
+	for wait := 100 * time.Millisecond; ; wait *= 2 {
 		_, err := at.w.core.Sessions.Next(ctx, at.queued.Tenant, id)
 		if err == nil {
 			return
 		}
-		if at.w.store.Closed() || !wait(ctx, pause) {
+		if at.w.store.Closed() || !pause.For(ctx, wait) {
 			at.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", id, "error", err)
 			return
 		}

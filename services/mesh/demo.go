@@ -16,6 +16,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/services/mesh/cli"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/proc"
 )
 
@@ -99,10 +100,7 @@ func (t *tour) ready(ctx context.Context) error {
 			t.say("ready at %s", t.base)
 			return nil
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, 20*time.Millisecond)
 	}
 	return errors.New("the mesh did not become ready")
 }
@@ -166,9 +164,7 @@ func (t *tour) calledBack(ctx context.Context) error {
 		if len(all) == 1 && all[0].Status == "delivered" {
 			break
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 20*time.Millisecond) {
 			return ctx.Err()
 		}
 	}

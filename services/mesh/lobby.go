@@ -12,6 +12,7 @@ import (
 
 	"agentmesh/gateway"
 	"agentmesh/shared/natsconn"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 )
 
@@ -70,7 +71,7 @@ const (
 // try calls f until it succeeds, fails for a reason that does not pass by itself,
 // or ctx is done.
 func (o *opening) try(ctx context.Context, f func() error) error {
-	for pause := openPause; ; pause = min(2*pause, openPauseMax) {
+	for wait := openPause; ; wait = min(2*wait, openPauseMax) {
 		slow := time.AfterFunc(openSlow, func() { o.note(fmt.Sprintf("no answer for %v", openSlow)) })
 		err := f()
 		slow.Stop()
@@ -78,9 +79,7 @@ func (o *opening) try(ctx context.Context, f func() error) error {
 			return err
 		}
 		o.note(err.Error())
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return err
 		}
 	}

@@ -45,8 +45,6 @@ type Policy struct {
 	// Deny are public networks that lead inside, such as the NAT64 prefix of
 	// this network.
 	Deny []netip.Prefix
-	// Ports are allowed besides 80 and 443.
-	Ports []uint16
 	// Own are the names of this mesh, which must not call itself.
 	Own []string
 	// PlainHTTP allows http to the public internet.
@@ -90,7 +88,7 @@ func New(p Policy, r Resolver) *Guard {
 		}
 	}
 	g := &Guard{policy: p, own: newOwn(), resolver: r, public: ssrf.New(
-		ssrf.WithPorts(append([]uint16{80, 443}, p.Ports...)...), ssrf.WithDeniedV4Prefixes(deny4...), ssrf.WithDeniedV6Prefixes(deny6...),
+		ssrf.WithPorts(80, 443), ssrf.WithDeniedV4Prefixes(deny4...), ssrf.WithDeniedV6Prefixes(deny6...),
 	)}
 	g.dialer = net.Dialer{Timeout: dialTimeout, Control: g.Control}
 	g.dial = g.dialer.DialContext
@@ -138,7 +136,7 @@ func (g *Guard) CheckURL(raw string) (*url.URL, error) {
 	}
 	if p := u.Port(); p != "" && !private {
 		port, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || !g.port(uint16(port)) {
+		if err != nil || port != 80 && port != 443 {
 			return nil, fmt.Errorf("%w: port %s; allowed are 80 and 443", ErrURL, p)
 		}
 	}
@@ -173,10 +171,6 @@ func literal(host string) (netip.Addr, bool) {
 func loopbackName(name string) bool {
 	last := name[strings.LastIndexByte(name, '.')+1:]
 	return last == "localhost" || last == "localdomain" || name == "ip6-localhost" || name == "ip6-loopback"
-}
-
-func (g *Guard) port(p uint16) bool {
-	return p == 80 || p == 443 || slices.Contains(g.policy.Ports, p)
 }
 
 // checkHost decides on a name or an address literal. private says that it is

@@ -26,7 +26,7 @@ func everywhere() []netip.Prefix {
 // accepted where it says so, and when it is dialed in any case; the same hosts
 // with another port are not.
 func TestOwnListenersAreDenied(t *testing.T) {
-	const mine, other = 4711, 4712
+	const mine, other = 443, 80
 	for host, early := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.2": true, "127.255.255.254": true, "0.0.0.0": true,
 		"[::1]": true, "[::]": true, "[::ffff:127.0.0.1]": true, "[::ffff:7f00:1]": true, "[64:ff9b::7f00:1]": true, "[64:ff9b::c0a8:705]": true,
@@ -43,7 +43,7 @@ func TestOwnListenersAreDenied(t *testing.T) {
 			case strings.Contains(strings.ToLower(host), "local") || strings.HasPrefix(host, "ip6-"):
 				resolver.answers = [][]string{{"127.0.0.1"}}
 			}
-			g := New(Policy{Allow: everywhere(), PlainHTTP: true, Ports: []uint16{mine, other}}, resolver)
+			g := New(Policy{Allow: everywhere(), PlainHTTP: true}, resolver)
 			g.DenyOwn(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: mine})
 			g.own.interfaces = func() ([]net.Addr, error) {
 				return []net.Addr{&net.IPNet{IP: net.ParseIP("192.168.7.5")}, &net.IPNet{IP: net.ParseIP("fd00::5")}, &net.IPNet{IP: net.ParseIP("fe80::5")}}, nil

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"agentmesh/shared/task"
 )
 
 // update has the tests write what they compare: make golden.
@@ -24,17 +26,8 @@ func File(t *testing.T, file, content string) {
 		}
 	}
 	if read(t, file) != content {
-		t.Errorf("%s has changed: others rely on it. Run make golden and read the diff.\ngot:\n%s", file, clipped(content))
+		t.Errorf("%s has changed: others rely on it. Run make golden and read the diff.\ngot:\n%s", file, task.Clip(content, 8<<10))
 	}
-}
-
-// clipped is as much of a text as a reader of a failed test reads.
-func clipped(text string) string {
-	const most = 8 << 10
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "\n..."
 }
 
 // Table fails when the table between the marks of name in file is not content.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -57,10 +58,7 @@ func (a *Agents) follow(ctx context.Context) error {
 		}
 		a.watched(err)
 		a.log.Error("agents not watched, trying again: changed definitions are not seen", "error", err)
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, time.Second)
 	}
 	return nil
 }

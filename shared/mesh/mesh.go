@@ -16,6 +16,7 @@ import (
 
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -99,15 +100,10 @@ func (c *core) find(ctx context.Context, tenant, id string, at location) (*task.
 
 // sleep waits for d and reports whether it has passed before ctx or the core ends.
 func (c *core) sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-	case <-c.closing.Done():
-	}
-	return false
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.closing, cancel)()
+	return pause.For(ctx, d)
 }
 
 // gone reports whether a session does not exist any more.

@@ -7,7 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"agentmesh/shared/task"
 )
 
 // Refusal is a reason to refuse a request: one row of the catalogue. Ask for it
@@ -151,16 +152,8 @@ func WithFaults(r *Refusal, faults []Invalid) *Error {
 	return e
 }
 
-// Clip cuts a text to n bytes, between runes.
-func Clip(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n] + "…"
-}
+// Clip is task.Clip: a refusal repeats no more of a request than its reader needs.
+func Clip(s string, n int) string { return task.Clip(s, n) }
 
 // Pointer is a JSON pointer's token.
 func Pointer(token string) string {

@@ -91,7 +91,7 @@ func Decode[T any](t *testing.T, r io.Reader) (v T) {
 }
 
 // Clipped is as much of b as a message shows.
-func Clipped(b []byte) []byte { return b[:min(len(b), 300)] }
+func Clipped(b []byte) string { return task.Clip(string(b), 300) }
 
 // WithRetry is the agent with retries that come at once.
 func WithRetry(a agent.Agent) agent.Agent {

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
@@ -103,9 +104,7 @@ func (s Deliveries) Again(ctx context.Context, d *webhook.Delivery) error {
 			}
 			return nil
 		}
-		select {
-		case <-time.After(againPause):
-		case <-ctx.Done():
+		if !pause.For(ctx, againPause) {
 			return fmt.Errorf("deliver %s again: %w", d.ID, ctx.Err())
 		}
 	}

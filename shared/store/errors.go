@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 )
 
@@ -32,14 +33,12 @@ const (
 // subject or with the same id, that may still fail: it stored nothing and knows
 // nothing yet. When ctx ends first the outcome is unknown.
 func settled(ctx context.Context, f func() error) error {
-	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 100*time.Millisecond) {
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
 		err := f()
 		if !inFlight(err) {
 			return classify(err)
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return classify(err)
 		}
 	}

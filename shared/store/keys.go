@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
@@ -49,9 +50,7 @@ func (s Keys) Claim(ctx context.Context, tenant, hash string, k Key) (stored Key
 		if err != nil || ok {
 			return stored, ok && stored.TaskID == k.TaskID, err
 		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-ctx.Done():
+		if !pause.For(ctx, 20*time.Millisecond) {
 			return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(ctx.Err()))
 		}
 	}

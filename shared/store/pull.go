@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/pause"
 )
 
 // Pull is how an agent's work comes to a worker. It asks the server for
@@ -162,9 +164,7 @@ func (p *puller) subscribe(ctx context.Context) *nats.Subscription {
 		}
 		// The connection is closed or draining: the process is about to end.
 		p.Log.Warn("pull cannot subscribe", "error", err)
-		select {
-		case <-time.After(pullBackoff):
-		case <-ctx.Done():
+		if !pause.For(ctx, pullBackoff) {
 			return nil
 		}
 	}

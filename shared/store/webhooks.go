@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
@@ -63,9 +64,7 @@ func (s Webhooks) Add(ctx context.Context, e *webhook.Endpoint, limit int) error
 		if !errors.Is(err, task.ErrConflict) {
 			return fmt.Errorf("record webhook %s: %w", e.ID, err)
 		}
-		select {
-		case <-time.After(rand.N(addPause)):
-		case <-ctx.Done():
+		if !pause.For(ctx, rand.N(addPause)) {
 			return fmt.Errorf("record webhook %s: %w", e.ID, ctx.Err())
 		}
 	}
@@ -109,15 +108,12 @@ func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
 // Delete leaves a mark in the place of a webhook's record: it must not
 // take a later change back.
 func (s Webhooks) Delete(ctx context.Context, e *webhook.Endpoint) error {
-	msg := &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Header: nats.Header{kvOperation: {"DEL"}}}
+	msg := &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Header: nats.Header{headerOperation: {"DEL"}}}
 	if _, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(e.Rev)); err != nil {
 		return fmt.Errorf("delete webhook %s: %w", e.ID, err)
 	}
 	return nil
 }
-
-// kvOperation marks a message of a bucket that is no value.
-const kvOperation = "KV-Operation"
 
 // List lists the webhooks of a tenant in the order of their ids, which is
 // that of their creation; an empty tenant means all.

@@ -254,6 +254,16 @@ func Cut(s string, n int) string {
 	return s[:n]
 }
 
+// Clip is Cut that shows where something is missing: an ellipsis stands behind the n
+// bytes.
+func Clip(s string, n int) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	if len(s) <= n {
+		return s
+	}
+	return Cut(s, n) + "…"
+}
+
 // AddMilestone appends m as the change that replaces revision t.Rev. Over the
 // bounds the oldest milestones go.
 func (t *Task) AddMilestone(m Milestone) {

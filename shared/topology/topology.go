@@ -77,9 +77,6 @@ func TaskReady(tenant, agent, id string) string {
 // TaskReadyOf matches the ready message of a task whose agent is not known.
 func TaskReadyOf(tenant, id string) string { return "mesh.tasks.ready." + tenant + ".*." + id }
 
-// TasksReadyOf matches the ready messages of a tenant.
-func TasksReadyOf(tenant string) string { return "mesh.tasks.ready." + tenant + ".>" }
-
 // AgentReady matches the ready messages of an agent: its consumer's filter.
 func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
 

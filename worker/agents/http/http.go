@@ -28,6 +28,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/protocol"
@@ -164,7 +165,7 @@ func refused(resp *nethttp.Response) *agent.Error {
 	code := resp.StatusCode
 	e := &agent.Error{
 		Code: task.CodeAgentHTTPError, Message: strings.TrimSpace(fmt.Sprintf("the agent answered %d %s", code, nethttp.StatusText(code))),
-		Permanent: code >= 400 && code < 500, RetryAfter: retryAfter(resp.Header), Detail: excerpt(raw),
+		Permanent: code >= 400 && code < 500, RetryAfter: pause.RetryAfter(resp.Header, time.Now(), maxRetry), Detail: excerpt(raw),
 	}
 	switch {
 	case code >= 300 && code < 400:
@@ -176,22 +177,6 @@ func refused(resp *nethttp.Response) *agent.Error {
 		e.Message += ": " + e.Detail
 	}
 	return e
-}
-
-// retryAfter reads Retry-After (RFC 9110, 10.2.3), at most maxRetry.
-func retryAfter(h nethttp.Header) time.Duration {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if value != "" && strings.Trim(value, "0123456789") == "" {
-		seconds, err := strconv.ParseInt(value, 10, 32)
-		if err != nil { // more than there are numbers for
-			return maxRetry
-		}
-		return min(time.Duration(seconds)*time.Second, maxRetry)
-	}
-	if at, err := nethttp.ParseTime(value); err == nil {
-		return min(max(time.Until(at), 0), maxRetry)
-	}
-	return 0
 }
 
 // interrupted is the error of an exchange that broke off, or the reason why it

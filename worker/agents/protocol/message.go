@@ -30,7 +30,7 @@ func parse(line []byte) (m message, ok bool, err error) {
 	trimmed := bytes.Trim(bytes.TrimPrefix(line, mark), blanks)
 	if err := json.Unmarshal(trimmed, &m.fields); err != nil {
 		if kind := meant(trimmed); kind != "" {
-			return m, false, bad("the %s message %s is no JSON object: %v", kind, clip(trimmed), err)
+			return m, false, bad("the %s message %s is no JSON object: %v", kind, task.Clip(string(trimmed), maxShown), err)
 		}
 		return m, false, nil
 	}
@@ -212,12 +212,8 @@ func (m message) lacks(name string) error {
 
 func (m message) clip() string {
 	raw, _ := task.Marshal(m.fields)
-	return clip(raw)
+	return task.Clip(string(raw), maxShown)
 }
 
-func clip(b []byte) string {
-	if len(b) <= 120 {
-		return strings.ToValidUTF8(string(b), "\uFFFD")
-	}
-	return task.Cut(string(b[:123]), 120) + "…"
-}
+// maxShown is how much of a message an error shows, in bytes.
+const maxShown = 120
