@@ -21,7 +21,7 @@ test: ## run the tests
 	go test ./...
 
 test-busy: ## the tests beside three busy loops, ROUNDS times (PACKAGES=./notifier: of one package)
-	@set -e; loops=; trap 'kill $$loops' EXIT; trap 'exit 130' INT TERM; \
+	@set -e; loops=; trap 'kill $$loops 2>/dev/null || true' EXIT; trap 'exit 130' INT TERM; \
 	for loop in 1 2 3; do (while :; do :; done) & loops="$$loops $$!"; done; \
 	for round in $$(seq $(ROUNDS)); do \
 		echo "round $$round of $(ROUNDS)"; go test -count 1 -timeout 20m $(PACKAGES); \
