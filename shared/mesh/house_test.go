@@ -16,7 +16,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-const lease = 5 * time.Second
+// lease of the consumers: longer than a busy machine takes to deliver six messages.
+const lease = time.Minute
 
 // house is a server with a store, without any role.
 type house struct {

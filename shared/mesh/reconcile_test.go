@@ -299,7 +299,7 @@ func TestAScheduleThatDidNotFireIsQueued(t *testing.T) {
 
 func TestADeliveryWithoutAMessageIsQueuedAgain(t *testing.T) {
 	h := newHouse(t)
-	if _, err := h.js().CreateConsumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(lease)); err != nil {
+	if _, err := h.js().CreateConsumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(5*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	d := newDelivery()
@@ -317,7 +317,7 @@ func TestADeliveryWithoutAMessageIsQueuedAgain(t *testing.T) {
 
 func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 	h := newHouse(t)
-	if _, err := h.js().CreateConsumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(lease)); err != nil {
+	if _, err := h.js().CreateConsumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(5*time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	var ids []string
