@@ -82,7 +82,8 @@ func TestAListHoldsEveryLargeTask(t *testing.T) {
 		}
 		put(m, func(t *task.Task) { t.Input.Inline = large })
 	}
-	if page := taskPage(m, "limit=200"); len(page.Tasks) != 200 || page.Next == "" {
+	// On a busy machine the time of a page may end before it is full.
+	if page := taskPage(m, "limit=200"); len(page.Tasks) == 0 || page.Next == "" {
 		t.Errorf("the first page has %d tasks and the cursor %q", len(page.Tasks), page.Next)
 	}
 	seen := map[string]bool{}
@@ -122,12 +123,22 @@ func TestAListThatFiltersHardLooksOn(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"status=failed", "error=agent_error", "kind=task&status=failed&created_after=2020-01-01T00:00:00Z"} {
-		page := taskPage(m, query)
-		if len(page.Tasks) != 1 || page.Tasks[0].TaskID != failed.ID || page.Next != "" {
-			t.Errorf("?%s: %d tasks, cursor %q, want the one that failed", query, len(page.Tasks), page.Next)
+		// One answer has it on an idle machine; a page that had no time says how far
+		// it looked, and the next one goes on.
+		var found []string
+		scanned := 0
+		for cursor, more := "", true; more; more = cursor != "" {
+			page := taskPage(m, query+"&cursor="+cursor)
+			for _, task := range page.Tasks {
+				found = append(found, task.TaskID)
+			}
+			if page.Scanned == nil || *page.Scanned == 0 {
+				t.Fatalf("?%s: scanned %v", query, page.Scanned)
+			}
+			scanned, cursor = scanned+*page.Scanned, page.Next
 		}
-		if page.Scanned == nil || *page.Scanned < n {
-			t.Errorf("?%s: scanned %v, want %d", query, page.Scanned, n)
+		if len(found) != 1 || found[0] != failed.ID || scanned < n {
+			t.Errorf("?%s: %v after %d records, want %s after %d", query, found, scanned, failed.ID, n)
 		}
 	}
 	for _, query := range []string{"kind=none", "error=agent_error&status=none"} {

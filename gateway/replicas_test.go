@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"testing"
 
@@ -37,7 +38,11 @@ func TestOneKeyAtOnceOnThreeReplicas(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range ids {
 		all.Go(func() {
-			w := meshtest.Call(gateways[i%len(gateways)].Handler(), "POST", "/tasks", `{"agent":"echo","input":1,"delay":"1h"}`, "Idempotency-Key", `"one"`)
+			var w *httptest.ResponseRecorder
+			natstest.Until(t, "the store is there", func() bool { // a young cluster may elect another leader: 503, and nothing else
+				w = meshtest.Call(gateways[i%len(gateways)].Handler(), "POST", "/tasks", `{"agent":"echo","input":1,"delay":"1h"}`, "Idempotency-Key", `"one"`)
+				return w.Code != http.StatusServiceUnavailable
+			})
 			if w.Code != http.StatusAccepted {
 				t.Errorf("POST /tasks = %d %s", w.Code, w.Body)
 				return
