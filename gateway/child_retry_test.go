@@ -54,6 +54,9 @@ func TestARetriedChildStaysWithItsParent(t *testing.T) {
 		}
 		want := m.Get(parent)
 		for _, id := range []string{first, second, byHand} {
+			for m.Get(id).Status == "pending" { // its claim is on its way
+				time.Sleep(time.Millisecond)
+			}
 			v, rec := m.Get(id), m.Record(id)
 			if v.ParentID != parent || v.TraceID != want.TraceID || rec.Deadline.IsZero() || v.RetriedFrom != old || len(rec.Callers) != 1 {
 				t.Errorf("%+v with deadline %v and callers %v", v, rec.Deadline, rec.Callers)
