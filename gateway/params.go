@@ -17,11 +17,11 @@ type (
 	}
 	// keyed is the key under which a request makes one task.
 	keyed struct {
-		_ struct{} `header:"Idempotency-Key" doc:"A structured-field string, such as \"8e03978e-40d5\". The same request with the same key makes one task for 24 hours."`
+		Key struct{} `header:"Idempotency-Key" doc:"A structured-field string, such as \"8e03978e-40d5\". The same request with the same key makes one task for 24 hours."`
 	}
 	// held is how long an answer is held.
 	held struct {
-		_ struct{} `header:"Prefer" doc:"wait=N holds the answer up to N seconds (at most 60); respond-async answers at once. ?wait=10s is the same for browsers."`
+		Prefer struct{} `header:"Prefer" doc:"wait=N holds the answer up to N seconds (at most 60); respond-async answers at once. ?wait=10s is the same for browsers."`
 	}
 	// known is the version that a client has.
 	known struct {
@@ -33,7 +33,7 @@ type (
 	}
 	// caused is the chain of events that a request belongs to.
 	caused struct {
-		_ struct{} `header:"Mesh-Event-Depth" doc:"Of the delivery that this request is made because of: pass it on, so that events that cause one another end."`
+		Depth struct{} `header:"Mesh-Event-Depth" doc:"Of the delivery that this request is made because of: pass it on, so that events that cause one another end."`
 	}
 	// child is the parent of a new task.
 	child struct {

@@ -139,10 +139,6 @@ type preferences struct {
 	lenient bool // ignore what is not known
 }
 
-// lenient says whether the client asks to ignore members and parameters that
-// are not known (RFC 7240, 4.4).
-func lenient(r *http.Request) bool { return preferred(r).lenient }
-
 // preferred reads the Prefer headers and ?wait=, which browsers can send.
 func preferred(r *http.Request) preferences {
 	var p preferences

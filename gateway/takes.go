@@ -74,9 +74,9 @@ func (k *taken) header(name string) bool {
 	return slices.ContainsFunc(k.headers, func(h param) bool { return h.name == name })
 }
 
-// take notes a parameter, unless it is read elsewhere: a field without a name.
+// take notes a parameter, unless it is read elsewhere: a field without a value.
 func (k *taken) take(f reflect.StructField, field takenField) {
-	if f.Name != "_" {
+	if f.Type != reflect.TypeFor[struct{}]() {
 		k.fields = append(k.fields, field)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
@@ -143,14 +142,6 @@ func waitingOf(w *mesh.Waiting) *api.Waiting {
 		v.NextAttempt = *w.NextAttempt
 	}
 	return v
-}
-
-// at is a time that may not be known.
-func at(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
 }
 
 // initiated is how an action shows that it is pending.

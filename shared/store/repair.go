@@ -291,7 +291,7 @@ func (s Repair) Records(ctx context.Context, from uint64, f func(*task.Task)) (n
 		return from, fmt.Errorf("read records: %w", err)
 	}
 	for _, t := range open {
-		newest, err := Tasks{s.core}.Get(ctx, t.Tenant, t.ID)
+		newest, err := Tasks(s).Get(ctx, t.Tenant, t.ID)
 		if errors.Is(err, task.ErrNotFound) {
 			continue
 		}

@@ -61,7 +61,7 @@ func (s Secrets) Adopt(ctx context.Context, prints []string, replace bool, opens
 		}
 		known := slices.Contains(prints, before)
 		if before == "" {
-			all, err := Webhooks{s.core}.List(ctx, "")
+			all, err := Webhooks(s).List(ctx, "")
 			if err != nil {
 				return err
 			}

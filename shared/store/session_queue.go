@@ -60,7 +60,7 @@ func (s *core) dropText(ctx context.Context, t *task.Task) {
 // makes it where there is none yet.
 func (s Turns) Waiting(ctx context.Context, sess *session.Session, w session.Waiting) (*task.Task, error) {
 	for {
-		t, err := Tasks{s.core}.Get(ctx, sess.Tenant, w.TurnID)
+		t, err := Tasks(s).Get(ctx, sess.Tenant, w.TurnID)
 		if !errors.Is(err, task.ErrNotFound) {
 			return t, err
 		}
@@ -72,7 +72,7 @@ func (s Turns) Waiting(ctx context.Context, sess *session.Session, w session.Wai
 			}
 			if t.Instruction = text; !ok {
 				// Somebody has made the record and dropped the text, or it is too old.
-				if t, err := (Tasks{s.core}).Get(ctx, sess.Tenant, w.TurnID); !errors.Is(err, task.ErrNotFound) {
+				if t, err := (Tasks(s)).Get(ctx, sess.Tenant, w.TurnID); !errors.Is(err, task.ErrNotFound) {
 					return t, err
 				}
 				t.Error = &task.Error{Code: task.CodeInputLost, Message: "the message outlived its retention"}
@@ -81,7 +81,7 @@ func (s Turns) Waiting(ctx context.Context, sess *session.Session, w session.Wai
 				}
 			}
 		}
-		if err := (Tasks{s.core}).Save(ctx, t); errors.Is(err, task.ErrConflict) {
+		if err := (Tasks(s)).Save(ctx, t); errors.Is(err, task.ErrConflict) {
 			continue
 		} else if err != nil {
 			return nil, err

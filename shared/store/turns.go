@@ -69,7 +69,7 @@ func (s Turns) Open(ctx context.Context, tenant, agent, sessionID string) (*task
 
 // Find is Find for a turn whose agent and session are known.
 func (s Turns) Find(ctx context.Context, tenant, agent, sessionID, id string) (*task.Task, error) {
-	t, err := Tasks{s.core}.Get(ctx, tenant, id)
+	t, err := Tasks(s).Get(ctx, tenant, id)
 	if !errors.Is(err, task.ErrNotFound) {
 		return t, s.found(tenant, id, err)
 	}

@@ -206,7 +206,7 @@ func (s Consumers) NoteNotifiers(ctx context.Context) error {
 // the notifiers', once there was one, and those of the agents that live workers
 // serve.
 func (s Consumers) Missing(ctx context.Context) ([]string, error) {
-	workers, err := Registry{s.core}.Workers(ctx)
+	workers, err := Registry(s).Workers(ctx)
 	if err != nil {
 		return nil, err
 	}
