@@ -211,7 +211,7 @@ func TestNothingIsAttemptedWhileTheBreakerIsOpen(t *testing.T) {
 		if n := len(r.All()); n != opened {
 			t.Errorf("%d attempts while the breaker was open", n-opened)
 		}
-		time.Sleep(70 * time.Second) // half-open, and open for longer
+		time.Sleep(70 * time.Second)                                 // half-open, and open for longer
 		for late := 0; len(r.All()) == opened && late < 10; late++ { // a probe is a delivery that is due, and waits vary
 			time.Sleep(30 * time.Second)
 		}
