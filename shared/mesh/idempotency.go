@@ -38,7 +38,7 @@ func (k *Key) under(parent string) *Key {
 	return &Key{digest(k.hash, parent), k.fingerprint}
 }
 
-func (k *Key) matches(stored store.Key) error {
+func (k *Key) matches(stored store.IdempotencyKey) error {
 	if stored.Fingerprint != k.fingerprint {
 		return Refuse(ErrIdempotencyKeyReused, "This key was used with another request within the last 24 hours. Use a new key for a new request.")
 	}
@@ -94,7 +94,7 @@ func (c *core) claimAnswer(ctx context.Context, tenant string, key *Key, id stri
 	if err != nil {
 		return false, err
 	}
-	stored, ours, err := c.store.Keys.Claim(ctx, tenant, key.hash, store.Key{Fingerprint: key.fingerprint, TaskID: id, Answer: body})
+	stored, ours, err := c.store.Idempotency.Claim(ctx, tenant, key.hash, store.IdempotencyKey{Fingerprint: key.fingerprint, TaskID: id, Answer: body})
 	if err != nil || ours {
 		return ours, err
 	}
@@ -112,7 +112,7 @@ func (c *core) recall(ctx context.Context, who auth.Caller, key *Key) (*Acceptan
 	if key == nil {
 		return nil, nil
 	}
-	stored, ok, err := c.store.Keys.Lookup(ctx, who.Tenant, key.hash)
+	stored, ok, err := c.store.Idempotency.Lookup(ctx, who.Tenant, key.hash)
 	if err != nil || !ok {
 		return nil, nil // not known: the refusal stands
 	}

@@ -38,7 +38,7 @@ func TestAWriteInFlightIsWaitedFor(t *testing.T) {
 		for i := range ids {
 			wg.Go(func() {
 				st := stores[i%len(stores)]
-				stored, _, err := st.Keys.Claim(t.Context(), "default", hash, store.Key{Fingerprint: "f", TaskID: fmt.Sprint(i), Answer: []byte(`{}`)})
+				stored, _, err := st.Idempotency.Claim(t.Context(), "default", hash, store.IdempotencyKey{Fingerprint: "f", TaskID: fmt.Sprint(i), Answer: []byte(`{}`)})
 				if err != nil {
 					t.Errorf("claim: %v", err)
 				}

@@ -29,7 +29,7 @@ func (s Registry) AnnounceListeners(ctx context.Context, process string, l Liste
 	if err != nil {
 		return fmt.Errorf("announce listeners: %w", err)
 	}
-	if _, err := s.keys.Put(ctx, topology.IdempotencyKey(topology.ListenersOwner, process), data); err != nil {
+	if _, err := s.idempotency.Put(ctx, topology.IdempotencyKey(topology.ListenersOwner, process), data); err != nil {
 		return fmt.Errorf("announce listeners: %w", classify(err))
 	}
 	return nil
@@ -37,7 +37,7 @@ func (s Registry) AnnounceListeners(ctx context.Context, process string, l Liste
 
 // WithdrawListeners forgets a process that ends.
 func (s Registry) WithdrawListeners(ctx context.Context, process string) error {
-	return classify(s.keys.Delete(ctx, topology.IdempotencyKey(topology.ListenersOwner, process)))
+	return classify(s.idempotency.Delete(ctx, topology.IdempotencyKey(topology.ListenersOwner, process)))
 }
 
 // Listeners are those of every live process.

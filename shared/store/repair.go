@@ -37,7 +37,7 @@ func (s Repair) Lead(ctx context.Context, who string, lasts time.Duration) (bool
 	}
 	var held lead
 	var rev uint64
-	e, err := s.keys.Get(ctx, topology.ReconcilerKey)
+	e, err := s.idempotency.Get(ctx, topology.ReconcilerKey)
 	switch {
 	case err == nil:
 		rev = e.Revision()
@@ -51,7 +51,7 @@ func (s Repair) Lead(ctx context.Context, who string, lasts time.Duration) (bool
 	if err != nil {
 		return false, fmt.Errorf("lead the reconcilers: %w", err)
 	}
-	_, err = s.keys.Update(ctx, topology.ReconcilerKey, data, rev)
+	_, err = s.idempotency.Update(ctx, topology.ReconcilerKey, data, rev)
 	if err = classify(err); errors.Is(err, task.ErrConflict) {
 		return false, nil
 	}

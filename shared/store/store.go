@@ -46,18 +46,18 @@ type Store struct {
 	Connection
 	*core
 
-	Tasks      Tasks
-	Children   Children
-	Turns      Turns
-	Sessions   Sessions
-	Artifacts  Artifacts
-	Webhooks   Webhooks
-	Deliveries Deliveries
-	Registry   Registry
-	Consumers  Consumers
-	Keys       Keys
-	Secrets    Secrets
-	Repair     Repair
+	Tasks       Tasks
+	Children    Children
+	Turns       Turns
+	Sessions    Sessions
+	Artifacts   Artifacts
+	Webhooks    Webhooks
+	Deliveries  Deliveries
+	Registry    Registry
+	Consumers   Consumers
+	Idempotency Idempotency
+	Secrets     Secrets
+	Repair      Repair
 }
 
 // The parts of a store. Each reads and writes its own streams and buckets.
@@ -80,8 +80,8 @@ type (
 	Registry struct{ *core }
 	// Consumers are what roles take their work from.
 	Consumers struct{ *core }
-	// Keys are the idempotency keys of requests.
-	Keys struct{ *core }
+	// Idempotency has the idempotency keys of requests.
+	Idempotency struct{ *core }
 	// Secrets are the fingerprint and the shared copy of the mesh's secret key.
 	Secrets struct{ *core }
 	// Repair finds the work that no queue would deliver, and queues it again.
@@ -93,14 +93,14 @@ type core struct {
 	nc *nats.Conn
 	js jetstream.JetStream
 
-	tasks     jetstream.Stream // the queue
-	records   jetstream.Stream // behind the tasks bucket
-	keys      jetstream.KeyValue
-	agents    jetstream.KeyValue
-	workers   jetstream.KeyValue
-	presence  jetstream.Stream // behind the workers bucket
-	artifacts jetstream.ObjectStore
-	objects   jetstream.Stream // behind the artifacts
+	tasks       jetstream.Stream // the queue
+	records     jetstream.Stream // behind the tasks bucket
+	idempotency jetstream.KeyValue
+	agents      jetstream.KeyValue
+	workers     jetstream.KeyValue
+	presence    jetstream.Stream // behind the workers bucket
+	artifacts   jetstream.ObjectStore
+	objects     jetstream.Stream // behind the artifacts
 
 	deliveries jetstream.Stream // behind the deliveries bucket
 	due        jetstream.Stream // the queue of deliveries
@@ -152,7 +152,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	var errs [14]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
-	s.keys, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
+	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
 	s.agents, errs[3] = js.KeyValue(ctx, topology.AgentsBucket)
 	s.workers, errs[4] = js.KeyValue(ctx, topology.WorkersBucket)
 	s.presence, errs[6] = js.Stream(ctx, topology.BucketStream(topology.WorkersBucket))
@@ -169,7 +169,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	}
 	return &Store{
 		Connection: Connection{nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Keys: Keys{s}, Secrets: Secrets{s}, Repair: Repair{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Repair: Repair{s},
 	}, nil
 }
 
@@ -178,7 +178,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 func (s *Store) Probe(ctx context.Context, who string) error {
 	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
 	defer cancel()
-	_, err := s.keys.Put(ctx, topology.IdempotencyKey("_probe", who), nil)
+	_, err := s.idempotency.Put(ctx, topology.IdempotencyKey("_probe", who), nil)
 	return classify(err)
 }
 

@@ -14,10 +14,10 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// Key is what the mesh remembers of a request with an Idempotency-Key: which
+// IdempotencyKey is what the mesh remembers of a request with an Idempotency-Key: which
 // request it was and the answer it has. The answer is decided before the task
 // is queued, so whoever repeats the request can finish it.
-type Key struct {
+type IdempotencyKey struct {
 	Fingerprint string          `json:"fp"`
 	TaskID      string          `json:"task_id"`
 	Answer      json.RawMessage `json:"answer"` // body of the 202
@@ -25,15 +25,15 @@ type Key struct {
 
 // Claim stores k under hash if that is free, and returns what is stored
 // there and whether it is k that was.
-func (s Keys) Claim(ctx context.Context, tenant, hash string, k Key) (stored Key, ours bool, err error) {
+func (s Idempotency) Claim(ctx context.Context, tenant, hash string, k IdempotencyKey) (stored IdempotencyKey, ours bool, err error) {
 	data, err := marshal(k)
 	if err != nil {
-		return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
+		return IdempotencyKey{}, false, fmt.Errorf("claim idempotency key: %w", err)
 	}
 	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
 	defer cancel()
 	create := func() error {
-		_, err := s.keys.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
+		_, err := s.idempotency.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
 		return err
 	}
 	// An entry may expire between the two steps: then the key is free again. A new
@@ -44,31 +44,31 @@ func (s Keys) Claim(ctx context.Context, tenant, hash string, k Key) (stored Key
 			return k, true, nil
 		}
 		if !errors.Is(err, task.ErrConflict) {
-			return Key{}, false, fmt.Errorf("claim idempotency key: %w", err)
+			return IdempotencyKey{}, false, fmt.Errorf("claim idempotency key: %w", err)
 		}
 		stored, ok, err := s.Lookup(ctx, tenant, hash)
 		if err != nil || ok {
 			return stored, ok && stored.TaskID == k.TaskID, err
 		}
 		if !pause.For(ctx, 20*time.Millisecond) {
-			return Key{}, false, fmt.Errorf("claim idempotency key: %w", classify(ctx.Err()))
+			return IdempotencyKey{}, false, fmt.Errorf("claim idempotency key: %w", classify(ctx.Err()))
 		}
 	}
 }
 
 // Lookup reads what is stored under hash, if anything.
-func (s Keys) Lookup(ctx context.Context, tenant, hash string) (k Key, ok bool, err error) {
+func (s Idempotency) Lookup(ctx context.Context, tenant, hash string) (k IdempotencyKey, ok bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.IdempotencyBucket)
 	defer cancel()
-	e, err := s.keys.Get(ctx, topology.IdempotencyKey(tenant, hash))
+	e, err := s.idempotency.Get(ctx, topology.IdempotencyKey(tenant, hash))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return Key{}, false, nil
+		return IdempotencyKey{}, false, nil
 	}
 	if err != nil {
-		return Key{}, false, fmt.Errorf("look idempotency key up: %w", classify(err))
+		return IdempotencyKey{}, false, fmt.Errorf("look idempotency key up: %w", classify(err))
 	}
 	if err := unmarshal(e.Value(), &k); err != nil {
-		return Key{}, false, fmt.Errorf("decode idempotency key: %w", err)
+		return IdempotencyKey{}, false, fmt.Errorf("decode idempotency key: %w", err)
 	}
 	return k, true, nil
 }
