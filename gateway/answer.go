@@ -33,6 +33,7 @@ func (g *Gateway) answering(next http.Handler) http.Handler {
 		if r.Method == http.MethodHead {
 			a.head, chi.RouteContext(r.Context()).RouteMethod = true, http.MethodGet
 		}
+		a.Header().Set("X-Content-Type-Options", "nosniff") // what agents say is never a page
 		next.ServeHTTP(a, r)
 	})
 }

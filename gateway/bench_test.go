@@ -16,6 +16,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
@@ -30,7 +31,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 	}
 	g := &Gateway{cfg: Default()}
 	plain := chi.NewRouter()
-	op := operation("POST", "/tasks", "createTask", "", func(_ context.Context, in taskCreation) (out accepted[api.Accepted], err error) {
+	op := operation("POST", "/tasks", auth.TasksWrite, "createTask", "", func(_ context.Context, in taskCreation) (out accepted[api.Accepted], err error) {
 		a, faults := answer(&in.Body)
 		if len(faults) > 0 {
 			return out, mesh.RefuseFields(faults...)

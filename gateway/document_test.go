@@ -186,7 +186,7 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.tasks(t, r.URL)
 		i.sessions(t)
 		i.webhooks(t, r.URL)
-		for _, id := range []string{"webhookKeys", "listAgents", "getStats", "getVersion", "listProblems", "healthz", "allEvents", "listDeliveries"} {
+		for _, id := range []string{"webhookKeys", "listAgents", "getStats", "getVersion", "whoAmI", "listProblems", "healthz", "allEvents", "listDeliveries"} {
 			i.ask(t, id, 200, nil, "", "")
 		}
 		i.ask(t, "readyz", 503, nil, "", "") // of a gateway that does not run

@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -183,6 +185,52 @@ func FuzzPostMessage(f *testing.F) {
 		}
 		if strings.TrimSpace(req.Text) == "" || session.Size(req.Text) > session.MaxText || req.OnBusy == "" {
 			t.Errorf("taken: %+v", req)
+		}
+	})
+}
+
+// knownTokens are the callers of tokens.
+type knownTokens map[string]auth.Caller
+
+func (known knownTokens) Authenticate(_ context.Context, c auth.Credentials) (auth.Caller, error) {
+	if who, ok := known[c.Bearer]; ok {
+		return who, nil
+	}
+	return auth.Caller{}, auth.ErrUnauthenticated
+}
+
+// No header lets anybody in but those whom the authenticator knows.
+func FuzzAuthorization(f *testing.F) {
+	for _, s := range []string{"", "Bearer reader", "Bearer", "bearer  reader ", "Basic x", "Bearer a,b", "Bearer \x00", "Bearer " + strings.Repeat("x", 9000)} {
+		f.Add(s, "")
+	}
+	f.Add("Bearer admin", "green")
+	known := knownTokens{"reader": {Tenant: "blue", Scopes: []auth.Scope{auth.TasksRead}}, "admin": {Tenant: "default", Scopes: []auth.Scope{auth.Admin}}}
+	cfg := Default()
+	cfg.Authenticator = known
+	g := (&Gateway{cfg: cfg, log: slog.New(slog.DiscardHandler)}).routes()
+	f.Fuzz(func(t *testing.T, header, tenant string) {
+		r := httptest.NewRequest("GET", "/whoami", nil)
+		if header != "" {
+			r.Header["Authorization"] = []string{header}
+		}
+		if tenant != "" {
+			r.Header["Mesh-Tenant"] = []string{tenant}
+		}
+		w := httptest.NewRecorder()
+		g.ServeHTTP(w, r)
+		switch w.Code {
+		case http.StatusUnauthorized, http.StatusForbidden, http.StatusBadRequest:
+		case http.StatusOK:
+			scheme, token, _ := strings.Cut(header, " ")
+			if _, ok := known[strings.Trim(token, " ")]; !ok || !strings.EqualFold(scheme, "bearer") {
+				t.Errorf("%q is let in", header)
+			}
+			if tenant != "" && !auth.ValidTenant(tenant) {
+				t.Errorf("tenant %q", tenant)
+			}
+		default:
+			t.Errorf("%q: %d %s", header, w.Code, w.Body)
 		}
 	})
 }

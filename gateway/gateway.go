@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ import (
 // Config of a gateway.
 type Config struct {
 	HTTP      string        `flag:"http" env:"MESH_HTTP" help:"address of the gateway"`
-	Auth      string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off"`
+	Auth      string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off (on loopback), keys, oidc or keys,oidc"`
 	Insecure  bool          `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
 	MaxBody   int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
 	MaxBodies int64         `flag:"max-bodies" env:"MESH_MAX_BODIES" help:"bytes that all request bodies in flight may take together"`
@@ -41,6 +42,10 @@ type Config struct {
 	PublicURL   string `flag:"public-url" env:"MESH_PUBLIC_URL" help:"URL by which clients reach the gateway, such as https://mesh.example.com: links are absolute"`
 	CORSOrigins string `flag:"cors-origins" env:"MESH_CORS_ORIGINS" help:"origins whose pages may call the gateway from a browser, separated by commas; * is any"`
 	TraceURL    string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
+
+	// Authenticator says who asks; nil: everybody is the local caller, who may do
+	// everything, and Auth is off.
+	Authenticator auth.Authenticator
 
 	// Durability says what a 202 survives ("sync always", "sync 2m"), for
 	// /readyz; empty: unknown.
@@ -68,6 +73,11 @@ func Default() Config {
 	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit"}
 }
 
+// authOff is the mode in which nobody is asked who they are.
+const authOff = "off"
+
+var authModes = []string{authOff, "keys", "oidc", "keys,oidc"}
+
 // Validate names the first setting that is out of its range.
 func (c Config) Validate() error {
 	if err := c.validate(); err != nil {
@@ -78,8 +88,8 @@ func (c Config) Validate() error {
 
 func (c Config) validate() error {
 	switch {
-	case c.Auth != "off":
-		return fmt.Errorf("auth is %q, allowed is off", c.Auth)
+	case !slices.Contains(authModes, c.Auth):
+		return fmt.Errorf("auth is %q, allowed are off, keys, oidc and keys,oidc", c.Auth)
 	case c.MaxBody < 1<<10 || c.MaxBody > 1<<30:
 		return fmt.Errorf("max-body is %d, allowed is 1024 to 1073741824 bytes", c.MaxBody)
 	case c.MaxBodies < 1<<10 || c.MaxBodies > 1<<40:
@@ -101,9 +111,9 @@ func (c Config) validate() error {
 	if err != nil {
 		return fmt.Errorf("http is %q, it must be host:port", c.HTTP)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.Insecure {
+	if ip := net.ParseIP(host); c.Auth == authOff && host != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.Insecure {
 		return fmt.Errorf("http is %q: without authentication the gateway listens on loopback only, since whoever reaches it may run agents; "+
-			"choose 127.0.0.1, or pass --insecure if something in front of it authenticates", c.HTTP)
+			"choose 127.0.0.1, pass --auth keys, or --insecure if something in front of it authenticates", c.HTTP)
 	}
 	return nil
 }
@@ -112,11 +122,8 @@ func (c Config) validate() error {
 // the operator: nobody is asked who they are, and only this machine can ask.
 func (c Config) servesOperatorOnly() bool {
 	c.Insecure = false
-	return c.Auth == "off" && c.validate() == nil
+	return c.Auth == authOff && c.validate() == nil
 }
-
-// callerOf is who asks: without authentication, anybody.
-func callerOf(*http.Request) auth.Caller { return auth.Local() }
 
 // Gateway serves the API on one listener.
 type Gateway struct {
@@ -137,6 +144,9 @@ type Gateway struct {
 func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if asks := cfg.Authenticator != nil; asks == (cfg.Auth == authOff) {
+		return nil, fmt.Errorf("configure gateway: auth is %q and there is an authenticator: %v; a gateway that asks who calls needs both", cfg.Auth, asks)
 	}
 	g := &Gateway{
 		cfg: cfg, store: st, log: log,

@@ -10,11 +10,10 @@ import (
 	"agentmesh/shared/sameorigin"
 )
 
-// guarded keeps the pages of other sites out while nobody is asked who they are.
+// guarded keeps the pages of other sites out: a browser shows them what it shows
+// this gateway, such as a client's certificate, or reaches it where nobody is
+// asked who they are.
 func (g *Gateway) guarded(next http.Handler) http.Handler {
-	if g.cfg.Auth != "off" {
-		return next
-	}
 	allowed, _ := parseOrigins(g.cfg.CORSOrigins) // it was validated
 	if slices.Contains(allowed, anyOrigin) {
 		return next
@@ -37,5 +36,5 @@ func refusedPage(r *http.Request, why sameorigin.Reason) error {
 	if why == sameorigin.WrongHost {
 		return mesh.Refuse(problem.ErrWrongHost, "The Host is %q; this gateway listens on loopback for programs of this machine. Use 127.0.0.1 or localhost, or name the host with --public-url.", mesh.Clip(r.Host, 128))
 	}
-	return mesh.Refuse(problem.ErrCrossSite, "The request comes from %q. Without authentication only programs and this gateway's own pages may change anything; --cors-origins lets other pages in.", mesh.Clip(r.Header.Get("Origin"), 128))
+	return mesh.Refuse(problem.ErrCrossSite, "The request comes from %q. Only programs and this gateway's own pages may change anything; --cors-origins lets other pages in.", mesh.Clip(r.Header.Get("Origin"), 128))
 }

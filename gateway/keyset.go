@@ -6,7 +6,16 @@ import (
 	"encoding/base64"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
 )
+
+// keyQuery asks for the keys of a tenant. A receiver asks, and has no credentials.
+type keyQuery struct {
+	request
+	Tenant string `query:"tenant" doc:"The tenant whose deliveries are signed; default when left out."`
+}
 
 // keysShown is the answer of GET /.well-known/webhooks/jwks.json.
 type keysShown struct {
@@ -15,8 +24,15 @@ type keysShown struct {
 }
 
 // keySet serves the public keys that deliveries are signed with (v1a).
-func (g *Gateway) keySet(ctx context.Context, in plain) (out keysShown, err error) {
-	keys, err := g.mesh.Webhooks.Keys(ctx, in.caller())
+func (g *Gateway) keySet(ctx context.Context, in keyQuery) (out keysShown, err error) {
+	who := in.caller()
+	if in.Tenant != "" {
+		if !auth.ValidTenant(in.Tenant) {
+			return out, mesh.Refuse(problem.ErrBadQuery, "tenant is %q, which names none.", mesh.Clip(in.Tenant, 64))
+		}
+		who = who.For(in.Tenant)
+	}
+	keys, err := g.mesh.Webhooks.Keys(ctx, who)
 	if err != nil {
 		return out, err
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"encoding/json"
 	"net/http"
@@ -27,12 +28,14 @@ func openAPI(operations []route, version string) ([]byte, error) {
 				"Members and query parameters that are not known are refused; Prefer: handling=lenient ignores them. " +
 				"Errors are application/problem+json (RFC 9457); switch on their code.",
 		},
-		Components: &huma.Components{Schemas: registry},
+		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{schemeBearer: {
+			Type: "http", Scheme: "bearer", Description: "An API key (amk_...) or a JWT. A mesh without authentication asks for none.",
+		}}},
 	}
 	refusal := schemaOf(registry, reflect.TypeFor[api.Problem]())
 	for _, op := range operations {
 		doc.AddOperation(&huma.Operation{
-			Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary,
+			Method: op.method, Path: op.path, OperationID: op.id, Summary: op.summary, Security: op.security(),
 			Parameters: parameters(op), RequestBody: requestBody(registry, op), Responses: responses(registry, op, refusal),
 		})
 	}
@@ -40,6 +43,20 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		schema.AdditionalProperties = nil // fields are only ever added
 	}
 	return json.MarshalIndent(doc, "", "  ")
+}
+
+// schemeBearer names the credentials in the document.
+const schemeBearer = "bearer"
+
+// security is the scope that the caller of an operation must have.
+func (op route) security() []map[string][]string {
+	switch op.scope {
+	case auth.Public:
+		return nil
+	case auth.Known:
+		return []map[string][]string{{schemeBearer: {}}}
+	}
+	return []map[string][]string{{schemeBearer: {string(op.scope)}}}
 }
 
 func schemaOf(registry huma.Registry, t reflect.Type) *huma.Schema {
@@ -128,6 +145,9 @@ func (op route) refusals() map[int][]string {
 	if op.takes.body != nil {
 		all = append(all, problem.ErrBodyStalled, problem.ErrTooManyBodies, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType,
 			mesh.ErrMalformedJSON, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange)
+	}
+	if op.scope != auth.Public {
+		all = append(all, mesh.ErrUnauthenticated, mesh.ErrTooManyAttempts, mesh.ErrForbidden, problem.ErrBadTenant)
 	}
 	codes := map[int][]string{}
 	for _, r := range all {

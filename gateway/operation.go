@@ -61,10 +61,15 @@ type handler func(*call) error
 // status only, and header:"Vary: Prefer" one that is always the same. An Out
 // without such tags is the body of a 200. The OpenAPI document is made of the
 // same tags, so that it cannot say anything else.
-func operation[In, Out any](method, path, id, summary string, do func(context.Context, In) (Out, error), problems ...*mesh.Refusal) route {
+//
+// scope is what the caller must have; nobody else gets to the handler.
+func operation[In, Out any](method, path string, scope auth.Scope, id, summary string, do func(context.Context, In) (Out, error), problems ...*mesh.Refusal) route {
+	if scope == "" {
+		panic("the operation " + id + " has no scope") // ours must
+	}
 	in, out := takes(reflect.TypeFor[In]()), gives(reflect.TypeFor[Out]())
 	return route{
-		method: method, path: path, id: id, summary: summary, takes: in, gives: out, problems: problems,
+		method: method, path: path, scope: scope, id: id, summary: summary, takes: in, gives: out, problems: problems,
 		handler: func(c *call) error {
 			var req In
 			if in, ok := any(&req).(interface{ bind(*call) }); ok {

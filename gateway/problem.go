@@ -83,7 +83,7 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error
 	for _, name := range []string{"ETag", "Location", "Preference-Applied", "Content-Length"} {
 		w.Header().Del(name)
 	}
-	sendProblem(w, p, refused.Refusal.RetryAfter)
+	sendProblem(w, p, refused.Wait())
 }
 
 func sendProblem(w http.ResponseWriter, p api.Problem, retryAfter time.Duration) {
@@ -94,7 +94,7 @@ func sendProblem(w http.ResponseWriter, p api.Problem, retryAfter time.Duration)
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	if retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+		h.Set("Retry-After", strconv.Itoa(int((retryAfter+time.Second-1)/time.Second)))
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(b)

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"encoding/json"
 	"fmt"
@@ -77,7 +78,7 @@ func TestAMisspelledFilterListsNothing(t *testing.T) {
 func TestStatusesMayBeListedOrRepeated(t *testing.T) {
 	for _, q := range []string{"status=failed,canceled", "status=failed&status=canceled"} {
 		r := httptest.NewRequest("GET", "/tasks?"+q+"&label.k=&label.team=search", nil)
-		op := operation("GET", "/tasks", "", "", (&Gateway{}).listTasks)
+		op := operation("GET", "/tasks", auth.TasksRead, "", "", (&Gateway{}).listTasks)
 		query, err := checkQuery(r, &op, false)
 		if err != nil {
 			t.Errorf("%s: %v", q, err)

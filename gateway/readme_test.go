@@ -18,9 +18,9 @@ func TestGoldenReadme(t *testing.T) {
 
 func routesTable() string {
 	var b strings.Builder
-	b.WriteString("| route | what |\n|---|---|\n")
+	b.WriteString("| route | scope | what |\n|---|---|---|\n")
 	for _, op := range (&Gateway{}).operations() {
-		fmt.Fprintf(&b, "| `%s %s` | %s |\n", op.method, op.path, op.summary)
+		fmt.Fprintf(&b, "| `%s %s` | `%s` | %s |\n", op.method, op.path, op.scope, op.summary)
 	}
 	return b.String()
 }

@@ -17,11 +17,14 @@ func (g *Gateway) serve(op *route) http.HandlerFunc {
 		if r.ContentLength != 0 && r.Body != nil {
 			defer g.meter(w, r).done()
 		}
+		var err error
+		if c.r, err = g.admit(w, r, op.scope); err != nil {
+			return err
+		}
 		c.prefs = preferred(r)
 		if c.prefs.lenient {
 			w.Header().Set("Preference-Applied", preferences{lenient: true}.honoured())
 		}
-		var err error
 		if c.query, err = checkQuery(r, op, c.prefs.lenient); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
@@ -16,12 +17,17 @@ type taskPoll struct {
 	ofTask
 	known
 	held
-	Include include `query:"include,list" doc:"Parts that are left out otherwise, separated by commas: input, error_detail."`
+	Include include `query:"include,list" doc:"Parts that are left out otherwise, separated by commas: input, error_detail (which needs tasks:debug)."`
 }
 
 // getTask is GET /tasks/{id}: the task, or with Prefer: wait=N the task as soon
 // as it has changed (If-None-Match) or finished.
 func (g *Gateway) getTask(ctx context.Context, in taskPoll) (out polled[api.Task], err error) {
+	if slices.Contains(in.Include, includeErrorDetail) {
+		if err := permit(in.w, in.caller(), auth.TasksDebug); err != nil {
+			return out, err
+		}
+	}
 	t, err := g.mesh.Tasks.Get(ctx, in.caller(), string(in.ID))
 	if err != nil {
 		return out, err

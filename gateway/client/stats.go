@@ -27,3 +27,13 @@ func (c *Client) TaskDeliveries(ctx context.Context, id string) ([]Delivery, err
 	err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
 	return out.Deliveries, err
 }
+
+// WhoAmI is who the gateway takes the client for.
+type WhoAmI = api.WhoAmI
+
+// WhoAmI reads the tenant and the scopes of the client's credentials.
+func (c *Client) WhoAmI(ctx context.Context) (*WhoAmI, error) {
+	var me WhoAmI
+	err := c.call(ctx, http.MethodGet, "/whoami", nil, nil, &me)
+	return &me, err
+}

@@ -50,6 +50,7 @@ func Pages() []api.ProblemPage {
 var (
 	ErrBadIdempotencyKey    = mesh.NewRefusal("bad_idempotency_key", "The Idempotency-Key is malformed.", 0)
 	ErrBadQuery             = mesh.NewRefusal("bad_query", "A query parameter is out of its range.", 0)
+	ErrBadTenant            = mesh.NewRefusal("bad_tenant", "The Mesh-Tenant header names no tenant.", 0)
 	ErrWrongHost            = mesh.NewRefusal("wrong_host", "The request is meant for another host.", 0)
 	ErrCrossSite            = mesh.NewRefusal("cross_site", "A page of another site sent the request.", 0)
 	ErrNotFound             = mesh.NewRefusal("not_found", "There is nothing at this path.", 0)
@@ -64,6 +65,10 @@ var (
 
 // statuses is the one table from reasons to statuses.
 var statuses = map[*mesh.Refusal]int{
+	mesh.ErrUnauthenticated:      401,
+	mesh.ErrForbidden:            403,
+	mesh.ErrTooManyAttempts:      429,
+	ErrBadTenant:                 400,
 	ErrWrongHost:                 http.StatusMisdirectedRequest,
 	ErrCrossSite:                 http.StatusForbidden,
 	mesh.ErrMalformedJSON:        400,

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -44,6 +45,9 @@ func Refusals() []*Refusal {
 
 // The refusals of the core.
 var (
+	ErrUnauthenticated      = NewRefusal("unauthenticated", "The caller is not known.", 0)
+	ErrForbidden            = NewRefusal("forbidden", "The caller may not do this.", 0)
+	ErrTooManyAttempts      = NewRefusal("too_many_attempts", "Too many wrong credentials were shown.", 30*time.Second)
 	ErrMalformedJSON        = NewRefusal("malformed_json", "The request body is not acceptable JSON.", 0)
 	ErrBadCursor            = NewRefusal("bad_cursor", "The cursor is not one of ours.", 0)
 	ErrTaskNotFound         = NewRefusal("task_not_found", "There is no such task.", 0)
@@ -94,6 +98,9 @@ type Error struct {
 	Detail  string    // a sentence or two
 	Faults  []Invalid // of the fields, where there are any
 	Cause   error     // for the log; it never leaves the process
+	// RetryAfter is when to try again, where that is known better than the
+	// catalogue does.
+	RetryAfter time.Duration
 }
 
 // Invalid is one fault of a request.
@@ -107,6 +114,9 @@ func Field(detail, pointer string) Invalid { return Invalid{Detail: detail, Poin
 
 // Error implements error.
 func (e *Error) Error() string { return e.Refusal.Code + ": " + e.Detail }
+
+// Wait is when the same request may succeed; 0: it must change.
+func (e *Error) Wait() time.Duration { return cmp.Or(e.RetryAfter, e.Refusal.RetryAfter) }
 
 // Is reports whether target is the reason.
 func (e *Error) Is(target error) bool { return target == e.Refusal }

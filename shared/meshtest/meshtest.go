@@ -21,6 +21,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
 	"agentmesh/notifier"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/natstest"
@@ -42,6 +43,8 @@ type Mesh struct {
 	Keys   *keyring.Ring
 	Hosts  *hosts      // receivers without sockets
 	Alerts *Transcript // if set: the notifiers' alerts
+
+	Asks auth.Authenticator // if set: the gateways ask it who calls
 
 	StopWorker func() // of started: hours of fake time are quicker without it
 }
@@ -114,6 +117,9 @@ func (m *Mesh) start(st *store.Store, guard *egress.Guard, keys *keyring.Ring) *
 	m.T.Helper()
 	cfg := gateway.Default()
 	cfg.HTTP, cfg.Guard, cfg.Keys = "127.0.0.1:0", guard, keys
+	if m.Asks != nil {
+		cfg.Auth, cfg.Authenticator = "keys", m.Asks
+	}
 	g, err := gateway.New(cfg, st, Quiet())
 	if err != nil {
 		m.T.Fatal(err)

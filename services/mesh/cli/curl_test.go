@@ -37,6 +37,7 @@ func TestEveryCommandPrintsItsRequestsAsCurl(t *testing.T) {
 		{"agents list", []string{`curl -sS '$/agents'`}},
 		{"agents delete a/b?c", []string{`curl -sS -X DELETE '$/agents/a%2Fb%3Fc'`}},
 		{"top", []string{`curl -sS '$/stats'`}},
+		{"whoami", []string{`curl -sS '$/whoami'`}},
 		{"healthcheck", []string{`curl -sS '$/readyz'`}},
 	} {
 		code, out, errs := cli(t, append(strings.Split(tt.args, " "), "--curl", "--gateway", "http://127.0.0.1:1")...)

@@ -1,0 +1,153 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+)
+
+// maxAuthorization is the longest Authorization header that is looked at.
+const maxAuthorization = 8 << 10
+
+// tenantHeader names the tenant that an admin acts for.
+const tenantHeader = "Mesh-Tenant"
+
+// callerOf is who asks: a stranger, until admit has found out.
+func callerOf(r *http.Request) auth.Caller { return auth.Of(r.Context()) }
+
+// admit finds out who asks, and refuses who may not: before anything else of the
+// request is looked at. The request that it returns has the caller in its context.
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (*http.Request, error) {
+	if need == auth.Public {
+		return r, nil
+	}
+	who, err := g.identify(w, r)
+	if err == nil {
+		err = permit(w, who, need)
+	}
+	if err == nil {
+		who, err = acting(w, r, who)
+	}
+	if err != nil {
+		return r, err
+	}
+	return r.WithContext(auth.With(r.Context(), who)), nil
+}
+
+// identify says who shows the credentials of a request.
+func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
+	if g.cfg.Authenticator == nil {
+		return auth.Local(), nil
+	}
+	shown, err := credentials(r)
+	var who auth.Caller
+	if err == nil {
+		who, err = g.cfg.Authenticator.Authenticate(r.Context(), shown)
+	}
+	if err == nil && !auth.ValidTenant(who.Tenant) {
+		err = unacceptable("the tenant of the credentials is no tenant")
+	}
+	if err == nil {
+		return who, nil
+	}
+	return auth.Caller{}, g.unknown(r.Context(), w, err)
+}
+
+// unknown is the refusal of a caller who is not known, for a reason that only the
+// log gets.
+func (g *Gateway) unknown(ctx context.Context, w http.ResponseWriter, err error) error {
+	var locked *auth.Locked
+	switch {
+	case errors.Is(err, auth.ErrNoCredentials):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		return mesh.Refuse(mesh.ErrUnauthenticated, "Say who asks: send Authorization: Bearer with an API key or a token.")
+	case errors.Is(err, auth.ErrUnauthenticated):
+		g.log.InfoContext(ctx, "credentials refused", "reason", err)
+		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
+		return mesh.Refuse(mesh.ErrUnauthenticated, "The credentials are not accepted: they are malformed, unknown, expired or revoked. The log of the gateway says which.")
+	case errors.As(err, &locked):
+		e := mesh.Refuse(mesh.ErrTooManyAttempts, "Wrong credentials came too often. Wait, then send the right ones.")
+		e.RetryAfter = locked.Wait
+		return e
+	case errors.Is(problemOf(err), mesh.ErrStoreUnavailable):
+		e := mesh.Refuse(mesh.ErrStoreUnavailable, "It could not be found out who asks. Nothing was accepted: try again in a moment.")
+		e.Cause = err
+		return e
+	}
+	return err
+}
+
+// permit refuses a caller without a scope.
+func permit(w http.ResponseWriter, who auth.Caller, need auth.Scope) error {
+	if who.May(need) {
+		return nil
+	}
+	w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+string(need)+`"`)
+	return mesh.Refuse(mesh.ErrForbidden, "This needs the scope %s, and these credentials have %v. GET /whoami shows them.", need, who.Scopes)
+}
+
+// acting is the caller for the tenant that it acts for.
+func acting(w http.ResponseWriter, r *http.Request, who auth.Caller) (auth.Caller, error) {
+	names := r.Header[tenantHeader]
+	if len(names) == 0 {
+		return who, nil
+	}
+	if err := permit(w, who, auth.Admin); err != nil {
+		return who, err
+	}
+	if len(names) > 1 || !auth.ValidTenant(names[0]) {
+		return who, mesh.Refuse(problem.ErrBadTenant, "%s is %q: send one name of [a-zA-Z0-9][a-zA-Z0-9_-]{0,63}.", tenantHeader, mesh.Clip(strings.Join(names, ", "), 64))
+	}
+	return who.For(names[0]), nil
+}
+
+// credentials are what a request shows.
+func credentials(r *http.Request) (c auth.Credentials, err error) {
+	if c.Bearer, err = bearer(r.Header["Authorization"]); err != nil {
+		return c, err
+	}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		c.Certs = r.TLS.VerifiedChains[0]
+	}
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		c.Addr = at.Addr().Unmap()
+	}
+	return c, nil
+}
+
+// bearer is the token of the Authorization lines (RFC 6750, 2.1), empty where
+// there are none. Errors do not repeat it.
+func bearer(lines []string) (string, error) {
+	switch {
+	case len(lines) == 0:
+		return "", nil
+	case len(lines) > 1:
+		return "", unacceptable("there is more than one Authorization header")
+	case len(lines[0]) > maxAuthorization:
+		return "", unacceptable("the Authorization header is too long")
+	}
+	scheme, token, _ := strings.Cut(lines[0], " ")
+	token = strings.Trim(token, " ")
+	switch {
+	case !strings.EqualFold(scheme, "Bearer"):
+		return "", unacceptable("the Authorization header is no Bearer")
+	case token == "" || strings.ContainsFunc(token, func(c rune) bool { return !tokenRune(c) }):
+		return "", unacceptable("the token is malformed")
+	}
+	return token, nil
+}
+
+// tokenRune says what a token may have (RFC 6750, b64token).
+func tokenRune(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-._~+/=", c)
+}
+
+// unacceptable is the error of credentials that are none.
+func unacceptable(why string) error { return fmt.Errorf("%s: %w", why, auth.ErrUnauthenticated) }

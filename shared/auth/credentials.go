@@ -1,0 +1,63 @@
+package auth
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// Credentials are what a request shows of who sends it.
+type Credentials struct {
+	Bearer string              // the token of the Authorization header; empty: none
+	Certs  []*x509.Certificate // the chain of the client's certificate, verified, leaf first; nil: none
+	Addr   netip.Addr          // where the request comes from
+}
+
+// Empty reports whether there are none.
+func (c Credentials) Empty() bool { return c.Bearer == "" && len(c.Certs) == 0 }
+
+// Authenticator says who shows credentials. It answers ErrNoCredentials where
+// there are none of its kind, and leaves a request with a bearer token of another
+// kind to others, also when it knows the certificate.
+type Authenticator interface {
+	Authenticate(ctx context.Context, c Credentials) (Caller, error)
+}
+
+// Reasons not to know a caller. They are wrapped with what was wrong, for the log,
+// and never with a secret.
+var (
+	ErrUnauthenticated = errors.New("credentials not accepted")
+	ErrNoCredentials   = errors.New("no credentials")
+	ErrLocked          = errors.New("too many wrong credentials")
+)
+
+// Locked is ErrLocked with the time after which credentials are looked at again.
+type Locked struct{ Wait time.Duration }
+
+// Error implements error.
+func (l *Locked) Error() string { return fmt.Sprintf("%s: wait %v", ErrLocked, l.Wait) }
+
+// Is reports whether target is the reason.
+func (l *Locked) Is(target error) bool { return target == ErrLocked }
+
+// Chain asks one authenticator after the other, each for credentials of its kind.
+// The first that knows the kind decides.
+func Chain(all ...Authenticator) Authenticator { return chain(all) }
+
+type chain []Authenticator
+
+func (all chain) Authenticate(ctx context.Context, c Credentials) (Caller, error) {
+	for _, a := range all {
+		who, err := a.Authenticate(ctx, c)
+		if !errors.Is(err, ErrNoCredentials) {
+			return who, err
+		}
+	}
+	if c.Empty() {
+		return Caller{}, ErrNoCredentials
+	}
+	return Caller{}, fmt.Errorf("no authenticator takes this kind: %w", ErrUnauthenticated)
+}
