@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +20,7 @@ type message struct {
 	data    []byte
 	seq     uint64
 	at      time.Time // when it was stored
+	size    int       // of the data, also where only the header was asked for
 }
 
 // Bounds of reading. However large the messages, the scans of a store have at
@@ -59,15 +61,19 @@ type reader struct {
 
 // newReader begins at sequence from. It is for one goroutine; close it.
 func (s *core) newReader(ctx context.Context, stream jetstream.Stream, subject string, from uint64, most int) (*reader, error) {
+	return s.openReader(ctx, stream, jetstream.ConsumerConfig{FilterSubject: subject, OptStartSeq: max(from, 1)}, most)
+}
+
+// openReader begins where a config says, with what it says of the messages.
+func (s *core) openReader(ctx context.Context, stream jetstream.Stream, cfg jetstream.ConsumerConfig, most int) (*reader, error) {
+	cfg.AckPolicy, cfg.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverByStartSequencePolicy
+	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = true, 1, readerIdle
 	what := stream.CachedInfo().Config.Name
 	// The caller may go away meanwhile: a consumer that was made is deleted all
 	// the same.
 	bounded, cancel := s.bound(context.WithoutCancel(ctx), what)
 	defer cancel()
-	c, err := stream.CreateConsumer(bounded, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-		FilterSubject: subject, MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle,
-	})
+	c, err := stream.CreateConsumer(bounded, cfg)
 	if err != nil {
 		return nil, classify(err)
 	}
@@ -133,13 +139,23 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 			return false, fmt.Errorf("read %s: %w", msg.Subject, err)
 		}
 		got++
-		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream, meta.Timestamp}); err != nil {
+		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream, meta.Timestamp, sizeOf(msg)}); err != nil {
 			return false, err
 		}
 	}
 	r.wide = false
 	return false, nil
 }
+
+func sizeOf(msg *nats.Msg) int {
+	if n, err := strconv.Atoi(msg.Header.Get(headerSize)); err == nil {
+		return n
+	}
+	return len(msg.Data)
+}
+
+// headerSize is where the server says how large the data is that it leaves out.
+const headerSize = "Nats-Msg-Size"
 
 // Headers of the server's answers that are no messages of a stream.
 const (
@@ -226,7 +242,7 @@ func (s *core) steps(stream jetstream.Stream, subject string) span {
 			if err != nil {
 				return classify(err)
 			}
-			if err := f(message{msg.Subject, msg.Data, msg.Sequence, msg.Time}); err != nil {
+			if err := f(message{msg.Subject, msg.Data, msg.Sequence, msg.Time, len(msg.Data)}); err != nil {
 				return err
 			}
 			low = msg.Sequence + 1

@@ -57,6 +57,7 @@ type Store struct {
 	Consumers   Consumers
 	Idempotency Idempotency
 	Secrets     Secrets
+	Tenants     Tenants
 	Repair      Repair
 }
 
@@ -84,6 +85,8 @@ type (
 	Idempotency struct{ *core }
 	// Secrets are the fingerprint and the shared copy of the mesh's secret key.
 	Secrets struct{ *core }
+	// Tenants are the records of tenants, which hold their limits.
+	Tenants struct{ *core }
 	// Repair finds the work that no queue would deliver, and queues it again.
 	Repair struct{ *core }
 )
@@ -106,6 +109,7 @@ type core struct {
 	due        jetstream.Stream // the queue of deliveries
 	webhooks   jetstream.Stream // behind the webhooks bucket
 	apiKeys    jetstream.KeyValue
+	tenants    jetstream.KeyValue
 
 	turns    jetstream.Stream // the queue of turns
 	sessions jetstream.Stream // behind the sessions bucket
@@ -149,7 +153,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [14]error
+	var errs [15]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -164,12 +168,13 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.turns, errs[11] = js.Stream(ctx, topology.Turns)
 	s.sessions, errs[12] = js.Stream(ctx, topology.BucketStream(topology.SessionsBucket))
 	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
+	s.tenants, errs[14] = js.KeyValue(ctx, topology.TenantsBucket)
 	if err := open(errors.Join(errs[:]...), "store"); err != nil {
 		return nil, err
 	}
 	return &Store{
 		Connection: Connection{nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Repair: Repair{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, Repair: Repair{s},
 	}, nil
 }
 

@@ -53,6 +53,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		bucket(DeliveriesBucket, 1, DeliveryLogRetention),
 		bucket(WebhooksBucket, 1, 0),
 		bucket(KeysBucket, 1, 0),
+		bucket(TenantsBucket, 1, 0),
 		{
 			Name:     ArtifactStream,
 			Subjects: []string{ArtifactChunks(">"), "$O." + Artifacts + ".M.>"},

@@ -31,6 +31,7 @@ const (
 	DeliveriesBucket  = "deliveries"
 	WebhooksBucket    = "webhooks"
 	KeysBucket        = "keys"
+	TenantsBucket     = "tenants"
 	Artifacts         = "mesh-artifacts" // object store
 )
 
@@ -79,6 +80,15 @@ func TaskReadyOf(tenant, id string) string { return "mesh.tasks.ready." + tenant
 
 // AgentReady matches the ready messages of an agent: its consumer's filter.
 func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
+
+// TasksWaiting matches the tasks of a tenant for an agent that wait for a worker
+// or that one has; an empty agent is any.
+func TasksWaiting(tenant, agent string) string {
+	if agent == "" {
+		agent = "*"
+	}
+	return TaskReady(tenant, agent, "*")
+}
 
 // TaskLater is where a schedule holds a task until it is due. It is one subject
 // for each task, so that publishing again replaces the schedule.
@@ -281,6 +291,9 @@ func DeliverConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 func ConsumerDeleted(stream, durable string) string {
 	return "$JS.EVENT.ADVISORY.CONSUMER.DELETED." + stream + "." + durable
 }
+
+// StreamInfo is where a stream is asked what it holds.
+func StreamInfo(stream string) string { return jetstream.DefaultAPIPrefix + "STREAM.INFO." + stream }
 
 // PullSubject is where a worker asks for messages of an agent's consumer.
 func PullSubject(stream, durable string) string {

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+	"agentmesh/shared/tenant"
+	"agentmesh/shared/topology"
+)
+
+// Get reads a tenant's record. It returns tenant.ErrNotFound when there is none.
+func (s Tenants) Get(ctx context.Context, name string) (*tenant.Tenant, error) {
+	ctx, cancel := s.bound(ctx, topology.TenantsBucket)
+	defer cancel()
+	e, err := s.tenants.Get(ctx, name)
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return nil, fmt.Errorf("read tenant %s: %w", name, tenant.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read tenant %s: %w", name, classify(err))
+	}
+	return decodeTenant(e)
+}
+
+// Save writes a tenant's record if its revision is still t.Rev (0: if there is
+// none) and sets t.Rev. It returns task.ErrConflict when another writer came first.
+func (s Tenants) Save(ctx context.Context, t *tenant.Tenant) error {
+	data, err := marshal(t)
+	if err != nil {
+		return fmt.Errorf("record tenant %s: %w", t.Name, err)
+	}
+	ctx, cancel := s.bound(ctx, writes+topology.TenantsBucket)
+	defer cancel()
+	var rev uint64
+	err = settled(ctx, func() (err error) {
+		if t.Rev == 0 {
+			rev, err = s.tenants.Create(ctx, t.Name, data)
+		} else {
+			rev, err = s.tenants.Update(ctx, t.Name, data, t.Rev)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record tenant %s: %w", t.Name, err)
+	}
+	t.Rev = rev
+	return nil
+}
+
+// Delete leaves a mark in the place of a tenant's record.
+func (s Tenants) Delete(ctx context.Context, t *tenant.Tenant) error {
+	ctx, cancel := s.bound(ctx, writes+topology.TenantsBucket)
+	defer cancel()
+	if err := settled(ctx, func() error { return s.tenants.Delete(ctx, t.Name, jetstream.LastRevision(t.Rev)) }); err != nil {
+		return fmt.Errorf("delete tenant %s: %w", t.Name, err)
+	}
+	return nil
+}
+
+// Watch calls f with every tenant's record and then with each change, and gone with
+// the name and revision of each that was deleted, until ctx ends. ready is called
+// once, after the last of those that exist now.
+func (s Tenants) Watch(ctx context.Context, f func(*tenant.Tenant), gone func(name string, rev uint64), ready func()) error {
+	w, err := s.tenants.WatchAll(ctx)
+	if err != nil {
+		return fmt.Errorf("watch tenants: %w", classify(err))
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, open := <-w.Updates():
+			switch {
+			case !open:
+				return nil
+			case e == nil:
+				ready()
+			case e.Operation() != jetstream.KeyValuePut:
+				gone(e.Key(), e.Revision())
+			default:
+				t, err := decodeTenant(e)
+				if err != nil {
+					s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
+					continue
+				}
+				f(t)
+			}
+		}
+	}
+}
+
+func decodeTenant(e jetstream.KeyValueEntry) (*tenant.Tenant, error) {
+	var t tenant.Tenant
+	if err := unmarshal(e.Value(), &t); err != nil {
+		return nil, fmt.Errorf("decode tenant %s: %w", e.Key(), err)
+	}
+	if t.Name != e.Key() || !task.ValidTenant(t.Name) || len(t.Limits.Over(tenant.Limits{}).Check()) > 0 {
+		return nil, fmt.Errorf("decode tenant %s: %w", e.Key(), task.ErrBadRecord)
+	}
+	t.Rev = e.Revision()
+	return &t, nil
+}
