@@ -8,9 +8,11 @@ FUZZTIME  ?= 10s
 BENCHTIME ?= 2s
 COUNT     ?= 6
 ROUNDS    ?= 3
+CHAOS_TIME ?= 10m
+SEED      ?= 0
 PACKAGES  ?= ./...
 
-.PHONY: all run test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln chaos help test-busy
+.PHONY: all run test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop chaos help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -69,8 +71,17 @@ golden: ## rewrite the golden files; read the diff
 vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...
 
-chaos: ## kill -9 and SIGSTOP of real processes, the long form
+crash: ## kill -9 and SIGSTOP of real processes, the long form
 	go test -count 1 -timeout 15m -run 'Crash|Frozen|Kill|LoseNothing|FullDisk|DeadEndpoints|NobodyWaits' ./services/mesh ./gateway ./notifier -chaos
+
+cluster: ## a fleet of processes on this machine: three NATS servers, two gateways, three workers, two notifiers
+	go run ./services/fleet start .cluster
+
+cluster-stop: ## end it and remove its data
+	go run ./services/fleet stop .cluster
+
+chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
+	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -chaos-time $(CHAOS_TIME) -seed $(SEED)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -75,7 +75,7 @@ func TestNobodyWaitsLongForAStoreThatIsAway(t *testing.T) {
 	for _, how := range []string{"gone", "frozen"} {
 		t.Run(how, func(t *testing.T) {
 			if how == "frozen" && !*meshtest.Chaos {
-				t.Skip("the long form, it waits for what does not answer: make chaos")
+				t.Skip("the long form, it waits for what does not answer: make crash")
 			}
 			m := meshtest.New(t)
 			line := &meshtest.Gate{Server: m.Server.Server}

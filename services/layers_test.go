@@ -29,8 +29,8 @@ var natsFree = []string{"gateway", "worker", "notifier", "shared/mesh"}
 
 var roles = []string{"gateway", "worker", "notifier"}
 
-// forTests are imported by tests only, and may link everything.
-var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest"}
+// forTests are for tests only, and may link everything.
+var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest", "services/fleet"}
 
 // spellings are what only shared/topology may write.
 var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}

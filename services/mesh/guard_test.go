@@ -74,7 +74,7 @@ func TestTheMeshEndsWithinTheDrainWhenNothingIsWritten(t *testing.T) {
 // and when somebody makes room the mesh goes on by itself.
 func TestAFullDiskIsSaidAndTheMeshGoesOnWhenThereIsRoom(t *testing.T) {
 	if !*meshtest.Chaos {
-		t.Skip("the long form, with a disk of its own: make chaos")
+		t.Skip("the long form, with a disk of its own: make crash")
 	}
 	disk := t.TempDir()
 	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=24m"); err != nil {
