@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"agentmesh/gateway/api"
@@ -11,7 +10,7 @@ import (
 )
 
 // accept has the core accept what the body of a request asks for.
-func (g *Gateway) accept(ctx context.Context, c *call, kind task.Kind, req *api.CreateTask, parent string) (*mesh.Acceptance, error) {
+func (g *Gateway) accept(ctx context.Context, c *call, kind task.Kind, req *api.CreateTask, parent task.ID) (*mesh.Acceptance, error) {
 	s := submission(req, kind, time.Now())
 	var err error
 	if s.Key, err = c.key(); err != nil {
@@ -23,13 +22,13 @@ func (g *Gateway) accept(ctx context.Context, c *call, kind task.Kind, req *api.
 }
 
 // retry has the core run a finished task again.
-func (g *Gateway) retry(ctx context.Context, c *call, id taskID, parent string) (*mesh.Acceptance, error) {
+func (g *Gateway) retry(ctx context.Context, c *call, id taskID, parent task.ID) (*mesh.Acceptance, error) {
 	s := &mesh.Submission{Parent: parent, EventDepth: c.depth, Watch: c.prefs.wait > 0}
 	var err error
 	if s.Key, err = c.key(); err != nil {
 		return nil, err
 	}
-	return g.mesh.Tasks.Retry(ctx, c.caller(), string(id), s)
+	return g.mesh.Tasks.Retry(ctx, c.caller(), task.ID(id), s)
 }
 
 // answerAccepted holds the answer for as long as the client prefers and then says
@@ -59,8 +58,8 @@ func replayed(yes bool) string {
 }
 
 func acceptedPath(a *mesh.Acceptance) string {
-	if strings.HasPrefix(a.TaskID, task.PrefixAction) {
-		return "/actions/" + a.TaskID
+	if a.TaskID.Kind() == task.KindAction {
+		return "/actions/" + string(a.TaskID)
 	}
 	return taskURL(a.TaskID)
 }

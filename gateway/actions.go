@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
@@ -46,7 +45,7 @@ type actionAgain struct {
 
 // retryAction is POST /actions/{id}/retry.
 func (g *Gateway) retryAction(ctx context.Context, in actionAgain) (out accepted[api.AcceptedAction], err error) {
-	a, err := g.retry(ctx, in.call, in.ID, in.r.Header.Get("Mesh-Parent-Task"))
+	a, err := g.retry(ctx, in.call, in.ID, task.ID(in.r.Header.Get("Mesh-Parent-Task")))
 	if err != nil {
 		return out, err
 	}
@@ -56,16 +55,16 @@ func (g *Gateway) retryAction(ctx context.Context, in actionAgain) (out accepted
 // acceptedAction is the body of the 202 of an action.
 func (g *Gateway) acceptedAction(l links, a *mesh.Acceptance) api.AcceptedAction {
 	return api.AcceptedAction{
-		ActionID: a.TaskID, Status: initiated, Message: actionMessage, StatusURL: string(l) + acceptedPath(a), Agent: a.Agent,
-		CreatedAt: a.CreatedAt, RetriedFrom: a.RetriedFrom, TraceID: a.TraceID, TraceURL: g.traceURL(a.TraceID), Warning: a.Warning,
+		ActionID: string(a.TaskID), Status: initiated, Message: actionMessage, StatusURL: string(l) + acceptedPath(a), Agent: a.Agent,
+		CreatedAt: a.CreatedAt, RetriedFrom: string(a.RetriedFrom), TraceID: a.TraceID, TraceURL: g.traceURL(a.TraceID), Warning: a.Warning,
 	}
 }
 
 // ofAction makes a handler of a task one of an action.
 func ofAction(f handler) handler {
 	return func(c *call) error {
-		id := c.r.PathValue("id")
-		if !strings.HasPrefix(id, task.PrefixAction) || !task.ValidID(id) {
+		id := task.ID(c.r.PathValue("id"))
+		if !id.Valid() || id.Kind() != task.KindAction {
 			return mesh.Refuse(mesh.ErrActionNotFound, "%q is not the id of an action.", mesh.Clip(id, 64))
 		}
 		err := f(c)

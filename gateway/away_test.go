@@ -47,7 +47,7 @@ func everything(m *meshtest.Mesh) [][3]string {
 		{"POST", "/actions/" + action + "/redeliver", ""}, {"DELETE", "/sessions/" + session, ""}, {"DELETE", "/webhooks/" + hook, ""},
 		{"DELETE", "/agents/echo", ""}}
 	for _, path := range []string{"/tasks", "/tasks?status=failed", "/tasks/" + done, "/tasks/" + pending, "/tasks/" + large + "/result", "/tasks/" + large + "/input",
-		"/tasks/" + done + "/events", "/tasks/" + done + "/deliveries", "/tasks/" + task.NewID(task.PrefixTask, [16]byte{1}), "/actions/" + action + "/deliveries",
+		"/tasks/" + done + "/events", "/tasks/" + done + "/deliveries", "/tasks/" + string(task.NewID(task.KindTask, [16]byte{1})), "/actions/" + action + "/deliveries",
 		"/sessions", "/sessions/" + session, "/sessions/" + session + "/messages", "/sessions/" + session + "/turns/" + turn,
 		"/webhooks", "/webhooks/" + hook, "/deliveries", "/deliveries/dlv_" + strings.Repeat("0", 32), "/.well-known/webhooks/jwks.json",
 		"/agents", "/agents/echo", "/agents/nobody", "/stats", "/readyz", "/healthz", "/version"} {

@@ -36,7 +36,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		if len(faults) > 0 {
 			return out, mesh.RefuseFields(faults...)
 		}
-		return accepted[api.Accepted]{Body: &a, acceptance: acceptance{Location: taskURL(a.TaskID), RetryAfter: "1"}}, nil
+		return accepted[api.Accepted]{Body: &a, acceptance: acceptance{Location: taskURL(task.ID(a.TaskID)), RetryAfter: "1"}}, nil
 	})
 	plain.Post("/tasks", g.handle(func(w http.ResponseWriter, r *http.Request) error { return op.handler(&call{g: g, w: w, r: r}) }))
 

@@ -49,7 +49,7 @@ func (g *Gateway) retryTask(ctx context.Context, in taskAgain) (out accepted[api
 // acceptedTask is the body of the 202 of a task.
 func (g *Gateway) acceptedTask(l links, a *mesh.Acceptance) api.Accepted {
 	return api.Accepted{
-		TaskID: a.TaskID, Status: string(task.Pending), StatusURL: string(l) + acceptedPath(a), Agent: a.Agent, CreatedAt: a.CreatedAt,
-		RetriedFrom: a.RetriedFrom, TraceID: a.TraceID, TraceURL: g.traceURL(a.TraceID), Warning: a.Warning,
+		TaskID: string(a.TaskID), Status: string(task.Pending), StatusURL: string(l) + acceptedPath(a), Agent: a.Agent, CreatedAt: a.CreatedAt,
+		RetriedFrom: string(a.RetriedFrom), TraceID: a.TraceID, TraceURL: g.traceURL(a.TraceID), Warning: a.Warning,
 	}
 }

@@ -7,15 +7,16 @@ import (
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
 
 // deliveryQuery asks for a page of deliveries.
 type deliveryQuery struct {
 	request
-	Status  string `query:"status" doc:"pending, retrying, delivered, dead, parked or canceled."`
-	Webhook string `query:"webhook_id" doc:"Deliveries to this webhook."`
-	Type    string `query:"type" doc:"Deliveries of this type of event."`
+	Status  string     `query:"status" doc:"pending, retrying, delivered, dead, parked or canceled."`
+	Webhook webhook.ID `query:"webhook_id" doc:"Deliveries to this webhook."`
+	Type    string     `query:"type" doc:"Deliveries of this type of event."`
 	paged
 }
 
@@ -36,7 +37,7 @@ func (g *Gateway) listDeliveries(ctx context.Context, in deliveryQuery) (out pag
 // onDelivery is a request about a delivery.
 type onDelivery struct {
 	request
-	ID string `path:"id"`
+	ID webhook.DeliveryID `path:"id"`
 }
 
 // getDelivery is GET /deliveries/{id}.
@@ -67,13 +68,13 @@ func (g *Gateway) redeliverOne(ctx context.Context, in onDelivery) (out delivere
 
 // taskDeliveries is GET /tasks/{id}/deliveries.
 func (g *Gateway) taskDeliveries(ctx context.Context, in onTask) (api.DeliveryList, error) {
-	all, err := g.mesh.Deliveries.Of(ctx, in.caller(), string(in.ID))
+	all, err := g.mesh.Deliveries.Of(ctx, in.caller(), task.ID(in.ID))
 	return api.DeliveryList{Deliveries: deliveryViews(all)}, err
 }
 
 // redeliverAction is POST /actions/{id}/redeliver: all that its callback was
 // sent, again.
 func (g *Gateway) redeliverAction(ctx context.Context, in onTask) (out redelivered, err error) {
-	again, err := g.mesh.Deliveries.RedeliverTask(ctx, in.caller(), string(in.ID))
+	again, err := g.mesh.Deliveries.RedeliverTask(ctx, in.caller(), task.ID(in.ID))
 	return redelivered{&api.Redelivered{Redelivered: len(again), Deliveries: deliveryViews(again)}}, err
 }

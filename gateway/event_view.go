@@ -30,7 +30,7 @@ func eventData(l links, t *task.Task, e task.Event) any {
 	switch {
 	case e.Type == task.EventMilestone:
 		m := milestoneOf(e.Milestone)
-		m.TaskID = t.ID
+		m.TaskID = string(t.ID)
 		return m
 	case e.Latest:
 		v := viewOf(l, t)
@@ -43,7 +43,7 @@ func eventData(l links, t *task.Task, e task.Event) any {
 
 // partly says in v whose moment it is.
 func partly(l links, t *task.Task, v api.Task) api.Task {
-	v.TaskID, v.Agent, v.StatusURL = t.ID, t.Agent, l.status(t)
+	v.TaskID, v.Agent, v.StatusURL = string(t.ID), t.Agent, l.status(t)
 	nameKind(&v, t)
 	return v
 }

@@ -30,14 +30,14 @@ type taskFollowed struct {
 func (g *Gateway) taskEvents(ctx context.Context, in taskFollowing) (out taskFollowed, err error) {
 	l := in.links()
 	if !wantsStream(in.Accept) {
-		t, err := g.mesh.Tasks.Get(ctx, in.caller(), string(in.ID))
+		t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 		if err != nil {
 			return out, err
 		}
 		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: begun(l, t)}
 		return taskFollowed{History: &api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)}}, nil
 	}
-	watch, t, err := g.mesh.Tasks.Watch(ctx, in.caller(), string(in.ID))
+	watch, t, err := g.mesh.Tasks.Watch(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
@@ -49,7 +49,7 @@ func (g *Gateway) taskEvents(ctx context.Context, in taskFollowing) (out taskFol
 	return taskFollowed{Stream: func(w http.ResponseWriter, _ *http.Request) {
 		defer watch.Close()
 		s := newStream(w)
-		s.id, s.seen = t.ID, seen
+		s.id, s.seen = string(t.ID), seen
 		s.run(ctx, g.closing, watch, t, resumed)
 	}}, nil
 }

@@ -47,7 +47,7 @@ func (g *Gateway) allEvents(ctx context.Context, in following) (out followed, er
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(g.closing, cancel)()
-		hose := &firehose{filter: f, base: event.Base(g.cfg.PublicURL), start: changes.Start(), seen: map[string]uint64{}}
+		hose := &firehose{filter: f, base: event.Base(g.cfg.PublicURL), start: changes.Start(), seen: map[task.ID]uint64{}}
 		g.pour(ctx, changes, hose, s)
 	}}, nil
 }
@@ -100,8 +100,8 @@ func (s stream) told(rev uint64, found []event.Event) error {
 type firehose struct {
 	filter event.Filter
 	base   event.Base
-	start  uint64            // the reader has seen what came up to here
-	seen   map[string]uint64 // last revision of each task that has not finished
+	start  uint64             // the reader has seen what came up to here
+	seen   map[task.ID]uint64 // last revision of each task that has not finished
 }
 
 func (h *firehose) events(t *task.Task) ([]event.Event, error) {

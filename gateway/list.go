@@ -7,6 +7,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 )
 
@@ -15,8 +16,8 @@ type taskQuery struct {
 	request
 	Status        []string          `query:"status,list" doc:"One or more statuses, separated by commas or repeated."`
 	Agent         string            `query:"agent" doc:"Tasks of this agent."`
-	Parent        string            `query:"parent_id" doc:"Children of this task."`
-	Session       string            `query:"session_id" doc:"Turns of this session."`
+	Parent        task.ID           `query:"parent_id" doc:"Children of this task."`
+	Session       session.ID        `query:"session_id" doc:"Turns of this session."`
 	Kind          string            `query:"kind" doc:"task, action or turn."`
 	Error         string            `query:"error" doc:"Tasks whose error has this code."`
 	CreatedAfter  string            `query:"created_after" doc:"Tasks created later than this time (RFC 3339)."`

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/gateway/client"
+	"agentmesh/shared/ids"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
@@ -58,7 +59,7 @@ func put(m *meshtest.Mesh, change func(*task.Task)) *task.Task {
 	m.T.Helper()
 	now := task.Stamp(time.Now())
 	t := &task.Task{
-		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
+		ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
 		Status: task.Completed, CreatedAt: now, UpdatedAt: now,
 	}
 	change(t)
@@ -113,7 +114,7 @@ func TestAListThatFiltersHardLooksOn(t *testing.T) {
 	}
 	const n = 12_000
 	for i := range n {
-		id := task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7()))
+		id := string(task.NewID(task.KindTask, uuid.Must(uuid.NewV7())))
 		body := strings.Replace(string(record), `"task_id":"tsk_`+taskHex(record), `"task_id":"`+id, 1)
 		if _, err := js.PublishAsync("$KV.tasks.default."+id, []byte(body)); err != nil {
 			t.Fatal(err)
@@ -137,7 +138,7 @@ func TestAListThatFiltersHardLooksOn(t *testing.T) {
 			}
 			scanned, cursor = scanned+*page.Scanned, page.Next
 		}
-		if len(found) != 1 || found[0] != failed.ID || scanned < n {
+		if len(found) != 1 || found[0] != string(failed.ID) || scanned < n {
 			t.Errorf("?%s: %v after %d records, want %s after %d", query, found, scanned, failed.ID, n)
 		}
 	}
@@ -174,12 +175,12 @@ func TestPagesInOrderOfCreationMissNone(t *testing.T) {
 		case i%9 == 1:
 			want = append(want, m.Create(`{"agent":"echo","instruction":"x","delay":"1h"}`))
 		default:
-			want = append(want, put(m, func(t *task.Task) { t.Status = task.Processing }).ID)
+			want = append(want, string(put(m, func(t *task.Task) { t.Status = task.Processing }).ID))
 		}
 	}
 	slices.Reverse(want)
 	change := func(id string, times int) {
-		rec, err := m.Store.Tasks.Get(t.Context(), "default", id)
+		rec, err := m.Store.Tasks.Get(t.Context(), "default", task.ID(id))
 		if err != nil {
 			return // it waits
 		}
@@ -233,8 +234,8 @@ func TestOrderOfCreationFilters(t *testing.T) {
 		put(m, func(*task.Task) {})
 	}
 	for query, want := range map[string][]string{
-		"status=failed": {failed.ID},
-		"status=failed&created_after=" + url.QueryEscape(began.Format(time.RFC3339Nano)):                 {failed.ID},
+		"status=failed": {string(failed.ID)},
+		"status=failed&created_after=" + url.QueryEscape(began.Format(time.RFC3339Nano)):                 {string(failed.ID)},
 		"status=failed&created_after=" + url.QueryEscape(time.Now().Add(time.Hour).Format(time.RFC3339)): nil,
 		"status=pending": nil,
 	} {
@@ -276,14 +277,14 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := func(prefix string) string { return task.NewID(prefix, uuid.Must(uuid.NewV7())) }
+	id := func(prefix string) string { return ids.New(prefix, uuid.Must(uuid.NewV7())) }
 	for _, garbage := range []string{"\x00\xff not JSON", `{"task_id":7,"webhook_id":{},"delivery_id":[],"session_id":1,"name":2,"worker_id":3}`, `[]`} {
 		for _, subject := range []string{
 			"$KV.tasks.default." + id("tsk_"), "mesh.tasks.ready.default.nobody." + id("tsk_"),
 			"mesh.turns.default.nobody." + id("ses_"), "mesh.turns.default.echo." + ses,
 			"$KV.sessions.default." + id("ses_"), "$KV.agents.agent-" + fmt.Sprint(len(garbage)), "$KV.workers." + id("wrk_"),
 			"$KV.webhooks.default." + id("whk_"), "$KV.deliveries.default." + done + "." + id("dlv_"),
-			"mesh.deliveries.due.default." + id("dlv_"), "mesh.deliveries.due.default." + webhook.DeliveryID(act+"-completed", webhook.Callback), "$KV.tasks.default." + done + "." + id("tsk_"),
+			"mesh.deliveries.due.default." + id("dlv_"), "mesh.deliveries.due.default." + string(webhook.NewDeliveryID(act+"-completed", webhook.Callback)), "$KV.tasks.default." + done + "." + id("tsk_"),
 		} {
 			_, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Data: []byte(garbage)})
 			if err != nil && !strings.Contains(err.Error(), "maximum messages per subject") {

@@ -37,7 +37,7 @@ type (
 	}
 	// child is the parent of a new task.
 	child struct {
-		Parent string `header:"Mesh-Parent-Task" doc:"The task that this one is a child of: same trace, its deadline, canceled with it. When the parent is retried, an equal request finds the same child."`
+		Parent task.ID `header:"Mesh-Parent-Task" doc:"The task that this one is a child of: same trace, its deadline, canceled with it. When the parent is retried, an equal request finds the same child."`
 	}
 	// paged is where a page of a list begins, and how long it is.
 	paged struct {
@@ -90,7 +90,7 @@ func (r resumed) number() *uint64 {
 type taskID string
 
 func (id *taskID) read(c *call, values []string) error {
-	if !task.ValidID(values[0]) {
+	if !task.ID(values[0]).Valid() {
 		return mesh.Refuse(mesh.ErrTaskNotFound, "%q is not an id of ours.", mesh.Clip(values[0], 64))
 	}
 	telemetry.Annotate(c.r.Context(), telemetry.TaskID(values[0]))

@@ -18,9 +18,9 @@ import (
 // sessionFollowing asks for the events of a session.
 type sessionFollowing struct {
 	request
-	ID          string `path:"id"`
-	LastEventID string `header:"Last-Event-ID" doc:"Go on after this message of the transcript."`
-	After       string `query:"after" doc:"As Last-Event-ID, where headers cannot be set."`
+	ID          session.ID `path:"id"`
+	LastEventID string     `header:"Last-Event-ID" doc:"Go on after this message of the transcript."`
+	After       string     `query:"after" doc:"As Last-Event-ID, where headers cannot be set."`
 }
 
 // sessionEvents is GET /sessions/{id}/events: what happens in a session, turn by
@@ -82,10 +82,10 @@ func (s *sessionStream) run(ctx context.Context) {
 				return
 			}
 		case errors.Is(err, session.ErrExpired):
-			_ = s.event("closed", "", api.Closed{SessionID: s.sess.ID, Reason: "expired"})
+			_ = s.event("closed", "", api.Closed{SessionID: string(s.sess.ID), Reason: "expired"})
 			return
 		case errors.Is(err, session.ErrNotFound):
-			_ = s.event("closed", "", api.Closed{SessionID: s.sess.ID, Reason: "deleted"})
+			_ = s.event("closed", "", api.Closed{SessionID: string(s.sess.ID), Reason: "deleted"})
 			return
 		}
 	}
@@ -142,7 +142,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 		return false
 	}
 	defer watch.Close()
-	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = turn.ID, 0, 0, 0
+	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = string(turn.ID), 0, 0, 0
 	if s.event(string(task.EventStatus), "", begun(s.links, t)) != nil {
 		return false
 	}
@@ -161,14 +161,14 @@ func (s *sessionStream) replies(ctx context.Context) bool {
 			return true
 		}
 		s.seen++
-		if m.Interrupted && m.TurnID != s.stream.id && !s.canceled(ctx, m.TurnID) {
+		if m.Interrupted && string(m.TurnID) != s.stream.id && !s.canceled(ctx, m.TurnID) {
 			return false
 		}
 		if m.Role != session.Agent {
 			continue
 		}
 		s.plain = false
-		err := s.event("reply", strconv.Itoa(s.seen), api.Reply{SessionID: s.sess.ID, Message: m.Text, TurnID: m.TurnID, At: m.At})
+		err := s.event("reply", strconv.Itoa(s.seen), api.Reply{SessionID: string(s.sess.ID), Message: m.Text, TurnID: string(m.TurnID), At: m.At})
 		s.plain = true
 		if err != nil {
 			return false
@@ -177,7 +177,7 @@ func (s *sessionStream) replies(ctx context.Context) bool {
 	return true
 }
 
-func (s *sessionStream) canceled(ctx context.Context, id string) (ok bool) {
+func (s *sessionStream) canceled(ctx context.Context, id task.ID) (ok bool) {
 	t, err := s.g.mesh.Sessions.Turn(ctx, s.who, s.sess.ID, id)
 	if err != nil || !t.Waited || t.Lease != nil || t.Status != task.Canceled {
 		return true

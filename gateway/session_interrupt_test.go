@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -74,7 +75,7 @@ func TestAnInterruptCancelsTheOpenTurn(t *testing.T) {
 		if got := meshtest.Talk(m.Transcript(id)); got != want {
 			t.Errorf("transcript:\n%s", got)
 		}
-		rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
+		rec, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 		if err != nil || rec.State != nil || rec.Turns != 2 {
 			t.Errorf("session = %+v, %v", rec, err)
 		}
@@ -174,7 +175,7 @@ func TestASessionSurvivesItsAgent(t *testing.T) {
 		if took := time.Since(began); took > 20*time.Second {
 			t.Errorf("took %v", took)
 		}
-		rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
+		rec, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 		if err != nil || string(rec.State) != `{"last":"hello"}` || rec.Turns != 1 || rec.UpdatedAt.Before(began) {
 			t.Errorf("session = %+v, %v", rec, err)
 		}

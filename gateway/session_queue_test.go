@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -251,7 +252,7 @@ func TestASessionThatExpiresEndsWhatWaits(t *testing.T) {
 	id := m.Session("slow")
 	m.Say(http.StatusAccepted, id, "wait A", meshtest.Async...)
 	turn := meshtest.Enqueue(t, m.Gateway.Handler(), id, "B", "wait")
-	rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
+	rec, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 	if err == nil { // as if it had expired: nobody has ended what waits
 		err = m.Store.Sessions.Delete(t.Context(), rec)
 	}
@@ -344,7 +345,7 @@ func TestMessagesOfManyClientsKeepTheOrderOfAcceptance(t *testing.T) {
 				t.Errorf("%q is there twice", msg.Text)
 			}
 			place[msg.Text] = i + 1
-			if got := m.Turn(id, msg.TurnID).Status; got != map[bool]string{true: "canceled", false: "completed"}[msg.Interrupted] {
+			if got := m.Turn(id, string(msg.TurnID)).Status; got != map[bool]string{true: "canceled", false: "completed"}[msg.Interrupted] {
 				t.Errorf("%q: interrupted %v, its turn is %s", msg.Text, msg.Interrupted, got)
 			}
 		}

@@ -164,7 +164,7 @@ func TestTheWindowOfASessionKeepsItsTranscriptWhole(t *testing.T) {
 	if seen > 20 || seen < 10 {
 		t.Errorf("the agent sees %d messages", seen)
 	}
-	rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
+	rec, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 	if err != nil || rec.Bytes() > 4096 || len(rec.Pages) == 0 {
 		t.Fatalf("record: %d bytes, %d pages, %v", rec.Bytes(), len(rec.Pages), err)
 	}

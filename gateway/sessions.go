@@ -35,7 +35,7 @@ func (g *Gateway) createSession(ctx context.Context, in sessionCreation) (out se
 		return out, err
 	}
 	return sessionCreated{
-		Body:     &api.SessionCreated{SessionID: o.SessionID, Message: o.Message, Agent: o.Agent, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt},
+		Body:     &api.SessionCreated{SessionID: string(o.SessionID), Message: o.Message, Agent: o.Agent, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt},
 		Location: sessionURL(o.SessionID), Replayed: replayed(o.Replayed),
 	}, nil
 }
@@ -43,7 +43,7 @@ func (g *Gateway) createSession(ctx context.Context, in sessionCreation) (out se
 // onSession is a request about a session that takes nothing else.
 type onSession struct {
 	request
-	ID string `path:"id"`
+	ID session.ID `path:"id"`
 }
 
 // getSession is GET /sessions/{id}.
@@ -58,11 +58,11 @@ func (g *Gateway) getSession(ctx context.Context, in onSession) (out cached[api.
 
 func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (api.Session, error) {
 	v := api.Session{
-		SessionID: s.ID, Agent: s.Agent, Turns: s.Turns, Messages: s.Count(),
+		SessionID: string(s.ID), Agent: s.Agent, Turns: s.Turns, Messages: s.Count(),
 		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, ExpiresAt: g.mesh.Sessions.Expires(s),
 	}
-	var err error
-	v.OpenTurn, v.Waiting, v.Busy, err = g.mesh.Sessions.Busy(ctx, s)
+	open, waiting, busy, err := g.mesh.Sessions.Busy(ctx, s)
+	v.OpenTurn, v.Waiting, v.Busy = string(open), texts(waiting), busy
 	return v, err
 }
 
@@ -93,9 +93,9 @@ func (g *Gateway) listSessions(ctx context.Context, in sessionQuery) (out page[a
 // transcriptQuery asks for a part of a transcript.
 type transcriptQuery struct {
 	request
-	ID    string `path:"id"`
-	After string `query:"after" doc:"Messages after this number; the first one is 1."`
-	Limit string `query:"limit" doc:"1 to 10000, default 10000. An answer has at most 8 MiB of text."`
+	ID    session.ID `path:"id"`
+	After string     `query:"after" doc:"Messages after this number; the first one is 1."`
+	Limit string     `query:"limit" doc:"1 to 10000, default 10000. An answer has at most 8 MiB of text."`
 }
 
 // getMessages is GET /sessions/{id}/messages: the whole transcript, also what
@@ -134,9 +134,9 @@ func messageNumber(name, text string, otherwise, least int) (int, error) {
 }
 
 func transcriptOf(t mesh.Transcript) api.Transcript {
-	v := api.Transcript{SessionID: t.SessionID, Messages: make([]api.Message, 0, len(t.Messages)), First: t.First, Next: t.Next}
+	v := api.Transcript{SessionID: string(t.SessionID), Messages: make([]api.Message, 0, len(t.Messages)), First: t.First, Next: t.Next}
 	for _, m := range t.Messages {
-		v.Messages = append(v.Messages, api.Message(m))
+		v.Messages = append(v.Messages, api.Message{Role: m.Role, Text: m.Text, At: m.At, TurnID: string(m.TurnID), Interrupted: m.Interrupted})
 	}
 	return v
 }
@@ -144,7 +144,7 @@ func transcriptOf(t mesh.Transcript) api.Transcript {
 // sessionDeletion asks for the end of a session.
 type sessionDeletion struct {
 	request
-	ID string `path:"id"`
+	ID session.ID `path:"id"`
 	ifUnchanged
 }
 

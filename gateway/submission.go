@@ -8,6 +8,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
+	"agentmesh/shared/webhook"
 )
 
 // null treats an explicit null as left out.
@@ -23,7 +24,7 @@ func null(v json.RawMessage) json.RawMessage {
 func submission(req *api.CreateTask, kind task.Kind, now time.Time) *mesh.Submission {
 	s := &mesh.Submission{
 		Kind: kind, Agent: req.Agent, Instruction: req.Instruction, Input: null(req.Input), Labels: req.Labels, Metadata: null(req.Metadata),
-		CallbackURL: req.CallbackURL, CallbackEvents: req.CallbackEvents, CallbackSecret: req.CallbackSecretRef,
+		CallbackURL: req.CallbackURL, CallbackEvents: req.CallbackEvents, CallbackSecret: webhook.ID(req.CallbackSecretRef),
 	}
 	fault := func(pointer, detail string) { s.Faults = append(s.Faults, mesh.Field(detail, pointer)) }
 	if n := req.MaxAttempts; n != nil {

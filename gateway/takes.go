@@ -141,17 +141,19 @@ func (k *taken) readBody(c *call, v any) error {
 
 // set gives a field the values of a parameter, where there are any: to a text the
 // first of them, to a list each of those between commas.
-func set(c *call, to reflect.Value, values []string) error {
+func set(c *call, field reflect.Value, values []string) error {
 	if len(values) == 0 {
 		return nil
 	}
-	switch to := to.Addr().Interface().(type) {
-	case *string:
-		*to = values[0]
+	switch to := field.Addr().Interface().(type) {
 	case *[]string:
 		*to = split(values)
 	case paramReader:
 		return to.read(c, values)
+	default:
+		if field.Kind() == reflect.String {
+			field.SetString(values[0])
+		}
 	}
 	return nil
 }

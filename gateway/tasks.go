@@ -28,7 +28,7 @@ func (g *Gateway) getTask(ctx context.Context, in taskPoll) (out polled[api.Task
 			return out, err
 		}
 	}
-	t, err := g.mesh.Tasks.Get(ctx, in.caller(), string(in.ID))
+	t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
@@ -80,7 +80,7 @@ type onTask struct {
 
 // getResult is GET /tasks/{id}/result: the result itself.
 func (g *Gateway) getResult(ctx context.Context, in onTask) (out whole, err error) {
-	t, err := g.mesh.Tasks.Get(ctx, in.caller(), string(in.ID))
+	t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
@@ -94,7 +94,7 @@ func (g *Gateway) getResult(ctx context.Context, in onTask) (out whole, err erro
 
 // getInput is GET /tasks/{id}/input: the input as it was sent.
 func (g *Gateway) getInput(ctx context.Context, in onTask) (out whole, err error) {
-	t, err := g.mesh.Tasks.Get(ctx, in.caller(), string(in.ID))
+	t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
@@ -108,7 +108,7 @@ func (g *Gateway) getInput(ctx context.Context, in onTask) (out whole, err error
 // cancelTask is POST /tasks/{id}/cancel. Exactly one of cancel and the worker
 // wins the compare-and-set.
 func (g *Gateway) cancelTask(ctx context.Context, in onTask) (out tagged[api.Task], err error) {
-	t, err := g.mesh.Tasks.Cancel(ctx, in.caller(), string(in.ID))
+	t, err := g.mesh.Tasks.Cancel(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}

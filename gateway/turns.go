@@ -18,9 +18,9 @@ const waitDefault = 30 * time.Second
 // said is a message to a session.
 type said struct {
 	request
-	ID string   `path:"id"`
-	_  struct{} `header:"Idempotency-Key" doc:"The same message with the same key is said once, and its repeat has the same answer, for 24 hours."`
-	_  struct{} `header:"Prefer" doc:"wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."`
+	ID session.ID `path:"id"`
+	_  struct{}   `header:"Idempotency-Key" doc:"The same message with the same key is said once, and its repeat has the same answer, for 24 hours."`
+	_  struct{}   `header:"Prefer" doc:"wait=N waits up to N seconds for the reply (default 30, at most 60); respond-async does not wait."`
 	ifUnchanged
 	caused
 	Body api.PostMessage `body:"required"`
@@ -90,7 +90,7 @@ func (g *Gateway) answerTurn(ctx context.Context, c *call, a *mesh.Acceptance, t
 	}
 	out.RetryAfter = "1"
 	out.Turn = &api.AcceptedTurn{
-		SessionID: t.SessionID, TurnID: t.ID, Status: string(task.Pending), StatusURL: c.links().status(t), Agent: t.Agent,
+		SessionID: t.SessionID, TurnID: string(t.ID), Status: string(task.Pending), StatusURL: c.links().status(t), Agent: t.Agent,
 		CreatedAt: t.CreatedAt, TraceID: telemetry.TraceIDOf(t.TraceParent), Warning: a.Warning,
 	}
 	return out, nil
@@ -98,7 +98,7 @@ func (g *Gateway) answerTurn(ctx context.Context, c *call, a *mesh.Acceptance, t
 
 // replyOf is what a finished turn came to.
 func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, error) {
-	v := api.TurnReply{SessionID: t.SessionID, TurnID: t.ID, Status: string(t.Status), Error: plainError(t.Error), TraceID: telemetry.TraceIDOf(t.TraceParent)}
+	v := api.TurnReply{SessionID: t.SessionID, TurnID: string(t.ID), Status: string(t.Status), Error: plainError(t.Error), TraceID: telemetry.TraceIDOf(t.TraceParent)}
 	if t.Status != task.Completed {
 		return v, nil
 	}
@@ -109,8 +109,8 @@ func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, err
 
 // ofTurn is the turn of a path.
 type ofTurn struct {
-	Session string `path:"id"`
-	Turn    string `path:"turn_id"`
+	Session session.ID `path:"id"`
+	Turn    task.ID    `path:"turn_id"`
 }
 
 // turnPoll asks for a turn.

@@ -8,6 +8,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
@@ -24,7 +25,7 @@ func linksOf(w http.ResponseWriter) links {
 	return ""
 }
 
-func (l links) task(id string) string { return string(l) + taskURL(id) }
+func (l links) task(id task.ID) string { return string(l) + taskURL(id) }
 
 // status is where a task is read by the client that asked for it.
 func (l links) status(t *task.Task) string { return string(l) + statusURL(t) }
@@ -62,12 +63,12 @@ func (g *Gateway) view(l links, t *task.Task) api.Task {
 
 func viewOf(l links, t *task.Task) api.Task {
 	v := api.Task{
-		TaskID: t.ID, Status: shown(t.Kind, t.Status), Done: t.Status.Terminal(), Kind: string(t.Kind), Agent: t.Agent,
+		TaskID: string(t.ID), Status: shown(t.Kind, t.Status), Done: t.Status.Terminal(), Kind: string(t.Kind), Agent: t.Agent,
 		Attempt: t.Attempt, MaxAttempts: t.MaxAttempts, Percent: t.Percent, Message: t.Message,
 		Result: t.Result.Inline, Error: errorOf(t.Error), Warnings: t.Warnings, Labels: t.Labels, Metadata: t.Metadata,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
 		StoppedAt: t.StoppedAt, NotBefore: t.NotBefore, Deadline: t.Deadline,
-		RetriedFrom: t.RetriedFrom, ParentID: t.ParentID, StatusURL: l.status(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
+		RetriedFrom: string(t.RetriedFrom), ParentID: string(t.ParentID), StatusURL: l.status(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
 	}
 	nameKind(&v, t)
 	if t.Callback != nil {
@@ -96,10 +97,11 @@ func (g *Gateway) familyOf(ctx context.Context, l links, t *task.Task) (api.Task
 		v.Waiting = waitingOf(g.mesh.Tasks.Waiting(ctx, t))
 	}
 	if t.HasChildren {
-		var err error
-		if v.Children, err = g.mesh.Tasks.Children(ctx, t); err != nil {
+		children, err := g.mesh.Tasks.Children(ctx, t)
+		if err != nil {
 			return v, err
 		}
+		v.Children = texts(children)
 	}
 	return v, nil
 }
@@ -108,9 +110,9 @@ func (g *Gateway) familyOf(ctx context.Context, l links, t *task.Task) (api.Task
 func nameKind(v *api.Task, t *task.Task) {
 	switch t.Kind {
 	case task.KindAction:
-		v.ActionID = t.ID
+		v.ActionID = string(t.ID)
 	case task.KindTurn:
-		v.TurnID, v.SessionID = t.ID, t.SessionID
+		v.TurnID, v.SessionID = string(t.ID), t.SessionID
 	}
 }
 
@@ -157,17 +159,25 @@ func shown(k task.Kind, s task.State) string {
 func statusURL(t *task.Task) string {
 	switch t.Kind {
 	case task.KindAction:
-		return "/actions/" + t.ID
+		return "/actions/" + string(t.ID)
 	case task.KindTurn:
-		return turnURL(t.SessionID, t.ID)
+		return turnURL(session.Of(t), t.ID)
 	}
 	return taskURL(t.ID)
 }
 
-func taskURL(id string) string    { return "/tasks/" + id }
-func sessionURL(id string) string { return "/sessions/" + id }
+func taskURL(id task.ID) string       { return "/tasks/" + string(id) }
+func sessionURL(id session.ID) string { return "/sessions/" + string(id) }
 
-func turnURL(sessionID, id string) string { return sessionURL(sessionID) + "/turns/" + id }
+func turnURL(of session.ID, id task.ID) string { return sessionURL(of) + "/turns/" + string(id) }
+
+// texts are ids as the wire has them.
+func texts(ids []task.ID) (all []string) {
+	for _, id := range ids {
+		all = append(all, string(id))
+	}
+	return all
+}
 
 // etag is the strong validator of a record's version; "0" while there is none.
 func etag(t *task.Task) string { return revTag(t.Rev) }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"strings"
 	"time"
 
 	"agentmesh/gateway/api"
@@ -12,7 +11,7 @@ import (
 
 func (g *Gateway) webhookView(e *webhook.Endpoint, secret string) api.Webhook {
 	v := api.Webhook{
-		WebhookID: e.ID, URL: e.URL, Description: e.Description, Events: make([]string, 0, len(e.Events)), Agents: e.Agents, Enabled: e.Disabled == nil,
+		WebhookID: string(e.ID), URL: e.URL, Description: e.Description, Events: make([]string, 0, len(e.Events)), Agents: e.Agents, Enabled: e.Disabled == nil,
 		Headers: e.Headers, ClientCertificate: e.Certificate, CA: e.CA, Secret: secret, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
 		Keys: []api.Key{},
 	}
@@ -36,15 +35,15 @@ func (g *Gateway) webhookView(e *webhook.Endpoint, secret string) api.Webhook {
 
 func deliveryView(d *webhook.Delivery) api.Delivery {
 	v := api.Delivery{
-		DeliveryID: d.ID, EventID: d.EventID, Type: string(d.Type), TaskID: d.Source, Agent: d.Agent, WebhookID: d.Webhook, URL: d.URL,
+		DeliveryID: string(d.ID), EventID: d.EventID, Type: string(d.Type), TaskID: string(d.Source), Agent: d.Agent, WebhookID: string(d.Webhook), URL: d.URL,
 		Status: string(d.Status), CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, NextAt: d.NextAt,
 		Attempts: []api.DeliveryAttempt{}, TraceID: telemetry.TraceIDOf(d.TraceParent),
 	}
 	switch {
 	case d.Test:
 		v.TaskID = ""
-	case strings.HasPrefix(d.Source, task.PrefixAction):
-		v.ActionID = d.Source
+	case task.ID(d.Source).Kind() == task.KindAction:
+		v.ActionID = string(d.Source)
 	}
 	for _, a := range d.Attempts {
 		v.URL = a.URL
@@ -69,4 +68,4 @@ type redelivered struct {
 	Body *api.Redelivered `status:"202"`
 }
 
-func deliveryURL(id string) string { return "/deliveries/" + id }
+func deliveryURL(id webhook.DeliveryID) string { return "/deliveries/" + string(id) }

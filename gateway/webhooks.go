@@ -28,7 +28,7 @@ func (g *Gateway) createWebhook(ctx context.Context, in webhookCreation) (out we
 	if err != nil {
 		return out, err
 	}
-	return webhookCreated{Body: new(g.webhookView(e, secret)), Location: "/webhooks/" + e.ID}, nil
+	return webhookCreated{Body: new(g.webhookView(e, secret)), Location: "/webhooks/" + string(e.ID)}, nil
 }
 
 func settings(r api.WebhookRequest) mesh.WebhookSettings {
@@ -52,7 +52,7 @@ func (g *Gateway) listWebhooks(ctx context.Context, in plain) (api.WebhookList, 
 // onWebhook is a request about a webhook.
 type onWebhook struct {
 	request
-	ID string `path:"id"`
+	ID webhook.ID `path:"id"`
 }
 
 // getWebhook is GET /webhooks/{id}.

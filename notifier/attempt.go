@@ -97,7 +97,7 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	telemetry.InjectHTTP(ctx, req.Header)
 	// The timestamps of one delivery never go back, whatever the clock does.
 	d.Signed = max(time.Now().Unix(), d.Signed)
-	if err := signature.Sign(req.Header, d.ID, time.Unix(d.Signed, 0), d.Body, to.keys...); err != nil {
+	if err := signature.Sign(req.Header, string(d.ID), time.Unix(d.Signed, 0), d.Body, to.keys...); err != nil {
 		return verdict{attempt: webhook.Attempt{Class: webhook.ClassKey, Error: err.Error()}, alert: true}
 	}
 	shown := false // our certificate, on a new connection

@@ -286,7 +286,7 @@ func TestTheOperatorsProxyIsChargedToNoEndpoint(t *testing.T) {
 		ds := m.Deliveries(id)
 		return len(ds) == 1 && len(ds[0].Attempts) == 1
 	})
-	d, err := m.Store.Deliveries.Get(t.Context(), "default", id, m.Deliveries(id)[0].DeliveryID)
+	d, err := m.Store.Deliveries.Get(t.Context(), "default", webhook.Source(id), webhook.DeliveryID(m.Deliveries(id)[0].DeliveryID))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -143,16 +143,16 @@ func audienceOf(t *task.Task, subscribed []*webhook.Endpoint) (all audience) {
 func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r receiver, fresh bool) error {
 	now := task.Stamp(time.Now())
 	d := &webhook.Delivery{
-		Tenant: t.Tenant, Source: t.ID, EventID: e.ID, Type: e.Type, Agent: t.Agent,
+		Tenant: t.Tenant, Source: webhook.Source(t.ID), EventID: e.ID, Type: e.Type, Agent: t.Agent,
 		Body: e.Body, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
 		Cause: causeOf(t), Depth: t.EventDepth + 1,
 	}
 	if r.webhook != nil {
 		d.Webhook = r.webhook.ID
 	} else {
-		d.URL, d.SecretRef = r.callback.URL, r.callback.SecretRef
+		d.URL, d.SecretRef = r.callback.URL, webhook.ID(r.callback.SecretRef)
 	}
-	d.ID = webhook.DeliveryID(e.ID, d.Receiver())
+	d.ID = webhook.NewDeliveryID(e.ID, d.Receiver())
 	begins := webhook.Pending
 	if r.webhook != nil && r.webhook.Disabled != nil {
 		begins = webhook.Parked
@@ -226,12 +226,12 @@ func (n *Notifier) ensureScheduled(ctx context.Context, d *webhook.Delivery) err
 // It only spares work, so it forgets at will.
 type seen struct {
 	mu       sync.Mutex
-	now, old map[string]uint64
+	now, old map[task.ID]uint64
 }
 
 const maxSeen = 8192
 
-func newSeen() *seen { return &seen{now: map[string]uint64{}} }
+func newSeen() *seen { return &seen{now: map[task.ID]uint64{}} }
 
 func (s *seen) upTo(t *task.Task) uint64 {
 	s.mu.Lock()
@@ -247,6 +247,6 @@ func (s *seen) note(t *task.Task) {
 		s.now[t.ID] = t.Rev
 	}
 	if len(s.now) > maxSeen {
-		s.now, s.old = map[string]uint64{}, s.now
+		s.now, s.old = map[task.ID]uint64{}, s.now
 	}
 }

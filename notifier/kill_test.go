@@ -89,7 +89,7 @@ func TestAKillBeforeTheScheduleLosesNoRetry(t *testing.T) {
 		r := m.Receive(nil)
 		now := task.Stamp(time.Now())
 		d := &webhook.Delivery{
-			ID: webhook.DeliveryID("e", webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
+			ID: webhook.NewDeliveryID("e", webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
 			Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: now,
 		}
 		if err := m.Store.Deliveries.Enqueue(t.Context(), d); err != nil {

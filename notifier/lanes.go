@@ -50,7 +50,7 @@ func newLanes(room, each int) *lanes {
 // the host, since every callback may have a path of its own.
 func laneOf(d *webhook.Delivery) string {
 	if d.Webhook != "" {
-		return d.Webhook
+		return string(d.Webhook)
 	}
 	host := d.URL
 	if u, err := url.Parse(d.URL); err == nil {

@@ -43,7 +43,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		if got := meshtest.Decode[api.Delivery](t, w.Body); len(got.Attempts) != webhook.MaxAttempts || len(got.Attempts[0].Answer) > 4<<10 || strings.ContainsAny(got.Attempts[0].Answer, "\x00\x1b") {
 			t.Errorf("%d attempts, the first %+v", len(got.Attempts), got.Attempts[0])
 		}
-		rec, err := m.Store.Deliveries.Get(t.Context(), "default", id, d.DeliveryID)
+		rec, err := m.Store.Deliveries.Get(t.Context(), "default", webhook.Source(id), webhook.DeliveryID(d.DeliveryID))
 		if err != nil {
 			t.Fatal(err)
 		}

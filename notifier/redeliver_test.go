@@ -36,7 +36,7 @@ func TestRedeliverWhileTheLastAttemptEndsComes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := meshtest.New(t)
 				r := m.Receive(nil)
-				d.ID, d.Tenant, d.Source = webhook.DeliveryID("e", webhook.Callback), "default", "act_01a20000000000000000000000000001"
+				d.ID, d.Tenant, d.Source = webhook.NewDeliveryID("e", webhook.Callback), "default", "act_01a20000000000000000000000000001"
 				d.EventID, d.Type, d.URL, d.Body, d.CreatedAt = "e", "action.completed", r.URL, []byte(`{}`), task.Stamp(time.Now())
 				if err := m.Store.Deliveries.Enqueue(t.Context(), &d); err != nil {
 					t.Fatal(err)
@@ -45,7 +45,7 @@ func TestRedeliverWhileTheLastAttemptEndsComes(t *testing.T) {
 				if err := m.Store.Deliveries.Save(t.Context(), &d); err != nil {
 					t.Fatal(err)
 				}
-				if w := m.Do("POST", "/deliveries/"+d.ID+"/redeliver", ""); w.Code != http.StatusAccepted {
+				if w := m.Do("POST", "/deliveries/"+string(d.ID)+"/redeliver", ""); w.Code != http.StatusAccepted {
 					t.Fatalf("redeliver = %d %s", w.Code, w.Body)
 				}
 				if err := msg.Ack(); err != nil {
@@ -74,8 +74,8 @@ func TestARequestToRedeliverGoesOnWhereTheLastEnded(t *testing.T) {
 		const n = 2500
 		for i := range n {
 			d := &webhook.Delivery{
-				ID: webhook.DeliveryID(fmt.Sprint(i), hook.WebhookID), Tenant: "default", Source: fmt.Sprintf("tsk_%032x", i), EventID: fmt.Sprint(i),
-				Type: "task.completed", Webhook: hook.WebhookID, Body: []byte(`{}`), Status: webhook.Dead, CreatedAt: task.Stamp(time.Now()),
+				ID: webhook.NewDeliveryID(fmt.Sprint(i), hook.WebhookID), Tenant: "default", Source: webhook.Source(fmt.Sprintf("tsk_%032x", i)), EventID: fmt.Sprint(i),
+				Type: "task.completed", Webhook: webhook.ID(hook.WebhookID), Body: []byte(`{}`), Status: webhook.Dead, CreatedAt: task.Stamp(time.Now()),
 			}
 			if err := m.Store.Deliveries.Save(t.Context(), d); err != nil {
 				t.Fatal(err)
@@ -189,8 +189,8 @@ func TestRedeliverBeforeTheScheduleIsNotPutOff(t *testing.T) {
 		_, err := m.NC.Subscribe(topology.DeliveriesOf("default"), func(msg *nats.Msg) {
 			heard := meshtest.Decode[webhook.Delivery](t, bytes.NewReader(msg.Data))
 			rec := &heard
-			if rec.Status == webhook.Retrying && len(rec.Attempts) == 1 && !asked[rec.ID] {
-				asked[rec.ID] = true
+			if rec.Status == webhook.Retrying && len(rec.Attempts) == 1 && !asked[string(rec.ID)] {
+				asked[string(rec.ID)] = true
 				// As POST /deliveries/{id}/redeliver does where the message stays
 				// for long. A record that we hear of may not be stored yet, so it
 				// may change under us.
@@ -216,7 +216,7 @@ func TestRedeliverBeforeTheScheduleIsNotPutOff(t *testing.T) {
 		}
 		for i := range n {
 			d := &webhook.Delivery{
-				ID: webhook.DeliveryID(fmt.Sprint(i), webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
+				ID: webhook.NewDeliveryID(fmt.Sprint(i), webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
 				Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Retrying, Failures: 7, CreatedAt: task.Stamp(time.Now()),
 			}
 			if err := m.Store.Deliveries.Save(t.Context(), d); err != nil {
@@ -270,7 +270,7 @@ func TestAFullNotifierEndsWithinItsDrain(t *testing.T) {
 			for i := range each {
 				id := fmt.Sprintf("%d-%d", h, i)
 				d := &webhook.Delivery{
-					ID: webhook.DeliveryID(id, webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: id,
+					ID: webhook.NewDeliveryID(id, webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: id,
 					Type: "action.completed", URL: r.URL, Body: []byte(`{}`), Status: webhook.Pending, CreatedAt: now,
 				}
 				if err := m.Store.Deliveries.Enqueue(t.Context(), d); err != nil {

@@ -265,7 +265,7 @@ func TestTimestampsDoNotGoBackWithTheClock(t *testing.T) {
 		r := m.Receive(nil)
 		now := task.Stamp(time.Now())
 		d := &webhook.Delivery{
-			ID: webhook.DeliveryID("e", webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
+			ID: webhook.NewDeliveryID("e", webhook.Callback), Tenant: "default", Source: "act_01a20000000000000000000000000001", EventID: "e",
 			Type: event.Type("action.completed"), URL: r.URL, Body: []byte(`{}`), Status: webhook.Retrying, CreatedAt: now, Failures: 1,
 			Signed: now.Add(time.Hour).Unix(), // by a clock that was an hour ahead
 		}

@@ -84,7 +84,7 @@ func TestLimitOfWebhooksHolds(t *testing.T) {
 	m := meshtest.New(t)
 	const limit, before = 1000, 990
 	for i := range before {
-		e := &webhook.Endpoint{ID: fmt.Sprintf("whk_%032x", i+1), Tenant: "default", URL: "https://example.com/", CreatedAt: time.Now().UTC()}
+		e := &webhook.Endpoint{ID: webhook.ID(fmt.Sprintf("whk_%032x", i+1)), Tenant: "default", URL: "https://example.com/", CreatedAt: time.Now().UTC()}
 		if err := m.Keys.Seal(e, webhook.Secrets{}); err != nil {
 			t.Fatal(err)
 		}

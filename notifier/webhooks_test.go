@@ -116,7 +116,7 @@ func TestAWebhookIsSealedFilteredTestedAndEnds(t *testing.T) {
 		if hook.Secret == "" || !hook.Enabled || len(hook.Keys) != 1 || strings.Contains(encoded(t, hook), "hush") {
 			t.Fatalf("webhook = %+v", hook)
 		}
-		raw, err := m.Store.Webhooks.Get(t.Context(), "default", hook.WebhookID)
+		raw, err := m.Store.Webhooks.Get(t.Context(), "default", webhook.ID(hook.WebhookID))
 		if err != nil {
 			t.Fatal(err)
 		}

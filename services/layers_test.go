@@ -15,8 +15,8 @@ import (
 
 const module = "agentmesh/"
 
-// noun packages import the standard library and each other only.
-var nouns = []string{"shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant"}
+// nouns import the standard library and each other only.
+var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant"}
 
 // plain packages of shared know neither the domain nor the store.
 var plain = []string{"shared/auth", "shared/pause", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}

@@ -25,7 +25,7 @@ type attempt struct {
 	in  *intake
 	msg *store.Delivered
 	log *slog.Logger
-	id  string
+	id  task.ID
 
 	queued *task.Task // as the message has it
 

@@ -71,12 +71,12 @@ func TestCancelMeetsALateChild(t *testing.T) {
 		if w := m.Do("POST", "/tasks/"+parent+"/cancel", ""); w.Code != http.StatusOK {
 			t.Fatal(w.Body)
 		}
-		late := &task.Task{ID: task.ChildID(parent, "late", 0), Tenant: "default", Kind: task.KindTask, Agent: "child", Status: task.Pending, ParentID: parent, CreatedAt: task.Stamp(time.Now())}
+		late := &task.Task{ID: task.ChildID(task.ID(parent), "late", 0), Tenant: "default", Kind: task.KindTask, Agent: "child", Status: task.Pending, ParentID: task.ID(parent), CreatedAt: task.Stamp(time.Now())}
 		if _, err := m.Store.Tasks.Enqueue(t.Context(), late); err != nil {
 			t.Fatal(err)
 		}
 		m.Work(meshtest.Named("child", func(context.Context, *agent.Job) (any, error) { t.Error("it ran"); return nil, nil }))
-		if v := m.End(late.ID); v.Status != "canceled" {
+		if v := m.End(string(late.ID)); v.Status != "canceled" {
 			t.Errorf("%+v", v)
 		}
 	})

@@ -63,7 +63,7 @@ func someMesh(agentName, instruction string) (context.Context, func()) {
 		panic(err)
 	}
 	t := &task.Task{
-		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Agent: agentName, Kind: task.KindTask,
+		ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Tenant: "default", Agent: agentName, Kind: task.KindTask,
 		Status: task.Pending, Instruction: instruction, CreatedAt: task.Stamp(time.Now()),
 	}
 	watch, err := st.Tasks.Watch(t.Tenant, t.ID, false)

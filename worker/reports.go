@@ -19,9 +19,10 @@ import (
 // write it. Progress and output are written at most every flushEvery, the
 // newest alone; milestones at once.
 type reports struct {
-	store      *store.Store
-	tenant, id string
-	due        chan struct{}
+	store  *store.Store
+	tenant string
+	id     task.ID
+	due    chan struct{}
 
 	mu         sync.Mutex
 	opened     bool // the record is claimed: progress may be written

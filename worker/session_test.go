@@ -91,11 +91,11 @@ func TestTurnsOfManyClientsRunOneAfterAnother(t *testing.T) {
 		for i := 0; i < 200; i += 2 {
 			user, reply := messages[i], messages[i+1]
 			want := fmt.Sprintf("%d %s", i/2+1, user.Text)
-			if user.Role != session.User || reply.Role != session.Agent || reply.Text != want || answers[user.TurnID] != want || said[user.Text] {
-				t.Errorf("turn %d: %q, %q, answered with %q", i/2, user.Text, reply.Text, answers[user.TurnID])
+			if user.Role != session.User || reply.Role != session.Agent || reply.Text != want || answers[string(user.TurnID)] != want || said[user.Text] {
+				t.Errorf("turn %d: %q, %q, answered with %q", i/2, user.Text, reply.Text, answers[string(user.TurnID)])
 			}
 			said[user.Text] = true
-			accepted := m.Record(user.TurnID).Lease.Seq // its place in the queue
+			accepted := m.Record(string(user.TurnID)).Lease.Seq // its place in the queue
 			if accepted <= last {
 				t.Errorf("turn %d was accepted as %d, after %d", i/2, accepted, last)
 			}
@@ -132,7 +132,7 @@ func TestAFrozenWorkerCannotCommitAfterItsHeir(t *testing.T) {
 		time.Sleep(12 * time.Second) // the frozen one has its reply, and tries to commit
 		frozen.Thaw()
 		time.Sleep(time.Minute)
-		rec, err := m.Store.Sessions.Get(t.Context(), "default", id)
+		rec, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 		if err != nil || rec.State != nil || meshtest.Talk(rec.Messages) != "user: hi\nagent: heir in attempt 2\nuser: next\nagent: heir in attempt 1" {
 			t.Errorf("session = %+v, %v", rec, err)
 		}
@@ -168,11 +168,11 @@ func TestAnHeirFencesOffTheAttemptBeforeIt(t *testing.T) {
 		if _, err := c.Next(); err != nil {
 			t.Fatal(err)
 		}
-		queued, err := m.Store.Tasks.Find(t.Context(), "default", turn.TurnID)
+		queued, err := m.Store.Tasks.Find(t.Context(), "default", task.ID(turn.TurnID))
 		if err != nil {
 			t.Fatal(err)
 		}
-		zombie, err := m.Store.Sessions.Get(t.Context(), "default", id)
+		zombie, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 				id := m.Session("a")
 				turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
 				// The dead worker had written its claim and the session.
-				rec, err := m.Store.Tasks.Find(t.Context(), "default", turn.TurnID)
+				rec, err := m.Store.Tasks.Find(t.Context(), "default", task.ID(turn.TurnID))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -214,7 +214,7 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 				if err := rec.To(task.Processing, time.Now()); err != nil {
 					t.Fatal(err)
 				}
-				s, err := m.Store.Sessions.Get(t.Context(), "default", id)
+				s, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -256,7 +256,7 @@ func TestATurnThatUsesUpItsAttemptsFails(t *testing.T) {
 		m.Work(a)()
 		id := m.Session("a")
 		turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async")
-		rec, err := m.Store.Tasks.Find(t.Context(), "default", turn.TurnID)
+		rec, err := m.Store.Tasks.Find(t.Context(), "default", task.ID(turn.TurnID))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -457,7 +457,7 @@ func TestSessionsAreFairAndApart(t *testing.T) {
 			t.Errorf("turn %d began after turn %d", i, ahead)
 		}
 	}
-	if out := m.Do("GET", "/tasks/"+m.Transcript(ids[7])[0].TurnID+"/events", "", "Accept", "application/json").Body.String(); strings.Contains(out, "owner-8") {
+	if out := m.Do("GET", "/tasks/"+string(m.Transcript(ids[7])[0].TurnID)+"/events", "", "Accept", "application/json").Body.String(); strings.Contains(out, "owner-8") {
 		t.Errorf("events of another session: %s", out)
 	}
 }

@@ -60,7 +60,7 @@ func (at *attempt) countChildren(ctx context.Context, t *task.Task) {
 	if t.HasChildren || time.Since(at.began) < quickEnd {
 		return
 	}
-	var children []string
+	var children []task.ID
 	err := at.untilAnswered(ctx, func() (err error) {
 		children, err = at.w.store.Children.Of(ctx, t.Tenant, t.ID)
 		return err

@@ -8,6 +8,7 @@ import (
 
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/pause"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -79,7 +80,7 @@ func replyValue(message string) any { return map[string]string{"message": messag
 
 // turn is what the handler of a turn sees of its session.
 func (at *attempt) turn(t *task.Task) *agent.Turn {
-	return &agent.Turn{SessionID: at.session.ID, Messages: at.session.Transcript(t), State: at.session.State}
+	return &agent.Turn{SessionID: string(at.session.ID), Messages: at.session.Transcript(t), State: at.session.State}
 }
 
 // replied reads a handler's value as the reply of a turn.
@@ -151,7 +152,7 @@ func (at *attempt) release(ctx context.Context) {
 func (at *attempt) publishNext(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	id := at.queued.SessionID
+	id := session.Of(at.queued)
 	for wait := 100 * time.Millisecond; ; wait *= 2 {
 		_, err := at.w.core.Sessions.Next(ctx, at.queued.Tenant, id)
 		if err == nil {

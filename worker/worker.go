@@ -20,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/ids"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -67,10 +68,10 @@ type Worker struct {
 
 	mu      sync.Mutex
 	intakes []*intake
-	slots   map[string]*slots   // by agent: they outlive a reload
-	running map[string]*attempt // by task id: the newest attempt in this process
-	waiting map[string]int      // by agent: attempts that wait for a task they called
-	rivals  map[rivalry]bool    // that were told of
+	slots   map[string]*slots    // by agent: they outlive a reload
+	running map[task.ID]*attempt // by task id: the newest attempt in this process
+	waiting map[string]int       // by agent: attempts that wait for a task they called
+	rivals  map[rivalry]bool     // that were told of
 }
 
 // New registers the agents and creates their consumers.
@@ -79,10 +80,10 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		return nil, fmt.Errorf("configure worker: %w", err)
 	}
 	w := &Worker{
-		id: task.NewID(task.PrefixWorker, uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
+		id: ids.New("wrk_", uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
 		started: task.Stamp(time.Now()), reloads: make(chan reload), ended: make(chan struct{}),
 		presence: newPresence(),
-		slots:    map[string]*slots{}, running: map[string]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
+		slots:    map[string]*slots{}, running: map[task.ID]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
 	}
 	w.log = log.With("worker", w.id)
 	w.upkeep = st.Consumers.Upkeep(w.log)
@@ -306,7 +307,7 @@ func (w *Worker) serving() []*intake {
 }
 
 // canceled tells the attempt of a task to look at its record at once.
-func (w *Worker) canceled(id string) {
+func (w *Worker) canceled(id task.ID) {
 	w.mu.Lock()
 	at := w.running[id]
 	w.mu.Unlock()
@@ -317,7 +318,7 @@ func (w *Worker) canceled(id string) {
 
 // called tells the attempt of a task that its agent has started another task
 // through the gateway, which it will wait for.
-func (w *Worker) called(id string) {
+func (w *Worker) called(id task.ID) {
 	w.mu.Lock()
 	at := w.running[id]
 	w.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -65,13 +66,13 @@ func wealth(t *testing.T, clean bool) (dir string, ids []string) {
 	}
 	for range 30 {
 		tk := &task.Task{
-			ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
+			ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask, Agent: "echo",
 			Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now()), NotBefore: task.Stamp(time.Now().Add(time.Hour)),
 		}
 		if _, err := st.Tasks.Enqueue(t.Context(), tk); err != nil {
 			t.Fatal(err)
 		}
-		ids = append(ids, tk.ID)
+		ids = append(ids, string(tk.ID))
 	}
 	if clean {
 		end()
@@ -162,7 +163,7 @@ func TestDamageIsNoticedAtTheStart(t *testing.T) {
 				t.Errorf("no error in the log: %s", log)
 			}
 			gone := slices.DeleteFunc(ids, func(id string) bool {
-				_, err := st.Tasks.Find(t.Context(), "default", id)
+				_, err := st.Tasks.Find(t.Context(), "default", task.ID(id))
 				return err == nil
 			})
 			if len(gone) > tt.gone {
@@ -199,7 +200,7 @@ func TestACorruptConsumerIsBuiltAnew(t *testing.T) {
 		t.Errorf("noticed damage that is none: %v", err)
 	}
 	for _, id := range ids {
-		if _, err := st.Tasks.Find(t.Context(), "default", id); err != nil {
+		if _, err := st.Tasks.Find(t.Context(), "default", task.ID(id)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -249,8 +250,8 @@ func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	for i := range 100 { // a session and a record that change all the time, and others that stay
 		text := []byte(strings.Repeat(fmt.Sprintf("message %d of many, ", i), 6000)) // 120 KB and more
 		for _, subject := range []string{
-			topology.Session("default", "ses_1"), topology.Session("default", fmt.Sprintf("ses_%d", i)),
-			topology.TaskRecord("default", "tsk_1"), topology.TaskReady("default", "echo", fmt.Sprintf("tsk_%d", i)),
+			topology.Session("default", "ses_1"), topology.Session("default", session.ID(fmt.Sprintf("ses_%d", i))),
+			topology.TaskRecord("default", "tsk_1"), topology.TaskReady("default", "echo", task.ID(fmt.Sprintf("tsk_%d", i))),
 		} {
 			if _, err := js.Publish(t.Context(), subject, text); err != nil {
 				t.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
 
@@ -26,7 +26,7 @@ type floor struct {
 }
 
 type floorTask struct {
-	ID     string          `json:"task_id"`
+	ID     task.ID         `json:"task_id"`
 	Status string          `json:"status"`
 	Agent  string          `json:"agent"`
 	Input  json.RawMessage `json:"input,omitempty"`
@@ -84,7 +84,7 @@ func (f *floor) work(msg jetstream.Msg) {
 
 func (f *floor) post(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	t := floorTask{ID: "tsk_" + strings.ReplaceAll(uuid.Must(uuid.NewV7()).String(), "-", ""), Status: "pending", At: time.Now()}
+	t := floorTask{ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Status: "pending", At: time.Now()}
 	if err == nil {
 		err = json.Unmarshal(body, &t)
 	}
@@ -104,7 +104,7 @@ func (f *floor) post(w http.ResponseWriter, r *http.Request) {
 	}
 	data, err := json.Marshal(t)
 	if err == nil {
-		_, err = f.js.Publish(r.Context(), topology.TaskReady("default", t.Agent, t.ID), data, jetstream.WithMsgID(t.ID))
+		_, err = f.js.Publish(r.Context(), topology.TaskReady("default", t.Agent, t.ID), data, jetstream.WithMsgID(string(t.ID)))
 	}
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

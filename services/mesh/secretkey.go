@@ -101,7 +101,7 @@ func (c *callbackConfig) adopt(ctx context.Context, st *store.Store, k *secret.K
 	var closed []string
 	for _, e := range all {
 		if !opens(e) {
-			closed = append(closed, e.ID)
+			closed = append(closed, string(e.ID))
 		}
 	}
 	if len(closed) > 0 {

@@ -78,13 +78,13 @@ func benchTurns(b *testing.B, url string, st *store.Store, sessions, messages in
 
 // benchSession stores a session of some length.
 func benchSession(b *testing.B, st *store.Store, messages int) string {
-	s := session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), "default", "noop", "", time.Now())
-	turn := &task.Task{ID: task.NewID(task.PrefixTurn, uuid.Must(uuid.NewV7())), Instruction: benchText, CreatedAt: task.Stamp(time.Now())}
+	s := session.New(session.NewID(uuid.Must(uuid.NewV7())), "default", "noop", "", time.Now())
+	turn := &task.Task{ID: task.NewID(task.KindTurn, uuid.Must(uuid.NewV7())), Instruction: benchText, CreatedAt: task.Stamp(time.Now())}
 	for range messages / 2 {
 		s.Commit(turn, benchText, nil, time.Now())
 	}
 	if err := st.Sessions.Save(context.Background(), s); err != nil {
 		b.Fatal(err)
 	}
-	return s.ID
+	return string(s.ID)
 }

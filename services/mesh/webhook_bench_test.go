@@ -193,7 +193,7 @@ func BenchmarkScheduledRetries(b *testing.B) {
 		now := task.Stamp(time.Now())
 		each(b, *scheduled, 128, func(i int) error {
 			d := &webhook.Delivery{
-				ID: webhook.DeliveryID(fmt.Sprint(i), webhook.Callback), Tenant: "default", Source: fmt.Sprintf("act_%032x", i), EventID: fmt.Sprint(i),
+				ID: webhook.NewDeliveryID(fmt.Sprint(i), webhook.Callback), Tenant: "default", Source: webhook.Source(fmt.Sprintf("act_%032x", i)), EventID: fmt.Sprint(i),
 				Type: "action.completed", URL: "http://127.0.0.1:9/hook", Body: bytes.Repeat([]byte("x"), 300), Status: webhook.Retrying, CreatedAt: now,
 				Failures: 3, NextAt: now.Add(time.Hour + time.Duration(i)*time.Millisecond),
 			}

@@ -78,8 +78,8 @@ type Event struct {
 // body is the wire form of an event.
 type body struct {
 	Type      Type              `json:"type"`
-	ActionID  string            `json:"action_id,omitempty"`
-	TaskID    string            `json:"task_id,omitempty"`
+	ActionID  task.ID           `json:"action_id,omitempty"`
+	TaskID    task.ID           `json:"task_id,omitempty"`
 	SessionID string            `json:"session_id,omitempty"` // of a turn
 	Status    task.State        `json:"status"`
 	Result    json.RawMessage   `json:"result,omitempty"`
@@ -140,7 +140,7 @@ func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, e
 	}
 	var events []Event
 	add := func(id, name string, at time.Time, after uint64, b body) error {
-		e := Event{ID: t.ID + "-" + id, Type: typeOf(t, name), At: at, After: after}
+		e := Event{ID: string(t.ID) + "-" + id, Type: typeOf(t, name), At: at, After: after}
 		if after < from || !want(e.Type) {
 			return nil
 		}
@@ -182,9 +182,9 @@ func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, e
 func (base Base) resultURL(t *task.Task) string {
 	root := strings.TrimSuffix(string(base), "/")
 	if t.Kind == task.KindAction {
-		return root + "/actions/" + t.ID + "/result"
+		return root + "/actions/" + string(t.ID) + "/result"
 	}
-	return root + "/tasks/" + t.ID + "/result"
+	return root + "/tasks/" + string(t.ID) + "/result"
 }
 
 // encode writes the body of e, without the result where that makes it too long.

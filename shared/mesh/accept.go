@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -17,13 +18,13 @@ import (
 
 // Acceptance is a task that was accepted, now or by an equal request before.
 type Acceptance struct {
-	TaskID      string    `json:"task_id"`
-	SessionID   string    `json:"session_id,omitempty"` // of a turn
-	Agent       string    `json:"agent"`
-	CreatedAt   time.Time `json:"created_at"`
-	RetriedFrom string    `json:"retried_from,omitempty"`
-	TraceID     string    `json:"trace_id,omitempty"`
-	Warning     string    `json:"warning,omitempty"` // a hint for the caller
+	TaskID      task.ID    `json:"task_id"`
+	SessionID   session.ID `json:"session_id,omitempty"` // of a turn
+	Agent       string     `json:"agent"`
+	CreatedAt   time.Time  `json:"created_at"`
+	RetriedFrom task.ID    `json:"retried_from,omitempty"`
+	TraceID     string     `json:"trace_id,omitempty"`
+	Warning     string     `json:"warning,omitempty"` // a hint for the caller
 
 	Replayed bool `json:"-"` // the request had been accepted before
 
@@ -161,7 +162,7 @@ func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage)
 }
 
 // Retry runs a failed or canceled task again, as a new one.
-func (c Tasks) Retry(ctx context.Context, who auth.Caller, id string, s *Submission) (*Acceptance, error) {
+func (c Tasks) Retry(ctx context.Context, who auth.Caller, id task.ID, s *Submission) (*Acceptance, error) {
 	old, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		return nil, err

@@ -36,14 +36,14 @@ func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 		return nil, nil, callbacksOff()
 	}
 	blocked = checkURL(c.guard, s.CallbackURL, "/callback_url", faults)
-	cb = &task.Callback{URL: s.CallbackURL, SecretRef: s.CallbackSecret}
+	cb = &task.Callback{URL: s.CallbackURL, SecretRef: string(s.CallbackSecret)}
 	cb.Events = eventTypes(s.CallbackEvents, string(s.Kind), "/callback_events", faults)
 	if cb.SecretRef == "" {
 		return cb, blocked, nil
 	}
 	err = webhook.ErrNotFound
-	if task.ValidWebhookID(cb.SecretRef) {
-		_, err = c.store.Webhooks.Get(ctx, who.Tenant, cb.SecretRef)
+	if s.CallbackSecret.Valid() {
+		_, err = c.store.Webhooks.Get(ctx, who.Tenant, s.CallbackSecret)
 	}
 	if errors.Is(err, webhook.ErrNotFound) {
 		fault("/callback_secret_ref", "there is no such webhook; POST /webhooks makes one, and its id is the reference")

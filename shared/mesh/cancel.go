@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
@@ -13,11 +14,11 @@ import (
 // Cancel cancels a task and the tasks that it has started. Exactly one of cancel
 // and the worker wins the compare-and-set: task.ErrFinished says that the worker
 // did. A repeat goes on where an error stopped it.
-func (c Tasks) Cancel(ctx context.Context, who auth.Caller, id string) (*task.Task, error) {
+func (c Tasks) Cancel(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
 	return c.cancelTree(context.WithoutCancel(ctx), who.Tenant, id, location{})
 }
 
-func (c *core) cancelTree(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
+func (c *core) cancelTree(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
 	t, err := c.cancel(ctx, tenant, id, at)
 	if err != nil {
 		return nil, err
@@ -27,7 +28,7 @@ func (c *core) cancelTree(ctx context.Context, tenant, id string, at location) (
 
 // cancelChildren cancels the tasks that a canceled one has started, and theirs.
 // One that is being started in this moment ends when a worker claims it.
-func (c *core) cancelChildren(ctx context.Context, tenant, id string) error {
+func (c *core) cancelChildren(ctx context.Context, tenant string, id task.ID) error {
 	children, err := c.store.Children.Of(ctx, tenant, id)
 	if err != nil {
 		return err
@@ -44,7 +45,7 @@ func (c *core) cancelChildren(ctx context.Context, tenant, id string) error {
 	return nil
 }
 
-func (c *core) cancel(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
+func (c *core) cancel(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
 	for {
 		t, err := c.find(ctx, tenant, id, at)
 		if err != nil {
@@ -97,7 +98,7 @@ func (c *core) canceled(ctx context.Context, t *task.Task, waited bool) {
 		}
 	}
 	if t.Kind == task.KindTurn {
-		if _, err := c.publishNext(ctx, t.Tenant, t.SessionID); err != nil {
+		if _, err := c.publishNext(ctx, t.Tenant, session.Of(t)); err != nil {
 			c.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", t.SessionID, "error", err)
 		}
 	}

@@ -15,11 +15,11 @@ import (
 const claimWithin = time.Second
 
 // parent reads the task that a new one is to be a child of; nil when id is empty.
-func (c *core) parent(ctx context.Context, who auth.Caller, id string) (*task.Task, error) {
+func (c *core) parent(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
 	if id == "" {
 		return nil, nil
 	}
-	if !task.ValidID(id) {
+	if !id.Valid() {
 		return nil, Refuse(ErrParentNotFound, "The parent task is %q, which is not an id of ours.", Clip(id, 64))
 	}
 	parent, err := c.store.Tasks.Find(ctx, who.Tenant, id)
@@ -63,7 +63,7 @@ func (c *core) adopt(ctx context.Context, t, parent *task.Task, s *Submission) e
 		err = c.store.Children.Link(ctx, parent, t.ID)
 	} else {
 		t.ID, _, err = c.store.Children.Adopt(ctx, parent, task.CallKey(t.Agent, s.Request))
-		s.Key = &Key{hash: digest(t.Tenant, "child", t.ID), fingerprint: t.ID}
+		s.Key = &Key{hash: digest(t.Tenant, "child", string(t.ID)), fingerprint: string(t.ID)}
 	}
 	if errors.Is(err, task.ErrConflict) {
 		return Refuse(ErrParentFinished, "A later attempt of %s has called already; this one works in vain.", parent.ID)

@@ -20,7 +20,7 @@ type Deliveries struct{ *core }
 // all.
 type DeliveryFilter struct {
 	Status  webhook.Status
-	Webhook string
+	Webhook webhook.ID
 	Type    event.Type
 }
 
@@ -38,7 +38,7 @@ type ListedDeliveries struct {
 // List lists the recorded deliveries of a tenant, newest change first, a page from a
 // cursor on. A page may be short and still have a next one.
 func (c Deliveries) List(ctx context.Context, who auth.Caller, f DeliveryFilter, limit int, cursor string) (ListedDeliveries, error) {
-	bound := digest("deliveries", string(f.Status), f.Webhook, string(f.Type))
+	bound := digest("deliveries", string(f.Status), string(f.Webhook), string(f.Type))
 	at, err := decodeRevision(cursor, bound)
 	if err != nil {
 		return ListedDeliveries{}, err
@@ -56,8 +56,8 @@ func (c Deliveries) List(ctx context.Context, who auth.Caller, f DeliveryFilter,
 
 // Get reads a delivery, also one that waits for its first attempt and is only in
 // the queue.
-func (c Deliveries) Get(ctx context.Context, who auth.Caller, id string) (*webhook.Delivery, error) {
-	if !task.ValidDeliveryID(id) {
+func (c Deliveries) Get(ctx context.Context, who auth.Caller, id webhook.DeliveryID) (*webhook.Delivery, error) {
+	if !id.Valid() {
 		return nil, webhook.ErrDeliveryNotFound
 	}
 	d, err := c.store.Deliveries.Get(ctx, who.Tenant, "*", id)
@@ -69,12 +69,12 @@ func (c Deliveries) Get(ctx context.Context, who auth.Caller, id string) (*webho
 
 // Of lists the deliveries of a task, oldest first: those that have a record, and the
 // callback's that are only in the queue.
-func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID string) ([]*webhook.Delivery, error) {
+func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID task.ID) ([]*webhook.Delivery, error) {
 	t, err := c.store.Tasks.Find(ctx, who.Tenant, taskID)
 	if err != nil {
 		return nil, err
 	}
-	all, err := c.store.Deliveries.Of(ctx, who.Tenant, taskID)
+	all, err := c.store.Deliveries.Of(ctx, who.Tenant, webhook.Source(taskID))
 	if err != nil || t.Callback == nil {
 		return all, err
 	}
@@ -87,7 +87,7 @@ func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID string) ([]*
 		return nil, err
 	}
 	for _, e := range events {
-		want := webhook.DeliveryID(e.ID, webhook.Callback)
+		want := webhook.NewDeliveryID(e.ID, webhook.Callback)
 		if slices.ContainsFunc(all, func(d *webhook.Delivery) bool { return d.ID == want }) {
 			continue
 		}
@@ -103,7 +103,7 @@ func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID string) ([]*
 }
 
 // Redeliver starts a delivery's schedule over, from now.
-func (c Deliveries) Redeliver(ctx context.Context, who auth.Caller, id string) (*webhook.Delivery, error) {
+func (c Deliveries) Redeliver(ctx context.Context, who auth.Caller, id webhook.DeliveryID) (*webhook.Delivery, error) {
 	ctx = context.WithoutCancel(ctx)
 	d, err := c.Get(ctx, who, id)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c Deliveries) Redeliver(ctx context.Context, who auth.Caller, id string) (
 }
 
 // RedeliverTask sends a task's callback again all that it was sent.
-func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID string) ([]*webhook.Delivery, error) {
+func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID task.ID) ([]*webhook.Delivery, error) {
 	ctx = context.WithoutCancel(ctx)
 	all, err := c.Of(ctx, who, taskID)
 	if err != nil {

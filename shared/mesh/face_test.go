@@ -12,6 +12,7 @@ import (
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 )
 
@@ -47,9 +48,9 @@ func (l line) do(ctx context.Context, verb, arg, more string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return "accepted " + a.TaskID, nil
+		return "accepted " + string(a.TaskID), nil
 	case "wait":
-		t, err := l.core.Tasks.Get(ctx, l.who, arg)
+		t, err := l.core.Tasks.Get(ctx, l.who, task.ID(arg))
 		if err == nil {
 			t, err = l.core.Tasks.WaitChange(ctx, t, true, time.Minute)
 		}
@@ -58,7 +59,7 @@ func (l line) do(ctx context.Context, verb, arg, more string) (string, error) {
 		}
 		return fmt.Sprintf("%s %s", t.Status, t.Result.Inline), nil
 	case "cancel":
-		t, err := l.core.Tasks.Cancel(ctx, l.who, arg)
+		t, err := l.core.Tasks.Cancel(ctx, l.who, task.ID(arg))
 		if err != nil {
 			return "", err
 		}
@@ -68,9 +69,9 @@ func (l line) do(ctx context.Context, verb, arg, more string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return "opened " + s.SessionID, nil
+		return "opened " + string(s.SessionID), nil
 	case "say":
-		a, t, err := l.core.Sessions.Say(ctx, l.who, arg, &mesh.Message{Text: more, OnBusy: mesh.Wait, Until: time.Now().Add(time.Minute)})
+		a, t, err := l.core.Sessions.Say(ctx, l.who, session.ID(arg), &mesh.Message{Text: more, OnBusy: mesh.Wait, Until: time.Now().Add(time.Minute)})
 		if err != nil {
 			return "", err
 		}
@@ -105,7 +106,7 @@ func TestASecondFaceNeedsNothingOfTheFirst(t *testing.T) {
 		return strings.TrimSpace(answer)
 	}
 	done := strings.TrimPrefix(ask(`accept echo {"n":1}`), "accepted ")
-	h.finish(done, `"done"`)
+	h.finish(task.ID(done), `"done"`)
 	if got := ask("wait %s", done); got != `completed "done"` {
 		t.Errorf("wait: %s", got)
 	}
@@ -119,11 +120,11 @@ func TestASecondFaceNeedsNothingOfTheFirst(t *testing.T) {
 	if got := ask("accept nobody {}"); !strings.Contains(got, mesh.ErrAgentNotFound.Code) {
 		t.Errorf("an agent that there is not: %s", got)
 	}
-	session := strings.TrimPrefix(ask("open echo"), "opened ")
+	opened := strings.TrimPrefix(ask("open echo"), "opened ")
 	replied := make(chan struct{})
-	go func() { defer close(replied); h.reply(session, "hello yourself") }()
+	go func() { defer close(replied); h.reply(session.ID(opened), "hello yourself") }()
 	defer func() { <-replied }()
-	if got := ask("say %s hello", session); got != "hello yourself" {
+	if got := ask("say %s hello", opened); got != "hello yourself" {
 		t.Errorf("say: %s", got)
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Watch begins to follow a task, with its live output, and reads it as it is now:
 // nothing falls between. Close the watch.
-func (c Tasks) Watch(ctx context.Context, who auth.Caller, id string) (*store.Watch, *task.Task, error) {
+func (c Tasks) Watch(ctx context.Context, who auth.Caller, id task.ID) (*store.Watch, *task.Task, error) {
 	watch, err := c.store.Tasks.Watch(who.Tenant, id, true)
 	if err != nil {
 		return nil, nil, err
@@ -39,8 +39,8 @@ func (c Tasks) OpenValue(ctx context.Context, v task.Value) (io.Reader, error) {
 
 // Watch begins to follow a session, and reads it as it is now: nothing falls
 // between. Close the watch.
-func (c Sessions) Watch(ctx context.Context, who auth.Caller, id string) (*store.SessionWatch, *session.Session, error) {
-	if !session.ValidID(id) {
+func (c Sessions) Watch(ctx context.Context, who auth.Caller, id session.ID) (*store.SessionWatch, *session.Session, error) {
+	if !id.Valid() {
 		return nil, nil, Refuse(ErrSessionNotFound, "%q is not the id of a session.", Clip(id, 64))
 	}
 	watch, err := c.store.Sessions.Watch(who.Tenant, id)

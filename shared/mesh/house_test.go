@@ -4,6 +4,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"encoding/json"
@@ -73,7 +74,7 @@ func (h *house) look(who string) {
 }
 
 // finish ends a task as a worker would.
-func (h *house) finish(id, result string) {
+func (h *house) finish(id task.ID, result string) {
 	h.t.Helper()
 	t, err := h.st.Tasks.Find(h.t.Context(), auth.DefaultTenant, id)
 	if err != nil {
@@ -87,9 +88,9 @@ func (h *house) finish(id, result string) {
 }
 
 // reply answers the open turn of a session as a worker would.
-func (h *house) reply(session, text string) {
+func (h *house) reply(id session.ID, text string) {
 	for {
-		t, err := h.st.Turns.Open(h.t.Context(), auth.DefaultTenant, "echo", session)
+		t, err := h.st.Turns.Open(h.t.Context(), auth.DefaultTenant, "echo", id)
 		if err != nil {
 			if h.t.Context().Err() != nil {
 				return

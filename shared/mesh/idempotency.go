@@ -31,11 +31,11 @@ func NewKey(who auth.Caller, key string, operation []string, request ...string) 
 
 // under makes the key one of a parent's own: children of two parents may use the
 // same keys.
-func (k *Key) under(parent string) *Key {
+func (k *Key) under(parent task.ID) *Key {
 	if k == nil {
 		return nil
 	}
-	return &Key{digest(k.hash, parent), k.fingerprint}
+	return &Key{digest(k.hash, string(parent)), k.fingerprint}
 }
 
 func (k *Key) matches(stored store.IdempotencyKey) error {
@@ -74,7 +74,7 @@ func (c *core) claim(ctx context.Context, tenant string, key *Key, a *Acceptance
 	if key == nil {
 		return nil
 	}
-	ours, err := c.claimAnswer(ctx, tenant, key, a.TaskID, a)
+	ours, err := c.claimAnswer(ctx, tenant, key, string(a.TaskID), a)
 	if err != nil || ours {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -17,8 +18,8 @@ import (
 type Filter struct {
 	Statuses      []task.State // any of them
 	Agent         string
-	Parent        string
-	Session       string
+	Parent        task.ID
+	Session       session.ID
 	Error         string // code
 	Kind          task.Kind
 	Created       bool // newest first, and not newest change first
@@ -83,8 +84,8 @@ func (f Filter) canonical() string {
 	}
 	add("status", strings.Join(statuses, ","))
 	add("agent", f.Agent)
-	add("parent_id", f.Parent)
-	add("session_id", f.Session)
+	add("parent_id", string(f.Parent))
+	add("session_id", string(f.Session))
 	add("error", f.Error)
 	add("kind", string(f.Kind))
 	if f.Created {
@@ -103,7 +104,7 @@ func (f Filter) canonical() string {
 }
 
 func (f Filter) match(t *task.Task) bool {
-	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, t.Status) || f.Agent != "" && t.Agent != f.Agent || f.Parent != "" && t.ParentID != f.Parent || f.Session != "" && t.SessionID != f.Session {
+	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, t.Status) || f.Agent != "" && t.Agent != f.Agent || f.Parent != "" && t.ParentID != f.Parent || f.Session != "" && session.Of(t) != f.Session {
 		return false
 	}
 	if f.Kind != "" && t.Kind != f.Kind || f.Error != "" && (t.Error == nil || t.Error.Code != f.Error) {
@@ -128,13 +129,13 @@ func (f Filter) queued() bool {
 // bookmark is a listing's position as clients carry it. It is untrusted: it is
 // bound to its filters and only ever compared.
 type bookmark struct {
-	Record  uint64 `json:"r,omitempty"`
-	Queue   uint64 `json:"q,omitempty"`
-	Turns   uint64 `json:"t,omitempty"`
-	Created int64  `json:"c,omitempty"` // of a listing by creation
-	ID      string `json:"i,omitempty"`
-	View    string `json:"v,omitempty"`
-	Filter  string `json:"f"`
+	Record  uint64  `json:"r,omitempty"`
+	Queue   uint64  `json:"q,omitempty"`
+	Turns   uint64  `json:"t,omitempty"`
+	Created int64   `json:"c,omitempty"` // of a listing by creation
+	ID      task.ID `json:"i,omitempty"`
+	View    string  `json:"v,omitempty"`
+	Filter  string  `json:"f"`
 }
 
 var cursorEncoding = base64.RawURLEncoding

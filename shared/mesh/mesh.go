@@ -81,17 +81,20 @@ func (m *Mesh) Close() { m.close() }
 
 // location is where a turn waits; zero for any other task, and where it is not
 // known.
-type location struct{ agent, session string }
+type location struct {
+	agent   string
+	session session.ID
+}
 
 func locationOf(t *task.Task) location {
 	if t.Kind != task.KindTurn {
 		return location{}
 	}
-	return location{t.Agent, t.SessionID}
+	return location{t.Agent, session.Of(t)}
 }
 
 // find reads a task wherever it is.
-func (c *core) find(ctx context.Context, tenant, id string, at location) (*task.Task, error) {
+func (c *core) find(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
 	if at.session != "" {
 		return c.store.Turns.Find(ctx, tenant, at.agent, at.session, id)
 	}

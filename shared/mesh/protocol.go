@@ -45,7 +45,7 @@ type Turn struct {
 }
 
 // standing reads what a session says of an attempt of a turn.
-func standing(s *session.Session, id string, attempt int) Turn {
+func standing(s *session.Session, id task.ID, attempt int) Turn {
 	t := Turn{Session: s}
 	outcome, reply := s.Outcome(id)
 	switch {
@@ -72,7 +72,7 @@ type Beginning struct {
 // come too late.
 func (c Sessions) Begin(ctx context.Context, t *task.Task, b Beginning) (Turn, error) {
 	for {
-		s, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
+		s, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
 		if gone(err) {
 			return Turn{Standing: SessionGone}, nil
 		}
@@ -118,7 +118,7 @@ func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, 
 	next := s.Clone()
 	next.Commit(t, r.Message, r.State, time.Now())
 	if d.History == task.HistoryWindow { // messages that do not fit the agent's window leave the record
-		if err := c.store.Sessions.Shorten(ctx, next, d.MaxTranscript, t.ID+"-"+strconv.Itoa(t.Attempt)); err != nil {
+		if err := c.store.Sessions.Shorten(ctx, next, d.MaxTranscript, string(t.ID)+"-"+strconv.Itoa(t.Attempt)); err != nil {
 			return Turn{Session: s}, err
 		}
 	}
@@ -131,7 +131,7 @@ func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, 
 	if !errors.Is(err, session.ErrConflict) {
 		return Turn{Session: s}, err
 	}
-	now, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
+	now, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
 	if gone(err) {
 		return Turn{Standing: SessionGone}, nil
 	}
@@ -143,7 +143,7 @@ func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, 
 
 // Release keeps a session alive whose turn has failed, and takes the turn off its
 // list. It changes nothing else, and nobody waits for it.
-func (c Sessions) Release(ctx context.Context, s *session.Session, id string) error {
+func (c Sessions) Release(ctx context.Context, s *session.Session, id task.ID) error {
 	next := s.Clone()
 	next.UpdatedAt = task.Stamp(time.Now())
 	next.Leave(id)
@@ -152,7 +152,7 @@ func (c Sessions) Release(ctx context.Context, s *session.Session, id string) er
 
 // Next opens the next turn of a session's queue, unless one is open, and returns
 // its id, empty when there is nothing to open.
-func (c Sessions) Next(ctx context.Context, tenant, id string) (opened string, err error) {
+func (c Sessions) Next(ctx context.Context, tenant string, id session.ID) (opened task.ID, err error) {
 	return c.publishNext(ctx, tenant, id)
 }
 
@@ -165,7 +165,7 @@ func (c turns) openTurnOf(ctx context.Context, s *session.Session) (*task.Task, 
 	return open, err
 }
 
-func idOf(t *task.Task) string {
+func idOf(t *task.Task) task.ID {
 	if t == nil {
 		return ""
 	}
@@ -177,7 +177,7 @@ func idOf(t *task.Task) string {
 // reply came first.
 func (c turns) interrupt(ctx context.Context, t *task.Task) error {
 	for {
-		s, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
+		s, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
 		if gone(err) {
 			return nil
 		}
@@ -216,7 +216,7 @@ func (c turns) interrupt(ctx context.Context, t *task.Task) error {
 // note puts the message of a canceled turn into the transcript.
 func (c turns) note(ctx context.Context, next *session.Session, t *task.Task) error {
 	next.Interrupt(t, time.Now())
-	return c.shorten(ctx, next, t.ID)
+	return c.shorten(ctx, next, string(t.ID))
 }
 
 // publishNext opens the next turn of a session's queue, unless one is open, and
@@ -224,8 +224,8 @@ func (c turns) note(ctx context.Context, next *session.Session, t *task.Task) er
 // has left undone: the cancel of a turn that the session has as canceled, a
 // record that is missing. Any process may call it at any time; the one that ends
 // a turn must.
-func (c turns) publishNext(ctx context.Context, tenant, sessionID string) (id string, err error) {
-	repeat := "" // a turn that the server takes for one it had before
+func (c turns) publishNext(ctx context.Context, tenant string, sessionID session.ID) (id task.ID, err error) {
+	repeat := task.ID("") // a turn that the server takes for one it had before
 	for {
 		sess, err := c.store.Sessions.Get(ctx, tenant, sessionID)
 		if gone(err) || err == nil && len(sess.Waiting) == 0 {
@@ -279,7 +279,7 @@ func (c turns) nextTurn(ctx context.Context, sess *session.Session) (next *task.
 		}
 	}
 	shorter := sess.Clone()
-	noted := ""
+	noted := task.ID("")
 	for len(shorter.Waiting) > 0 {
 		w := shorter.Waiting[0]
 		if now != nil && now.ID == w.TurnID {
@@ -307,7 +307,7 @@ func (c turns) nextTurn(ctx context.Context, sess *session.Session) (next *task.
 	if len(shorter.Waiting) < len(sess.Waiting) {
 		var err error
 		if noted != "" {
-			err = c.shorten(ctx, shorter, noted+"-canceled")
+			err = c.shorten(ctx, shorter, string(noted)+"-canceled")
 		}
 		if err == nil {
 			err = c.store.Sessions.Save(ctx, shorter)
@@ -374,7 +374,7 @@ func (c turns) tendTurn(ctx context.Context, t *task.Task) (now *task.Task, wait
 	if !t.Waited || t.Status != task.Pending || t.Attempt > 0 {
 		return t, false, nil
 	}
-	sess, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
+	sess, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
 	if gone(err) {
 		return c.endWithout(ctx, t)
 	}
@@ -382,7 +382,7 @@ func (c turns) tendTurn(ctx context.Context, t *task.Task) (now *task.Task, wait
 		return t, false, err
 	}
 	if _, waits = sess.Listed(t.ID); waits {
-		_, err = c.publishNext(ctx, t.Tenant, t.SessionID)
+		_, err = c.publishNext(ctx, t.Tenant, session.Of(t))
 	}
 	return t, waits, err
 }
@@ -390,7 +390,7 @@ func (c turns) tendTurn(ctx context.Context, t *task.Task) (now *task.Task, wait
 // endWithout ends a turn that waits in a session that is gone. One that is open is
 // left to its worker.
 func (c turns) endWithout(ctx context.Context, t *task.Task) (now *task.Task, waits bool, err error) {
-	open, err := c.store.Turns.Open(ctx, t.Tenant, t.Agent, t.SessionID)
+	open, err := c.store.Turns.Open(ctx, t.Tenant, t.Agent, session.Of(t))
 	if err == nil && open.ID == t.ID || err != nil && !errors.Is(err, task.ErrNotFound) {
 		return t, err == nil, err
 	}

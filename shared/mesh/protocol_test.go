@@ -16,12 +16,12 @@ import (
 )
 
 func newSession() *session.Session {
-	return session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), "default", "echo", "Hi", time.Now())
+	return session.New(session.NewID(uuid.Must(uuid.NewV7())), "default", "echo", "Hi", time.Now())
 }
 
 func newTurn(s *session.Session) *task.Task {
 	t := newTask(task.KindTurn, 0)
-	t.SessionID = s.ID
+	t.SessionID = string(s.ID)
 	return t
 }
 

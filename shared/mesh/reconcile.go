@@ -363,9 +363,12 @@ func (r *Reconciler) checkRecord(ctx context.Context, t *task.Task) error {
 // that ended the last one died before it could.
 func (r *Reconciler) sessions(ctx context.Context, _ time.Time) error {
 	return r.talks.walk(ctx, func(from uint64) (uint64, error) {
-		type of struct{ tenant, session string }
+		type of struct {
+			tenant  string
+			session session.ID
+		}
 		var queues []of
-		next, err := r.store.Repair.QueuesOfSessions(ctx, from, func(tenant, id string) { queues = append(queues, of{tenant, id}) })
+		next, err := r.store.Repair.QueuesOfSessions(ctx, from, func(tenant string, id session.ID) { queues = append(queues, of{tenant, id}) })
 		if err != nil {
 			return from, err
 		}

@@ -23,13 +23,11 @@ import (
 )
 
 func newTask(kind task.Kind, age time.Duration) *task.Task {
-	prefix := task.PrefixTask
 	t := &task.Task{Tenant: "default", Kind: kind, Agent: "echo", Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now().Add(-age))}
 	if kind == task.KindTurn {
-		prefix = task.PrefixTurn
-		t.SessionID = task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7()))
+		t.SessionID = string(session.NewID(uuid.Must(uuid.NewV7())))
 	}
-	t.ID = task.NewID(prefix, uuid.Must(uuid.NewV7()))
+	t.ID = task.NewID(kind, uuid.Must(uuid.NewV7()))
 	t.UpdatedAt = t.CreatedAt
 	return t
 }
@@ -82,9 +80,9 @@ func (h *house) takeAll(stream, durable string, n int) (all []jetstream.Msg) {
 }
 
 // arrives takes messages until those of ids have come, and acks them.
-func (h *house) arrives(stream, durable string, ids ...string) {
+func (h *house) arrives(stream, durable string, ids ...task.ID) {
 	h.t.Helper()
-	left := map[string]bool{}
+	left := map[task.ID]bool{}
 	for _, id := range ids {
 		left[id] = true
 	}
@@ -126,7 +124,7 @@ func (h *house) lose(stream string, kind task.Kind) (lost []*task.Task) {
 	}
 	h.restart()
 	for i, m := range h.takeAll(stream, topology.AgentDurable("echo"), 4) {
-		if !strings.Contains(string(m.Data()), lost[2+i].ID) {
+		if !strings.Contains(string(m.Data()), string(lost[2+i].ID)) {
 			h.t.Fatalf("message %d is not that of %s: nothing is lost", i, lost[2+i].ID)
 		}
 	}
@@ -206,11 +204,11 @@ func TestTurnsThatWaitAreOpenedInTheirOrder(t *testing.T) {
 	for name, recorded := range map[string]bool{"with records": true, "without records": false} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t)
-			sess := session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), "default", "echo", "", time.Now().Add(-time.Hour))
-			var ids []string
+			sess := session.New(session.NewID(uuid.Must(uuid.NewV7())), "default", "echo", "", time.Now().Add(-time.Hour))
+			var ids []task.ID
 			for range 3 {
 				turn := newTask(task.KindTurn, time.Hour)
-				turn.SessionID = sess.ID
+				turn.SessionID = string(sess.ID)
 				w, err := h.st.Turns.Place(t.Context(), turn)
 				w.At = turn.CreatedAt
 				if err = cmp.Or(err, sess.Append(w, "")); err == nil && recorded {
@@ -282,7 +280,7 @@ func TestAScheduleThatDidNotFireIsQueued(t *testing.T) {
 	ahead.NotBefore = time.Now().Add(time.Hour)
 	h.queue(ahead)
 	h.look("a")
-	if got := h.takeAll(topology.Tasks, topology.AgentDurable("echo"), 1); topology.SubjectID(got[0].Subject()) != late.ID {
+	if got := h.takeAll(topology.Tasks, topology.AgentDurable("echo"), 1); topology.SubjectID(got[0].Subject()) != string(late.ID) {
 		t.Errorf("%s is ready, want %s", got[0].Subject(), late.ID)
 	}
 	if n := h.messages(topology.Tasks); n != 2 {
@@ -313,7 +311,7 @@ func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 	if _, err := h.js().CreateConsumer(t.Context(), topology.Deliveries, topology.DeliverConsumer(5*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	var ids []string
+	var ids []webhook.DeliveryID
 	for range 6 {
 		d := newDelivery()
 		if err := h.st.Deliveries.Enqueue(t.Context(), d); err != nil {
@@ -334,10 +332,10 @@ func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 	}
 	h.restart()
 	h.look("a")
-	left := map[string]bool{ids[0]: true, ids[1]: true, ids[4]: true, ids[5]: true}
+	left := map[webhook.DeliveryID]bool{ids[0]: true, ids[1]: true, ids[4]: true, ids[5]: true}
 	natstest.Until(t, "every delivery comes", func() bool {
 		for _, m := range h.take(topology.Deliveries, topology.DeliverDurable, 10) {
-			delete(left, topology.SubjectID(m.Subject()))
+			delete(left, webhook.DeliveryID(topology.SubjectID(m.Subject())))
 			_ = m.DoubleAck(t.Context())
 		}
 		return len(left) == 0
@@ -345,9 +343,9 @@ func TestLostDeliveriesAreQueuedAgain(t *testing.T) {
 }
 
 func newDelivery() *webhook.Delivery {
-	source := task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7()))
+	source := task.NewID(task.KindTask, uuid.Must(uuid.NewV7()))
 	return &webhook.Delivery{
-		ID: webhook.DeliveryID(source+"-completed", webhook.Callback), Tenant: "default", Source: source, EventID: source + "-completed",
+		ID: webhook.NewDeliveryID(string(source)+"-completed", webhook.Callback), Tenant: "default", Source: webhook.Source(source), EventID: string(source) + "-completed",
 		Type: event.Type("task.completed"), URL: "https://receiver.example/", Body: []byte("{}"), Status: webhook.Pending,
 		CreatedAt: task.Stamp(time.Now().Add(-time.Hour)),
 	}

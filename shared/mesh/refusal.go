@@ -163,7 +163,7 @@ func WithFaults(r *Refusal, faults []Invalid) *Error {
 }
 
 // Clip is task.Clip: a refusal repeats no more of a request than its reader needs.
-func Clip(s string, n int) string { return task.Clip(s, n) }
+func Clip[S ~string](s S, n int) string { return task.Clip(string(s), n) }
 
 // Pointer is a JSON pointer's token.
 func Pointer(token string) string {

@@ -20,7 +20,7 @@ const tendEvery = 5 * time.Second
 // else it does as the message asks. A client that goes away before that has sent
 // nothing.
 func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
-	closing, since := "", time.Time{} // a turn that has ended, and whose message is still there
+	closing, since := task.ID(""), time.Time{} // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if accepts(s, t.ID) {
 			return nil
@@ -32,10 +32,10 @@ func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 				return err
 			}
 		}
-		open, look := c.store.Turns.Open(ctx, t.Tenant, t.Agent, t.SessionID)
+		open, look := c.store.Turns.Open(ctx, t.Tenant, t.Agent, session.Of(t))
 		switch {
 		case errors.Is(look, task.ErrNotFound): // it has just ended, and the next one is on its way
-			_, look = c.publishNext(context.WithoutCancel(ctx), t.Tenant, t.SessionID)
+			_, look = c.publishNext(context.WithoutCancel(ctx), t.Tenant, session.Of(t))
 		case look != nil:
 		case open.ID == t.ID: // a repeat of this message
 			return nil
@@ -55,20 +55,20 @@ func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 		if !c.sleep(ctx, pause) || time.Now().After(until) {
 			return fmt.Errorf("queue turn %s: %w", t.ID, session.ErrBusy)
 		}
-		if s, look = c.admitAnew(ctx, m, t.Tenant, t.SessionID); look != nil { // it has changed meanwhile
+		if s, look = c.admitAnew(ctx, m, t.Tenant, session.Of(t)); look != nil { // it has changed meanwhile
 			return look
 		}
 	}
 }
 
 // accepts reports whether a session has a turn already: its message is a repeat.
-func accepts(s *session.Session, id string) bool {
+func accepts(s *session.Session, id task.ID) bool {
 	_, listed := s.Listed(id)
 	outcome, _ := s.Outcome(id)
 	return listed || outcome != session.Open
 }
 
-func (c *core) admitAnew(ctx context.Context, m *Message, tenant, id string) (*session.Session, error) {
+func (c *core) admitAnew(ctx context.Context, m *Message, tenant string, id session.ID) (*session.Session, error) {
 	s, err := c.store.Sessions.Get(ctx, tenant, id)
 	if err == nil {
 		err = c.admit(ctx, s, m)
@@ -91,7 +91,7 @@ func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *ta
 	if err != nil {
 		return err
 	}
-	var canceled []string
+	var canceled []task.ID
 	for {
 		if accepts(s, t.ID) {
 			return nil
@@ -129,7 +129,7 @@ func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *ta
 
 // enlisted does what follows the acceptance. The turn is accepted in any case: a
 // step that fails or is cut off is done by the next reader of the session.
-func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []string) {
+func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []task.ID) {
 	left := func(what string, err error) {
 		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			c.log.Warn("left to who looks at the session next", "what", what, "session", s.ID, "task", t.ID, "error", err)
@@ -141,7 +141,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 	}
 	for _, id := range canceled {
 		_, err := c.cancelTree(ctx, s.Tenant, id, location{s.Agent, s.ID})
-		left("cancel of turn "+id, err)
+		left("cancel of turn "+string(id), err)
 	}
 	if len(canceled) > 0 {
 		left("cancel of a turn that was opened meanwhile", c.overtake(ctx, s, t.ID))
@@ -152,7 +152,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 
 // displace notes in a session that its open turn and all that wait are canceled,
 // and returns them.
-func (c *core) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []string, err error) {
+func (c *core) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []task.ID, err error) {
 	if open != nil {
 		outcome, _ := next.Outcome(open.ID)
 		rec, err := c.store.Tasks.Get(ctx, next.Tenant, open.ID)
@@ -171,7 +171,7 @@ func (c *core) displace(ctx context.Context, next *session.Session, open *task.T
 
 // overtake cancels a turn that was opened past the queue while the interrupting
 // turn took its place there: it came before that one.
-func (c *core) overtake(ctx context.Context, s *session.Session, id string) error {
+func (c *core) overtake(ctx context.Context, s *session.Session, id task.ID) error {
 	open, err := c.openTurnOf(ctx, s)
 	if err != nil || open == nil || open.ID == id {
 		return err
@@ -217,7 +217,7 @@ func (c *core) tending(ctx context.Context, t *task.Task) (stop func()) {
 // inQueue is what a turn waits for that stands in its session's queue, nil when
 // it is open.
 func (c *core) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
-	s, err := c.store.Sessions.Get(ctx, t.Tenant, t.SessionID)
+	s, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
 	if err != nil {
 		return nil, err
 	}

@@ -17,11 +17,11 @@ import (
 
 // Opened is a session that was opened, now or by an equal request before.
 type Opened struct {
-	SessionID string    `json:"session_id"`
-	Message   string    `json:"message"` // the greeting
-	Agent     string    `json:"agent"`
-	CreatedAt time.Time `json:"created_at"`
-	ExpiresAt time.Time `json:"expires_at"`
+	SessionID session.ID `json:"session_id"`
+	Message   string     `json:"message"` // the greeting
+	Agent     string     `json:"agent"`
+	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt time.Time  `json:"expires_at"`
 
 	Replayed bool `json:"-"`
 }
@@ -35,11 +35,11 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 	if err != nil {
 		return nil, err
 	}
-	s := session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), who.Tenant, a.Name, a.Greeting, time.Now())
+	s := session.New(session.NewID(uuid.Must(uuid.NewV7())), who.Tenant, a.Name, a.Greeting, time.Now())
 	o := &Opened{SessionID: s.ID, Message: a.Greeting, Agent: s.Agent, CreatedAt: s.CreatedAt, ExpiresAt: c.Expires(s)}
 	ctx = context.WithoutCancel(ctx)
 	if key != nil {
-		ours, err := c.claimAnswer(ctx, who.Tenant, key, o.SessionID, o)
+		ours, err := c.claimAnswer(ctx, who.Tenant, key, string(o.SessionID), o)
 		if err != nil {
 			return nil, err
 		}
@@ -54,8 +54,8 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 }
 
 // Get reads a session. An id that is not ours is not found.
-func (c Sessions) Get(ctx context.Context, who auth.Caller, id string) (*session.Session, error) {
-	if !session.ValidID(id) {
+func (c Sessions) Get(ctx context.Context, who auth.Caller, id session.ID) (*session.Session, error) {
+	if !id.Valid() {
 		return nil, Refuse(ErrSessionNotFound, "%q is not the id of a session.", Clip(id, 64))
 	}
 	return c.store.Sessions.Get(ctx, who.Tenant, id)
@@ -67,7 +67,7 @@ func (c Sessions) Expires(s *session.Session) time.Time {
 }
 
 // Busy says which turn of a session is open, and whether one is or waits.
-func (c Sessions) Busy(ctx context.Context, s *session.Session) (open string, waiting []string, busy bool, err error) {
+func (c Sessions) Busy(ctx context.Context, s *session.Session) (open task.ID, waiting []task.ID, busy bool, err error) {
 	turn, err := c.store.Turns.Open(ctx, s.Tenant, s.Agent, s.ID)
 	switch {
 	case err == nil && c.over(ctx, turn): // its acknowledgement is on its way
@@ -108,7 +108,7 @@ type Message struct {
 }
 
 // Say accepts a message: a turn of the session. Close what it returns.
-func (c Sessions) Say(ctx context.Context, who auth.Caller, id string, m *Message) (*Acceptance, *task.Task, error) {
+func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Message) (*Acceptance, *task.Task, error) {
 	s, err := c.Get(ctx, who, id)
 	if err == nil {
 		err = c.admit(ctx, s, m)
@@ -121,7 +121,7 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id string, m *Messag
 		return nil, nil, err
 	}
 	t := &task.Task{
-		ID: task.NewID(task.PrefixTurn, uuid.Must(uuid.NewV7())), Tenant: who.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: s.ID,
+		ID: newID(task.KindTurn), Tenant: who.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: string(s.ID),
 		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth,
 		TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
 	}
@@ -146,7 +146,7 @@ func (c *core) admit(ctx context.Context, s *session.Session, m *Message) error 
 }
 
 // said is the turn of a message that was accepted before, nil when it was not.
-func (c *core) said(ctx context.Context, who auth.Caller, id string, key *Key) (*Acceptance, *task.Task) {
+func (c *core) said(ctx context.Context, who auth.Caller, id session.ID, key *Key) (*Acceptance, *task.Task) {
 	a, err := c.recall(ctx, who, key)
 	if err != nil || a == nil {
 		return nil, nil
@@ -221,8 +221,8 @@ func (c Sessions) Reply(ctx context.Context, t *task.Task) (string, error) {
 }
 
 // Turn reads a turn of a session.
-func (c Sessions) Turn(ctx context.Context, who auth.Caller, id, turn string) (*task.Task, error) {
-	if !session.ValidID(id) || !task.ValidID(turn) || !task.IsTurn(turn) {
+func (c Sessions) Turn(ctx context.Context, who auth.Caller, id session.ID, turn task.ID) (*task.Task, error) {
+	if !id.Valid() || !turn.Valid() || turn.Kind() != task.KindTurn {
 		return nil, Refuse(ErrTurnNotFound, "%q is not the id of a turn of session %q.", Clip(turn, 64), Clip(id, 64))
 	}
 	t, err := c.store.Tasks.Get(ctx, who.Tenant, turn)
@@ -231,7 +231,7 @@ func (c Sessions) Turn(ctx context.Context, who auth.Caller, id, turn string) (*
 			t, err = c.store.Turns.Find(ctx, who.Tenant, s.Agent, id, turn)
 		}
 	}
-	if err == nil && t.SessionID != id || errors.Is(err, task.ErrNotFound) {
+	if err == nil && session.Of(t) != id || errors.Is(err, task.ErrNotFound) {
 		return nil, Refuse(ErrTurnNotFound, "The session has no such turn, or it is past its retention of 7 days.")
 	}
 	if err != nil {
@@ -247,7 +247,7 @@ func (c Sessions) Cancel(ctx context.Context, t *task.Task) (*task.Task, error) 
 
 // Transcript is what has been said in a session.
 type Transcript struct {
-	SessionID string            `json:"session_id"`
+	SessionID session.ID        `json:"session_id"`
 	Messages  []session.Message `json:"messages" doc:"Oldest first."`
 	First     int               `json:"first" doc:"The number of the first message here; the session's first one is 1."`
 	Next      int               `json:"next_after,omitempty" doc:"There are more: ask for those ?after= this one."`
@@ -300,7 +300,7 @@ func (c Sessions) Transcript(ctx context.Context, s *session.Session, after, lim
 
 // Delete forgets a session. An open turn is canceled, and before the session is
 // gone those that wait.
-func (c Sessions) Delete(ctx context.Context, who auth.Caller, id string, expect func(rev uint64) error) error {
+func (c Sessions) Delete(ctx context.Context, who auth.Caller, id session.ID, expect func(rev uint64) error) error {
 	s, err := c.Get(ctx, who, id)
 	if err != nil {
 		return err

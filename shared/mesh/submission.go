@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/webhook"
 )
 
 // Submission is what somebody asks to have done.
@@ -27,10 +28,10 @@ type Submission struct {
 	MaxAttempts int           // 0: the agent's
 
 	CallbackURL    string
-	CallbackEvents []string // none: milestones and the outcome
-	CallbackSecret string   // the webhook whose keys sign; empty: the mesh's own
+	CallbackEvents []string   // none: milestones and the outcome
+	CallbackSecret webhook.ID // the webhook whose keys sign; empty: the mesh's own
 
-	Parent string // id of the task that this one is a child of
+	Parent task.ID // the task that this one is a child of
 	// Request is a text that equal requests have in common: the n-th equal child
 	// of a parent that is retried is the n-th of the attempt before.
 	Request []byte
@@ -91,10 +92,4 @@ func (s *Submission) Task(tenant string, now time.Time) *task.Task {
 	}
 }
 
-func newID(kind task.Kind) string {
-	prefix := task.PrefixTask
-	if kind == task.KindAction {
-		prefix = task.PrefixAction
-	}
-	return task.NewID(prefix, uuid.Must(uuid.NewV7()))
-}
+func newID(kind task.Kind) task.ID { return task.NewID(kind, uuid.Must(uuid.NewV7())) }

@@ -12,7 +12,7 @@ import (
 
 // Get reads a task wherever it is: its record, or the queue message that is the
 // truth until there is one. A turn that waits in its session's queue goes on.
-func (c Tasks) Get(ctx context.Context, who auth.Caller, id string) (*task.Task, error) {
+func (c Tasks) Get(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
 	t, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		return nil, err
@@ -33,7 +33,7 @@ func (c Tasks) WaitChange(ctx context.Context, t *task.Task, ended bool, d time.
 	return c.awaitChange(ctx, t, !ended, d)
 }
 
-func (c *core) await(ctx context.Context, tenant, id string, d time.Duration, watch *store.Watch) (*task.Task, error) {
+func (c *core) await(ctx context.Context, tenant string, id task.ID, d time.Duration, watch *store.Watch) (*task.Task, error) {
 	if watch == nil {
 		var err error
 		if watch, err = c.store.Tasks.Watch(tenant, id, false); err != nil {
@@ -85,14 +85,14 @@ func (c *core) follow(ctx context.Context, watch *store.Watch, t *task.Task, d t
 }
 
 // Children lists the tasks that a task has started.
-func (c Tasks) Children(ctx context.Context, t *task.Task) ([]string, error) {
+func (c Tasks) Children(ctx context.Context, t *task.Task) ([]task.ID, error) {
 	// Thousands may have waited for the same task.
-	children, err, _ := c.children.Do(t.Tenant+"."+t.ID, func() (any, error) {
+	children, err, _ := c.children.Do(t.Tenant+"."+string(t.ID), func() (any, error) {
 		return c.store.Children.Of(context.WithoutCancel(ctx), t.Tenant, t.ID)
 	})
 	if err != nil {
 		return nil, err
 	}
-	ids, _ := children.([]string)
+	ids, _ := children.([]task.ID)
 	return ids, nil
 }

@@ -31,7 +31,7 @@ const (
 
 // Redeliver sends a webhook the deliveries again that it missed. It returns how
 // many they are, and a cursor where there may be more than one request sends again.
-func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id string, m Missed) (n int, next string, err error) {
+func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id webhook.ID, m Missed) (n int, next string, err error) {
 	if len(m.Statuses) == 0 {
 		m.Statuses = []webhook.Status{webhook.Dead, webhook.Parked}
 	}
@@ -48,7 +48,7 @@ func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id string, m M
 	if e.Disabled != nil {
 		return 0, "", disabled(e)
 	}
-	bound := digest("redeliver", e.ID, m.Since.UTC().Format(time.RFC3339Nano), fmt.Sprint(m.Statuses))
+	bound := digest("redeliver", string(e.ID), m.Since.UTC().Format(time.RFC3339Nano), fmt.Sprint(m.Statuses))
 	at, err := decodeRevision(m.Cursor, bound)
 	if err != nil {
 		return 0, "", err
@@ -86,7 +86,7 @@ const testEvent = event.Type("webhook.test")
 
 // Test sends a webhook a test event: a delivery like any other, attempted once. It
 // waits a while for the outcome and reports whether it has come.
-func (c Webhooks) Test(ctx context.Context, who auth.Caller, id string) (d *webhook.Delivery, ended bool, err error) {
+func (c Webhooks) Test(ctx context.Context, who auth.Caller, id webhook.ID) (d *webhook.Delivery, ended bool, err error) {
 	e, err := c.Get(ctx, who, id)
 	if err != nil {
 		return nil, false, err
@@ -125,7 +125,7 @@ func newTest(ctx context.Context, e *webhook.Endpoint) (*webhook.Delivery, error
 	now := task.Stamp(time.Now())
 	body, err := task.Marshal(struct {
 		Type      event.Type `json:"type"`
-		WebhookID string     `json:"webhook_id"`
+		WebhookID webhook.ID `json:"webhook_id"`
 		Timestamp time.Time  `json:"timestamp"`
 		TraceID   string     `json:"trace_id,omitempty"`
 	}{testEvent, e.ID, now, telemetry.TraceID(ctx)})
@@ -133,9 +133,9 @@ func newTest(ctx context.Context, e *webhook.Endpoint) (*webhook.Delivery, error
 		return nil, err
 	}
 	d := &webhook.Delivery{
-		Tenant: e.Tenant, Source: e.ID, EventID: e.ID + "-test-" + uuid.NewString(), Type: testEvent, Webhook: e.ID, Body: body,
+		Tenant: e.Tenant, Source: webhook.Source(e.ID), EventID: string(e.ID) + "-test-" + uuid.NewString(), Type: testEvent, Webhook: e.ID, Body: body,
 		CreatedAt: now, Test: true, Depth: 1, TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
 	}
-	d.ID = webhook.DeliveryID(d.EventID, d.Receiver())
+	d.ID = webhook.NewDeliveryID(d.EventID, d.Receiver())
 	return d, d.To(webhook.Pending)
 }

@@ -40,7 +40,7 @@ func (c Webhooks) Create(ctx context.Context, who auth.Caller, s WebhookSettings
 		return nil, "", callbacksOff()
 	}
 	now := task.Stamp(time.Now())
-	e = &webhook.Endpoint{ID: task.NewID(task.PrefixWebhook, uuid.Must(uuid.NewV7())), Tenant: who.Tenant, CreatedAt: now, UpdatedAt: now}
+	e = &webhook.Endpoint{ID: webhook.NewID(uuid.Must(uuid.NewV7())), Tenant: who.Tenant, CreatedAt: now, UpdatedAt: now}
 	secrets := webhook.Secrets{Keys: map[string]string{}}
 	var faults []Invalid
 	if s.URL == nil {
@@ -93,7 +93,7 @@ func addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook.Scheme, own 
 		}
 		return "", []Invalid{Field(err.Error(), pointer)}
 	}
-	k := webhook.Key{ID: task.NewID(task.PrefixKey, uuid.Must(uuid.NewV7())), Scheme: scheme, Public: public, CreatedAt: now}
+	k := webhook.Key{ID: webhook.NewKeyID(uuid.Must(uuid.NewV7())), Scheme: scheme, Public: public, CreatedAt: now}
 	e.Keys = append([]webhook.Key{k}, e.Keys...)
 	s.Keys[k.ID] = private
 	if scheme == webhook.V1 {
@@ -103,8 +103,8 @@ func addKey(e *webhook.Endpoint, s *webhook.Secrets, scheme webhook.Scheme, own 
 }
 
 // Get reads a webhook.
-func (c Webhooks) Get(ctx context.Context, who auth.Caller, id string) (*webhook.Endpoint, error) {
-	if !task.ValidWebhookID(id) {
+func (c Webhooks) Get(ctx context.Context, who auth.Caller, id webhook.ID) (*webhook.Endpoint, error) {
+	if !id.Valid() {
 		return nil, webhook.ErrNotFound
 	}
 	return c.store.Webhooks.Get(ctx, who.Tenant, id)
@@ -126,7 +126,7 @@ func (c Webhooks) Unreadable(e *webhook.Endpoint) error {
 }
 
 // Update changes a webhook. Its keys change with Rotate.
-func (c Webhooks) Update(ctx context.Context, who auth.Caller, id string, s WebhookSettings) (*webhook.Endpoint, error) {
+func (c Webhooks) Update(ctx context.Context, who auth.Caller, id webhook.ID, s WebhookSettings) (*webhook.Endpoint, error) {
 	if s.Secret != "" || s.Scheme != "" {
 		return nil, RefuseFields(Field("keys change with POST /webhooks/{id}/rotate-secret", "/secret"))
 	}
@@ -136,7 +136,7 @@ func (c Webhooks) Update(ctx context.Context, who auth.Caller, id string, s Webh
 }
 
 // change changes a webhook and its secrets by compare-and-set.
-func (c Webhooks) change(ctx context.Context, who auth.Caller, id string, change func(*webhook.Endpoint, *webhook.Secrets) error) (*webhook.Endpoint, error) {
+func (c Webhooks) change(ctx context.Context, who auth.Caller, id webhook.ID, change func(*webhook.Endpoint, *webhook.Secrets) error) (*webhook.Endpoint, error) {
 	if c.guard == nil {
 		return nil, callbacksOff()
 	}
@@ -196,7 +196,7 @@ type Rotation struct {
 
 // Rotate gives a webhook a new key that signs from now on, and lets the old ones
 // sign for a while beside it. secret is as in Create.
-func (c Webhooks) Rotate(ctx context.Context, who auth.Caller, id string, r Rotation) (e *webhook.Endpoint, secret string, err error) {
+func (c Webhooks) Rotate(ctx context.Context, who auth.Caller, id webhook.ID, r Rotation) (e *webhook.Endpoint, secret string, err error) {
 	overlap := defaultOverlap
 	if r.Overlap != nil {
 		overlap = *r.Overlap
@@ -239,7 +239,7 @@ func replaceKey(e *webhook.Endpoint, s *webhook.Secrets, r Rotation, overlap tim
 }
 
 // Delete deletes a webhook. A delivery on its way to it is canceled when it comes due.
-func (c Webhooks) Delete(ctx context.Context, who auth.Caller, id string) error {
+func (c Webhooks) Delete(ctx context.Context, who auth.Caller, id webhook.ID) error {
 	ctx = context.WithoutCancel(ctx)
 	for range 5 {
 		e, err := c.Get(ctx, who, id)

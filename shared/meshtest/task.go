@@ -60,7 +60,7 @@ func (m *Mesh) End(id string) client.Task {
 // Record reads a task's record itself.
 func (m *Mesh) Record(id string) *task.Task {
 	m.T.Helper()
-	rec, err := m.Store.Tasks.Get(m.T.Context(), "default", id)
+	rec, err := m.Store.Tasks.Get(m.T.Context(), "default", task.ID(id))
 	if err != nil {
 		m.T.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func WithRetry(a agent.Agent) agent.Agent {
 func CompletedAction(url string) *task.Task {
 	now := time.Now()
 	t := &task.Task{
-		ID: task.NewID(task.PrefixAction, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindAction, Agent: "echo",
+		ID: task.NewID(task.KindAction, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindAction, Agent: "echo",
 		Status: task.Pending, CreatedAt: task.Stamp(now), Callback: &task.Callback{URL: url},
 		Result: task.Value{Inline: fmt.Appendf(nil, `{"text":"%0180d"}`, 7)},
 	}

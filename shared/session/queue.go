@@ -20,7 +20,7 @@ const (
 // was open. It stays in the list until it has ended; the first one that is not
 // canceled is the next to open, or is open.
 type Waiting struct {
-	TurnID      string    `json:"turn_id"`
+	TurnID      task.ID   `json:"turn_id"`
 	At          time.Time `json:"at"`               // when it was accepted
 	Text        string    `json:"text,omitempty"`   // the user's text, if it is short
 	Beside      bool      `json:"beside,omitempty"` // else it is kept beside the record, until the turn has one of its own
@@ -34,17 +34,17 @@ type Waiting struct {
 // Turn is the turn as it was accepted, with the text where the list keeps it.
 func (s *Session) Turn(w Waiting) *task.Task {
 	return &task.Task{
-		ID: w.TurnID, Tenant: s.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: s.ID, Status: task.Pending,
+		ID: w.TurnID, Tenant: s.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: string(s.ID), Status: task.Pending,
 		Instruction: w.Text, CreatedAt: w.At, EventDepth: w.EventDepth, TraceParent: w.TraceParent, TraceState: w.TraceState, Waited: true,
 	}
 }
 
-func (s *Session) listed(turnID string) int {
+func (s *Session) listed(turnID task.ID) int {
 	return slices.IndexFunc(s.Waiting, func(w Waiting) bool { return w.TurnID == turnID })
 }
 
 // Listed is a turn's place in the list, ok false when it has none.
-func (s *Session) Listed(turnID string) (w Waiting, ok bool) {
+func (s *Session) Listed(turnID task.ID) (w Waiting, ok bool) {
 	i := s.listed(turnID)
 	if i < 0 {
 		return Waiting{}, false
@@ -54,7 +54,7 @@ func (s *Session) Listed(turnID string) (w Waiting, ok bool) {
 
 // Queue are the turns that wait behind the open one (empty: none is), the next
 // one first.
-func (s *Session) Queue(open string) (ids []string) {
+func (s *Session) Queue(open task.ID) (ids []task.ID) {
 	for _, w := range s.Waiting {
 		if !w.Canceled && w.TurnID != open {
 			ids = append(ids, w.TurnID)
@@ -65,7 +65,7 @@ func (s *Session) Queue(open string) (ids []string) {
 
 // Append puts a turn at the end of the queue. It returns ErrQueueFull when as
 // many wait behind the open one as may.
-func (s *Session) Append(w Waiting, open string) error {
+func (s *Session) Append(w Waiting, open task.ID) error {
 	if n := len(s.Queue(open)); n >= MaxWaiting {
 		return fmt.Errorf("%d messages wait in session %s: %w", n, s.ID, ErrQueueFull)
 	}
@@ -79,14 +79,14 @@ func (s *Session) Append(w Waiting, open string) error {
 
 // Cancel marks a turn of the list: it will not run. Its message comes into the
 // transcript when its place in the order has come.
-func (s *Session) Cancel(turnID string) {
+func (s *Session) Cancel(turnID task.ID) {
 	if i := s.listed(turnID); i >= 0 {
 		s.Waiting[i].Canceled = true
 	}
 }
 
 // CancelAll marks all turns of the list and returns those that were not before.
-func (s *Session) CancelAll() (ids []string) {
+func (s *Session) CancelAll() (ids []task.ID) {
 	ids = s.Queue("")
 	for i := range s.Waiting {
 		s.Waiting[i].Canceled = true
@@ -95,7 +95,7 @@ func (s *Session) CancelAll() (ids []string) {
 }
 
 // Leave takes a turn that has ended off the list.
-func (s *Session) Leave(turnID string) {
+func (s *Session) Leave(turnID task.ID) {
 	if i := s.listed(turnID); i >= 0 {
 		s.Waiting = slices.Delete(slices.Clone(s.Waiting), i, i+1)
 	}

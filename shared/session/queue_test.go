@@ -12,7 +12,7 @@ import (
 )
 
 func waiting(n int) session.Waiting {
-	return session.Waiting{TurnID: fmt.Sprint("trn_", n), At: start, Text: fmt.Sprint("text ", n), Bytes: 6}
+	return session.Waiting{TurnID: task.ID(fmt.Sprint("trn_", n)), At: start, Text: fmt.Sprint("text ", n), Bytes: 6}
 }
 
 // The queue has the order of acceptance. A turn that is canceled keeps its place,
@@ -24,14 +24,14 @@ func TestQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := s.Queue("trn_0"); !slices.Equal(got, []string{"trn_1", "trn_2", "trn_3"}) {
+	if got := s.Queue("trn_0"); !slices.Equal(got, []task.ID{"trn_1", "trn_2", "trn_3"}) {
 		t.Errorf("behind the open one: %v", got)
 	}
 	before := s.Clone()
 	s.Cancel("trn_2")
 	s.Cancel("trn_9")
 	s.Commit(turn(0, "text 0"), "re 0", nil, start)
-	if got := s.Queue(""); !slices.Equal(got, []string{"trn_1", "trn_3"}) {
+	if got := s.Queue(""); !slices.Equal(got, []task.ID{"trn_1", "trn_3"}) {
 		t.Errorf("after a commit and a cancel: %v", got)
 	}
 	if o, _ := s.Outcome("trn_2"); o != session.Interrupted {
@@ -40,7 +40,7 @@ func TestQueue(t *testing.T) {
 	if o, _ := s.Outcome("trn_1"); o != session.Open {
 		t.Errorf("waiting: %v", o)
 	}
-	if got := s.CancelAll(); !slices.Equal(got, []string{"trn_1", "trn_3"}) || len(s.Queue("")) != 0 {
+	if got := s.CancelAll(); !slices.Equal(got, []task.ID{"trn_1", "trn_3"}) || len(s.Queue("")) != 0 {
 		t.Errorf("canceled: %v, left %v", got, s.Queue(""))
 	}
 	s.Interrupt(turn(1, "text 1"), start)

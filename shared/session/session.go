@@ -47,7 +47,7 @@ const (
 // Session is the record of a conversation. Times are UTC with millisecond
 // precision.
 type Session struct {
-	ID     string `json:"session_id"`
+	ID     ID     `json:"session_id"`
 	Tenant string `json:"tenant"`
 	Agent  string `json:"agent"`
 
@@ -84,7 +84,7 @@ type Message struct {
 	Role        string    `json:"role" enum:"user,agent"`
 	Text        string    `json:"text"`
 	At          time.Time `json:"at"`
-	TurnID      string    `json:"turn_id,omitempty"` // none: the greeting
+	TurnID      task.ID   `json:"turn_id,omitempty"` // none: the greeting
 	Interrupted bool      `json:"interrupted,omitempty" doc:"The turn was canceled: there is no reply."`
 }
 
@@ -99,12 +99,12 @@ type Page struct {
 
 // Fence names an attempt of a turn.
 type Fence struct {
-	TurnID  string `json:"turn_id"`
-	Attempt int    `json:"attempt"`
+	TurnID  task.ID `json:"turn_id"`
+	Attempt int     `json:"attempt"`
 }
 
 // New makes a session that begins with the agent's greeting, if it has one.
-func New(id, tenant, agent, greeting string, now time.Time) *Session {
+func New(id ID, tenant, agent, greeting string, now time.Time) *Session {
 	now = task.Stamp(now)
 	s := &Session{ID: id, Tenant: tenant, Agent: agent, CreatedAt: now, UpdatedAt: now, Messages: []Message{}}
 	if greeting != "" {
@@ -113,12 +113,9 @@ func New(id, tenant, agent, greeting string, now time.Time) *Session {
 	return s
 }
 
-// ValidID reports whether id is one of a session.
-func ValidID(id string) bool { return task.ValidSessionID(id) }
-
 // Validate refuses a record that no reader could use.
 func (s *Session) Validate() error {
-	if !ValidID(s.ID) || !task.ValidTenant(s.Tenant) || !task.ValidAgent(s.Agent) {
+	if !s.ID.Valid() || !task.ValidTenant(s.Tenant) || !task.ValidAgent(s.Agent) {
 		return fmt.Errorf("session %q of tenant %q and agent %q: %w", s.ID, s.Tenant, s.Agent, task.ErrBadRecord)
 	}
 	return nil
@@ -147,7 +144,7 @@ const (
 // committed one; a turn that is canceled in the list is interrupted, too. A turn
 // that has left nothing there is taken for open, also when it has failed or its
 // messages are in a page.
-func (s *Session) Outcome(turnID string) (o Outcome, reply string) {
+func (s *Session) Outcome(turnID task.ID) (o Outcome, reply string) {
 	for i := len(s.Messages) - 1; i >= 0; i-- {
 		switch m := s.Messages[i]; {
 		case m.TurnID != turnID:

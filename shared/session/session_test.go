@@ -15,7 +15,7 @@ import (
 var start = time.Date(2026, 4, 20, 9, 30, 0, 123_456_789, time.FixedZone("", 3600))
 
 func turn(n int, text string) *task.Task {
-	return &task.Task{ID: fmt.Sprintf("trn_%d", n), Instruction: text, CreatedAt: task.Stamp(start.Add(time.Duration(n) * time.Minute))}
+	return &task.Task{ID: task.ID(fmt.Sprintf("trn_%d", n)), Instruction: text, CreatedAt: task.Stamp(start.Add(time.Duration(n) * time.Minute))}
 }
 
 // talk is a transcript in short.
@@ -48,7 +48,7 @@ func TestValidate(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range []*session.Session{
-		{}, session.New("trn_"+id[4:], "default", "a", "", start), session.New(id+"0", "default", "a", "", start),
+		{}, session.New(session.ID("trn_"+id[4:]), "default", "a", "", start), session.New(id+"0", "default", "a", "", start),
 		session.New(id, "a.b", "a", "", start), session.New(id, "default", "A", "", start),
 	} {
 		if err := s.Validate(); !errors.Is(err, task.ErrBadRecord) {
@@ -77,7 +77,7 @@ func TestTurns(t *testing.T) {
 		o     session.Outcome
 		reply string
 	}{"trn_1": {session.Committed, "1"}, "trn_2": {session.Interrupted, ""}, "trn_3": {session.Committed, ""}, "trn_4": {session.Open, ""}} {
-		if o, reply := s.Outcome(id); o != want.o || reply != want.reply {
+		if o, reply := s.Outcome(task.ID(id)); o != want.o || reply != want.reply {
 			t.Errorf("%s: %v %q", id, o, reply)
 		}
 	}

@@ -25,11 +25,11 @@ const InlineLimit = 256 << 10
 
 // Put keeps a JSON value inline when it is small, else as the artifact
 // name of the task.
-func (s Artifacts) Put(ctx context.Context, tenant, id, name string, v []byte) (task.Value, error) {
+func (s Artifacts) Put(ctx context.Context, tenant string, id task.ID, name string, v []byte) (task.Value, error) {
 	if len(v) <= InlineLimit {
 		return task.Value{Inline: v}, nil
 	}
-	object := topology.Artifact(tenant, id, name)
+	object := topology.Artifact(tenant, string(id), name)
 	if err := s.putObject(ctx, object, v); err != nil {
 		return task.Value{}, fmt.Errorf("store artifact %s: %w", object, classify(err))
 	}

@@ -67,7 +67,7 @@ func TestManyLargeInputsAtOnceAreAllStored(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 24 {
 		wg.Go(func() {
-			if _, err := st.Artifacts.Put(t.Context(), "default", fmt.Sprintf("tsk_%d", i), "input", input); err != nil {
+			if _, err := st.Artifacts.Put(t.Context(), "default", task.ID(fmt.Sprintf("tsk_%d", i)), "input", input); err != nil {
 				t.Errorf("input %d: %v", i, err)
 			}
 		})

@@ -38,7 +38,7 @@ const maxEqualCalls = 1000
 // call (by key, see task.CallKey) of an attempt gets the id that the n-th equal
 // call of the attempt before got; known reports that there was one. It returns
 // task.ErrConflict when a later attempt has called already.
-func (s Children) Adopt(ctx context.Context, parent *task.Task, key string) (id string, known bool, err error) {
+func (s Children) Adopt(ctx context.Context, parent *task.Task, key string) (id task.ID, known bool, err error) {
 	mine := linkOf(parent)
 	call := equalCall{parent: parent.ID, link: mine, key: key}
 	for {
@@ -106,7 +106,7 @@ func (s *core) nextCall(ctx context.Context, parent *task.Task, key string, mine
 
 // equalCall names the equal calls of one attempt.
 type equalCall struct {
-	parent string
+	parent task.ID
 	link   link
 	key    string
 }
@@ -136,7 +136,7 @@ func (m *madeCalls) note(c equalCall, n int) {
 }
 
 // Link notes that child was started by parent.
-func (s Children) Link(ctx context.Context, parent *task.Task, child string) error {
+func (s Children) Link(ctx context.Context, parent *task.Task, child task.ID) error {
 	_, rev, err := s.link(ctx, parent.Tenant, parent.ID, child)
 	if err == nil && rev == 0 {
 		err = s.putLink(ctx, parent.Tenant, parent.ID, child, linkOf(parent), 0)
@@ -147,7 +147,7 @@ func (s Children) Link(ctx context.Context, parent *task.Task, child string) err
 	return err
 }
 
-func (s *core) link(ctx context.Context, tenant, parent, child string) (l link, rev uint64, err error) {
+func (s *core) link(ctx context.Context, tenant string, parent, child task.ID) (l link, rev uint64, err error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskChild(tenant, parent, child))
@@ -160,7 +160,7 @@ func (s *core) link(ctx context.Context, tenant, parent, child string) (l link, 
 	return l, msg.Sequence, unmarshal(msg.Data, &l)
 }
 
-func (s *core) putLink(ctx context.Context, tenant, parent, child string, l link, rev uint64) error {
+func (s *core) putLink(ctx context.Context, tenant string, parent, child task.ID, l link, rev uint64) error {
 	data, err := marshal(l)
 	if err != nil {
 		return err
@@ -174,25 +174,25 @@ func (s *core) putLink(ctx context.Context, tenant, parent, child string, l link
 
 // Of lists the ids of the tasks that a task has started, in the order of
 // their ids.
-func (s Children) Of(ctx context.Context, tenant, id string) ([]string, error) {
+func (s Children) Of(ctx context.Context, tenant string, id task.ID) ([]task.ID, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	info, err := s.records.Info(ctx, jetstream.WithSubjectFilter(topology.TaskChildren(tenant, id)))
 	if err != nil {
 		return nil, fmt.Errorf("list children of %s: %w", id, classify(err))
 	}
-	var ids []string
+	var ids []task.ID
 	for subject := range info.State.Subjects {
-		ids = append(ids, topology.SubjectID(subject))
+		ids = append(ids, task.ID(topology.SubjectID(subject)))
 	}
 	slices.Sort(ids)
 	return ids, nil
 }
 
 // Signal tells the worker of a task that its agent has started another.
-func (s Children) Signal(parent string) error { return s.nc.Publish(topology.Child(parent), nil) }
+func (s Children) Signal(parent task.ID) error { return s.nc.Publish(topology.Child(parent), nil) }
 
 // OnStart calls f with the id of each task whose agent starts another one.
-func (s Children) OnStart(f func(parent string)) (stop func(), err error) {
-	return s.listen(topology.ChildAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
+func (s Children) OnStart(f func(parent task.ID)) (stop func(), err error) {
+	return s.listen(topology.ChildAny, func(m *nats.Msg) { f(task.ID(topology.SubjectID(m.Subject))) })
 }

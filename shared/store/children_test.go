@@ -36,7 +36,7 @@ func TestManyEqualCallsAreNoneTooMany(t *testing.T) {
 			if err != nil || known != (attempt == 2) || id != task.ChildID(parent.ID, "key", i) {
 				t.Fatalf("call %d of attempt %d: %s, known %v, %v", i, attempt, id, known, err)
 			}
-			ids = append(ids, id)
+			ids = append(ids, string(id))
 		}
 		if requests := sent() - from; requests > 8*calls {
 			t.Errorf("%d requests for %d calls", requests, calls)

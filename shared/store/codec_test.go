@@ -31,7 +31,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !task.ValidID(tk.ID) || !task.ValidTenant(tk.Tenant) || !task.ValidAgent(tk.Agent) || !tk.Status.Valid() {
+		if !tk.ID.Valid() || !task.ValidTenant(tk.Tenant) || !task.ValidAgent(tk.Agent) || !tk.Status.Valid() {
 			t.Fatalf("accepted %s", b)
 		}
 		first, err := encode(tk)

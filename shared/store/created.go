@@ -20,7 +20,7 @@ import (
 // the newest.
 type Place struct {
 	Created int64 // unix milliseconds
-	ID      string
+	ID      task.ID
 }
 
 func placeOf(t *task.Task) Place { return Place{t.CreatedAt.UnixMilli(), t.ID} }

@@ -26,7 +26,7 @@ func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery) error {
 	}
 	msg := &nats.Msg{Subject: topology.DeliveryDue(d.Tenant, d.ID), Data: data, Header: nats.Header{}}
 	telemetry.Inject(ctx, msg.Header)
-	_, err = s.publish(ctx, msg, jetstream.WithMsgID(d.ID), jetstream.WithExpectLastSequencePerSubject(0))
+	_, err = s.publish(ctx, msg, jetstream.WithMsgID(string(d.ID)), jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) { // a conflict: it is queued already
 		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
 	}
@@ -36,10 +36,10 @@ func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery) error {
 // dueRef is the queue message of a delivery that has a record: the record is
 // the truth.
 type dueRef struct {
-	ID     string `json:"delivery_id"`
-	Tenant string `json:"tenant"`
-	Source string `json:"source"`
-	Ref    bool   `json:"ref"`
+	ID     webhook.DeliveryID `json:"delivery_id"`
+	Tenant string             `json:"tenant"`
+	Source webhook.Source     `json:"source"`
+	Ref    bool               `json:"ref"`
 }
 
 // Schedule has a recorded delivery come due at d.NextAt, in place of any
@@ -155,7 +155,7 @@ func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
 	}
 	d = &both.Delivery
 	if both.Ref {
-		if !task.ValidDeliveryID(d.ID) || !task.ValidTenant(d.Tenant) || !task.ValidID(d.Source) && !task.ValidWebhookID(d.Source) {
+		if !d.ID.Valid() || !task.ValidTenant(d.Tenant) || !d.Source.Valid() {
 			return nil, true, fmt.Errorf("decode due delivery: %w", task.ErrBadRecord)
 		}
 		return d, true, nil
@@ -186,7 +186,7 @@ func (s Deliveries) Save(ctx context.Context, d *webhook.Delivery) error {
 // Get reads the record of a delivery. It returns
 // webhook.ErrDeliveryNotFound when there is none. The source may be "*" when it
 // is not known.
-func (s Deliveries) Get(ctx context.Context, tenant, source, id string) (*webhook.Delivery, error) {
+func (s Deliveries) Get(ctx context.Context, tenant string, source webhook.Source, id webhook.DeliveryID) (*webhook.Delivery, error) {
 	ctx, cancel := s.bound(ctx, topology.DeliveriesBucket)
 	defer cancel()
 	msg, err := s.deliveries.GetLastMsgForSubject(ctx, topology.DeliveryRecord(tenant, source, id))
@@ -201,7 +201,7 @@ func (s Deliveries) Get(ctx context.Context, tenant, source, id string) (*webhoo
 
 // Queued reads a delivery that waits for its first attempt and has no
 // record yet, from the queue.
-func (s Deliveries) Queued(ctx context.Context, tenant, id string) (*webhook.Delivery, error) {
+func (s Deliveries) Queued(ctx context.Context, tenant string, id webhook.DeliveryID) (*webhook.Delivery, error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryDue(tenant, id))
@@ -231,7 +231,7 @@ func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 }
 
 // Of lists the recorded deliveries of a task, oldest change first.
-func (s Deliveries) Of(ctx context.Context, tenant, source string) (all []*webhook.Delivery, err error) {
+func (s Deliveries) Of(ctx context.Context, tenant string, source webhook.Source) (all []*webhook.Delivery, err error) {
 	err = s.all(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), func(m message) error {
 		d, err := decodeDelivery(m.data, m.seq)
 		if err == nil {

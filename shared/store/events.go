@@ -17,11 +17,12 @@ import (
 // most once, so the watcher reads the record itself now and then; a record
 // tells all that happened before it (task.Events), so nothing is missed.
 type Watch struct {
-	s          *core
-	tenant, id string
-	sub        *nats.Subscription
-	out        *nats.Subscription
-	msgs       chan *nats.Msg
+	s      *core
+	tenant string
+	id     task.ID
+	sub    *nats.Subscription
+	out    *nats.Subscription
+	msgs   chan *nats.Msg
 }
 
 // Repair times of a watch: soon after it began, since in a cluster the interest
@@ -34,7 +35,7 @@ const (
 // Watch begins to follow a task. Subscribe first, then read the record: a change
 // in between is in one or the other. With output the task's live text comes too.
 // Close it.
-func (s Tasks) Watch(tenant, id string, output bool) (*Watch, error) {
+func (s Tasks) Watch(tenant string, id task.ID, output bool) (*Watch, error) {
 	w := &Watch{s: s.core, tenant: tenant, id: id, msgs: make(chan *nats.Msg, 16)}
 	if output {
 		w.msgs = make(chan *nats.Msg, 256)

@@ -22,7 +22,7 @@ func FuzzDueDelivery(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !task.ValidDeliveryID(d.ID) || !task.ValidTenant(d.Tenant) || !task.ValidID(d.Source) && !task.ValidWebhookID(d.Source) {
+		if !d.ID.Valid() || !task.ValidTenant(d.Tenant) || !d.Source.Valid() {
 			t.Errorf("taken: %+v", d)
 		}
 	})

@@ -169,12 +169,12 @@ func (s *core) listRecords(ctx context.Context, l Listing, out *Listed, until ti
 	if err != nil {
 		return nil, err
 	}
-	page, seen, old := collector{limit: l.Limit}, map[string]bool{}, false
+	page, seen, old := collector{limit: l.Limit}, map[task.ID]bool{}, false
 	err = scan.each(ctx, until, func(m message) (bool, error) {
 		if old = l.tooOld(m.at); old || page.full() {
 			return false, nil
 		}
-		id := topology.SubjectID(m.subject)
+		id := task.ID(topology.SubjectID(m.subject))
 		if seen[id] || len(m.data) == 0 {
 			return true, nil // an older revision, or a marker
 		}

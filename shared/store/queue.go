@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
@@ -46,7 +47,7 @@ func (s Tasks) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err e
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
 	t.QueueSeq = ack.Sequence
-	s.seen.add(t.Tenant, t.ID)
+	s.seen.add(t.Tenant, string(t.ID))
 	return ack.Duplicate, nil
 }
 
@@ -80,16 +81,16 @@ func (s *core) roomFor(msg *nats.Msg) error {
 // accept is stored once, and tells the attempts apart after that.
 func messageID(t *task.Task) string {
 	if t.Attempt == 0 {
-		return t.ID
+		return string(t.ID)
 	}
-	return t.ID + "-" + strconv.Itoa(t.Attempt)
+	return string(t.ID) + "-" + strconv.Itoa(t.Attempt)
 }
 
 // Withdraw takes the queue messages of a task that was canceled before it ran
 // out of the queue. It is a courtesy to the workers: a message that stays is
 // acked by the first worker that meets it, since the record is terminal.
 func (s Tasks) Withdraw(ctx context.Context, t *task.Task) error {
-	s.seen.forget(t.Tenant, t.ID)
+	s.seen.forget(t.Tenant, string(t.ID))
 	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
 		if err := s.remove(ctx, s.tasks, subject, t.ID); err != nil {
 			return fmt.Errorf("withdraw task %s: %w", t.ID, err)
@@ -103,7 +104,7 @@ func (s Tasks) Withdraw(ctx context.Context, t *task.Task) error {
 // its place: a purge moves the consumer's ack floor past other messages that it
 // holds, and after a restart or a leader change those are never delivered again
 // (nats-server 2.15.2; TestWithdrawLosesNoOtherTask...).
-func (s *core) remove(ctx context.Context, queue jetstream.Stream, subject, id string) error {
+func (s *core) remove(ctx context.Context, queue jetstream.Stream, subject string, id task.ID) error {
 	ctx, cancel := s.bound(ctx, queue.CachedInfo().Config.Name)
 	defer cancel()
 	msg, err := queue.GetLastMsgForSubject(ctx, subject)
@@ -141,17 +142,17 @@ func (s Tasks) Queued(ctx context.Context) (int, error) {
 
 // SignalCancel tells whichever worker runs the task to end it. It is sent at
 // most once; a worker that misses it reads the record with its next heartbeat.
-func (s Tasks) SignalCancel(id string) error {
+func (s Tasks) SignalCancel(id task.ID) error {
 	return s.nc.Publish(topology.Cancel(id), nil)
 }
 
 // OnCancel calls f with the id of each task that is canceled anywhere, until stop.
-func (s Tasks) OnCancel(f func(id string)) (stop func(), err error) {
-	return s.listen(topology.CancelAny, func(m *nats.Msg) { f(topology.SubjectID(m.Subject)) })
+func (s Tasks) OnCancel(f func(id task.ID)) (stop func(), err error) {
+	return s.listen(topology.CancelAny, func(m *nats.Msg) { f(task.ID(topology.SubjectID(m.Subject))) })
 }
 
 // PublishOutput sends live output text to whoever listens now.
-func (s Tasks) PublishOutput(tenant, id string, chunk []byte) error {
+func (s Tasks) PublishOutput(tenant string, id task.ID, chunk []byte) error {
 	return s.nc.Publish(topology.TaskOutput(tenant, id), chunk)
 }
 
@@ -199,7 +200,7 @@ func (q Queue) Template() string {
 // queueSubject is where a task waits when it is ready.
 func queueSubject(t *task.Task) string {
 	if t.Kind == task.KindTurn {
-		return topology.Turn(t.Tenant, t.Agent, t.SessionID)
+		return topology.Turn(t.Tenant, t.Agent, session.Of(t))
 	}
 	return topology.TaskReady(t.Tenant, t.Agent, t.ID)
 }

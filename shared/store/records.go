@@ -16,7 +16,7 @@ import (
 
 // Get reads a task's record from its leader. It returns task.ErrNotFound when
 // no worker or cancel has written one yet: see Find.
-func (s Tasks) Get(ctx context.Context, tenant, id string) (*task.Task, error) {
+func (s Tasks) Get(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
 	msg, err := s.lastRecord(ctx, topology.TaskRecord(tenant, id))
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", id, missing(err))
@@ -89,11 +89,11 @@ func (s *core) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64
 // the truth until there is one. A task found in the queue has Rev 0 and a
 // QueueSeq. It returns task.ErrNotFound when it is nowhere, and also when it is
 // another tenant's.
-func (s Tasks) Find(ctx context.Context, tenant, id string) (*task.Task, error) {
+func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
 	// The order is the way of a task, so that one that moves on while we look
 	// is met at its next place.
 	t, err := s.Get(ctx, tenant, id)
-	if errors.Is(err, task.ErrNotFound) && task.IsTurn(id) {
+	if errors.Is(err, task.ErrNotFound) && id.Kind() == task.KindTurn {
 		t, err = s.scanTurns(ctx, tenant, id)
 	} else {
 		for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
@@ -111,17 +111,17 @@ func (s Tasks) Find(ctx context.Context, tenant, id string) (*task.Task, error) 
 
 // found remembers a task that was found. One that was a moment ago is not gone on
 // one node's word.
-func (s *core) found(tenant, id string, err error) error {
+func (s *core) found(tenant string, id task.ID, err error) error {
 	switch {
 	case err == nil:
-		s.seen.add(tenant, id)
+		s.seen.add(tenant, string(id))
 	case errors.Is(err, task.ErrNotFound):
-		return s.seen.gone(tenant, id, err)
+		return s.seen.gone(tenant, string(id), err)
 	}
 	return err
 }
 
-func (s *core) queued(ctx context.Context, tenant, id, subject string) (*task.Task, error) {
+func (s *core) queued(ctx context.Context, tenant string, id task.ID, subject string) (*task.Task, error) {
 	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	msg, err := s.tasks.GetLastMsgForSubject(ctx, subject)

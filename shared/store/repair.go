@@ -276,7 +276,7 @@ func (s *core) requeueTurn(ctx context.Context, t *task.Task) error {
 // revisions, from revision from on, and have not ended. next is where to go on, 0:
 // that was the last window.
 func (s Repair) Records(ctx context.Context, from uint64, f func(*task.Task)) (next uint64, err error) {
-	open := map[string]*task.Task{}
+	open := map[task.ID]*task.Task{}
 	next, err = s.forwards(ctx, s.records, topology.RecordsAll, from, func(m message) {
 		t, err := decodeRecord(m.data, m.seq)
 		if err != nil {

@@ -26,7 +26,7 @@ func (s Turns) Place(ctx context.Context, t *task.Task) (session.Waiting, error)
 		return w, nil
 	}
 	w.Text, w.Beside = "", true
-	_, err := s.publish(ctx, &nats.Msg{Subject: topology.SessionText(t.Tenant, t.SessionID, t.ID), Data: []byte(t.Instruction)})
+	_, err := s.publish(ctx, &nats.Msg{Subject: topology.SessionText(t.Tenant, session.Of(t), t.ID), Data: []byte(t.Instruction)})
 	if err != nil {
 		return w, fmt.Errorf("keep the text of turn %s: %w", t.ID, err)
 	}
@@ -38,7 +38,7 @@ func (s Turns) Place(ctx context.Context, t *task.Task) (session.Waiting, error)
 func (s *core) textBeside(ctx context.Context, t *task.Task) (text string, ok bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
-	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.SessionText(t.Tenant, t.SessionID, t.ID))
+	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.SessionText(t.Tenant, session.Of(t), t.ID))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return "", false, nil
 	}
@@ -52,7 +52,7 @@ func (s *core) textBeside(ctx context.Context, t *task.Task) (text string, ok bo
 // dropText forgets a text that the turn's record has now. It expires by itself,
 // too.
 func (s *core) dropText(ctx context.Context, t *task.Task) {
-	subject := topology.SessionText(t.Tenant, t.SessionID, t.ID)
+	subject := topology.SessionText(t.Tenant, session.Of(t), t.ID)
 	_, _ = s.publish(ctx, &nats.Msg{Subject: subject, Header: nats.Header{headerOperation: {"DEL"}}})
 }
 
@@ -95,7 +95,7 @@ func (s Turns) Waiting(ctx context.Context, sess *session.Session, w session.Wai
 
 // QueuesOfSessions calls f with the sessions in which turns wait, of a window of
 // revisions, as Records does.
-func (s Repair) QueuesOfSessions(ctx context.Context, from uint64, f func(tenant, sessionID string)) (next uint64, err error) {
+func (s Repair) QueuesOfSessions(ctx context.Context, from uint64, f func(tenant string, id session.ID)) (next uint64, err error) {
 	next, err = s.forwards(ctx, s.sessions, topology.SessionsAll, from, func(m message) {
 		if sess, err := decodeSession(m.data, nil, m.seq); err == nil && len(sess.Waiting) > 0 {
 			f(sess.Tenant, sess.ID)

@@ -28,19 +28,19 @@ const (
 // Get reads a session's record from its leader. It returns
 // session.ErrNotFound when there is none and session.ErrExpired while it is
 // known that there was one.
-func (s Sessions) Get(ctx context.Context, tenant, id string) (*session.Session, error) {
+func (s Sessions) Get(ctx context.Context, tenant string, id session.ID) (*session.Session, error) {
 	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
 	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.Session(tenant, id))
 	if err == nil {
 		var sess *session.Session
 		if sess, err = decodeSession(msg.Data, msg.Header, msg.Sequence); err == nil {
-			s.seen.add(tenant, id)
+			s.seen.add(tenant, string(id))
 			return sess, nil
 		}
 	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) { // a deleted session leaves a mark
-		err = s.seen.gone(tenant, id, session.ErrNotFound)
+		err = s.seen.gone(tenant, string(id), session.ErrNotFound)
 	}
 	return nil, fmt.Errorf("read session %s: %w", id, classify(err))
 }
@@ -74,7 +74,7 @@ func (s Sessions) Save(ctx context.Context, sess *session.Session) error {
 		return fmt.Errorf("record session %s: %w", sess.ID, err)
 	}
 	sess.Rev = rev
-	s.seen.add(sess.Tenant, sess.ID)
+	s.seen.add(sess.Tenant, string(sess.ID))
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (s *core) archive(ctx context.Context, sess *session.Session, name string, 
 	if err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
 	}
-	object := topology.Artifact(sess.Tenant, sess.ID, "messages-"+name)
+	object := topology.Artifact(sess.Tenant, string(sess.ID), "messages-"+name)
 	if err := s.putObject(ctx, object, data); err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, classify(err))
 	}
@@ -206,7 +206,7 @@ type SessionWatch struct {
 }
 
 // Watch begins to follow a session. Subscribe first, then read. Close it.
-func (s Sessions) Watch(tenant, id string) (*SessionWatch, error) {
+func (s Sessions) Watch(tenant string, id session.ID) (*SessionWatch, error) {
 	w := &SessionWatch{msgs: make(chan *nats.Msg, 256)}
 	var err error
 	if w.changed, err = s.nc.ChanSubscribe(topology.SessionEvents(tenant, id), w.msgs); err == nil {

@@ -20,12 +20,12 @@ import (
 )
 
 func newSession() *session.Session {
-	return session.New(task.NewID(task.PrefixSession, uuid.Must(uuid.NewV7())), "default", "echo", "Hi", time.Now())
+	return session.New(session.NewID(uuid.Must(uuid.NewV7())), "default", "echo", "Hi", time.Now())
 }
 
 func newTurn(s *session.Session) *task.Task {
 	t := newTask()
-	t.ID, t.Kind, t.SessionID = task.NewID(task.PrefixTurn, uuid.Must(uuid.NewV7())), task.KindTurn, s.ID
+	t.ID, t.Kind, t.SessionID = task.NewID(task.KindTurn, uuid.Must(uuid.NewV7())), task.KindTurn, string(s.ID)
 	return t
 }
 
@@ -143,7 +143,7 @@ func TestShorten(t *testing.T) {
 		turn := newTurn(s)
 		turn.Instruction = fmt.Sprintf("%d %s", i, strings.Repeat("x", 200))
 		s.Commit(turn, "reply", nil, time.Now())
-		if err := st.Sessions.Shorten(t.Context(), s, 4096, turn.ID); err != nil {
+		if err := st.Sessions.Shorten(t.Context(), s, 4096, string(turn.ID)); err != nil {
 			t.Fatal(err)
 		}
 		if s.Bytes() > 4096 {
@@ -173,7 +173,7 @@ func TestShorten(t *testing.T) {
 	turn := newTurn(s)
 	turn.Instruction = strings.Repeat("y", 4000)
 	s.Commit(turn, "reply", nil, time.Now())
-	if err := st.Sessions.Shorten(t.Context(), s, 4096, turn.ID); err != nil {
+	if err := st.Sessions.Shorten(t.Context(), s, 4096, string(turn.ID)); err != nil {
 		t.Fatal(err)
 	}
 	if s.Pages[0].Object == old.Object || time.Since(s.Pages[0].At) > time.Hour {

@@ -33,7 +33,7 @@ func open(t *testing.T, srv *natstest.Server) *store.Store {
 
 func newTask() *task.Task {
 	return &task.Task{
-		ID: task.NewID(task.PrefixTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask,
+		ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Tenant: "default", Kind: task.KindTask,
 		Agent: "echo", Status: task.Pending, Instruction: "x", CreatedAt: task.Stamp(time.Now()),
 	}
 }

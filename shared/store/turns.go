@@ -19,13 +19,13 @@ import (
 // subject, where the server takes one message at a time. It returns
 // session.ErrBusy while another turn is open, and otherwise as Enqueue does.
 func (s Turns) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err error) {
-	return s.enqueueTurn(ctx, t, t.ID)
+	return s.enqueueTurn(ctx, t, string(t.ID))
 }
 
 // EnqueueAgain is Enqueue for a turn whose message was lost: the server
 // must not take it for the one that it had before.
 func (s Turns) EnqueueAgain(ctx context.Context, t *task.Task) (duplicate bool, err error) {
-	return s.enqueueTurn(ctx, t, t.ID+"-"+uuid.NewString())
+	return s.enqueueTurn(ctx, t, string(t.ID)+"-"+uuid.NewString())
 }
 
 func (s *core) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
@@ -42,7 +42,7 @@ func (s *core) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (dup
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, busy(err))
 	}
 	t.QueueSeq = ack.Sequence
-	s.seen.add(t.Tenant, t.ID)
+	s.seen.add(t.Tenant, string(t.ID))
 	return ack.Duplicate, nil
 }
 
@@ -57,7 +57,7 @@ func busy(err error) error {
 
 // Open reads the open turn of a session from the queue. It returns
 // task.ErrNotFound when there is none.
-func (s Turns) Open(ctx context.Context, tenant, agent, sessionID string) (*task.Task, error) {
+func (s Turns) Open(ctx context.Context, tenant, agent string, sessionID session.ID) (*task.Task, error) {
 	ctx, cancel := s.bound(ctx, topology.Turns)
 	defer cancel()
 	msg, err := s.turns.GetLastMsgForSubject(ctx, topology.Turn(tenant, agent, sessionID))
@@ -68,7 +68,7 @@ func (s Turns) Open(ctx context.Context, tenant, agent, sessionID string) (*task
 }
 
 // Find is Find for a turn whose agent and session are known.
-func (s Turns) Find(ctx context.Context, tenant, agent, sessionID, id string) (*task.Task, error) {
+func (s Turns) Find(ctx context.Context, tenant, agent string, sessionID session.ID, id task.ID) (*task.Task, error) {
 	t, err := Tasks(s).Get(ctx, tenant, id)
 	if !errors.Is(err, task.ErrNotFound) {
 		return t, s.found(tenant, id, err)
@@ -82,7 +82,7 @@ func (s Turns) Find(ctx context.Context, tenant, agent, sessionID, id string) (*
 
 // findWaiting reads a turn that is not open: its record, which is made where the
 // turn waits and has none yet.
-func (s *core) findWaiting(ctx context.Context, tenant, sessionID, id string) (*task.Task, error) {
+func (s *core) findWaiting(ctx context.Context, tenant string, sessionID session.ID, id task.ID) (*task.Task, error) {
 	if sess, err := (Sessions{s}).Get(ctx, tenant, sessionID); err == nil {
 		if w, ok := sess.Listed(id); ok {
 			return Turns{s}.Waiting(ctx, sess, w)
@@ -93,7 +93,7 @@ func (s *core) findWaiting(ctx context.Context, tenant, sessionID, id string) (*
 
 // scanTurns looks a turn whose session is not known up in the queue. No index
 // lists the open turns by their own id, so it reads one after the other.
-func (s *core) scanTurns(ctx context.Context, tenant, id string) (*task.Task, error) {
+func (s *core) scanTurns(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
 	for seq := uint64(1); ; {
 		msg, err := s.turns.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(topology.TurnsOf(tenant)))
 		if err != nil {
@@ -109,7 +109,7 @@ func (s *core) scanTurns(ctx context.Context, tenant, id string) (*task.Task, er
 // Withdraw takes the message of a turn that was canceled before an attempt
 // of it began, and so opens the session.
 func (s Turns) Withdraw(ctx context.Context, turn *task.Task) error {
-	s.seen.forget(turn.Tenant, turn.ID)
+	s.seen.forget(turn.Tenant, string(turn.ID))
 	if err := s.remove(ctx, s.turns, queueSubject(turn), turn.ID); err != nil {
 		return fmt.Errorf("withdraw turn %s: %w", turn.ID, err)
 	}

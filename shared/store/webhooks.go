@@ -1,12 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -80,7 +80,7 @@ const (
 
 // Get reads a webhook. It returns webhook.ErrNotFound when there is none,
 // also when it was deleted or is another tenant's.
-func (s Webhooks) Get(ctx context.Context, tenant, id string) (*webhook.Endpoint, error) {
+func (s Webhooks) Get(ctx context.Context, tenant string, id webhook.ID) (*webhook.Endpoint, error) {
 	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
 	defer cancel()
 	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.Webhook(tenant, id))
@@ -98,7 +98,7 @@ func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
 	if err := unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, err)
 	}
-	if !task.ValidWebhookID(e.ID) || !task.ValidTenant(e.Tenant) {
+	if !e.ID.Valid() || !task.ValidTenant(e.Tenant) {
 		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, task.ErrBadRecord)
 	}
 	e.Rev = rev
@@ -132,7 +132,7 @@ func (s Webhooks) List(ctx context.Context, tenant string) (all []*webhook.Endpo
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}
-	slices.SortFunc(all, func(a, b *webhook.Endpoint) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(all, func(a, b *webhook.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
 }
 

@@ -43,12 +43,12 @@ func queueTest(t *testing.T, connect func() *nats.Conn, replicas int, seed uint6
 	left := map[string]bool{}
 	for i, tk := range tasks {
 		if i%10 != 9 {
-			left[tk.ID] = true
+			left[string(tk.ID)] = true
 		}
 	}
 	got := deliver(t, nc, 40)
 	for _, i := range random.Perm(len(tasks))[:25] {
-		delete(left, tasks[i].ID)
+		delete(left, string(tasks[i].ID))
 		if err := st.Tasks.Withdraw(ctx, tasks[i]); err != nil {
 			t.Fatal(err)
 		}

@@ -44,8 +44,8 @@ func CallKey(agent string, input []byte) string {
 // ChildID is the id of the n-th equal call (from 0) of a parent: a UUIDv7 with
 // the parent's time, the rest from a hash, so that a retry of the parent finds
 // the same child.
-func ChildID(parent, key string, n int) string {
-	sum := sha256.Sum256([]byte(parent + "." + key + "." + strconv.Itoa(n)))
+func ChildID(parent ID, key string, n int) ID {
+	sum := sha256.Sum256([]byte(string(parent) + "." + key + "." + strconv.Itoa(n)))
 	var uuid [16]byte
 	copy(uuid[6:], sum[:])
 	if i := len(parent) - 32; i >= 0 {
@@ -53,5 +53,5 @@ func ChildID(parent, key string, n int) string {
 	}
 	uuid[6] = uuid[6]&0x0f | 0x70 // version 7
 	uuid[8] = uuid[8]&0x3f | 0x80 // RFC 9562 variant
-	return NewID(PrefixTask, uuid)
+	return NewID(KindTask, uuid)
 }

@@ -38,7 +38,7 @@ func (k Kind) Valid() bool { return slices.Contains(Kinds, k) }
 // queue message (as accepted or as retried) and, once a worker or a cancel has
 // written it, in the tasks bucket. Times are UTC with millisecond precision.
 type Task struct {
-	ID          string            `json:"task_id"`
+	ID          ID                `json:"task_id"`
 	Tenant      string            `json:"tenant"`
 	Kind        Kind              `json:"kind"`
 	Agent       string            `json:"agent"`
@@ -97,8 +97,8 @@ type Task struct {
 
 	TraceParent string `json:"traceparent,omitempty"` // W3C, of the accepting span
 	TraceState  string `json:"tracestate,omitempty"`
-	RetriedFrom string `json:"retried_from,omitempty"`
-	ParentID    string `json:"parent_id,omitempty"`
+	RetriedFrom ID     `json:"retried_from,omitempty"`
+	ParentID    ID     `json:"parent_id,omitempty"`
 	SessionID   string `json:"session_id,omitempty"` // of a turn
 
 	// Waited says of a turn that it stood in its session's queue: it has a record

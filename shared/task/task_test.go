@@ -99,11 +99,11 @@ func TestTransitionsAreBounded(t *testing.T) {
 }
 
 func TestIDs(t *testing.T) {
-	if got := task.NewID(task.PrefixTask, [16]byte{0x01, 0xa2, 15: 0xff}); got != "tsk_01a200000000000000000000000000ff" || !task.ValidID(got) {
+	if got := task.NewID(task.KindTask, [16]byte{0x01, 0xa2, 15: 0xff}); got != "tsk_01a200000000000000000000000000ff" || !got.Valid() {
 		t.Errorf("NewID = %s", got)
 	}
 	for _, good := range []string{id, "act_" + id[4:], "trn_" + id[4:]} {
-		if !task.ValidID(good) {
+		if !task.ID(good).Valid() {
 			t.Errorf("%q is refused", good)
 		}
 	}
@@ -111,7 +111,7 @@ func TestIDs(t *testing.T) {
 		"", "tsk_", "tsk", id[4:], "ses_" + id[4:], id + "0", id[:35], strings.ToUpper(id), "tsk_" + strings.Repeat("g", 32),
 		"tsk_*", "tsk_>", "tsk_" + strings.Repeat(".", 32), "tsk_" + strings.Repeat("*", 32), " " + id, id + "\n", "tsk_01a20cd9-e03b-7276-be6a-181888e33e5",
 	} {
-		if task.ValidID(bad) {
+		if task.ID(bad).Valid() {
 			t.Errorf("%q is accepted", bad)
 		}
 	}

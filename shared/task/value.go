@@ -2,11 +2,9 @@ package task
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"regexp"
-	"strings"
 	"sync"
 	"time"
 )
@@ -28,68 +26,6 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // IsZero reports whether d is 0, so that omitzero leaves it out.
 func (d Duration) IsZero() bool { return d == 0 }
 
-// Prefixes of ids. An id is the prefix and a UUIDv7 in 32 lower-case hex
-// digits: a legal NATS subject token that sorts by time.
-const (
-	PrefixTask     = "tsk_"
-	PrefixAction   = "act_"
-	PrefixTurn     = "trn_"
-	PrefixSession  = "ses_"
-	PrefixDelivery = "dlv_"
-	PrefixWebhook  = "whk_"
-	PrefixWorker   = "wrk_"
-	PrefixKey      = "key_"
-)
-
-// NewID makes an id from a UUID: the prefix and its 16 bytes in hex.
-func NewID(prefix string, uuid [16]byte) string {
-	buf := make([]byte, len(prefix)+32)
-	copy(buf, prefix)
-	hex.Encode(buf[len(prefix):], uuid[:])
-	return string(buf)
-}
-
-// ValidID reports whether id is one of ours: a known kind of task, then 32
-// lower-case hex digits. Anything else never reaches a subject.
-func ValidID(id string) bool {
-	i := strings.IndexByte(id, '_') + 1
-	switch id[:i] {
-	case PrefixTask, PrefixAction, PrefixTurn:
-	default:
-		return false
-	}
-	return isHex32(id[i:])
-}
-
-// IsTurn reports whether id is one of a turn.
-func IsTurn(id string) bool { return strings.HasPrefix(id, PrefixTurn) }
-
-// ValidSessionID reports whether id is one of a session.
-func ValidSessionID(id string) bool { return validID(id, PrefixSession) }
-
-// ValidWebhookID reports whether id is one of a webhook.
-func ValidWebhookID(id string) bool { return validID(id, PrefixWebhook) }
-
-// ValidDeliveryID reports whether id is one of a delivery.
-func ValidDeliveryID(id string) bool { return validID(id, PrefixDelivery) }
-
-func validID(id, prefix string) bool {
-	return strings.HasPrefix(id, prefix) && isHex32(id[len(prefix):])
-}
-
-func isHex32(s string) bool {
-	if len(s) != 32 {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
 var (
 	agentName  = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 	tenantName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
@@ -105,7 +41,7 @@ func ValidTenant(name string) bool { return tenantName.MatchString(name) }
 // that whoever reads one need not check for them.
 func (t *Task) Validate() error {
 	switch {
-	case !ValidID(t.ID):
+	case !t.ID.Valid():
 		return fmt.Errorf("id %q: %w", t.ID, ErrBadRecord)
 	case !ValidTenant(t.Tenant):
 		return fmt.Errorf("tenant %q: %w", t.Tenant, ErrBadRecord)

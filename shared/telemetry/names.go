@@ -62,7 +62,7 @@ const (
 type Attribute = attribute.KeyValue
 
 // TaskID is the attribute of a task's id.
-func TaskID(id string) attribute.KeyValue { return keyTaskID.String(id) }
+func TaskID[ID ~string](id ID) attribute.KeyValue { return keyTaskID.String(string(id)) }
 
 // Tenant is the attribute of a tenant.
 func Tenant(t string) attribute.KeyValue { return keyTenant.String(t) }
@@ -77,13 +77,13 @@ func Attempt(n int) attribute.KeyValue { return keyAttempt.Int(n) }
 func WorkerID(id string) attribute.KeyValue { return keyWorkerID.String(id) }
 
 // DeliveryID is the attribute of a delivery's id.
-func DeliveryID(id string) attribute.KeyValue { return keyDeliveryID.String(id) }
+func DeliveryID[ID ~string](id ID) attribute.KeyValue { return keyDeliveryID.String(string(id)) }
 
 // WebhookID is the attribute of the webhook that a delivery goes to.
-func WebhookID(id string) attribute.KeyValue { return keyWebhookID.String(id) }
+func WebhookID[ID ~string](id ID) attribute.KeyValue { return keyWebhookID.String(string(id)) }
 
 // MessageID is the attribute of a message's id.
-func MessageID(id string) attribute.KeyValue { return keyMessagingID.String(id) }
+func MessageID[ID ~string](id ID) attribute.KeyValue { return keyMessagingID.String(string(id)) }
 
 // Consumer is the attribute of the durable consumer that a message came by.
 func Consumer(durable string) attribute.KeyValue { return keyMessagingGroup.String(durable) }
@@ -96,8 +96,8 @@ func ErrorCode(code string) attribute.KeyValue { return keyErrorCode.String(code
 
 // Session are the attributes of a session: ours, and that of the GenAI
 // conventions.
-func Session(id string) []attribute.KeyValue {
-	return []attribute.KeyValue{keySessionID.String(id), keyGenAIConversation.String(id)}
+func Session[ID ~string](id ID) []attribute.KeyValue {
+	return []attribute.KeyValue{keySessionID.String(string(id)), keyGenAIConversation.String(string(id))}
 }
 
 // The way of a task. A label never takes an id, a URL or what a client chose.

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/session"
+	"agentmesh/shared/task"
+	"agentmesh/shared/webhook"
 )
 
 // Streams.
@@ -71,12 +75,14 @@ func DurableAgent(durable string) (agent string, ok bool) {
 }
 
 // TaskReady is where a task waits for a worker.
-func TaskReady(tenant, agent, id string) string {
-	return "mesh.tasks.ready." + tenant + "." + agent + "." + id
+func TaskReady(tenant, agent string, id task.ID) string {
+	return "mesh.tasks.ready." + tenant + "." + agent + "." + string(id)
 }
 
 // TaskReadyOf matches the ready message of a task whose agent is not known.
-func TaskReadyOf(tenant, id string) string { return "mesh.tasks.ready." + tenant + ".*." + id }
+func TaskReadyOf(tenant string, id task.ID) string {
+	return "mesh.tasks.ready." + tenant + ".*." + string(id)
+}
 
 // AgentReady matches the ready messages of an agent: its consumer's filter.
 func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
@@ -92,15 +98,15 @@ func TasksWaiting(tenant, agent string) string {
 
 // TaskLater is where a schedule holds a task until it is due. It is one subject
 // for each task, so that publishing again replaces the schedule.
-func TaskLater(id string) string { return "mesh.tasks.later." + id }
+func TaskLater(id task.ID) string { return "mesh.tasks.later." + string(id) }
 
 // TasksLater matches all schedules.
 const TasksLater = "mesh.tasks.later.>"
 
 // Turn is where a turn of a session waits for a worker: one subject for each
 // session, on which the server takes one message at a time.
-func Turn(tenant, agent, session string) string {
-	return "mesh.turns." + tenant + "." + agent + "." + session
+func Turn(tenant, agent string, id session.ID) string {
+	return "mesh.turns." + tenant + "." + agent + "." + string(id)
 }
 
 // AgentTurns matches the turns of an agent: its consumer's filter.
@@ -113,7 +119,9 @@ func TurnsOf(tenant string) string { return "mesh.turns." + tenant + ".>" }
 const TurnsTemplate = "mesh.turns"
 
 // Session is the subject of a session's record.
-func Session(tenant, id string) string { return "$KV." + SessionsBucket + "." + tenant + "." + id }
+func Session(tenant string, id session.ID) string {
+	return "$KV." + SessionsBucket + "." + tenant + "." + string(id)
+}
 
 // SessionsOf matches the sessions of a tenant.
 func SessionsOf(tenant string) string { return Session(tenant, "*") }
@@ -123,50 +131,56 @@ const SessionsAll = "$KV." + SessionsBucket + ".*.*"
 
 // SessionText is the subject of the text of a turn that waits in a session: a key
 // of the sessions bucket beside the records.
-func SessionText(tenant, session, turn string) string { return Session(tenant, session) + "." + turn }
+func SessionText(tenant string, id session.ID, turn task.ID) string {
+	return Session(tenant, id) + "." + string(turn)
+}
 
 // SessionEvents is the core subject on which the server tells, at most once, that
 // a session's record has changed.
-func SessionEvents(tenant, id string) string { return "mesh.sessions." + tenant + "." + id }
+func SessionEvents(tenant string, id session.ID) string {
+	return "mesh.sessions." + tenant + "." + string(id)
+}
 
 // SessionTurns is the core subject on which the server republishes each turn that
 // it takes for a session, at most once.
-func SessionTurns(tenant, id string) string { return SessionEvents(tenant, id) + ".turn" }
+func SessionTurns(tenant string, id session.ID) string { return SessionEvents(tenant, id) + ".turn" }
 
 // ReadyTemplate names the ready subjects in spans: low cardinality.
 const ReadyTemplate = "mesh.tasks.ready"
 
 // TaskRecord is the subject of a task's record.
-func TaskRecord(tenant, id string) string { return "$KV." + TasksBucket + "." + tenant + "." + id }
+func TaskRecord(tenant string, id task.ID) string {
+	return "$KV." + TasksBucket + "." + tenant + "." + string(id)
+}
 
 // TaskChild is the subject that links a child to its parent: a key of the tasks
 // bucket beside the records.
-func TaskChild(tenant, parent, child string) string {
-	return TaskRecord(tenant, parent) + "." + child
+func TaskChild(tenant string, parent, child task.ID) string {
+	return TaskRecord(tenant, parent) + "." + string(child)
 }
 
 // TaskChildren matches the links of a parent.
-func TaskChildren(tenant, parent string) string { return TaskRecord(tenant, parent) + ".*" }
+func TaskChildren(tenant string, parent task.ID) string { return TaskRecord(tenant, parent) + ".*" }
 
 // ChildAny matches the signals that a task has started another one.
 const ChildAny = "mesh.control.child.*"
 
 // Child is the core subject that tells the worker of a task that its agent has
 // started another one.
-func Child(id string) string { return "mesh.control.child." + id }
+func Child(id task.ID) string { return "mesh.control.child." + string(id) }
 
 // TaskRecordsOf matches the records of a tenant.
 func TaskRecordsOf(tenant string) string { return "$KV." + TasksBucket + "." + tenant + ".*" }
 
 // TaskEvents is the core subject on which the server republishes each change of
 // a task's record, at most once.
-func TaskEvents(tenant, id string) string { return "mesh.events." + tenant + "." + id }
+func TaskEvents(tenant string, id task.ID) string { return "mesh.events." + tenant + "." + string(id) }
 
 // TaskOutput is the core subject of a task's live output text, at most once.
-func TaskOutput(tenant, id string) string { return "mesh.output." + tenant + "." + id }
+func TaskOutput(tenant string, id task.ID) string { return "mesh.output." + tenant + "." + string(id) }
 
 // Cancel is the core subject that tells the worker of a task to end it.
-func Cancel(id string) string { return "mesh.control.cancel." + id }
+func Cancel(id task.ID) string { return "mesh.control.cancel." + string(id) }
 
 // CancelAny matches the cancels of all tasks.
 const CancelAny = "mesh.control.cancel.*"
@@ -214,11 +228,13 @@ func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" +
 const RecordsAll = "$KV." + TasksBucket + ".*.*"
 
 // DeliveryDue is where a delivery waits for a notifier.
-func DeliveryDue(tenant, id string) string { return "mesh.deliveries.due." + tenant + "." + id }
+func DeliveryDue(tenant string, id webhook.DeliveryID) string {
+	return "mesh.deliveries.due." + tenant + "." + string(id)
+}
 
 // DeliveryLater is where a schedule holds a delivery until it is due. It is one
 // subject for each delivery, so that publishing again replaces the schedule.
-func DeliveryLater(id string) string { return "mesh.deliveries.later." + id }
+func DeliveryLater(id webhook.DeliveryID) string { return "mesh.deliveries.later." + string(id) }
 
 // DueAll and DueLaterAll match the deliveries that are due and the schedules of
 // those that are not.
@@ -235,18 +251,22 @@ const DueTemplate = "mesh.deliveries.due"
 
 // DeliveryRecord is the subject of a delivery's record. The source is the task,
 // or of a test the webhook.
-func DeliveryRecord(tenant, source, id string) string {
-	return "$KV." + DeliveriesBucket + "." + tenant + "." + source + "." + id
+func DeliveryRecord(tenant string, source webhook.Source, id webhook.DeliveryID) string {
+	return "$KV." + DeliveriesBucket + "." + tenant + "." + string(source) + "." + string(id)
 }
 
 // DeliveryRecordsOf matches the deliveries of one source.
-func DeliveryRecordsOf(tenant, source string) string { return DeliveryRecord(tenant, source, "*") }
+func DeliveryRecordsOf(tenant string, source webhook.Source) string {
+	return DeliveryRecord(tenant, source, "*")
+}
 
 // DeliveriesOf matches the deliveries of a tenant.
 func DeliveriesOf(tenant string) string { return DeliveryRecord(tenant, "*", "*") }
 
 // Webhook is the subject of a webhook's record.
-func Webhook(tenant, id string) string { return "$KV." + WebhooksBucket + "." + tenant + "." + id }
+func Webhook(tenant string, id webhook.ID) string {
+	return "$KV." + WebhooksBucket + "." + tenant + "." + string(id)
+}
 
 // WebhooksAll matches the webhooks of all tenants.
 const WebhooksAll = "$KV." + WebhooksBucket + ".>"

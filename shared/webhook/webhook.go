@@ -7,7 +7,6 @@
 package webhook
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
@@ -47,7 +46,7 @@ const (
 
 // Endpoint is a receiver that subscribes to events of a tenant.
 type Endpoint struct {
-	ID          string       `json:"webhook_id"`
+	ID          ID           `json:"webhook_id"`
 	Tenant      string       `json:"tenant"`
 	URL         string       `json:"url"`
 	Description string       `json:"description,omitempty"`
@@ -120,7 +119,7 @@ func (e *Endpoint) Lost(s Secrets) error {
 }
 
 // Purpose is what the endpoint's secrets are sealed for.
-func (e *Endpoint) Purpose() string { return "webhook " + e.Tenant + " " + e.ID }
+func (e *Endpoint) Purpose() string { return "webhook " + e.Tenant + " " + string(e.ID) }
 
 // Filter is what the endpoint wants.
 func (e *Endpoint) Filter() event.Filter { return event.Filter{Types: e.Events, Agents: e.Agents} }
@@ -128,17 +127,17 @@ func (e *Endpoint) Filter() event.Filter { return event.Filter{Types: e.Events, 
 // Delivery is one event on its way to one receiver. The same JSON is the queue
 // message, as long as nothing was attempted, and from then on the record.
 type Delivery struct {
-	ID      string     `json:"delivery_id"` // also the webhook-id
+	ID      DeliveryID `json:"delivery_id"` // also the webhook-id
 	Tenant  string     `json:"tenant"`
-	Source  string     `json:"source"` // the task, or of a test the webhook
+	Source  Source     `json:"source"` // the task, or of a test the webhook
 	EventID string     `json:"event_id"`
 	Type    event.Type `json:"type"`
 	Agent   string     `json:"agent,omitempty"`
 
 	// Webhook is the subscription, empty for a callback.
-	Webhook   string `json:"webhook_id,omitempty"`
+	Webhook   ID     `json:"webhook_id,omitempty"`
 	URL       string `json:"url,omitempty"`        // of a callback
-	SecretRef string `json:"secret_ref,omitempty"` // of a callback: the webhook whose keys sign
+	SecretRef ID     `json:"secret_ref,omitempty"` // of a callback: the webhook whose keys sign
 
 	Body      []byte    `json:"body"`            // frozen when the event was read
 	Depth     int       `json:"depth,omitempty"` // of the chain of events: one more than its task's
@@ -213,13 +212,6 @@ var Classes = []Class{
 	ClassGone, ClassEgressProxy, ClassKey,
 }
 
-// DeliveryID is the id of an event's delivery to a receiver: a webhook's id, or
-// for a callback Callback. It is the same after any crash.
-func DeliveryID(eventID, receiver string) string {
-	sum := sha256.Sum256([]byte(eventID + "\n" + receiver))
-	return task.NewID(task.PrefixDelivery, [16]byte(sum[:16]))
-}
-
 // Callback is the receiver in the id of a callback's delivery.
 const Callback = "callback"
 
@@ -228,7 +220,7 @@ func (d *Delivery) Receiver() string {
 	if d.Webhook == "" {
 		return Callback
 	}
-	return d.Webhook
+	return string(d.Webhook)
 }
 
 // Note appends an attempt.
@@ -243,8 +235,8 @@ func (d *Delivery) Note(a Attempt) {
 // check.
 func (d *Delivery) Validate() error {
 	switch {
-	case !task.ValidDeliveryID(d.ID), !task.ValidTenant(d.Tenant), !d.Status.Valid(), (d.Webhook == "") == (d.URL == ""),
-		!task.ValidID(d.Source) && !task.ValidWebhookID(d.Source), d.Webhook != "" && !task.ValidWebhookID(d.Webhook):
+	case !d.ID.Valid(), !task.ValidTenant(d.Tenant), !d.Status.Valid(), (d.Webhook == "") == (d.URL == ""),
+		!d.Source.Valid(), d.Webhook != "" && !d.Webhook.Valid():
 		return task.ErrBadRecord
 	}
 	return nil

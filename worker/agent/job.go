@@ -56,7 +56,7 @@ type Warner interface{ Warn(text string) }
 // NewJob makes the job of attempt t.Attempt of t, whose input has been read.
 func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter) *Job {
 	return &Job{
-		TaskID: t.ID, Kind: t.Kind, Tenant: t.Tenant, Agent: t.Agent, Attempt: t.Attempt,
+		TaskID: string(t.ID), Kind: t.Kind, Tenant: t.Tenant, Agent: t.Agent, Attempt: t.Attempt,
 		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline,
 		TraceParent: traceParent, Metadata: t.Metadata, MaxResult: DefaultMaxResult, reporter: r,
 	}

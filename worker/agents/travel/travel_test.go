@@ -44,7 +44,7 @@ func (c *chat) say(text string) string {
 	turn := &task.Task{ID: "trn_1", Instruction: text, CreatedAt: today}
 	var o output
 	job := agent.NewJob(turn, nil, "", &o)
-	job.Turn = &agent.Turn{SessionID: c.s.ID, Messages: c.s.Transcript(turn), State: c.s.State}
+	job.Turn = &agent.Turn{SessionID: string(c.s.ID), Messages: c.s.Transcript(turn), State: c.s.State}
 	v, err := travel.Agent().Handler(c.t.Context(), job)
 	if err != nil {
 		c.t.Fatalf("%.100q: %v", text, err)
