@@ -23,7 +23,7 @@ import (
 // and drains. It waits for NATS while that is away. End ctx by
 // signal.NotifyContext with SIGTERM.
 func Serve(ctx context.Context, agents ...agent.Agent) error {
-	cfg, conn, opts, traces := Default(), natsconn.Default(), store.DefaultOptions(3), telemetry.DefaultConfig()
+	cfg, conn, opts, traces := Default(), natsconn.Default("worker"), store.DefaultOptions(3), telemetry.DefaultConfig()
 	if err := config.Env(os.Getenv, &cfg, &conn, &opts, &traces); err != nil {
 		return err
 	}

@@ -31,6 +31,7 @@ func startUp(t *testing.T, dir string, args ...string) *meshtest.Process {
 	t.Helper()
 	args = append([]string{"up", "--data", dir, "--http", "127.0.0.1:0", "--nats", "127.0.0.1:0", "--admin", "off", "--lease", "1s", "--log-level", "warn"}, args...)
 	p, output := meshtest.Spawn(t, []string{"MESH_TEST_MAIN=1"}, args...)
+	p.Data = dir
 	for {
 		line, err := output.ReadString('\n')
 		fields := strings.Fields(line)
@@ -55,7 +56,9 @@ func testWorker(role string) int {
 	defer stop()
 	cfg, log := worker.Default(), slog.New(slog.DiscardHandler)
 	cfg.Lease = time.Second
-	nc, err := natsconn.Connect(ctx, natsconn.Config{URL: os.Getenv("NATS_URL")}, "test-worker", log)
+	conn := natsconn.Default("worker")
+	conn.URL, conn.Data = os.Getenv("NATS_URL"), os.Getenv("MESH_DATA")
+	nc, err := natsconn.Connect(ctx, conn, "test-worker", log)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -113,7 +116,7 @@ func serveTests(ctx context.Context, cfg worker.Config, st *store.Store, a agent
 // ready.
 func spawnWorker(t *testing.T, mesh *meshtest.Process, role string) *meshtest.Process {
 	t.Helper()
-	w, output := meshtest.Spawn(t, []string{"MESH_TEST_WORKER=" + role, "NATS_URL=" + mesh.NATS})
+	w, output := meshtest.Spawn(t, append(mesh.Beside(), "MESH_TEST_WORKER="+role))
 	meshtest.WaitLine(t, w, output, "ready")
 	go w.Drain(output)
 	return w
@@ -253,7 +256,7 @@ func TestATaskThatKillsItsWorkersFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"MESH_TEST_WORKER=poison", "NATS_URL=" + p.NATS}
+	env := append(p.Beside(), "MESH_TEST_WORKER=poison")
 	var id string
 	deaths := 0
 	for id == "" || !ended(t, c, id) {
@@ -303,7 +306,7 @@ func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := []string{"MESH_TEST_WORKER=slow", "NATS_URL=" + p.NATS}
+	env := append(p.Beside(), "MESH_TEST_WORKER=slow")
 	frozen, frozenErr := meshtest.Spawn(t, env)
 	meshtest.WaitLine(t, frozen, frozenErr, "ready")
 	task, err := c.Create(t.Context(), client.Request{Agent: "slow", Instruction: "x"}, client.CreateOptions{})

@@ -40,7 +40,7 @@ func dataServer(t *testing.T, dir string, log *slog.Logger, acceptLoss bool) (_ 
 		t.Fatal(err)
 	}
 	t.Cleanup(srv.stop)
-	nc, err := natsconn.InProcess(srv, "test", meshtest.Quiet())
+	nc, err := natsconn.InProcess(srv, "test", srv.token(), meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	srv, _, end := dataServer(t, dir, meshtest.Quiet(), false)
-	nc, err := natsconn.InProcess(srv, "writer", meshtest.Quiet())
+	nc, err := natsconn.InProcess(srv, "writer", srv.token(), meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ func fleetServerAt(t *testing.T, address string) *embedded {
 	t.Helper()
 	cfg := defaultUp()
 	cfg.server.Data, cfg.server.NATS, cfg.server.Sync = t.TempDir(), address, "2m"
+	cfg.server.Token = noToken // it stands for the server of an operator
 	cfg.gateway.HTTP, cfg.admin.Admin = "127.0.0.1:0", "off"
 	at, err := takePlace(&cfg)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"agentmesh/shared/config"
 )
 
 // ports are the addresses of a process. They are bound before it opens a
@@ -77,7 +79,11 @@ func takePlace(cfg *upConfig) (_ *place, err error) {
 	if err := cfg.admin.validate(); err != nil {
 		return nil, err
 	}
-	p.lock, err = lockData(cfg.server.Data)
+	if p.lock, err = lockData(cfg.server.Data); err == nil {
+		var token config.Secret
+		token, err = cfg.server.token()
+		p.server.Authorization = string(token)
+	}
 	p.fault(err)
 	p.api = p.bind("http", cfg.gateway.HTTP)
 	p.nats, p.admin = p.bind("nats", cfg.server.NATS), p.bind("admin", cfg.admin.Admin)

@@ -50,7 +50,7 @@ func TestAllThatIsInTheWayIsSaidAtOnce(t *testing.T) {
 // admin port were counted as live ones.
 func TestARoleThatCannotListenLeavesNoTraceInTheMesh(t *testing.T) {
 	srv := fleetServer(t)
-	nc, err := natsconn.InProcess(srv, "test", meshtest.Quiet())
+	nc, err := natsconn.InProcess(srv, "test", srv.token(), meshtest.Quiet())
 	if err != nil {
 		t.Fatal(err)
 	}

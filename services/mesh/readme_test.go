@@ -23,7 +23,7 @@ func TestGoldenReadme(t *testing.T) {
 	const page = "../../deploy/README.md"
 	cfg := defaultUp()
 	manualtest.Table(t, page, "settings", config.Markdown(cfg.settings()...))
-	manualtest.Table(t, page, "nats", config.Markdown(new(natsconn.Default())))
+	manualtest.Table(t, page, "nats", config.Markdown(new(natsconn.Default(""))))
 	manualtest.Table(t, page, "metrics", metricsTable())
 }
 

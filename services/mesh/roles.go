@@ -29,8 +29,8 @@ type roleConfig struct {
 	telemetry telemetry.Config
 }
 
-func defaultRole() roleConfig {
-	return roleConfig{log: defaultLog(), nats: natsconn.Default(), admin: defaultAdmin(), store: store.DefaultOptions(3), telemetry: telemetry.DefaultConfig()}
+func defaultRole(name string) roleConfig {
+	return roleConfig{log: defaultLog(), nats: natsconn.Default(name), admin: defaultAdmin(), store: store.DefaultOptions(3), telemetry: telemetry.DefaultConfig()}
 }
 
 // role is one role as a process.
@@ -50,7 +50,7 @@ type role struct {
 
 // command makes the command of the role.
 func (r role) command() *cobra.Command {
-	cfg := defaultRole()
+	cfg := defaultRole(r.name)
 	cmd := &cobra.Command{Use: r.name, Short: r.short, Args: cli.NoArgs}
 	set := config.Bind(cmd.Flags(), append(r.settings, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -161,7 +161,7 @@ func openStores(ctx context.Context, srv *embedded, opts store.Options, log *slo
 		name string
 		st   **store.Store
 	}{{"gateway", &s.gateway}, {"worker", &s.worker}, {"notifier", &s.notifier}} {
-		nc, err := natsconn.InProcess(srv, "mesh-"+role.name, log.With("role", role.name))
+		nc, err := natsconn.InProcess(srv, role.name, srv.token(), log.With("role", role.name))
 		if err == nil {
 			s.closers = append(s.closers, nc.Close)
 			*role.st, err = store.Open(ctx, nc, opts)

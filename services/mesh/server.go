@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -13,16 +15,21 @@ import (
 	"syscall"
 	"time"
 
-	"agentmesh/services/mesh/cli"
-
 	"github.com/nats-io/nats-server/v2/server"
+
+	"agentmesh/services/mesh/cli"
+	"agentmesh/shared/config"
+	"agentmesh/shared/natsconn"
+	"agentmesh/shared/secret"
 )
 
 // serverConfig is the embedded NATS server of `mesh up`.
 type serverConfig struct {
 	Data string `flag:"data" env:"MESH_DATA" help:"folder of the embedded server's data"`
 	NATS string `flag:"nats" env:"MESH_NATS" help:"listen address of the embedded NATS server; off: in this process only"`
-	Sync string `flag:"sync" env:"MESH_SYNC" help:"when writes reach the disk: always (a 202 survives a power cut) or an interval such as 2m"`
+	// Token is what others show to the server.
+	Token config.Secret `flag:"nats-token" env:"MESH_NATS_TOKEN" help:"token that others show to the embedded NATS server; off: it asks for none. <data>/nats.token, made at the first start, when left out"`
+	Sync  string        `flag:"sync" env:"MESH_SYNC" help:"when writes reach the disk: always (a 202 survives a power cut) or an interval such as 2m"`
 
 	AcceptLoss bool `flag:"accept-loss" env:"MESH_ACCEPT_LOSS" help:"go on without data that is missing, see /readyz"`
 }
@@ -64,13 +71,46 @@ func (c serverConfig) options() (*server.Options, error) {
 		return nil, cli.Usage("nats is %q, the port must be a number from 0 to 65535", c.NATS)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, cli.Usage("nats is %q: the embedded server has no authentication, so it listens on loopback only; for a fleet run a NATS cluster", c.NATS)
+		return nil, cli.Usage("nats is %q: the embedded server has no TLS, so it listens on loopback only; for a fleet run a NATS cluster", c.NATS)
 	}
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT
 	}
 	o.Host = host
 	return o, nil
+}
+
+// noToken switches the token off.
+const noToken = "off"
+
+// token is what the server asks of others, empty: nothing. The one beside the data
+// is made where there is none, and never written over.
+func (c serverConfig) token() (config.Secret, error) {
+	switch {
+	case c.NATS == "off" || c.Token == noToken:
+		return "", nil
+	case c.Token != "":
+		return c.Token, nil
+	}
+	token, err := natsconn.ReadToken(c.Data)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := secret.Keep(filepath.Join(c.Data, natsconn.TokenFile), rand.Text()); err != nil {
+			return "", fmt.Errorf("make NATS token: %w", err)
+		}
+		return natsconn.ReadToken(c.Data)
+	}
+	return token, err
+}
+
+// asks says in words what the server asks of others.
+func (c serverConfig) asks() string {
+	switch c.Token {
+	case noToken:
+		return "no token is asked for"
+	case "":
+		return "token in " + filepath.Join(c.Data, natsconn.TokenFile)
+	}
+	return "token of MESH_NATS_TOKEN"
 }
 
 // embedded is the server of `mesh up`: the one that runs now, see guard.
@@ -162,6 +202,9 @@ func (e *embedded) server() *server.Server {
 // InProcessConn connects to the server that runs now: clients of the one before
 // reconnect to it.
 func (e *embedded) InProcessConn() (net.Conn, error) { return e.server().InProcessConn() }
+
+// token is what it asks of clients, also of those in this process.
+func (e *embedded) token() config.Secret { return config.Secret(e.opts.Authorization) }
 
 // ClientURL is where clients reach it.
 func (e *embedded) ClientURL() string { return e.server().ClientURL() }

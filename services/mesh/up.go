@@ -208,7 +208,7 @@ func (m *upMesh) welcome(out io.Writer) {
 	}
 	nats, adminURL := "in this process only", "off"
 	if c.NATS != "off" {
-		nats = m.srv.ClientURL()
+		nats = m.srv.ClientURL() + "   (" + c.asks() + ")"
 	}
 	if at.admin != nil {
 		adminURL = "http://" + at.admin.Addr().String()

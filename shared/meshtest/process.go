@@ -20,6 +20,7 @@ type Process struct {
 	Cmd     *exec.Cmd
 	Gateway string
 	NATS    string
+	Data    string // its folder
 	Done    chan struct{}
 	Output  *Transcript
 }
@@ -63,6 +64,9 @@ func Spawn(t *testing.T, env []string, args ...string) (*Process, *bufio.Reader)
 	})
 	return p, bufio.NewReader(io.TeeReader(read, p.Output))
 }
+
+// Beside is the environment of a program that connects to the mesh on its machine.
+func (p *Process) Beside() []string { return []string{"NATS_URL=" + p.NATS, "MESH_DATA=" + p.Data} }
 
 // Drain reads what the process still writes, and closes Done when it has ended.
 func (p *Process) Drain(r io.Reader) {

@@ -1,7 +1,8 @@
 // Package natsconn opens the mesh's connections to NATS, with the settings that
 // users of NATS know. It promises that a connection heals itself for ever, and
 // that a publish while it is away fails at once instead of being kept: whoever
-// publishes must know that nothing was stored. It knows no subject.
+// publishes must know that nothing was stored. No password, token or seed comes into
+// an error or a log. Of subjects it knows the inbox that is this user's own.
 package natsconn
 
 import (
@@ -15,22 +16,34 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/synadia-io/orbit.go/natscontext"
+
+	"agentmesh/shared/config"
 )
 
 // Config says where NATS is and who we are there. The names are those of the
 // nats command line.
 type Config struct {
-	URL     string `flag:"nats-url" env:"NATS_URL" help:"NATS servers, separated by commas"`
-	Creds   string `flag:"nats-creds" env:"NATS_CREDS" help:"credentials file"`
-	NKey    string `flag:"nats-nkey" env:"NATS_NKEY" help:"NKey seed file"`
-	CA      string `flag:"nats-ca" env:"NATS_CA" help:"certificate authority of the servers"`
-	Cert    string `flag:"nats-cert" env:"NATS_CERT" help:"client certificate"`
-	Key     string `flag:"nats-key" env:"NATS_KEY" help:"key of the client certificate"`
-	Context string `flag:"context" env:"NATS_CONTEXT" help:"NATS context to connect with, instead of the settings above"`
+	URL      string        `flag:"nats-url" env:"NATS_URL" help:"NATS servers, separated by commas"`
+	Creds    string        `flag:"nats-creds" env:"NATS_CREDS" help:"credentials file"`
+	NKey     string        `flag:"nats-nkey" env:"NATS_NKEY" help:"NKey seed file"`
+	User     string        `flag:"nats-user" env:"NATS_USER" help:"user"`
+	Password config.Secret `flag:"nats-password" env:"NATS_PASSWORD" help:"password of the user; set it by the environment: a command line is seen by others"`
+	Token    config.Secret `flag:"nats-token" env:"NATS_TOKEN" help:"token; set it by the environment"`
+	CA       string        `flag:"nats-ca" env:"NATS_CA" help:"certificate authority of the servers"`
+	Cert     string        `flag:"nats-cert" env:"NATS_CERT" help:"client certificate"`
+	Key      string        `flag:"nats-key" env:"NATS_KEY" help:"key of the client certificate"`
+	Context  string        `flag:"context" env:"NATS_CONTEXT" help:"NATS context to connect with, instead of the settings above"`
+	Inbox    string        `flag:"nats-inbox-prefix" env:"NATS_INBOX_PREFIX" help:"where answers come in; _INBOX. and the user's name, or the role's, when left out"`
+	Data     string        `flag:"data" env:"MESH_DATA" help:"data folder of a mesh up on this machine: its nats.token is taken when NATS is on loopback and nothing else says who we are"`
+
+	// Role is what connects: it names the inbox of who has no name.
+	Role string
 }
 
-// Default is a server on this machine.
-func Default() Config { return Config{URL: nats.DefaultURL} }
+// Default is a server on this machine, for a role.
+func Default(role string) Config {
+	return Config{URL: nats.DefaultURL, Data: "./data", Role: role}
+}
 
 const connectTimeout = 5 * time.Second
 
@@ -39,19 +52,22 @@ const connectTimeout = 5 * time.Second
 func Connect(ctx context.Context, cfg Config, name string, log *slog.Logger) (*nats.Conn, error) {
 	opts := options(name, log)
 	if cfg.Context != "" {
-		nc, _, err := natscontext.Connect(cfg.Context, opts...)
+		nc, _, err := natscontext.Connect(cfg.Context, append(opts, cfg.inbox())...)
 		if err != nil {
-			return nil, fmt.Errorf("connect with NATS context %s: %w; `nats context ls` lists what there is", cfg.Context, err)
+			return nil, veiled(fmt.Errorf("connect with NATS context %s: %w; `nats context ls` lists what there is", cfg.Context, err))
 		}
 		return nc, nil
 	}
 	more, err := cfg.identity()
 	if err != nil {
-		return nil, err
+		return nil, veiled(err)
 	}
-	nc, err := nats.Connect(cfg.URL, append(opts, more...)...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w; start a server there, or set NATS_URL or --nats-url", cfg.URL, err)
+	nc, err := nats.Connect(cfg.URL, append(append(opts, more...), cfg.inbox())...)
+	switch {
+	case errors.Is(err, nats.ErrAuthorization):
+		return nil, veiled(fmt.Errorf("connect to NATS at %s: %w: it does not take who we are; set NATS_CREDS, NATS_NKEY, NATS_USER and NATS_PASSWORD, or NATS_TOKEN. mesh up keeps its token in nats.token of its data folder, which --data (MESH_DATA) names to others on the same machine", cfg.URL, err))
+	case err != nil:
+		return nil, veiled(fmt.Errorf("connect to NATS at %s: %w; start a server there, or set NATS_URL or --nats-url", cfg.URL, err))
 	}
 	if ctx.Err() != nil {
 		nc.Close()
@@ -74,33 +90,14 @@ func Away(err error) bool {
 	return errors.As(err, &op) && (op.Op == "dial" || op.Op == "read" || op.Op == "write")
 }
 
-func (c Config) identity() ([]nats.Option, error) {
-	var opts []nats.Option
-	if c.Creds != "" {
-		opts = append(opts, nats.UserCredentials(c.Creds))
+// InProcess connects to a server in this process, without a socket. The token is
+// what the server asks of others, empty: nothing.
+func InProcess(srv nats.InProcessConnProvider, role string, token config.Secret, log *slog.Logger) (*nats.Conn, error) {
+	opts := append(options("mesh-"+role, log), Config{Role: role}.inbox(), nats.InProcessServer(srv))
+	if token != "" {
+		opts = append(opts, nats.Token(string(token)))
 	}
-	if c.NKey != "" {
-		nkey, err := nats.NkeyOptionFromSeed(c.NKey)
-		if err != nil {
-			return nil, fmt.Errorf("read NKey seed %s: %w", c.NKey, err)
-		}
-		opts = append(opts, nkey)
-	}
-	if c.CA != "" {
-		opts = append(opts, nats.RootCAs(c.CA))
-	}
-	if (c.Cert == "") != (c.Key == "") {
-		return nil, errors.New("nats-cert and nats-key go together: one of them is missing")
-	}
-	if c.Cert != "" {
-		opts = append(opts, nats.ClientCert(c.Cert, c.Key))
-	}
-	return opts, nil
-}
-
-// InProcess connects to a server in this process, without a socket.
-func InProcess(srv nats.InProcessConnProvider, name string, log *slog.Logger) (*nats.Conn, error) {
-	nc, err := nats.Connect("", append(options(name, log), nats.InProcessServer(srv))...)
+	nc, err := nats.Connect("", opts...)
 	if err != nil {
 		return nil, fmt.Errorf("connect in process: %w", err)
 	}

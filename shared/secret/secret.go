@@ -87,30 +87,34 @@ func File(name string) (*Keeper, error) {
 	return k, nil
 }
 
-// MakeFile makes a key in a file, where there is none, readable by its owner only.
-// The file is whole or not there, whenever the machine stops.
+// MakeFile makes a key in a file, where there is none.
 func MakeFile(name string) (*Keeper, error) {
-	fail := func(err error) (*Keeper, error) { return nil, fmt.Errorf("make secret key: %w", err) }
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".") // with mode 0600
-	if err != nil {
-		return fail(err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }()
-	_, err = f.WriteString(NewKey() + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fail(err)
-	}
-	if err := os.Link(f.Name(), name); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fail(err)
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err == nil {
-		err = errors.Join(dir.Sync(), dir.Close())
-	}
-	if err != nil {
-		return fail(err)
+	if err := Keep(name, NewKey()); err != nil {
+		return nil, fmt.Errorf("make secret key: %w", err)
 	}
 	return File(name)
+}
+
+// Keep writes a line to a file, where there is none, readable by its owner only. The
+// file is whole or not there, whenever the machine stops.
+func Keep(name, line string) error {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".") // with mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.WriteString(line + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), name); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // Fingerprints tell the keys apart, in their order, and nothing else of them.
