@@ -76,6 +76,10 @@ func (g *Gateway) unknown(ctx context.Context, w http.ResponseWriter, err error)
 		e := mesh.Refuse(mesh.ErrTooManyAttempts, "Wrong credentials came too often. Wait, then send the right ones.")
 		e.RetryAfter = locked.Wait
 		return e
+	case errors.Is(err, auth.ErrUnavailable):
+		e := mesh.Refuse(mesh.ErrIssuerUnavailable, "The issuer of the token does not answer the gateway. Nothing was accepted: try again in a moment.")
+		e.Cause = err
+		return e
 	case errors.Is(problemOf(err), mesh.ErrStoreUnavailable):
 		e := mesh.Refuse(mesh.ErrStoreUnavailable, "It could not be found out who asks. Nothing was accepted: try again in a moment.")
 		e.Cause = err

@@ -147,6 +147,7 @@ func TestAnAuthenticatorsTroubleIsNotTheCallers(t *testing.T) {
 	}{
 		{fmt.Errorf("read key: %w", task.ErrUnavailable), 503, "store_unavailable", "1"},
 		{&auth.Locked{Wait: 89500 * time.Millisecond}, 429, "too_many_attempts", "90"},
+		{fmt.Errorf("keys of an issuer: %w", auth.ErrUnavailable), 503, "issuer_unavailable", "5"},
 		{errors.New("a fault"), 500, "internal", ""},
 	} {
 		w := httptest.NewRecorder()

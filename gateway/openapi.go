@@ -147,7 +147,7 @@ func (op route) refusals() map[int][]string {
 			mesh.ErrMalformedJSON, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange)
 	}
 	if op.scope != auth.Public {
-		all = append(all, mesh.ErrUnauthenticated, mesh.ErrTooManyAttempts, mesh.ErrForbidden, problem.ErrBadTenant)
+		all = append(all, mesh.ErrUnauthenticated, mesh.ErrTooManyAttempts, mesh.ErrIssuerUnavailable, mesh.ErrForbidden, problem.ErrBadTenant)
 	}
 	codes := map[int][]string{}
 	for _, r := range all {

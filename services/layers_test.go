@@ -21,8 +21,9 @@ var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/even
 // plain packages of shared know neither the domain nor the store.
 var plain = []string{"shared/auth", "shared/pause", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
 
-// trust packages say where the mesh may send something and with which keys.
-var trust = []string{"shared/egress", "shared/keyring"}
+// trust packages say where the mesh may send something and with which keys, and who
+// vouches for callers.
+var trust = []string{"shared/egress", "shared/keyring", "shared/auth/oidc"}
 
 // natsFree are the packages that reach NATS through the store only.
 var natsFree = []string{"gateway", "worker", "notifier", "shared/mesh"}
@@ -152,10 +153,12 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case from == "shared/natsconn" && inner == "shared/config": // for settings that are secrets
 		return ""
+	case under(from, trust...):
+		if !under(inner, nouns...) && !under(inner, "shared/secret", "shared/signature", "shared/auth", "shared/egress") {
+			return "trust imports the domain and the secret keys only"
+		}
 	case under(from, plain...):
 		return "this package knows nothing of ours"
-	case under(from, trust...) && !under(inner, nouns...) && !under(inner, "shared/secret", "shared/signature"):
-		return "trust imports the domain and the secret keys only"
 	case under(from, "shared") && !under(inner, "shared"):
 		return "shared imports no role and no program"
 	case from == "shared/topology" && !under(inner, nouns...):

@@ -68,6 +68,7 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrUnauthenticated:      401,
 	mesh.ErrForbidden:            403,
 	mesh.ErrTooManyAttempts:      429,
+	mesh.ErrIssuerUnavailable:    503,
 	ErrBadTenant:                 400,
 	ErrWrongHost:                 http.StatusMisdirectedRequest,
 	ErrCrossSite:                 http.StatusForbidden,

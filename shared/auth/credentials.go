@@ -32,6 +32,9 @@ var (
 	ErrUnauthenticated = errors.New("credentials not accepted")
 	ErrNoCredentials   = errors.New("no credentials")
 	ErrLocked          = errors.New("too many wrong credentials")
+	// ErrUnavailable says that nobody can tell: who vouches for the caller does not
+	// answer.
+	ErrUnavailable = errors.New("who vouches for the caller does not answer")
 )
 
 // Locked is ErrLocked with the time after which credentials are looked at again.

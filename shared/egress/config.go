@@ -38,6 +38,13 @@ func Loopback() Prefixes {
 	return Prefixes{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }
 
+// Private is the networks that an operator may have services of their own in.
+// Those of cloud metadata are not among them.
+func Private() Prefixes {
+	return append(Loopback(), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+		netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("fc00::/7"))
+}
+
 // String is the text form.
 func (p Prefixes) String() string {
 	parts := make([]string, len(p))

@@ -49,6 +49,8 @@ type Policy struct {
 	Own []string
 	// PlainHTTP allows http to the public internet.
 	PlainHTTP bool
+	// AnyPort allows any port there.
+	AnyPort bool
 	// Proxy is the operator's way out; nil: requests go straight. Proxies in the
 	// environment are never used.
 	Proxy *url.URL
@@ -87,8 +89,12 @@ func New(p Policy, r Resolver) *Guard {
 			deny6 = append(deny6, d)
 		}
 	}
+	ports := ssrf.WithPorts(80, 443)
+	if p.AnyPort {
+		ports = ssrf.WithAnyPort()
+	}
 	g := &Guard{policy: p, own: newOwn(), resolver: r, public: ssrf.New(
-		ssrf.WithPorts(80, 443), ssrf.WithDeniedV4Prefixes(deny4...), ssrf.WithDeniedV6Prefixes(deny6...),
+		ports, ssrf.WithDeniedV4Prefixes(deny4...), ssrf.WithDeniedV6Prefixes(deny6...),
 	)}
 	g.dialer = net.Dialer{Timeout: dialTimeout, Control: g.Control}
 	g.dial = g.dialer.DialContext
@@ -134,7 +140,7 @@ func (g *Guard) CheckURL(raw string) (*url.URL, error) {
 	if u.Scheme == "http" && !private && !g.policy.PlainHTTP {
 		return nil, fmt.Errorf("%w: it must be https", ErrURL)
 	}
-	if p := u.Port(); p != "" && !private {
+	if p := u.Port(); p != "" && !private && !g.policy.AnyPort {
 		port, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || port != 80 && port != 443 {
 			return nil, fmt.Errorf("%w: port %s; allowed are 80 and 443", ErrURL, p)

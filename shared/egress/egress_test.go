@@ -234,3 +234,19 @@ func FuzzCheckURL(f *testing.F) {
 		}
 	})
 }
+
+func TestAnyPortIsAnyPortOfThePublicInternetOnly(t *testing.T) {
+	strict, wide := New(Policy{}, nil), New(Policy{AnyPort: true}, nil)
+	const login, address = "https://login.example.com:8443/", "93.184.215.14:8443"
+	if _, err := strict.CheckURL(login); err == nil || strict.Control("tcp4", address, nil) == nil {
+		t.Error("it is allowed without AnyPort")
+	}
+	if _, err := wide.CheckURL(login); err != nil || wide.Control("tcp4", address, nil) != nil {
+		t.Errorf("it is not allowed: %v", err)
+	}
+	for _, inside := range []string{"10.0.0.5:8443", "169.254.169.254:8443", "127.0.0.1:8443"} {
+		if wide.Control("tcp4", inside, nil) == nil {
+			t.Errorf("AnyPort opens %s", inside)
+		}
+	}
+}
