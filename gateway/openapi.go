@@ -143,7 +143,7 @@ func (op route) refusals() map[int][]string {
 		all = append(all, problem.ErrBadIdempotencyKey, mesh.ErrIdempotencyKeyReused)
 	}
 	if op.takes.body != nil {
-		all = append(all, problem.ErrBodyStalled, problem.ErrTooManyBodies, problem.ErrBodyTooLarge, problem.ErrUnsupportedMediaType,
+		all = append(all, problem.ErrBodyStalled, problem.ErrTooManyBodies, mesh.ErrTooLarge, problem.ErrUnsupportedMediaType,
 			mesh.ErrMalformedJSON, mesh.ErrValidationFailed, mesh.ErrNumberOutOfRange)
 	}
 	if op.scope != auth.Public {

@@ -56,7 +56,6 @@ var (
 	ErrNotFound             = mesh.NewRefusal("not_found", "There is nothing at this path.", 0)
 	ErrMethodNotAllowed     = mesh.NewRefusal("method_not_allowed", "This path does not take this method.", 0)
 	ErrBodyStalled          = mesh.NewRefusal("body_stalled", "The request body did not come.", 1*time.Second)
-	ErrBodyTooLarge         = mesh.NewRefusal("body_too_large", "The request body is over the limit.", 0)
 	ErrUnsupportedMediaType = mesh.NewRefusal("unsupported_media_type", "The content type is not supported.", 0)
 	ErrTooManyBodies        = mesh.NewRefusal("too_many_bodies", "Too many large requests are in flight.", 1*time.Second)
 	ErrTooManyConnections   = mesh.NewRefusal("too_many_connections", "The gateway has no more room for connections.", 1*time.Second)
@@ -107,7 +106,7 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrParentFinished:       409,
 	mesh.ErrTaskNotRetryable:     409,
 	ErrBodyStalled:               408,
-	ErrBodyTooLarge:              413,
+	mesh.ErrTooLarge:             413,
 	ErrUnsupportedMediaType:      415,
 	mesh.ErrValidationFailed:     422,
 	mesh.ErrInputInvalid:         422,

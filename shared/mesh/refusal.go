@@ -49,6 +49,7 @@ var (
 	ErrForbidden            = NewRefusal("forbidden", "The caller may not do this.", 0)
 	ErrTooManyAttempts      = NewRefusal("too_many_attempts", "Too many wrong credentials were shown.", 30*time.Second)
 	ErrIssuerUnavailable    = NewRefusal("issuer_unavailable", "It cannot be found out whose the token is.", 5*time.Second)
+	ErrTooLarge             = NewRefusal("body_too_large", "The request body is over the limit.", 0)
 	ErrMalformedJSON        = NewRefusal("malformed_json", "The request body is not acceptable JSON.", 0)
 	ErrBadCursor            = NewRefusal("bad_cursor", "The cursor is not one of ours.", 0)
 	ErrTaskNotFound         = NewRefusal("task_not_found", "There is no such task.", 0)
