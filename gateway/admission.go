@@ -24,11 +24,11 @@ func callerOf(r *http.Request) auth.Caller { return auth.Of(r.Context()) }
 
 // admit finds out who asks, and refuses who may not: before anything else of the
 // request is looked at. The request that it returns has the caller in its context.
-func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (*http.Request, error) {
+func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (*http.Request, error) {
 	if need == auth.Public {
 		return r, nil
 	}
-	who, err := g.identify(w, r)
+	who, err := f.identify(w, r)
 	if err == nil {
 		err = permit(w, who, need)
 	}
@@ -42,14 +42,14 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, need auth.Scope)
 }
 
 // identify says who shows the credentials of a request.
-func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
-	if g.cfg.Authenticator == nil {
+func (f *front) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
+	if f.cfg.Authenticator == nil {
 		return auth.Local(), nil
 	}
 	shown, err := credentials(r)
 	var who auth.Caller
 	if err == nil {
-		who, err = g.cfg.Authenticator.Authenticate(r.Context(), shown)
+		who, err = f.cfg.Authenticator.Authenticate(r.Context(), shown)
 	}
 	if err == nil && !auth.ValidTenant(who.Tenant) {
 		err = unacceptable("the tenant of the credentials is no tenant")
@@ -57,19 +57,19 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (auth.Caller,
 	if err == nil {
 		return who, nil
 	}
-	return auth.Caller{}, g.unknown(r.Context(), w, err)
+	return auth.Caller{}, f.unknown(r.Context(), w, err)
 }
 
 // unknown is the refusal of a caller who is not known, for a reason that only the
 // log gets.
-func (g *Gateway) unknown(ctx context.Context, w http.ResponseWriter, err error) error {
+func (f *front) unknown(ctx context.Context, w http.ResponseWriter, err error) error {
 	var locked *auth.Locked
 	switch {
 	case errors.Is(err, auth.ErrNoCredentials):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return mesh.Refuse(mesh.ErrUnauthenticated, "Say who asks: send Authorization: Bearer with an API key or a token.")
 	case errors.Is(err, auth.ErrUnauthenticated):
-		g.log.InfoContext(ctx, "credentials refused", "reason", err)
+		f.log.InfoContext(ctx, "credentials refused", "reason", err)
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		return mesh.Refuse(mesh.ErrUnauthenticated, "The credentials are not accepted: they are malformed, unknown, expired or revoked. The log of the gateway says which.")
 	case errors.As(err, &locked):

@@ -6,12 +6,25 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 )
 
+// agents are the operations on agents.
+type agents struct{ mesh *mesh.Mesh }
+
+func (h agents) routes() []route {
+	return []route{
+		operation("GET", "/agents", auth.AgentsRead, "listAgents", "List agents and their live workers", h.listAgents),
+		operation("GET", "/agents/{name}", auth.AgentsRead, "getAgent", "Read an agent", h.getAgent, mesh.ErrAgentNotFound),
+		operation("DELETE", "/agents/{name}", auth.Admin, "deleteAgent", "Remove an agent that no live worker serves; tasks that wait for it stay", h.deleteAgent,
+			mesh.ErrAgentNotFound, mesh.ErrAgentServed, mesh.ErrConflict),
+	}
+}
+
 // listAgents is GET /agents.
-func (g *Gateway) listAgents(ctx context.Context, in plain) (api.AgentList, error) {
-	all, err := g.mesh.Agents.List(ctx, in.caller())
+func (h agents) listAgents(ctx context.Context, in plain) (api.AgentList, error) {
+	all, err := h.mesh.Agents.List(ctx, in.caller())
 	list := api.AgentList{Agents: []api.Agent{}}
 	for _, a := range all {
 		list.Agents = append(list.Agents, agentOf(a))
@@ -26,8 +39,8 @@ type onAgent struct {
 }
 
 // getAgent is GET /agents/{name}.
-func (g *Gateway) getAgent(ctx context.Context, in onAgent) (api.Agent, error) {
-	a, err := g.mesh.Agents.Get(ctx, in.caller(), in.Name)
+func (h agents) getAgent(ctx context.Context, in onAgent) (api.Agent, error) {
+	a, err := h.mesh.Agents.Get(ctx, in.caller(), in.Name)
 	if err != nil {
 		return api.Agent{}, err
 	}
@@ -58,8 +71,8 @@ type removedAgent struct {
 }
 
 // deleteAgent is DELETE /agents/{name}.
-func (g *Gateway) deleteAgent(ctx context.Context, in onAgent) (out removedAgent, err error) {
-	waiting, err := g.mesh.Agents.Remove(ctx, in.caller(), in.Name)
+func (h agents) deleteAgent(ctx context.Context, in onAgent) (out removedAgent, err error) {
+	waiting, err := h.mesh.Agents.Remove(ctx, in.caller(), in.Name)
 	if waiting == 0 {
 		return removedAgent{Gone: true}, err
 	}

@@ -8,6 +8,16 @@ import (
 	"github.com/go-chi/chi/v5"
 )
 
+// prefixV1 is where the routes are mounted a second time.
+const prefixV1 = "/v1"
+
+func unversioned(path string) string {
+	if rest, ok := strings.CutPrefix(path, prefixV1); ok && strings.HasPrefix(rest, "/") {
+		return rest
+	}
+	return path
+}
+
 // answer is the writer of every answer. A reader that takes nothing for
 // slowReader is cut, whatever it reads; links get the prefix by which the request
 // came.
@@ -23,8 +33,8 @@ type answer struct {
 const piece = 16 << 10
 
 // answering wraps the writer of each request, and has HEAD routed as GET.
-func (g *Gateway) answering(next http.Handler) http.Handler {
-	public := strings.TrimSuffix(g.cfg.PublicURL, "/")
+func (f *front) answering(next http.Handler) http.Handler {
+	public := strings.TrimSuffix(f.cfg.PublicURL, "/")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), base: public}
 		if strings.HasPrefix(r.URL.Path, prefixV1+"/") {

@@ -29,7 +29,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		s := submission(req, task.KindTask, now)
 		return api.Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: string(task.Pending), Agent: req.Agent, CreatedAt: now}, s.Check()
 	}
-	g := &Gateway{cfg: Default()}
+	f := newFront(Default(), nil)
 	plain := chi.NewRouter()
 	op := operation("POST", "/tasks", auth.TasksWrite, "createTask", "", func(_ context.Context, in taskCreation) (out accepted[api.Accepted], err error) {
 		a, faults := answer(&in.Body)
@@ -38,7 +38,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		}
 		return accepted[api.Accepted]{Body: &a, acceptance: acceptance{Location: taskURL(task.ID(a.TaskID)), RetryAfter: "1"}}, nil
 	})
-	plain.Post("/tasks", g.handle(func(w http.ResponseWriter, r *http.Request) error { return op.handler(&call{g: g, w: w, r: r}) }))
+	plain.Post("/tasks", f.handle(func(w http.ResponseWriter, r *http.Request) error { return op.handler(&call{front: f, w: w, r: r}) }))
 
 	type input struct{ Body api.CreateTask }
 	type output struct{ Body api.Accepted }

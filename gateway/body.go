@@ -1,14 +1,15 @@
 package gateway
 
 import (
-	"agentmesh/gateway/problem"
-	"agentmesh/shared/mesh"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/mesh"
 )
 
 // Bounds of request bodies.
@@ -47,8 +48,8 @@ type meteredBody struct {
 }
 
 // meter has the body of r counted until it is done.
-func (g *Gateway) meter(w http.ResponseWriter, r *http.Request) *meteredBody {
-	b := &meteredBody{ReadCloser: r.Body, control: http.NewResponseController(w), budget: &g.bodies}
+func (f *front) meter(w http.ResponseWriter, r *http.Request) *meteredBody {
+	b := &meteredBody{ReadCloser: r.Body, control: http.NewResponseController(w), budget: &f.bodies}
 	b.patience(time.Now().Add(bodyStall))
 	r.Body = b
 	return b
@@ -145,14 +146,14 @@ func hasBody(r *http.Request) (bool, error) {
 // drainRefused reads on, and keeps nothing, from a client whose body is refused:
 // most look for the answer only when they have sent everything. One that waits
 // for 100 Continue has sent nothing.
-func (g *Gateway) drainRefused(r *http.Request) {
+func (f *front) drainRefused(r *http.Request) {
 	b, ok := r.Body.(*meteredBody)
 	if !ok || r.Header.Get("Expect") != "" {
 		return
 	}
 	b.release()
 	b.patience(time.Now().Add(bodyHeard))
-	if _, err := io.CopyN(io.Discard, b.ReadCloser, 2*g.cfg.MaxBody); errors.Is(err, io.EOF) {
+	if _, err := io.CopyN(io.Discard, b.ReadCloser, 2*f.cfg.MaxBody); errors.Is(err, io.EOF) {
 		b.ended = true
 		b.patience(time.Time{})
 	}

@@ -5,11 +5,29 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
+
+// deliveries are the operations on what was sent.
+type deliveries struct{ mesh *mesh.Mesh }
+
+func (h deliveries) routes() []route {
+	const one = "/deliveries/{id}"
+	return append([]route{
+		operation("GET", "/deliveries", auth.WebhooksRead, "listDeliveries", "List deliveries, newest change first; ?status=dead are those that were given up", h.listDeliveries, mesh.ErrBadCursor),
+		operation("GET", one, auth.WebhooksRead, "getDelivery", "Read a delivery, its payload and every attempt", h.getDelivery, mesh.ErrDeliveryNotFound),
+		operation("POST", one+"/redeliver", auth.DeliveriesWrite, "redeliver", "Deliver again, from now and with the whole schedule", h.redeliverOne,
+			mesh.ErrDeliveryNotFound, mesh.ErrWebhookNotFound, mesh.ErrWebhookDisabled, mesh.ErrConflict),
+		operation("GET", "/tasks/{id}/deliveries", auth.WebhooksRead, "taskDeliveries", "List what was sent of a task, and every attempt", h.taskDeliveries, mesh.ErrTaskNotFound),
+	}, ofActions(
+		operation("GET", "/actions/{id}/deliveries", auth.WebhooksRead, "actionDeliveries", "List what was sent of an action, and every attempt", h.taskDeliveries),
+		operation("POST", "/actions/{id}/redeliver", auth.DeliveriesWrite, "redeliverAction", "Send an action's callbacks again", h.redeliverAction, mesh.ErrNothingToRedeliver),
+	)...)
+}
 
 // deliveryQuery asks for a page of deliveries.
 type deliveryQuery struct {
@@ -21,12 +39,12 @@ type deliveryQuery struct {
 }
 
 // listDeliveries is GET /deliveries.
-func (g *Gateway) listDeliveries(ctx context.Context, in deliveryQuery) (out page[api.DeliveryList], err error) {
+func (h deliveries) listDeliveries(ctx context.Context, in deliveryQuery) (out page[api.DeliveryList], err error) {
 	f := mesh.DeliveryFilter{Status: webhook.Status(in.Status), Webhook: in.Webhook, Type: event.Type(in.Type)}
 	if f.Status != "" && !f.Status.Valid() {
 		return out, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(in.Status, 32), webhook.Statuses)
 	}
-	found, err := g.mesh.Deliveries.List(ctx, in.caller(), f, in.Limit.items(), in.Cursor)
+	found, err := h.mesh.Deliveries.List(ctx, in.caller(), f, in.Limit.items(), in.Cursor)
 	if err != nil {
 		return out, err
 	}
@@ -41,8 +59,8 @@ type onDelivery struct {
 }
 
 // getDelivery is GET /deliveries/{id}.
-func (g *Gateway) getDelivery(ctx context.Context, in onDelivery) (api.Delivery, error) {
-	d, err := g.mesh.Deliveries.Get(ctx, in.caller(), in.ID)
+func (h deliveries) getDelivery(ctx context.Context, in onDelivery) (api.Delivery, error) {
+	d, err := h.mesh.Deliveries.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return api.Delivery{}, err
 	}
@@ -58,8 +76,8 @@ type deliveredAgain struct {
 }
 
 // redeliverOne is POST /deliveries/{id}/redeliver.
-func (g *Gateway) redeliverOne(ctx context.Context, in onDelivery) (out deliveredAgain, err error) {
-	d, err := g.mesh.Deliveries.Redeliver(ctx, in.caller(), in.ID)
+func (h deliveries) redeliverOne(ctx context.Context, in onDelivery) (out deliveredAgain, err error) {
+	d, err := h.mesh.Deliveries.Redeliver(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
 	}
@@ -67,14 +85,14 @@ func (g *Gateway) redeliverOne(ctx context.Context, in onDelivery) (out delivere
 }
 
 // taskDeliveries is GET /tasks/{id}/deliveries.
-func (g *Gateway) taskDeliveries(ctx context.Context, in onTask) (api.DeliveryList, error) {
-	all, err := g.mesh.Deliveries.Of(ctx, in.caller(), task.ID(in.ID))
+func (h deliveries) taskDeliveries(ctx context.Context, in onTask) (api.DeliveryList, error) {
+	all, err := h.mesh.Deliveries.Of(ctx, in.caller(), task.ID(in.ID))
 	return api.DeliveryList{Deliveries: deliveryViews(all)}, err
 }
 
 // redeliverAction is POST /actions/{id}/redeliver: all that its callback was
 // sent, again.
-func (g *Gateway) redeliverAction(ctx context.Context, in onTask) (out redelivered, err error) {
-	again, err := g.mesh.Deliveries.RedeliverTask(ctx, in.caller(), task.ID(in.ID))
+func (h deliveries) redeliverAction(ctx context.Context, in onTask) (out redelivered, err error) {
+	again, err := h.mesh.Deliveries.RedeliverTask(ctx, in.caller(), task.ID(in.ID))
 	return redelivered{&api.Redelivered{Redelivered: len(again), Deliveries: deliveryViews(again)}}, err
 }

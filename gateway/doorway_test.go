@@ -35,12 +35,10 @@ func (p pipes) dial() net.Conn {
 // serveOn runs a gateway's server with a handler on a listener.
 func serveOn(t *testing.T, cfg Config, l net.Listener, h http.Handler) *Gateway {
 	t.Helper()
-	g := &Gateway{cfg: cfg, log: slog.New(slog.DiscardHandler), listener: l}
-	g.bodies.max = cfg.MaxBodies
-	if g.handler = h; h == nil {
-		g.handler = g.routes()
-	} else {
-		g.handler = g.answering(h)
+	g := assemble(cfg, nil, slog.New(slog.DiscardHandler))
+	g.listener, g.front.bodies.max = l, cfg.MaxBodies
+	if h != nil {
+		g.handler = g.front.answering(h)
 	}
 	srv, door := g.server()
 	done := make(chan struct{})
@@ -171,10 +169,11 @@ func TestAClientThatOnlyListensGetsItsAnswer(t *testing.T) {
 // body would be read as an answer.
 func TestSilenceIsNoAnswer(t *testing.T) {
 	l := loopback(t)
-	g := &Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), listener: l}
+	g := assemble(Default(), nil, slog.New(slog.DiscardHandler))
+	g.listener = l
 	g.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		<-r.Context().Done()
-		g.writeProblem(w, r, errors.New("canceled"))
+		g.front.writeProblem(w, r, errors.New("canceled"))
 	})
 	srv, door := g.server()
 	door.patience = time.Millisecond
@@ -303,9 +302,9 @@ func TestBodiesTogetherKeepWithinTheirBudget(t *testing.T) {
 	}
 	big := dial(2 << 20)
 	_, _ = io.WriteString(big, strings.Repeat(" ", 1<<20))
-	for deadline := time.Now().Add(10 * time.Second); g.bodies.used.Load() < 1<<20-smallBody; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); g.front.bodies.used.Load() < 1<<20-smallBody; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes are counted", g.bodies.used.Load())
+			t.Fatalf("%d bytes are counted", g.front.bodies.used.Load())
 		}
 	}
 	// All that a client sends is taken before the refusal, so that it can be read.
@@ -317,9 +316,9 @@ func TestBodiesTogetherKeepWithinTheirBudget(t *testing.T) {
 		t.Errorf("a small body beside large ones: %s", resp.Status)
 	}
 	_ = big.Close()
-	for deadline := time.Now().Add(10 * time.Second); g.bodies.used.Load() > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); g.front.bodies.used.Load() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes are never given back", g.bodies.used.Load())
+			t.Fatalf("%d bytes are never given back", g.front.bodies.used.Load())
 		}
 	}
 }

@@ -4,18 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
 	"time"
 
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/event"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
+
+// feed is the events of all tasks.
+type feed struct {
+	mesh    *mesh.Mesh
+	log     *slog.Logger
+	base    event.Base
+	closing context.Context // done when streams should end
+}
+
+func (h feed) routes() []route {
+	return []route{
+		operation("GET", "/events", auth.EventsRead, "allEvents", "Follow the events of all tasks", h.allEvents),
+	}
+}
 
 // following asks for the events of all tasks.
 type following struct {
@@ -29,12 +45,12 @@ type following struct {
 // get them, in the order in which the records changed. A reader that resumes may
 // get an event twice, and misses none that the records still tell. All readers
 // share what the gateway reads.
-func (g *Gateway) allEvents(ctx context.Context, in following) (out followed, err error) {
+func (h feed) allEvents(ctx context.Context, in following) (out followed, err error) {
 	f, err := in.filter()
 	if err != nil {
 		return out, err
 	}
-	changes, err := g.mesh.Tasks.Changes(ctx, in.caller(), in.number())
+	changes, err := h.mesh.Tasks.Changes(ctx, in.caller(), in.number())
 	if err != nil {
 		return out, err
 	}
@@ -46,14 +62,14 @@ func (g *Gateway) allEvents(ctx context.Context, in following) (out followed, er
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(g.closing, cancel)()
-		hose := &firehose{filter: f, base: event.Base(g.cfg.PublicURL), start: changes.Start(), seen: map[task.ID]uint64{}}
-		g.pour(ctx, changes, hose, s)
+		defer context.AfterFunc(h.closing, cancel)()
+		hose := &firehose{filter: f, base: h.base, start: changes.Start(), seen: map[task.ID]uint64{}}
+		h.pour(ctx, changes, hose, s)
 	}}, nil
 }
 
 // pour sends the events of changes until the reader or the gateway ends.
-func (g *Gateway) pour(ctx context.Context, changes *store.Changes, hose *firehose, s stream) {
+func (h feed) pour(ctx context.Context, changes *store.Changes, hose *firehose, s stream) {
 	for {
 		window, done := context.WithTimeout(ctx, heartbeatEvery)
 		t, err := changes.Next(window)
@@ -72,7 +88,7 @@ func (g *Gateway) pour(ctx context.Context, changes *store.Changes, hose *fireho
 		}
 		found, err := hose.events(t)
 		if err != nil {
-			g.log.Error("events left out, they do not encode", "task", t.ID, "error", err)
+			h.log.Error("events left out, they do not encode", "task", t.ID, "error", err)
 			continue
 		}
 		if s.told(t.Rev, found) != nil {

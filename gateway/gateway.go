@@ -14,127 +14,25 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"agentmesh/shared/auth"
-	"agentmesh/shared/egress"
-	"agentmesh/shared/keyring"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 )
-
-// Config of a gateway.
-type Config struct {
-	HTTP      string        `flag:"http" env:"MESH_HTTP" help:"address of the gateway"`
-	Auth      string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off (on loopback), keys, oidc or keys,oidc"`
-	Insecure  bool          `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
-	MaxBody   int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
-	MaxBodies int64         `flag:"max-bodies" env:"MESH_MAX_BODIES" help:"bytes that all request bodies in flight may take together"`
-	MaxConns  int           `flag:"max-connections" env:"MESH_MAX_CONNECTIONS" help:"connections that may be open; 0: half of the files that the process may open"`
-	Drain     time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
-
-	PublicURL   string `flag:"public-url" env:"MESH_PUBLIC_URL" help:"URL by which clients reach the gateway, such as https://mesh.example.com: links are absolute"`
-	CORSOrigins string `flag:"cors-origins" env:"MESH_CORS_ORIGINS" help:"origins whose pages may call the gateway from a browser, separated by commas; * is any"`
-	TraceURL    string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
-
-	// Authenticator says who asks; nil: everybody is the local caller, who may do
-	// everything, and Auth is off.
-	Authenticator auth.Authenticator
-
-	// Durability says what a 202 survives ("sync always", "sync 2m"), for
-	// /readyz; empty: unknown.
-	Durability string
-	// Health is a further check of /readyz: the embedded server's own word.
-	Health func() error
-	// Data is another one: it names the missing data, and says what to do.
-	Data func() error
-	// StorageLimit is what the embedded server may keep on disk, in bytes; 0: the
-	// account's limit is the only one.
-	StorageLimit int64
-	// Listener is where the gateway listens; nil: New binds HTTP.
-	Listener net.Listener
-	// Version and Commit say which build this is.
-	Version, Commit string
-	// Guard decides on the addresses of callbacks, and Keys are those that sign
-	// what is sent there; both nil: this gateway takes neither callbacks nor
-	// webhooks.
-	Guard *egress.Guard
-	Keys  *keyring.Ring
-}
-
-// Default is the configuration without settings.
-func Default() Config {
-	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit"}
-}
-
-// authOff is the mode in which nobody is asked who they are.
-const authOff = "off"
-
-var authModes = []string{authOff, "keys", "oidc", "keys,oidc"}
-
-// Validate names the first setting that is out of its range.
-func (c Config) Validate() error {
-	if err := c.validate(); err != nil {
-		return fmt.Errorf("configure gateway: %w", err)
-	}
-	return nil
-}
-
-func (c Config) validate() error {
-	switch {
-	case !slices.Contains(authModes, c.Auth):
-		return fmt.Errorf("auth is %q, allowed are off, keys, oidc and keys,oidc", c.Auth)
-	case c.MaxBody < 1<<10 || c.MaxBody > 1<<30:
-		return fmt.Errorf("max-body is %d, allowed is 1024 to 1073741824 bytes", c.MaxBody)
-	case c.MaxBodies < 1<<10 || c.MaxBodies > 1<<40:
-		return fmt.Errorf("max-bodies is %d, allowed is 1024 to 1099511627776 bytes", c.MaxBodies)
-	case c.MaxConns < 0:
-		return fmt.Errorf("max-connections is %d, it must not be negative", c.MaxConns)
-	case c.Drain < 0 || c.Drain > time.Hour:
-		return fmt.Errorf("drain is %v, allowed is 0s to 1h", c.Drain)
-	case c.TraceURL != "" && !strings.Contains(c.TraceURL, traceIDMark):
-		return fmt.Errorf("trace-url-template is %q, it must contain %s", c.TraceURL, traceIDMark)
-	}
-	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
-		return fmt.Errorf("public-url is %q, it must be like https://mesh.example.com/base, without a query", c.PublicURL)
-	}
-	if _, err := parseOrigins(c.CORSOrigins); err != nil {
-		return err
-	}
-	host, _, err := net.SplitHostPort(c.HTTP)
-	if err != nil {
-		return fmt.Errorf("http is %q, it must be host:port", c.HTTP)
-	}
-	if ip := net.ParseIP(host); c.Auth == authOff && host != "localhost" && (ip == nil || !ip.IsLoopback()) && !c.Insecure {
-		return fmt.Errorf("http is %q: without authentication the gateway listens on loopback only, since whoever reaches it may run agents; "+
-			"choose 127.0.0.1, pass --auth keys, or --insecure if something in front of it authenticates", c.HTTP)
-	}
-	return nil
-}
-
-// servesOperatorOnly reports whether who reaches the gateway may see what is for
-// the operator: nobody is asked who they are, and only this machine can ask.
-func (c Config) servesOperatorOnly() bool {
-	c.Insecure = false
-	return c.Auth == authOff && c.validate() == nil
-}
 
 // Gateway serves the API on one listener.
 type Gateway struct {
 	cfg      Config
 	store    *store.Store
 	log      *slog.Logger
+	front    *front
 	listener net.Listener
 	mesh     *mesh.Mesh
 	ready    *readiness
 	census   *census
-	bodies   budget
 	handler  http.Handler
 	closing  context.Context // done when open waits and streams should end
 	close    context.CancelFunc
@@ -148,14 +46,7 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 	if asks := cfg.Authenticator != nil; asks == (cfg.Auth == authOff) {
 		return nil, fmt.Errorf("configure gateway: auth is %q and there is an authenticator: %v; a gateway that asks who calls needs both", cfg.Auth, asks)
 	}
-	g := &Gateway{
-		cfg: cfg, store: st, log: log,
-		mesh: mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys}), ready: newReadiness(cfg, st), census: &census{store: st},
-	}
-	g.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
-	g.closing, g.close = context.WithCancel(context.Background())
-	context.AfterFunc(g.closing, g.mesh.Close)
-	g.handler = g.routes()
+	g := assemble(cfg, st, log)
 	if g.listener = cfg.Listener; g.listener == nil {
 		var err error
 		if g.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
@@ -163,6 +54,18 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 		}
 	}
 	return g, nil
+}
+
+// assemble makes a gateway without a listener.
+func assemble(cfg Config, st *store.Store, log *slog.Logger) *Gateway {
+	g := &Gateway{
+		cfg: cfg, store: st, log: log, front: newFront(cfg, log),
+		mesh: mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys}), ready: newReadiness(cfg, st), census: &census{store: st},
+	}
+	g.closing, g.close = context.WithCancel(context.Background())
+	context.AfterFunc(g.closing, g.mesh.Close)
+	g.handler = g.routes()
+	return g
 }
 
 // Close ends open waits and streams and frees the listener of a gateway that
@@ -181,7 +84,7 @@ func (g *Gateway) Handler() http.Handler { return g.handler }
 // server is what serves the handler, and its listener.
 func (g *Gateway) server() (*http.Server, *doorway) {
 	return &http.Server{
-		Handler: g.guarded(g.handler), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: g.front.guarded(g.handler), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnState: states, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
 	}, newDoorway(g.listener, connectionLimit(g.cfg.MaxConns), g.log)
 }
@@ -192,7 +95,7 @@ func (g *Gateway) server() (*http.Server, *doorway) {
 func (g *Gateway) Run(ctx context.Context) error {
 	srv, door := g.server()
 	defer door.telling.Wait()
-	defer telemetry.Observe(g.observe)()
+	defer telemetry.Observe(g.stats().observe)()
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return g.mesh.Run(ctx) })
 	parts.Go(func() error {

@@ -14,7 +14,7 @@ import (
 
 func document(t *testing.T) []byte {
 	t.Helper()
-	b, err := openAPI((&Gateway{}).operations(), "golden")
+	b, err := openAPI(bareGateway().operations(), "golden")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestDocumentMatchesTheRoutes(t *testing.T) {
 		}
 	}
 	served := map[string]bool{}
-	router, ok := (&Gateway{}).routes().(chi.Routes)
+	router, ok := bareGateway().routes().(chi.Routes)
 	if !ok {
 		t.Fatal("the handler is no router")
 	}

@@ -13,20 +13,20 @@ import (
 // guarded keeps the pages of other sites out: a browser shows them what it shows
 // this gateway, such as a client's certificate, or reaches it where nobody is
 // asked who they are.
-func (g *Gateway) guarded(next http.Handler) http.Handler {
-	allowed, _ := parseOrigins(g.cfg.CORSOrigins) // it was validated
+func (f *front) guarded(next http.Handler) http.Handler {
+	allowed, _ := parseOrigins(f.cfg.CORSOrigins) // it was validated
 	if slices.Contains(allowed, anyOrigin) {
 		return next
 	}
-	rules := sameorigin.Rules{AnyHost: !g.cfg.servesOperatorOnly(), Origins: allowed}
-	if u, err := url.Parse(g.cfg.PublicURL); err == nil && u.Host != "" {
+	rules := sameorigin.Rules{AnyHost: !f.cfg.servesOperatorOnly(), Origins: allowed}
+	if u, err := url.Parse(f.cfg.PublicURL); err == nil && u.Host != "" {
 		rules.Hosts, rules.Origins = []string{u.Hostname()}, append(rules.Origins, u.Scheme+"://"+u.Host)
 	}
 	guard, err := sameorigin.Guard(next, rules, func(w http.ResponseWriter, r *http.Request, why sameorigin.Reason) {
-		g.writeProblem(w, r, refusedPage(r, why))
+		f.writeProblem(w, r, refusedPage(r, why))
 	})
 	if err != nil { // of an origin that was validated
-		g.log.Error("pages of other sites are not kept out", "error", err)
+		f.log.Error("pages of other sites are not kept out", "error", err)
 		return next
 	}
 	return guard

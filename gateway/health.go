@@ -14,9 +14,30 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 )
+
+// health tells whether the gateway runs, whether it can take requests, and what it
+// is.
+type health struct {
+	mesh    *mesh.Mesh
+	store   *store.Store
+	ready   *readiness
+	cfg     Config
+	closing context.Context // done when no more requests are taken
+}
+
+func (h health) routes() []route {
+	alive := operation("GET", "/healthz", auth.Public, "healthz", "Whether the process runs", h.healthz)
+	ready := operation("GET", "/readyz", auth.Public, "readyz", "Whether requests can be taken, check by check", h.readyz, problem.ErrShuttingDown)
+	alive.probe, ready.probe = true, true
+	return []route{
+		operation("GET", "/version", auth.Public, "getVersion", "Read which build answers", h.getVersion),
+		alive, ready,
+	}
+}
 
 // readiness checks what the gateway needs. Answers are kept for a second, so
 // that probes cost the store little.
@@ -93,11 +114,11 @@ type readied struct {
 }
 
 // readyz tells whether this gateway can take requests, and if not, why.
-func (g *Gateway) readyz(ctx context.Context, _ plain) (out readied, err error) {
-	if g.closing.Err() != nil {
+func (h health) readyz(ctx context.Context, _ plain) (out readied, err error) {
+	if h.closing.Err() != nil {
 		return out, mesh.Refuse(problem.ErrShuttingDown, "Another gateway takes requests.")
 	}
-	ready := g.ready.check(ctx, g.mesh.Agents)
+	ready := h.ready.check(ctx, h.mesh.Agents)
 	if !ready.Ready {
 		return readied{Not: &ready}, nil
 	}
@@ -105,7 +126,7 @@ func (g *Gateway) readyz(ctx context.Context, _ plain) (out readied, err error) 
 }
 
 // healthz tells that the process runs.
-func (g *Gateway) healthz(context.Context, plain) (out wholeJSON, err error) {
+func (h health) healthz(context.Context, plain) (out wholeJSON, err error) {
 	return wholeJSON{Value: func(w http.ResponseWriter, _ *http.Request) {
 		_ = writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	}}, nil
@@ -117,6 +138,6 @@ type wholeJSON struct {
 }
 
 // getVersion tells which build answers, and on which NATS server.
-func (g *Gateway) getVersion(context.Context, plain) (api.Version, error) {
-	return api.Version{Version: g.cfg.Version, Commit: g.cfg.Commit, Go: runtime.Version(), NATS: g.store.ServerVersion()}, nil
+func (h health) getVersion(context.Context, plain) (api.Version, error) {
+	return api.Version{Version: h.cfg.Version, Commit: h.cfg.Commit, Go: runtime.Version(), NATS: h.store.ServerVersion()}, nil
 }

@@ -11,6 +11,15 @@ import (
 	"agentmesh/shared/mesh"
 )
 
+// keySet shows the keys that sign deliveries.
+type keySet struct{ mesh *mesh.Mesh }
+
+func (h keySet) routes() []route {
+	return []route{
+		operation("GET", "/.well-known/webhooks/jwks.json", auth.Public, "webhookKeys", "Read the public keys that sign deliveries (v1a)", h.keySet),
+	}
+}
+
 // keyQuery asks for the keys of a tenant. A receiver asks, and has no credentials.
 type keyQuery struct {
 	request
@@ -24,7 +33,7 @@ type keysShown struct {
 }
 
 // keySet serves the public keys that deliveries are signed with (v1a).
-func (g *Gateway) keySet(ctx context.Context, in keyQuery) (out keysShown, err error) {
+func (h keySet) keySet(ctx context.Context, in keyQuery) (out keysShown, err error) {
 	who := in.caller()
 	if in.Tenant != "" {
 		if !auth.ValidTenant(in.Tenant) {
@@ -32,7 +41,7 @@ func (g *Gateway) keySet(ctx context.Context, in keyQuery) (out keysShown, err e
 		}
 		who = who.For(in.Tenant)
 	}
-	keys, err := g.mesh.Webhooks.Keys(ctx, who)
+	keys, err := h.mesh.Webhooks.Keys(ctx, who)
 	if err != nil {
 		return out, err
 	}

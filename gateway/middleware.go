@@ -24,7 +24,7 @@ func requestID(next http.Handler) http.Handler {
 
 // recoverPanics turns a panic of a handler into a 500, and lets the deliberate
 // abort of a broken answer through.
-func (g *Gateway) recoverPanics(next http.Handler) http.Handler {
+func (f *front) recoverPanics(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			switch p := recover(); {
@@ -32,8 +32,8 @@ func (g *Gateway) recoverPanics(next http.Handler) http.Handler {
 			case p == any(http.ErrAbortHandler): // it is panicked with, never wrapped
 				panic(p)
 			default:
-				g.log.Error("handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-				g.writeProblem(w, r, errors.New("panic"))
+				f.log.Error("handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				f.writeProblem(w, r, errors.New("panic"))
 			}
 		}()
 		next.ServeHTTP(w, r)

@@ -11,9 +11,30 @@ import (
 	"agentmesh/shared/mesh"
 )
 
+// route is one operation: what chi serves and what the OpenAPI document says.
+//
+// The operations are registered by our own adapter rather than through huma: for
+// POST /tasks huma's decoding and validation take three times as long with 40 KB
+// (BenchmarkHTTPLayer). The document still comes from the Go types, through
+// huma's schemas.
+type route struct {
+	method, path string
+	scope        auth.Scope // of those who may
+	id           string     // operationId
+	summary      string
+	handler      handler
+	takes        *taken
+	gives        *given
+	problems     []*mesh.Refusal // besides those that come with what it takes
+	probe        bool            // not traced
+}
+
+// param is a header or query parameter.
+type param struct{ name, doc string }
+
 // call is one request on its way through an operation.
 type call struct {
-	g     *Gateway
+	front *front
 	w     http.ResponseWriter
 	r     *http.Request
 	prefs preferences
@@ -164,3 +185,14 @@ type acceptance struct {
 	RetryAfter string   `header:"Retry-After" on:"202" doc:"When to ask for the task, in seconds."`
 	_          struct{} `header:"Vary: Prefer"`
 }
+
+// replayed is the value of Idempotent-Replayed.
+func replayed(yes bool) string {
+	if yes {
+		return "true"
+	}
+	return ""
+}
+
+// anyJSON is an answer of any JSON value.
+type anyJSON struct{}

@@ -122,3 +122,9 @@ func (l limit) items() int {
 	}
 	return int(l)
 }
+
+// onTask is a request about a task that takes nothing else.
+type onTask struct {
+	request
+	ofTask
+}

@@ -4,14 +4,15 @@ import (
 	"context"
 	"strings"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
 
 // poll answers with what view makes of a task, at once or when it has changed.
-func poll[T any](ctx context.Context, g *Gateway, c *call, t *task.Task, known string, view func(*task.Task) (T, error)) (out polled[T], err error) {
+func poll[T any](ctx context.Context, m *mesh.Mesh, c *call, t *task.Task, known string, view func(*task.Task) (T, error)) (out polled[T], err error) {
 	if c.prefs.wait > 0 && !t.Status.Terminal() && (known == "" || matches(known, etag(t))) {
 		out.Applied = c.prefs.honoured()
-		if t, err = g.mesh.Tasks.WaitChange(ctx, t, known == "", c.prefs.wait); err != nil {
+		if t, err = m.Tasks.WaitChange(ctx, t, known == "", c.prefs.wait); err != nil {
 			return out, err
 		}
 	}

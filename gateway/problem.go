@@ -24,7 +24,7 @@ func problemOf(err error) *mesh.Error {
 
 // writeProblem answers with err's problem and logs what is not the client's
 // fault.
-func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
+func (f *front) writeProblem(w http.ResponseWriter, r *http.Request, err error) {
 	refused := problemOf(err)
 	p := problem.Of(refused)
 	if r.Context().Err() != nil && p.Status != http.StatusRequestTimeout { // a body that stalls ends the context, too
@@ -32,7 +32,7 @@ func (g *Gateway) writeProblem(w http.ResponseWriter, r *http.Request, err error
 	}
 	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
 	if p.Status >= 500 {
-		g.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
+		f.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
 	}
 	for _, name := range []string{"ETag", "Location", "Preference-Applied", "Content-Length"} {
 		w.Header().Del(name)

@@ -17,10 +17,10 @@ import (
 // bare is a gateway that is asked for refusals only: nothing behind it is
 // reached.
 func bare() http.Handler {
-	g := &Gateway{cfg: Default(), log: slog.New(slog.DiscardHandler), mesh: mesh.New(nil, mesh.Options{Log: slog.New(slog.DiscardHandler)})}
-	g.bodies.max = g.cfg.MaxBodies
-	return g.routes()
+	return bareGateway().handler
 }
+
+func bareGateway() *Gateway { return assemble(Default(), nil, slog.New(slog.DiscardHandler)) }
 
 // refusal sends a request and reads the problem that it is answered with.
 func refusal(t *testing.T, h http.Handler, method, target, body string, headers ...string) (*httptest.ResponseRecorder, api.Problem) {
@@ -78,7 +78,7 @@ func TestAMisspelledFilterListsNothing(t *testing.T) {
 func TestStatusesMayBeListedOrRepeated(t *testing.T) {
 	for _, q := range []string{"status=failed,canceled", "status=failed&status=canceled"} {
 		r := httptest.NewRequest("GET", "/tasks?"+q+"&label.k=&label.team=search", nil)
-		op := operation("GET", "/tasks", auth.TasksRead, "", "", (&Gateway{}).listTasks)
+		op := operation("GET", "/tasks", auth.TasksRead, "", "", tasks{}.listTasks)
 		query, err := checkQuery(r, &op, false)
 		if err != nil {
 			t.Errorf("%s: %v", q, err)

@@ -20,7 +20,7 @@ import (
 
 // readJSON reads a JSON body whole: of the right content type, within the
 // limit, well-formed, without duplicate keys. Only then is it looked at.
-func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+func (f *front) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
 		return nil, mesh.Refuse(problem.ErrUnsupportedMediaType, "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
@@ -28,18 +28,18 @@ func (g *Gateway) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, erro
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
 		return nil, mesh.Refuse(problem.ErrUnsupportedMediaType, "The content encoding is %q; send the body as it is.", enc)
 	}
-	if r.ContentLength > g.cfg.MaxBody { // before any of it is read, or asked for
-		g.drainRefused(r)
-		return nil, &http.MaxBytesError{Limit: g.cfg.MaxBody}
+	if r.ContentLength > f.cfg.MaxBody { // before any of it is read, or asked for
+		f.drainRefused(r)
+		return nil, &http.MaxBytesError{Limit: f.cfg.MaxBody}
 	}
 	var buf bytes.Buffer
 	if n := r.ContentLength; n > 0 {
 		buf.Grow(int(min(n, smallBody)) + bytes.MinRead)
 	}
-	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, g.cfg.MaxBody)); err != nil {
+	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, f.cfg.MaxBody)); err != nil {
 		if err = brokenBody(err); refusedWhole(err) {
 			buf = bytes.Buffer{}
-			g.drainRefused(r)
+			f.drainRefused(r)
 		}
 		return nil, err
 	}

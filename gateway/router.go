@@ -12,16 +12,6 @@ import (
 	"agentmesh/shared/telemetry"
 )
 
-// prefixV1 is where the routes are mounted a second time.
-const prefixV1 = "/v1"
-
-func unversioned(path string) string {
-	if rest, ok := strings.CutPrefix(path, prefixV1); ok && strings.HasPrefix(rest, "/") {
-		return rest
-	}
-	return path
-}
-
 func (g *Gateway) routes() http.Handler {
 	operations := g.operations()
 	document, err := openAPI(operations, g.cfg.Version)
@@ -35,7 +25,7 @@ func (g *Gateway) routes() http.Handler {
 			if op.probe {
 				to = r
 			}
-			to.MethodFunc(op.method, op.path, g.serve(&op))
+			to.MethodFunc(op.method, op.path, g.front.serve(&op))
 		}
 		r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
@@ -44,11 +34,11 @@ func (g *Gateway) routes() http.Handler {
 	}
 	root := chi.NewRouter()
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
-	root.Use(g.answering, requestID, g.recoverPanics, origins.cors)
-	missing := g.handle(func(_ http.ResponseWriter, r *http.Request) error {
+	root.Use(g.front.answering, requestID, g.front.recoverPanics, origins.cors)
+	missing := g.front.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		return mesh.Refuse(problem.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
 	})
-	wrongMethod := g.handle(func(w http.ResponseWriter, r *http.Request) error {
+	wrongMethod := g.front.handle(func(w http.ResponseWriter, r *http.Request) error {
 		allowed := methods(root, r.URL.Path)
 		if len(allowed) == 0 { // also a method that nobody knows comes here
 			missing(w, r)

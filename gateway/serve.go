@@ -8,17 +8,17 @@ import (
 )
 
 // serve checks what all operations check alike before the operation itself.
-func (g *Gateway) serve(op *route) http.HandlerFunc {
-	return g.handle(func(w http.ResponseWriter, r *http.Request) error {
-		c := &call{g: g, w: w, r: r}
+func (f *front) serve(op *route) http.HandlerFunc {
+	return f.handle(func(w http.ResponseWriter, r *http.Request) error {
+		c := &call{front: f, w: w, r: r}
 		if op.probe { // load balancers add what they like
 			return op.handler(c)
 		}
 		if r.ContentLength != 0 && r.Body != nil {
-			defer g.meter(w, r).done()
+			defer f.meter(w, r).done()
 		}
 		var err error
-		if c.r, err = g.admit(w, r, op.scope); err != nil {
+		if c.r, err = f.admit(w, r, op.scope); err != nil {
 			return err
 		}
 		c.prefs = preferred(r)
@@ -55,10 +55,10 @@ func (op *route) adviseWhenAway(err error) error {
 }
 
 // handle adapts a handler that returns its refusal.
-func (g *Gateway) handle(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (f *front) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if err := f(w, r); err != nil {
-			g.writeProblem(w, r, err)
+		if err := do(w, r); err != nil {
+			f.writeProblem(w, r, err)
 		}
 	}
 }

@@ -2,13 +2,35 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
 	"strconv"
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 )
+
+// sessions are the operations on sessions, but for their turns.
+type sessions struct {
+	mesh    *mesh.Mesh
+	log     *slog.Logger
+	closing context.Context // done when streams should end
+}
+
+func (h sessions) routes() []route {
+	const one = "/sessions/{id}"
+	gone := []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired}
+	return []route{
+		operation("POST", "/sessions", auth.SessionsWrite, "createSession", "Begin a conversation with an agent", h.createSession, mesh.ErrAgentNotFound, mesh.ErrAgentRequired, mesh.ErrStoreFull),
+		operation("GET", "/sessions", auth.SessionsRead, "listSessions", "List sessions, newest change first", h.listSessions, mesh.ErrBadCursor),
+		operation("GET", one, auth.SessionsRead, "getSession", "Read a session", h.getSession, gone...),
+		operation("DELETE", one, auth.SessionsWrite, "deleteSession", "Delete a session; its open turn and those that wait are canceled", h.deleteSession, mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrPreconditionFailed),
+		operation("GET", one+"/messages", auth.SessionsRead, "getMessages", "Read the transcript", h.getMessages, gone...),
+		operation("GET", one+"/events", auth.SessionsRead, "sessionEvents", "Follow a session: status, progress, milestone and output of its turns, and each reply", h.sessionEvents, gone...),
+	}
+}
 
 // sessionCreation asks for a new session.
 type sessionCreation struct {
@@ -25,12 +47,12 @@ type sessionCreated struct {
 }
 
 // createSession is POST /sessions.
-func (g *Gateway) createSession(ctx context.Context, in sessionCreation) (out sessionCreated, err error) {
+func (h sessions) createSession(ctx context.Context, in sessionCreation) (out sessionCreated, err error) {
 	key, err := in.key()
 	if err != nil {
 		return out, err
 	}
-	o, err := g.mesh.Sessions.Open(ctx, in.caller(), in.Body.Agent, key)
+	o, err := h.mesh.Sessions.Open(ctx, in.caller(), in.Body.Agent, key)
 	if err != nil {
 		return out, err
 	}
@@ -47,21 +69,21 @@ type onSession struct {
 }
 
 // getSession is GET /sessions/{id}.
-func (g *Gateway) getSession(ctx context.Context, in onSession) (out cached[api.Session], err error) {
-	s, err := g.mesh.Sessions.Get(ctx, in.caller(), in.ID)
+func (h sessions) getSession(ctx context.Context, in onSession) (out cached[api.Session], err error) {
+	s, err := h.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
 	}
-	v, err := g.sessionView(ctx, s)
+	v, err := h.sessionView(ctx, s)
 	return cached[api.Session]{Body: &v, ETag: revTag(s.Rev)}, err
 }
 
-func (g *Gateway) sessionView(ctx context.Context, s *session.Session) (api.Session, error) {
+func (h sessions) sessionView(ctx context.Context, s *session.Session) (api.Session, error) {
 	v := api.Session{
 		SessionID: string(s.ID), Agent: s.Agent, Turns: s.Turns, Messages: s.Count(),
-		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, ExpiresAt: g.mesh.Sessions.Expires(s),
+		CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt, ExpiresAt: h.mesh.Sessions.Expires(s),
 	}
-	open, waiting, busy, err := g.mesh.Sessions.Busy(ctx, s)
+	open, waiting, busy, err := h.mesh.Sessions.Busy(ctx, s)
 	v.OpenTurn, v.Waiting, v.Busy = string(open), texts(waiting), busy
 	return v, err
 }
@@ -74,14 +96,14 @@ type sessionQuery struct {
 }
 
 // listSessions is GET /sessions.
-func (g *Gateway) listSessions(ctx context.Context, in sessionQuery) (out page[api.SessionList], err error) {
-	found, err := g.mesh.Sessions.List(ctx, in.caller(), in.Agent, in.Limit.items(), in.Cursor)
+func (h sessions) listSessions(ctx context.Context, in sessionQuery) (out page[api.SessionList], err error) {
+	found, err := h.mesh.Sessions.List(ctx, in.caller(), in.Agent, in.Limit.items(), in.Cursor)
 	if err != nil {
 		return out, err
 	}
 	list := &api.SessionList{Sessions: make([]api.Session, 0, len(found.Sessions)), NextCursor: found.Next, Scanned: found.Scanned}
 	for _, s := range found.Sessions {
-		v, err := g.sessionView(ctx, s)
+		v, err := h.sessionView(ctx, s)
 		if err != nil {
 			return out, err
 		}
@@ -100,8 +122,8 @@ type transcriptQuery struct {
 
 // getMessages is GET /sessions/{id}/messages: the whole transcript, also what
 // the agent does not see any more.
-func (g *Gateway) getMessages(ctx context.Context, in transcriptQuery) (out cached[api.Transcript], err error) {
-	s, err := g.mesh.Sessions.Get(ctx, in.caller(), in.ID)
+func (h sessions) getMessages(ctx context.Context, in transcriptQuery) (out cached[api.Transcript], err error) {
+	s, err := h.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
 	}
@@ -113,7 +135,7 @@ func (g *Gateway) getMessages(ctx context.Context, in transcriptQuery) (out cach
 	if err != nil {
 		return out, err
 	}
-	t, err := g.mesh.Sessions.Transcript(ctx, s, after, limit)
+	t, err := h.mesh.Sessions.Transcript(ctx, s, after, limit)
 	if err != nil {
 		return out, err
 	}
@@ -149,6 +171,6 @@ type sessionDeletion struct {
 }
 
 // deleteSession is DELETE /sessions/{id}.
-func (g *Gateway) deleteSession(ctx context.Context, in sessionDeletion) (deleted, error) {
-	return deleted{Gone: true}, g.mesh.Sessions.Delete(ctx, in.caller(), in.ID, in.expect())
+func (h sessions) deleteSession(ctx context.Context, in sessionDeletion) (deleted, error) {
+	return deleted{Gone: true}, h.mesh.Sessions.Delete(ctx, in.caller(), in.ID, in.expect())
 }

@@ -2,14 +2,29 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
 )
+
+// stats counts what the whole mesh has.
+type stats struct {
+	census *census
+	limit  int64 // of the embedded server's storage; 0: the account's is the only one
+	log    *slog.Logger
+}
+
+func (h stats) routes() []route {
+	return []route{
+		operation("GET", "/stats", auth.Admin, "getStats", "Count what waits and runs in the whole mesh", h.getStats),
+	}
+}
 
 // census keeps the last count for a moment: metrics and clients share it.
 type census struct {
@@ -35,12 +50,12 @@ func (c *census) read(ctx context.Context) (store.Census, error) {
 }
 
 // getStats is GET /stats.
-func (g *Gateway) getStats(ctx context.Context, _ plain) (out fresh[api.Stats], err error) {
-	c, err := g.census.read(context.WithoutCancel(ctx))
+func (h stats) getStats(ctx context.Context, _ plain) (out fresh[api.Stats], err error) {
+	c, err := h.census.read(context.WithoutCancel(ctx))
 	if err != nil {
 		return out, err
 	}
-	return fresh[api.Stats]{Body: new(statsOf(c, g.storageLimit(c)))}, nil
+	return fresh[api.Stats]{Body: new(statsOf(c, h.storageLimit(c)))}, nil
 }
 
 func statsOf(c store.Census, limit int64) api.Stats {
@@ -82,22 +97,22 @@ func age(now, at time.Time) float64 {
 }
 
 // storageLimit is the account's, or that of the embedded server.
-func (g *Gateway) storageLimit(c store.Census) int64 {
+func (h stats) storageLimit(c store.Census) int64 {
 	if c.Limit == 0 {
-		return g.cfg.StorageLimit
+		return h.limit
 	}
 	return c.Limit
 }
 
 // observe reads the gauges of the whole mesh. Every gateway exports the same
 // numbers: take their maximum, not their sum.
-func (g *Gateway) observe(ctx context.Context, set func(*telemetry.Gauge, float64, ...string)) {
-	c, err := g.census.read(ctx)
+func (h stats) observe(ctx context.Context, set func(*telemetry.Gauge, float64, ...string)) {
+	c, err := h.census.read(ctx)
 	if err != nil {
-		g.log.Debug("mesh not counted", "error", err)
+		h.log.Debug("mesh not counted", "error", err)
 		return
 	}
-	s := statsOf(c, g.storageLimit(c))
+	s := statsOf(c, h.storageLimit(c))
 	for _, a := range s.Agents {
 		set(telemetry.QueueDepth, float64(a.Waiting), a.Name)
 		set(telemetry.QueueOldestAge, a.OldestAge, a.Name)

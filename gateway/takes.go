@@ -127,7 +127,7 @@ func (k *taken) readBody(c *call, v any) error {
 			return err
 		}
 	}
-	body, err := c.g.readJSON(c.w, c.r)
+	body, err := c.front.readJSON(c.w, c.r)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,36 @@ import (
 	"agentmesh/shared/task"
 )
 
+// The refusals of a new task.
+var (
+	refusedTask  = []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrStoreFull}
+	refusedInput = []*mesh.Refusal{mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff}
+	refusedChild = []*mesh.Refusal{mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock}
+)
+
+// tasks are the operations on tasks and actions.
+type tasks struct {
+	mesh     *mesh.Mesh
+	show     views
+	closing  context.Context // done when streams should end
+	detailed bool            // error details are always shown
+}
+
+func (h tasks) routes() []route {
+	const one = "/tasks/{id}"
+	return append([]route{
+		operation("POST", "/tasks", auth.TasksWrite, "createTask", "Accept a task", h.createTask, slices.Concat(refusedTask, refusedInput, refusedChild)...),
+		operation("GET", "/tasks", auth.TasksRead, "listTasks", "List tasks", h.listTasks, mesh.ErrBadCursor),
+		operation("GET", one, auth.TasksRead, "getTask", "Read a task", h.getTask, mesh.ErrTaskNotFound),
+		operation("GET", one+"/result", auth.TasksRead, "getTaskResult", "Read the result itself", h.getResult, mesh.ErrTaskNotFound, mesh.ErrResultNotReady, mesh.ErrResultExpired),
+		operation("GET", one+"/input", auth.TasksRead, "getTaskInput", "Read the input as it was sent", h.getInput, mesh.ErrTaskNotFound, mesh.ErrNoInput, mesh.ErrInputExpired),
+		operation("GET", one+"/events", auth.TasksRead, "taskEvents", "Follow a task", h.taskEvents, mesh.ErrTaskNotFound),
+		operation("POST", one+"/cancel", auth.TasksWrite, "cancelTask", "Cancel a task", h.cancelTask, mesh.ErrTaskNotFound, mesh.ErrTaskFinished),
+		operation("POST", one+"/retry", auth.TasksWrite, "retryTask", "Run a failed or canceled task again, as a new one", h.retryTask,
+			slices.Concat(refusedTask, refusedChild, []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable})...),
+	}, h.actionRoutes()...)
+}
+
 // taskPoll asks for a task.
 type taskPoll struct {
 	request
@@ -22,27 +52,27 @@ type taskPoll struct {
 
 // getTask is GET /tasks/{id}: the task, or with Prefer: wait=N the task as soon
 // as it has changed (If-None-Match) or finished.
-func (g *Gateway) getTask(ctx context.Context, in taskPoll) (out polled[api.Task], err error) {
+func (h tasks) getTask(ctx context.Context, in taskPoll) (out polled[api.Task], err error) {
 	if slices.Contains(in.Include, includeErrorDetail) {
 		if err := permit(in.w, in.caller(), auth.TasksDebug); err != nil {
 			return out, err
 		}
 	}
-	t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
+	t, err := h.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
-	return poll(ctx, g, in.call, t, in.Known, func(t *task.Task) (api.Task, error) { return g.taskView(ctx, in.links(), t, in.Include) })
+	return poll(ctx, h.mesh, in.call, t, in.Known, func(t *task.Task) (api.Task, error) { return h.taskView(ctx, in.links(), t, in.Include) })
 }
 
 // taskView is a task, the tasks that it has started and the parts that are left
 // out otherwise.
-func (g *Gateway) taskView(ctx context.Context, l links, t *task.Task, parts include) (api.Task, error) {
-	v, err := g.familyOf(ctx, l, t)
+func (h tasks) taskView(ctx context.Context, l links, t *task.Task, parts include) (api.Task, error) {
+	v, err := h.show.familyOf(ctx, l, t)
 	if err != nil {
 		return v, err
 	}
-	if v.Error != nil && (g.cfg.servesOperatorOnly() || slices.Contains(parts, includeErrorDetail)) {
+	if v.Error != nil && (h.detailed || slices.Contains(parts, includeErrorDetail)) {
 		v.Error.Detail = t.ErrorDetail
 	}
 	if slices.Contains(parts, includeInput) {
@@ -72,15 +102,9 @@ func (i *include) read(_ *call, values []string) error {
 	return nil
 }
 
-// onTask is a request about a task that takes nothing else.
-type onTask struct {
-	request
-	ofTask
-}
-
 // getResult is GET /tasks/{id}/result: the result itself.
-func (g *Gateway) getResult(ctx context.Context, in onTask) (out whole, err error) {
-	t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
+func (h tasks) getResult(ctx context.Context, in onTask) (out whole, err error) {
+	t, err := h.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
@@ -88,30 +112,30 @@ func (g *Gateway) getResult(ctx context.Context, in onTask) (out whole, err erro
 		return out, mesh.Refuse(mesh.ErrResultNotReady, "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
 	}
 	out.ETag = etag(t)
-	out.Value, err = g.valueOf(ctx, t.Result, mesh.ErrResultExpired)
+	out.Value, err = h.valueOf(ctx, t.Result, mesh.ErrResultExpired)
 	return out, err
 }
 
 // getInput is GET /tasks/{id}/input: the input as it was sent.
-func (g *Gateway) getInput(ctx context.Context, in onTask) (out whole, err error) {
-	t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
+func (h tasks) getInput(ctx context.Context, in onTask) (out whole, err error) {
+	t, err := h.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
 	if t.Input.Object == "" && len(t.Input.Inline) == 0 {
 		return out, mesh.Refuse(mesh.ErrNoInput, "The task was given its instruction only; GET %s shows the task.", statusURL(t))
 	}
-	out.Value, err = g.valueOf(ctx, t.Input, mesh.ErrInputExpired)
+	out.Value, err = h.valueOf(ctx, t.Input, mesh.ErrInputExpired)
 	return out, err
 }
 
 // cancelTask is POST /tasks/{id}/cancel. Exactly one of cancel and the worker
 // wins the compare-and-set.
-func (g *Gateway) cancelTask(ctx context.Context, in onTask) (out tagged[api.Task], err error) {
-	t, err := g.mesh.Tasks.Cancel(ctx, in.caller(), task.ID(in.ID))
+func (h tasks) cancelTask(ctx context.Context, in onTask) (out tagged[api.Task], err error) {
+	t, err := h.mesh.Tasks.Cancel(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
-	v, err := g.taskView(ctx, in.links(), t, nil)
+	v, err := h.taskView(ctx, in.links(), t, nil)
 	return tagged[api.Task]{Body: &v, ETag: etag(t)}, err
 }

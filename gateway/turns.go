@@ -5,11 +5,28 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 )
+
+// turns are the operations on the turns of sessions.
+type turns struct {
+	mesh *mesh.Mesh
+	show views
+}
+
+func (h turns) routes() []route {
+	const one, turn = "/sessions/{id}", "/sessions/{id}/turns/{turn_id}"
+	return []route{
+		operation("POST", one+"/messages", auth.SessionsWrite, "postMessage", "Say something, and get the reply", h.postMessage, mesh.ErrSessionNotFound, mesh.ErrSessionExpired,
+			mesh.ErrSessionBusy, mesh.ErrSessionQueueFull, mesh.ErrSessionFull, mesh.ErrPreconditionFailed, mesh.ErrStoreFull),
+		operation("GET", turn, auth.SessionsRead, "getTurn", "Read a turn", h.getTurn, mesh.ErrTurnNotFound),
+		operation("POST", turn+"/cancel", auth.SessionsWrite, "cancelTurn", "Cancel a turn; its message stays in the transcript, marked as interrupted", h.cancelTurn, mesh.ErrTurnNotFound, mesh.ErrTaskFinished),
+	}
+}
 
 // waitDefault is how long a message is answered at the latest, unless the client
 // prefers otherwise.
@@ -34,7 +51,7 @@ type replied struct {
 }
 
 // postMessage is POST /sessions/{id}/messages.
-func (g *Gateway) postMessage(ctx context.Context, in said) (out replied, err error) {
+func (h turns) postMessage(ctx context.Context, in said) (out replied, err error) {
 	m, err := readMessage(in.Body)
 	if err != nil {
 		return out, err
@@ -46,12 +63,12 @@ func (g *Gateway) postMessage(ctx context.Context, in said) (out replied, err er
 	if in.prefs.wait > 0 {
 		m.Until = time.Now().Add(in.prefs.wait)
 	}
-	a, t, err := g.mesh.Sessions.Say(ctx, in.caller(), in.ID, m)
+	a, t, err := h.mesh.Sessions.Say(ctx, in.caller(), in.ID, m)
 	if err != nil {
 		return out, err
 	}
 	defer a.Close()
-	return g.answerTurn(ctx, in.call, a, t, m.Until)
+	return h.answerTurn(ctx, in.call, a, t, m.Until)
 }
 
 func readMessage(req api.PostMessage) (*mesh.Message, error) {
@@ -78,13 +95,13 @@ func readMessage(req api.PostMessage) (*mesh.Message, error) {
 }
 
 // answerTurn holds the answer until the turn has ended or the time is over.
-func (g *Gateway) answerTurn(ctx context.Context, c *call, a *mesh.Acceptance, t *task.Task, until time.Time) (out replied, err error) {
+func (h turns) answerTurn(ctx context.Context, c *call, a *mesh.Acceptance, t *task.Task, until time.Time) (out replied, err error) {
 	out.acceptance = acceptance{Location: statusURL(t), Applied: c.prefs.honoured(), Replayed: replayed(a.Replayed)}
 	if wait := time.Until(until); wait > 0 && (c.prefs.wait > 0 || !c.prefs.async) && !t.Status.Terminal() {
-		t = g.mesh.Sessions.WaitTurn(ctx, a, t, wait)
+		t = h.mesh.Sessions.WaitTurn(ctx, a, t, wait)
 	}
 	if t.Status.Terminal() {
-		reply, err := g.replyOf(ctx, t)
+		reply, err := h.replyOf(ctx, t)
 		out.Reply = &reply
 		return out, err
 	}
@@ -97,12 +114,12 @@ func (g *Gateway) answerTurn(ctx context.Context, c *call, a *mesh.Acceptance, t
 }
 
 // replyOf is what a finished turn came to.
-func (g *Gateway) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, error) {
+func (h turns) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, error) {
 	v := api.TurnReply{SessionID: t.SessionID, TurnID: string(t.ID), Status: string(t.Status), Error: plainError(t.Error), TraceID: telemetry.TraceIDOf(t.TraceParent)}
 	if t.Status != task.Completed {
 		return v, nil
 	}
-	message, err := g.mesh.Sessions.Reply(ctx, t)
+	message, err := h.mesh.Sessions.Reply(ctx, t)
 	v.Message = &message
 	return v, err
 }
@@ -122,12 +139,12 @@ type turnPoll struct {
 }
 
 // getTurn is GET /sessions/{id}/turns/{turn_id}.
-func (g *Gateway) getTurn(ctx context.Context, in turnPoll) (out polled[api.Turn], err error) {
-	t, err := g.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
+func (h turns) getTurn(ctx context.Context, in turnPoll) (out polled[api.Turn], err error) {
+	t, err := h.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
 	if err != nil {
 		return out, err
 	}
-	return poll(ctx, g, in.call, t, in.Known, func(t *task.Task) (api.Turn, error) { return g.turnView(ctx, in.links(), t) })
+	return poll(ctx, h.mesh, in.call, t, in.Known, func(t *task.Task) (api.Turn, error) { return h.turnView(ctx, in.links(), t) })
 }
 
 // onTurn is a request about a turn that takes nothing else.
@@ -137,27 +154,27 @@ type onTurn struct {
 }
 
 // cancelTurn is POST /sessions/{id}/turns/{turn_id}/cancel.
-func (g *Gateway) cancelTurn(ctx context.Context, in onTurn) (out tagged[api.Turn], err error) {
-	t, err := g.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
+func (h turns) cancelTurn(ctx context.Context, in onTurn) (out tagged[api.Turn], err error) {
+	t, err := h.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
 	if err == nil {
-		t, err = g.mesh.Sessions.Cancel(ctx, t)
+		t, err = h.mesh.Sessions.Cancel(ctx, t)
 	}
 	if err != nil {
 		return out, err
 	}
-	v, err := g.turnView(ctx, in.links(), t)
+	v, err := h.turnView(ctx, in.links(), t)
 	return tagged[api.Turn]{Body: &v, ETag: etag(t)}, err
 }
 
 // turnView is a turn as the client of its session sees it.
-func (g *Gateway) turnView(ctx context.Context, l links, t *task.Task) (api.Turn, error) {
-	v, err := g.familyOf(ctx, l, t)
+func (h turns) turnView(ctx context.Context, l links, t *task.Task) (api.Turn, error) {
+	v, err := h.show.familyOf(ctx, l, t)
 	if err != nil {
 		return api.Turn{}, err
 	}
 	turn := api.Turn{Task: v, Text: t.Instruction, Message: t.Message}
 	if t.Status == task.Completed {
-		reply, err := g.replyOf(ctx, t)
+		reply, err := h.replyOf(ctx, t)
 		if err != nil {
 			return turn, err
 		}

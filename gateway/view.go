@@ -41,18 +41,24 @@ func (l links) part(t *task.Task, part string) string {
 // traceIDMark is where a template takes the trace id.
 const traceIDMark = "{trace_id}"
 
+// views shows tasks with what only the mesh knows.
+type views struct {
+	mesh          *mesh.Mesh
+	traceTemplate string // of the URL of a trace; empty: nobody has said
+}
+
 // traceURL is where the trace is shown, empty when nobody has said.
-func (g *Gateway) traceURL(traceID string) string {
-	if g.cfg.TraceURL == "" || traceID == "" {
+func (show views) traceURL(traceID string) string {
+	if show.traceTemplate == "" || traceID == "" {
 		return ""
 	}
-	return strings.ReplaceAll(g.cfg.TraceURL, traceIDMark, traceID)
+	return strings.ReplaceAll(show.traceTemplate, traceIDMark, traceID)
 }
 
 // view is viewOf with the attempts, and with what only this gateway knows.
-func (g *Gateway) view(l links, t *task.Task) api.Task {
+func (show views) view(l links, t *task.Task) api.Task {
 	v := viewOf(l, t)
-	v.TraceURL = g.traceURL(v.TraceID)
+	v.TraceURL = show.traceURL(v.TraceID)
 	for _, a := range t.Attempts() {
 		v.Attempts = append(v.Attempts, api.Attempt{
 			Attempt: a.N, Outcome: string(a.Outcome), WorkerID: a.Worker, StartedAt: a.StartedAt, EndedAt: a.EndedAt, Error: plainError(a.Error),
@@ -91,13 +97,13 @@ func viewOf(l links, t *task.Task) api.Task {
 
 // familyOf is the view of a task with why it waits and the tasks that it has
 // started.
-func (g *Gateway) familyOf(ctx context.Context, l links, t *task.Task) (api.Task, error) {
-	v := g.view(l, t)
+func (show views) familyOf(ctx context.Context, l links, t *task.Task) (api.Task, error) {
+	v := show.view(l, t)
 	if t.Status == task.Pending {
-		v.Waiting = waitingOf(g.mesh.Tasks.Waiting(ctx, t))
+		v.Waiting = waitingOf(show.mesh.Tasks.Waiting(ctx, t))
 	}
 	if t.HasChildren {
-		children, err := g.mesh.Tasks.Children(ctx, t)
+		children, err := show.mesh.Tasks.Children(ctx, t)
 		if err != nil {
 			return v, err
 		}

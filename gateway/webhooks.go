@@ -5,9 +5,32 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/webhook"
 )
+
+// webhooks are the operations on webhooks.
+type webhooks struct{ mesh *mesh.Mesh }
+
+func (h webhooks) routes() []route {
+	const one = "/webhooks/{id}"
+	return []route{
+		operation("POST", "/webhooks", auth.WebhooksWrite, "createWebhook", "Subscribe to events; the secret is shown this once", h.createWebhook,
+			mesh.ErrCallbackBlocked, mesh.ErrTooManyWebhooks, mesh.ErrConflict, mesh.ErrCallbacksOff),
+		operation("GET", "/webhooks", auth.WebhooksRead, "listWebhooks", "List webhooks", h.listWebhooks),
+		operation("GET", one, auth.WebhooksRead, "getWebhook", "Read a webhook", h.getWebhook, mesh.ErrWebhookNotFound),
+		operation("PATCH", one, auth.WebhooksWrite, "updateWebhook", "Change a webhook, enable or disable it", h.updateWebhook,
+			mesh.ErrWebhookNotFound, mesh.ErrCallbackBlocked, mesh.ErrWebhookUnreadable, mesh.ErrConflict, mesh.ErrCallbacksOff),
+		operation("DELETE", one, auth.WebhooksWrite, "deleteWebhook", "Delete a webhook; what is on its way to it is canceled", h.deleteWebhook, mesh.ErrWebhookNotFound, mesh.ErrConflict),
+		operation("POST", one+"/rotate-secret", auth.WebhooksWrite, "rotateSecret", "Give a webhook a new key; the old ones sign beside it for a while", h.rotateSecret,
+			mesh.ErrWebhookNotFound, mesh.ErrConflict, mesh.ErrCallbacksOff),
+		operation("POST", one+"/test", auth.WebhooksWrite, "testWebhook", "Send a test event, once, and answer with what became of it", h.testWebhook,
+			mesh.ErrWebhookNotFound, mesh.ErrCallbackBlocked, mesh.ErrValidationFailed, mesh.ErrCallbacksOff),
+		operation("POST", one+"/redeliver", auth.DeliveriesWrite, "redeliverWebhook", "Send a webhook again what it missed", h.redeliverWebhook,
+			mesh.ErrWebhookNotFound, mesh.ErrWebhookDisabled, mesh.ErrBadCursor, mesh.ErrConflict),
+	}
+}
 
 // webhookCreation asks for a new webhook.
 type webhookCreation struct {
@@ -23,12 +46,12 @@ type webhookCreated struct {
 }
 
 // createWebhook is POST /webhooks.
-func (g *Gateway) createWebhook(ctx context.Context, in webhookCreation) (out webhookCreated, err error) {
-	e, secret, err := g.mesh.Webhooks.Create(ctx, in.caller(), settings(in.Body))
+func (h webhooks) createWebhook(ctx context.Context, in webhookCreation) (out webhookCreated, err error) {
+	e, secret, err := h.mesh.Webhooks.Create(ctx, in.caller(), settings(in.Body))
 	if err != nil {
 		return out, err
 	}
-	return webhookCreated{Body: new(g.webhookView(e, secret)), Location: "/webhooks/" + string(e.ID)}, nil
+	return webhookCreated{Body: new(h.webhookView(e, secret)), Location: "/webhooks/" + string(e.ID)}, nil
 }
 
 func settings(r api.WebhookRequest) mesh.WebhookSettings {
@@ -40,11 +63,11 @@ func settings(r api.WebhookRequest) mesh.WebhookSettings {
 }
 
 // listWebhooks is GET /webhooks.
-func (g *Gateway) listWebhooks(ctx context.Context, in plain) (api.WebhookList, error) {
-	all, err := g.mesh.Webhooks.List(ctx, in.caller())
+func (h webhooks) listWebhooks(ctx context.Context, in plain) (api.WebhookList, error) {
+	all, err := h.mesh.Webhooks.List(ctx, in.caller())
 	list := api.WebhookList{Webhooks: make([]api.Webhook, 0, len(all))}
 	for _, e := range all {
-		list.Webhooks = append(list.Webhooks, g.webhookView(e, ""))
+		list.Webhooks = append(list.Webhooks, h.webhookView(e, ""))
 	}
 	return list, err
 }
@@ -56,12 +79,12 @@ type onWebhook struct {
 }
 
 // getWebhook is GET /webhooks/{id}.
-func (g *Gateway) getWebhook(ctx context.Context, in onWebhook) (api.Webhook, error) {
-	e, err := g.mesh.Webhooks.Get(ctx, in.caller(), in.ID)
+func (h webhooks) getWebhook(ctx context.Context, in onWebhook) (api.Webhook, error) {
+	e, err := h.mesh.Webhooks.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return api.Webhook{}, err
 	}
-	return g.webhookView(e, ""), nil
+	return h.webhookView(e, ""), nil
 }
 
 // webhookChange asks for a change of a webhook.
@@ -71,12 +94,12 @@ type webhookChange struct {
 }
 
 // updateWebhook is PATCH /webhooks/{id}.
-func (g *Gateway) updateWebhook(ctx context.Context, in webhookChange) (api.Webhook, error) {
-	e, err := g.mesh.Webhooks.Update(ctx, in.caller(), in.ID, settings(in.Body))
+func (h webhooks) updateWebhook(ctx context.Context, in webhookChange) (api.Webhook, error) {
+	e, err := h.mesh.Webhooks.Update(ctx, in.caller(), in.ID, settings(in.Body))
 	if err != nil {
 		return api.Webhook{}, err
 	}
-	return g.webhookView(e, ""), nil
+	return h.webhookView(e, ""), nil
 }
 
 // rotation asks for a new key.
@@ -86,7 +109,7 @@ type rotation struct {
 }
 
 // rotateSecret is POST /webhooks/{id}/rotate-secret.
-func (g *Gateway) rotateSecret(ctx context.Context, in rotation) (out fresh[api.Webhook], err error) {
+func (h webhooks) rotateSecret(ctx context.Context, in rotation) (out fresh[api.Webhook], err error) {
 	want := mesh.Rotation{Scheme: webhook.Scheme(in.Body.Scheme), Secret: in.Body.Secret}
 	if in.Body.Overlap != "" {
 		overlap, err := time.ParseDuration(in.Body.Overlap)
@@ -95,16 +118,16 @@ func (g *Gateway) rotateSecret(ctx context.Context, in rotation) (out fresh[api.
 		}
 		want.Overlap = &overlap
 	}
-	e, secret, err := g.mesh.Webhooks.Rotate(ctx, in.caller(), in.ID, want)
+	e, secret, err := h.mesh.Webhooks.Rotate(ctx, in.caller(), in.ID, want)
 	if err != nil {
 		return out, err
 	}
-	return fresh[api.Webhook]{Body: new(g.webhookView(e, secret))}, nil
+	return fresh[api.Webhook]{Body: new(h.webhookView(e, secret))}, nil
 }
 
 // deleteWebhook is DELETE /webhooks/{id}.
-func (g *Gateway) deleteWebhook(ctx context.Context, in onWebhook) (deleted, error) {
-	return deleted{Gone: true}, g.mesh.Webhooks.Delete(ctx, in.caller(), in.ID)
+func (h webhooks) deleteWebhook(ctx context.Context, in onWebhook) (deleted, error) {
+	return deleted{Gone: true}, h.mesh.Webhooks.Delete(ctx, in.caller(), in.ID)
 }
 
 // tested is the answer of a test: what became of it, or that it goes on.
@@ -115,8 +138,8 @@ type tested struct {
 }
 
 // testWebhook is POST /webhooks/{id}/test.
-func (g *Gateway) testWebhook(ctx context.Context, in onWebhook) (out tested, err error) {
-	d, ended, err := g.mesh.Webhooks.Test(ctx, in.caller(), in.ID)
+func (h webhooks) testWebhook(ctx context.Context, in onWebhook) (out tested, err error) {
+	d, ended, err := h.mesh.Webhooks.Test(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
 	}
@@ -136,7 +159,7 @@ type missed struct {
 }
 
 // redeliverWebhook is POST /webhooks/{id}/redeliver.
-func (g *Gateway) redeliverWebhook(ctx context.Context, in missed) (out redelivered, err error) {
+func (h webhooks) redeliverWebhook(ctx context.Context, in missed) (out redelivered, err error) {
 	want := mesh.Missed{Cursor: in.Body.Cursor}
 	for _, s := range in.Body.Statuses {
 		want.Statuses = append(want.Statuses, webhook.Status(s))
@@ -146,6 +169,30 @@ func (g *Gateway) redeliverWebhook(ctx context.Context, in missed) (out redelive
 			return out, mesh.RefuseFields(mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"))
 		}
 	}
-	n, next, err := g.mesh.Webhooks.Redeliver(ctx, in.caller(), in.ID, want)
+	n, next, err := h.mesh.Webhooks.Redeliver(ctx, in.caller(), in.ID, want)
 	return redelivered{&api.Redelivered{Redelivered: n, More: next != "", NextCursor: next}}, err
+}
+
+func (h webhooks) webhookView(e *webhook.Endpoint, secret string) api.Webhook {
+	v := api.Webhook{
+		WebhookID: string(e.ID), URL: e.URL, Description: e.Description, Events: make([]string, 0, len(e.Events)), Agents: e.Agents, Enabled: e.Disabled == nil,
+		Headers: e.Headers, ClientCertificate: e.Certificate, CA: e.CA, Secret: secret, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
+		Keys: []api.Key{},
+	}
+	for _, k := range e.Signing(time.Now()) {
+		v.Keys = append(v.Keys, api.Key{ID: k.ID, Scheme: string(k.Scheme), Public: k.Public, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt})
+	}
+	for _, name := range e.Events {
+		v.Events = append(v.Events, string(name))
+	}
+	if v.Agents == nil {
+		v.Agents = []string{}
+	}
+	if e.Disabled != nil {
+		v.DisabledReason, v.DisabledAt = e.Disabled.Reason, e.Disabled.At
+	}
+	if lost := h.mesh.Webhooks.Unreadable(e); lost != nil {
+		v.Unreadable = lost.Error()
+	}
+	return v
 }

@@ -27,17 +27,17 @@ type taskFollowed struct {
 
 // taskEvents is GET /tasks/{id}/events: the history as JSON, or a stream of
 // server-sent events that goes on until the terminal one.
-func (g *Gateway) taskEvents(ctx context.Context, in taskFollowing) (out taskFollowed, err error) {
+func (h tasks) taskEvents(ctx context.Context, in taskFollowing) (out taskFollowed, err error) {
 	l := in.links()
 	if !wantsStream(in.Accept) {
-		t, err := g.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
+		t, err := h.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 		if err != nil {
 			return out, err
 		}
 		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: begun(l, t)}
 		return taskFollowed{History: &api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)}}, nil
 	}
-	watch, t, err := g.mesh.Tasks.Watch(ctx, in.caller(), task.ID(in.ID))
+	watch, t, err := h.mesh.Tasks.Watch(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
 	}
@@ -50,7 +50,7 @@ func (g *Gateway) taskEvents(ctx context.Context, in taskFollowing) (out taskFol
 		defer watch.Close()
 		s := newStream(w)
 		s.id, s.seen = string(t.ID), seen
-		s.run(ctx, g.closing, watch, t, resumed)
+		s.run(ctx, h.closing, watch, t, resumed)
 	}}, nil
 }
 

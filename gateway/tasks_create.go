@@ -19,12 +19,12 @@ type taskCreation struct {
 }
 
 // createTask is POST /tasks.
-func (g *Gateway) createTask(ctx context.Context, in taskCreation) (out accepted[api.Accepted], err error) {
-	a, err := g.accept(ctx, in.call, task.KindTask, &in.Body, in.Parent)
+func (h tasks) createTask(ctx context.Context, in taskCreation) (out accepted[api.Accepted], err error) {
+	a, err := h.accept(ctx, in.call, task.KindTask, &in.Body, in.Parent)
 	if err != nil {
 		return out, err
 	}
-	return answerAccepted(ctx, g, in.call, a, g.acceptedTask), nil
+	return answerAccepted(ctx, h, in.call, a, h.acceptedTask), nil
 }
 
 // taskAgain asks for a task like one that has finished.
@@ -38,18 +38,18 @@ type taskAgain struct {
 }
 
 // retryTask is POST /tasks/{id}/retry: a new task from a failed or canceled one.
-func (g *Gateway) retryTask(ctx context.Context, in taskAgain) (out accepted[api.Accepted], err error) {
-	a, err := g.retry(ctx, in.call, in.ID, in.Parent)
+func (h tasks) retryTask(ctx context.Context, in taskAgain) (out accepted[api.Accepted], err error) {
+	a, err := h.retry(ctx, in.call, in.ID, in.Parent)
 	if err != nil {
 		return out, err
 	}
-	return answerAccepted(ctx, g, in.call, a, g.acceptedTask), nil
+	return answerAccepted(ctx, h, in.call, a, h.acceptedTask), nil
 }
 
 // acceptedTask is the body of the 202 of a task.
-func (g *Gateway) acceptedTask(l links, a *mesh.Acceptance) api.Accepted {
+func (h tasks) acceptedTask(l links, a *mesh.Acceptance) api.Accepted {
 	return api.Accepted{
 		TaskID: string(a.TaskID), Status: string(task.Pending), StatusURL: string(l) + acceptedPath(a), Agent: a.Agent, CreatedAt: a.CreatedAt,
-		RetriedFrom: string(a.RetriedFrom), TraceID: a.TraceID, TraceURL: g.traceURL(a.TraceID), Warning: a.Warning,
+		RetriedFrom: string(a.RetriedFrom), TraceID: a.TraceID, TraceURL: h.show.traceURL(a.TraceID), Warning: a.Warning,
 	}
 }

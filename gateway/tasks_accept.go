@@ -10,7 +10,7 @@ import (
 )
 
 // accept has the core accept what the body of a request asks for.
-func (g *Gateway) accept(ctx context.Context, c *call, kind task.Kind, req *api.CreateTask, parent task.ID) (*mesh.Acceptance, error) {
+func (h tasks) accept(ctx context.Context, c *call, kind task.Kind, req *api.CreateTask, parent task.ID) (*mesh.Acceptance, error) {
 	s := submission(req, kind, time.Now())
 	var err error
 	if s.Key, err = c.key(); err != nil {
@@ -18,43 +18,35 @@ func (g *Gateway) accept(ctx context.Context, c *call, kind task.Kind, req *api.
 	}
 	s.EventDepth, s.Parent, s.Request = c.depth, parent, []byte(mesh.Canonical(c.body))
 	s.Watch = c.prefs.wait > 0
-	return g.mesh.Tasks.Accept(ctx, c.caller(), s)
+	return h.mesh.Tasks.Accept(ctx, c.caller(), s)
 }
 
 // retry has the core run a finished task again.
-func (g *Gateway) retry(ctx context.Context, c *call, id taskID, parent task.ID) (*mesh.Acceptance, error) {
+func (h tasks) retry(ctx context.Context, c *call, id taskID, parent task.ID) (*mesh.Acceptance, error) {
 	s := &mesh.Submission{Parent: parent, EventDepth: c.depth, Watch: c.prefs.wait > 0}
 	var err error
 	if s.Key, err = c.key(); err != nil {
 		return nil, err
 	}
-	return g.mesh.Tasks.Retry(ctx, c.caller(), task.ID(id), s)
+	return h.mesh.Tasks.Retry(ctx, c.caller(), task.ID(id), s)
 }
 
 // answerAccepted holds the answer for as long as the client prefers and then says
 // 200 with the outcome or 202 with what body makes of the acceptance.
-func answerAccepted[A any](ctx context.Context, g *Gateway, c *call, a *mesh.Acceptance, body func(links, *mesh.Acceptance) A) (out accepted[A]) {
+func answerAccepted[A any](ctx context.Context, h tasks, c *call, a *mesh.Acceptance, body func(links, *mesh.Acceptance) A) (out accepted[A]) {
 	defer a.Close()
 	releaseBody(c.r)
 	c.body = nil
 	out.acceptance = acceptance{Location: acceptedPath(a), Applied: c.prefs.honoured(), Replayed: replayed(a.Replayed)}
 	if c.prefs.wait > 0 {
-		t, err := g.mesh.Tasks.Wait(ctx, c.caller(), a, c.prefs.wait)
+		t, err := h.mesh.Tasks.Wait(ctx, c.caller(), a, c.prefs.wait)
 		if err == nil && t != nil && t.Status.Terminal() {
-			out.Task, out.ETag = new(g.view(c.links(), t)), etag(t)
+			out.Task, out.ETag = new(h.show.view(c.links(), t)), etag(t)
 			return out
 		}
 	}
 	out.Body, out.RetryAfter = new(body(c.links(), a)), "1"
 	return out
-}
-
-// replayed is the value of Idempotent-Replayed.
-func replayed(yes bool) string {
-	if yes {
-		return "true"
-	}
-	return ""
 }
 
 func acceptedPath(a *mesh.Acceptance) string {

@@ -1,37 +1,11 @@
 package gateway
 
 import (
-	"time"
-
 	"agentmesh/gateway/api"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
 )
-
-func (g *Gateway) webhookView(e *webhook.Endpoint, secret string) api.Webhook {
-	v := api.Webhook{
-		WebhookID: string(e.ID), URL: e.URL, Description: e.Description, Events: make([]string, 0, len(e.Events)), Agents: e.Agents, Enabled: e.Disabled == nil,
-		Headers: e.Headers, ClientCertificate: e.Certificate, CA: e.CA, Secret: secret, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
-		Keys: []api.Key{},
-	}
-	for _, k := range e.Signing(time.Now()) {
-		v.Keys = append(v.Keys, api.Key{ID: k.ID, Scheme: string(k.Scheme), Public: k.Public, CreatedAt: k.CreatedAt, ExpiresAt: k.ExpiresAt})
-	}
-	for _, name := range e.Events {
-		v.Events = append(v.Events, string(name))
-	}
-	if v.Agents == nil {
-		v.Agents = []string{}
-	}
-	if e.Disabled != nil {
-		v.DisabledReason, v.DisabledAt = e.Disabled.Reason, e.Disabled.At
-	}
-	if lost := g.mesh.Webhooks.Unreadable(e); lost != nil {
-		v.Unreadable = lost.Error()
-	}
-	return v
-}
 
 func deliveryView(d *webhook.Delivery) api.Delivery {
 	v := api.Delivery{

@@ -27,21 +27,21 @@ type sessionFollowing struct {
 // turn, as server-sent events. The events of a turn are those of its task. The
 // ids are numbers of messages in the transcript: a reader that resumes gets the
 // replies behind its last one, and what is open now.
-func (g *Gateway) sessionEvents(ctx context.Context, in sessionFollowing) (out followed, err error) {
-	watch, sess, err := g.mesh.Sessions.Watch(ctx, in.caller(), in.ID)
+func (h sessions) sessionEvents(ctx context.Context, in sessionFollowing) (out followed, err error) {
+	watch, sess, err := h.mesh.Sessions.Watch(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
 	}
 	return followed{Stream: func(w http.ResponseWriter, _ *http.Request) {
 		defer watch.Close()
-		s := &sessionStream{g: g, who: in.caller(), stream: newStream(w), watch: watch, sess: sess, seen: sess.Count()}
+		s := &sessionStream{of: h, who: in.caller(), stream: newStream(w), watch: watch, sess: sess, seen: sess.Count()}
 		s.plain = true
 		if after := (resumed{in.LastEventID, in.After}).number(); after != nil && *after < uint64(s.seen) {
 			s.seen = int(*after)
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(g.closing, cancel)()
+		defer context.AfterFunc(h.closing, cancel)()
 		if s.begin(uint64(s.seen)) == nil {
 			s.run(ctx)
 		}
@@ -50,7 +50,7 @@ func (g *Gateway) sessionEvents(ctx context.Context, in sessionFollowing) (out f
 
 // sessionStream writes one session's events to one reader.
 type sessionStream struct {
-	g   *Gateway
+	of  sessions
 	who auth.Caller
 	stream
 	watch *store.SessionWatch
@@ -73,7 +73,7 @@ func (s *sessionStream) run(ctx context.Context) {
 				return
 			}
 		}
-		sess, err := s.g.mesh.Sessions.Get(ctx, s.who, s.sess.ID)
+		sess, err := s.of.mesh.Sessions.Get(ctx, s.who, s.sess.ID)
 		switch {
 		case err == nil:
 			s.sess = sess
@@ -100,7 +100,7 @@ func (s *sessionStream) look() {
 
 // open is the turn that is open now, nil when there is none.
 func (s *sessionStream) open(ctx context.Context) (*task.Task, error) {
-	turn, err := s.g.mesh.Sessions.OpenTurn(ctx, s.sess)
+	turn, err := s.of.mesh.Sessions.OpenTurn(ctx, s.sess)
 	if err != nil {
 		return nil, ctx.Err() // none, or the store is away: the reader waits
 	}
@@ -127,8 +127,8 @@ func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
 		if err := s.write([]byte(": heartbeat\n\n")); err != nil {
 			return nil, err
 		}
-		if err := s.g.mesh.Sessions.Tend(ctx, s.sess); err != nil {
-			s.g.log.Debug("turns that wait not looked after", "session", s.sess.ID, "error", err)
+		if err := s.of.mesh.Sessions.Tend(ctx, s.sess); err != nil {
+			s.of.log.Debug("turns that wait not looked after", "session", s.sess.ID, "error", err)
 		}
 		return s.open(ctx)
 	}
@@ -137,7 +137,7 @@ func (s *sessionStream) next(ctx context.Context) (*task.Task, error) {
 
 // follow sends the events of one turn until it has finished.
 func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
-	watch, t, err := s.g.mesh.Sessions.WatchTurn(ctx, turn)
+	watch, t, err := s.of.mesh.Sessions.WatchTurn(ctx, turn)
 	if err != nil {
 		return false
 	}
@@ -152,7 +152,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 // replies sends what the agent has said since the last one, and tells of the
 // turns that were canceled before they were open: nobody follows those.
 func (s *sessionStream) replies(ctx context.Context) bool {
-	t, err := s.g.mesh.Sessions.Transcript(ctx, s.sess, s.seen, mesh.MaxMessages)
+	t, err := s.of.mesh.Sessions.Transcript(ctx, s.sess, s.seen, mesh.MaxMessages)
 	if err != nil {
 		return false // the reader resumes
 	}
@@ -178,7 +178,7 @@ func (s *sessionStream) replies(ctx context.Context) bool {
 }
 
 func (s *sessionStream) canceled(ctx context.Context, id task.ID) (ok bool) {
-	t, err := s.g.mesh.Sessions.Turn(ctx, s.who, s.sess.ID, id)
+	t, err := s.of.mesh.Sessions.Turn(ctx, s.who, s.sess.ID, id)
 	if err != nil || !t.Waited || t.Lease != nil || t.Status != task.Canceled {
 		return true
 	}

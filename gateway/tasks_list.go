@@ -28,18 +28,18 @@ type taskQuery struct {
 }
 
 // listTasks is GET /tasks.
-func (g *Gateway) listTasks(ctx context.Context, in taskQuery) (out page[api.TaskList], err error) {
+func (h tasks) listTasks(ctx context.Context, in taskQuery) (out page[api.TaskList], err error) {
 	f, err := in.filter()
 	if err != nil {
 		return out, err
 	}
-	found, err := g.mesh.Tasks.List(ctx, in.caller(), f, in.Limit.items(), in.Cursor)
+	found, err := h.mesh.Tasks.List(ctx, in.caller(), f, in.Limit.items(), in.Cursor)
 	if err != nil {
 		return out, err
 	}
 	list := &api.TaskList{Tasks: make([]api.Task, 0, len(found.Tasks)), NextCursor: found.Next, Scanned: found.Scanned}
 	for _, t := range found.Tasks {
-		list.Tasks = append(list.Tasks, g.view(in.links(), t))
+		list.Tasks = append(list.Tasks, h.show.view(in.links(), t))
 	}
 	return page[api.TaskList]{Body: list, Link: in.next(found.Next)}, nil
 }

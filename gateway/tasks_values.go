@@ -13,14 +13,14 @@ import (
 
 // valueOf answers with a value itself, streamed where it is large. expired is the
 // refusal of one that is gone.
-func (g *Gateway) valueOf(ctx context.Context, v task.Value, expired *mesh.Refusal) (value, error) {
+func (h tasks) valueOf(ctx context.Context, v task.Value, expired *mesh.Refusal) (value, error) {
 	if v.Object == "" {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			describe(w.Header(), int64(len(v.Inline)))
 			_, _ = w.Write(v.Inline)
 		}, nil
 	}
-	object, err := g.mesh.Tasks.OpenValue(ctx, v)
+	object, err := h.mesh.Tasks.OpenValue(ctx, v)
 	if errors.Is(err, task.ErrNotFound) {
 		return nil, mesh.Refuse(expired, "The task's record is still there, this part of it is not.")
 	}
