@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"math"
 	"slices"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/task"
-	"agentmesh/shared/tenant"
 	"agentmesh/shared/webhook"
 )
 
@@ -24,6 +22,7 @@ type Webhooks struct{ *core }
 
 // Limits of webhooks.
 const (
+	maxWebhooks    = 1000
 	maxKeys        = 10
 	defaultOverlap = 24 * time.Hour
 	maxOverlap     = 30 * 24 * time.Hour
@@ -73,14 +72,10 @@ func (c *core) addWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	most := c.limits.of(e.Tenant).Webhooks
-	if most == tenant.Unlimited {
-		most = math.MaxInt
-	}
-	err := c.store.Webhooks.Add(context.WithoutCancel(ctx), e, most)
+	err := c.store.Webhooks.Add(context.WithoutCancel(ctx), e, maxWebhooks)
 	switch {
 	case errors.Is(err, webhook.ErrTooMany):
-		return Refuse(ErrTooManyWebhooks, "The tenant has %d, which is its limit. Delete one that is not needed.", most)
+		return Refuse(ErrTooManyWebhooks, "There are %d, which is the limit. Delete one that is not needed.", maxWebhooks)
 	case errors.Is(err, task.ErrConflict):
 		return Refuse(ErrConflict, "Webhooks are being changed by others. Try again.")
 	}

@@ -58,6 +58,7 @@ type Store struct {
 	Idempotency Idempotency
 	Secrets     Secrets
 	Tenants     Tenants
+	APIKeys     APIKeys
 	Repair      Repair
 }
 
@@ -87,6 +88,8 @@ type (
 	Secrets struct{ *core }
 	// Tenants are the records of tenants, which hold their limits.
 	Tenants struct{ *core }
+	// APIKeys are the keys that callers show.
+	APIKeys struct{ *core }
 	// Repair finds the work that no queue would deliver, and queues it again.
 	Repair struct{ *core }
 )
@@ -109,6 +112,7 @@ type core struct {
 	due        jetstream.Stream // the queue of deliveries
 	webhooks   jetstream.Stream // behind the webhooks bucket
 	apiKeys    jetstream.KeyValue
+	keyRecords jetstream.Stream // behind them
 	tenants    jetstream.KeyValue
 
 	turns    jetstream.Stream // the queue of turns
@@ -153,7 +157,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [15]error
+	var errs [16]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -169,12 +173,13 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.sessions, errs[12] = js.Stream(ctx, topology.BucketStream(topology.SessionsBucket))
 	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
 	s.tenants, errs[14] = js.KeyValue(ctx, topology.TenantsBucket)
+	s.keyRecords, errs[15] = js.Stream(ctx, topology.BucketStream(topology.KeysBucket))
 	if err := open(errors.Join(errs[:]...), "store"); err != nil {
 		return nil, err
 	}
 	return &Store{
 		Connection: Connection{nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, Repair: Repair{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Repair: Repair{s},
 	}, nil
 }
 

@@ -191,6 +191,9 @@ type Lease struct {
 	// processing, that message is still in the queue: it is acked only after
 	// the record has left the state. So any other message for the task may go.
 	Seq uint64 `json:"seq"`
+	// Key is the hash of the key by which the agent calls the mesh while its attempt
+	// runs; empty: it was given none.
+	Key string `json:"key,omitempty"`
 	// TraceParent is the attempt's span in W3C form, if it was recorded: later
 	// spans link to it.
 	TraceParent string `json:"traceparent,omitempty"`

@@ -88,13 +88,12 @@ func TaskReadyOf(tenant string, id task.ID) string {
 func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
 
 // TasksWaiting matches the tasks of a tenant for an agent that wait for a worker
-// or that one has, in whichever line; an empty agent is any. A schedule has fewer
-// tokens.
+// or that one has; an empty agent is any.
 func TasksWaiting(tenant, agent string) string {
 	if agent == "" {
 		agent = "*"
 	}
-	return "mesh.tasks.*." + tenant + "." + agent + ".*"
+	return TaskReady(tenant, agent, "*")
 }
 
 // TaskLater is where a schedule holds a task until it is due. It is one subject
@@ -283,6 +282,20 @@ const SecretPrint = "_secret_fingerprint"
 // NotifiersMark is the key, in the bucket of keys, that says that this mesh has
 // notifiers.
 const NotifiersMark = "_notifiers"
+
+// APIKey is the subject of an API key's record. Names that begin with _ are none.
+func APIKey(id string) string { return "$KV." + KeysBucket + "." + id }
+
+// APIKeysAll matches the records of all API keys, and the mesh's own keys of the
+// bucket, whose names begin with _.
+const APIKeysAll = "$KV." + KeysBucket + ".*"
+
+// APIKeyNames matches them as keys of the bucket.
+const APIKeyNames = "*"
+
+// APIKeyUsed is the subject of when an API key was last used: beside the records,
+// so that whoever follows those is not told of each use.
+func APIKeyUsed(id string) string { return APIKey("_used." + id) }
 
 // Durable consumers of the notifiers, shared by all of them.
 const (
