@@ -186,6 +186,7 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.tasks(t, r.URL)
 		i.sessions(t)
 		i.webhooks(t, r.URL)
+		i.keys(t)
 		for _, id := range []string{"webhookKeys", "listAgents", "getStats", "getVersion", "whoAmI", "listProblems", "healthz", "allEvents", "listDeliveries"} {
 			i.ask(t, id, 200, nil, "", "")
 		}
@@ -241,6 +242,20 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	i.ask(t, "redeliverAction", 409, []string{waits}, "", "")
 	i.ask(t, "cancelAction", 200, []string{waits}, "", "")
 	i.ask(t, "retryAction", 202, []string{waits}, "", "")
+}
+
+func (i *inspector) keys(t *testing.T) {
+	once := []string{"Idempotency-Key", "one"}
+	k := meshtest.Decode[api.APIKey](t, i.ask(t, "createKey", 201, nil, "", `{"scopes":["admin"],"expires_at":"2100-01-01T00:00:00Z"}`, once...).Body).KeyID
+	i.ask(t, "createKey", 409, nil, "", `{"scopes":["admin"]}`, once...)
+	i.ask(t, "createKey", 422, nil, "", `{"scopes":["all"]}`)
+	i.ask(t, "listKeys", 200, nil, "?tenant=default", "")
+	i.ask(t, "getKey", 200, []string{k}, "", "")
+	heir := meshtest.Decode[api.APIKey](t, i.ask(t, "rotateKey", 201, []string{k}, "", `{"overlap":"0s"}`).Body).KeyID
+	i.ask(t, "rotateKey", 409, []string{k}, "", "")
+	i.ask(t, "revokeKey", 400, []string{heir}, "?force=yes", "")
+	i.ask(t, "revokeKey", 409, []string{heir}, "", "")
+	i.ask(t, "revokeKey", 204, []string{heir}, "?force=true", "")
 }
 
 func (i *inspector) sessions(t *testing.T) {

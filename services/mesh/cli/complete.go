@@ -148,6 +148,16 @@ func someDeliveries(ctx context.Context, c *client.Client) (found []choice, err 
 	return found, err
 }
 
+func someAPIKeys(ctx context.Context, c *client.Client) (found []choice, err error) {
+	all, err := c.APIKeys(ctx, "")
+	for _, k := range all {
+		if k.Status == "live" {
+			found = append(found, choice{k.KeyID, strings.TrimSpace(k.Tenant + " " + k.Name)})
+		}
+	}
+	return found, err
+}
+
 func someContexts(context.Context, *client.Client) (found []choice, err error) {
 	all, err := readMeshes()
 	for _, name := range all.names() {
