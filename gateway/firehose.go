@@ -23,7 +23,7 @@ import (
 type feed struct {
 	mesh    *mesh.Mesh
 	log     *slog.Logger
-	base    event.Base
+	links   links
 	closing context.Context // done when streams should end
 }
 
@@ -63,7 +63,7 @@ func (h feed) allEvents(ctx context.Context, in following) (out followed, err er
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(h.closing, cancel)()
-		hose := &firehose{filter: f, base: h.base, start: changes.Start(), seen: map[task.ID]uint64{}}
+		hose := &firehose{filter: f, links: h.links, start: changes.Start(), seen: map[task.ID]uint64{}}
 		h.pour(ctx, changes, hose, s)
 	}}, nil
 }
@@ -115,7 +115,7 @@ func (s stream) told(rev uint64, found []event.Event) error {
 // the reader was away for long; the records tell what happened in them.
 type firehose struct {
 	filter event.Filter
-	base   event.Base
+	links  links
 	start  uint64             // the reader has seen what came up to here
 	seen   map[task.ID]uint64 // last revision of each task that has not finished
 }
@@ -130,7 +130,7 @@ func (h *firehose) events(t *task.Task) ([]event.Event, error) {
 	} else {
 		h.seen[t.ID] = t.Rev
 	}
-	all, err := h.base.Of(t, seen, func(name event.Type) bool { return h.filter.Match(name, t.Agent) })
+	all, err := event.Of(t, seen, func(name event.Type) bool { return h.filter.Match(name, t.Agent) }, h.links.result)
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,7 @@ package gateway
 
 import (
 	"slices"
-
-	"agentmesh/shared/event"
+	"strings"
 )
 
 // operations is every route of the API.
@@ -15,7 +14,7 @@ func (g *Gateway) operations() []route {
 		turns{g.mesh, show}.routes(),
 		webhooks{g.mesh}.routes(),
 		deliveries{g.mesh}.routes(),
-		feed{g.mesh, g.log, event.Base(g.cfg.PublicURL), g.closing}.routes(),
+		feed{g.mesh, g.log, links(strings.TrimSuffix(g.cfg.PublicURL, "/")), g.closing}.routes(),
 		keySet{g.mesh}.routes(),
 		agents{g.mesh}.routes(),
 		g.stats().routes(),

@@ -30,6 +30,9 @@ func (l links) task(id task.ID) string { return string(l) + taskURL(id) }
 // status is where a task is read by the client that asked for it.
 func (l links) status(t *task.Task) string { return string(l) + statusURL(t) }
 
+// result is where the result of a task is.
+func (l links) result(t *task.Task) string { return l.part(t, "result") }
+
 // part is where the result or the input of a task is.
 func (l links) part(t *task.Task, part string) string {
 	if t.Kind == task.KindTurn {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -66,7 +67,7 @@ func (n *Notifier) fanChange(ctx context.Context, msg *store.Delivered, born tim
 	// Events that this process has fanned out before are left out. Every other
 	// event that the record still tells is looked at: revisions that nobody saw
 	// may have fallen out of the bucket's history.
-	events, err := event.Base(n.cfg.PublicURL).Of(t, n.seen.upTo(t), audience.wants)
+	events, err := event.Of(t, n.seen.upTo(t), audience.wants, n.resultURL)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
@@ -81,6 +82,15 @@ func (n *Notifier) fanChange(ctx context.Context, msg *store.Delivered, born tim
 		n.seen.note(t)
 	}
 	return err
+}
+
+// resultURL is where a receiver reads the result of a task: at a gateway.
+func (n *Notifier) resultURL(t *task.Task) string {
+	kind := "/tasks/"
+	if t.Kind == task.KindAction {
+		kind = "/actions/"
+	}
+	return strings.TrimSuffix(n.cfg.PublicURL, "/") + kind + string(t.ID) + "/result"
 }
 
 // sendAll hands the events of a change over to those who want them.

@@ -3,6 +3,7 @@ package notifier_test
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,7 +11,10 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"agentmesh/gateway"
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/client"
+	"agentmesh/notifier"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/webhook"
@@ -103,4 +107,56 @@ func TestTheCallbackOfALargeResultSaysWhereItIs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Receivers elsewhere can follow a link only when it is absolute, and an event is
+// the same to a webhook and to a reader of all events.
+func TestReceiversAndReadersOfAllEventsGetTheSameBytes(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(meshtest.Named("big", func(context.Context, *agent.Job) (any, error) { return strings.Repeat("x", 1<<20), nil }))
+	cfg := gateway.Default()
+	cfg.HTTP, cfg.PublicURL = "127.0.0.1:0", "https://mesh.example.com/base/"
+	g, err := gateway.New(cfg, m.Store, meshtest.Quiet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	m.NotifyAs(notifier.Config{Drain: time.Second, PublicURL: cfg.PublicURL}, m.Store)
+	r := m.Receive(nil)
+	ids := map[string]string{"/actions/": m.Action(`{"agent":"big","instruction":"x","callback_url":"` + r.URL + `"}`)}
+	ids["/tasks/"] = m.Create(`{"agent":"big","instruction":"x","callback_url":"` + r.URL + `"}`)
+	natstest.Until(t, "both were told", func() bool { return len(r.All()) == len(ids) })
+	srv := httptest.NewServer(g.Handler())
+	t.Cleanup(srv.Close)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told, read := map[string]bool{}, 0
+	for _, got := range r.All() {
+		told[string(got.Body)] = true
+	}
+	c, err := client.New(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range c.MeshEvents(ctx, client.MeshFilter{Types: []string{"task.completed", "action.completed"}, After: "0"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !told[string(e.Data)] {
+			t.Errorf("a reader gets %s, receivers got %v", e.Data, told)
+		}
+		if read++; read == len(ids) {
+			break
+		}
+	}
+	for _, got := range r.All() {
+		body := got.JSON()
+		id, kind := body["task_id"], "/tasks/"
+		if body["type"] == "action.completed" {
+			id, kind = body["action_id"], "/actions/"
+		}
+		if want := "https://mesh.example.com/base" + kind + ids[kind] + "/result"; body["result_url"] != want || id != ids[kind] {
+			t.Errorf("body = %s, want a link to %s", got.Body, want)
+		}
+	}
 }

@@ -172,7 +172,7 @@ func TestErrorDetailIsForTheOperatorOnly(t *testing.T) {
 	if strings.Contains(turn.Body.String(), "hunter2") {
 		t.Errorf("the turn: %s", turn.Body)
 	}
-	events, err := event.Of(m.Record(id), 0, func(event.Type) bool { return true })
+	events, err := event.Of(m.Record(id), 0, func(event.Type) bool { return true }, nil)
 	if err != nil || len(events) == 0 {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@
 // It promises that an event read from a task's record is the same, byte for
 // byte, whichever later revision of the record it is read from: its id and body
 // come only from what never changes after the event. It does not know who
-// listens.
+// listens, nor where the mesh is reached: a [Link] says where a result is.
 package event
 
 import (
@@ -122,19 +122,14 @@ func (f Filter) Match(t Type, agent string) bool {
 	return slices.Contains(f.Types, t)
 }
 
+// Link is where a task's result is read, as whoever tells of events spells it.
+type Link func(*task.Task) string
+
 // Of reads the events of t that its record still tells and that are not older
 // than revision from, oldest first, and writes the bodies of those that want asks
-// for. A record that is not stored (t.Rev == 0) has none.
-func Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
-	return Base("").Of(t, from, want)
-}
-
-// Base is the URL by which receivers reach the gateway, before the paths of
-// links; empty: links are paths.
-type Base string
-
-// Of is Of with absolute links.
-func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, error) {
+// for. A body that does not carry its result has result's link to it. A record that
+// is not stored (t.Rev == 0) has no events.
+func Of(t *task.Task, from uint64, want func(Type) bool, result Link) ([]Event, error) {
 	if t.Rev == 0 {
 		return nil, nil
 	}
@@ -145,7 +140,7 @@ func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, e
 			return nil
 		}
 		b.Type, b.Timestamp = e.Type, at
-		if err := b.encode(base, t, &e); err != nil {
+		if err := b.encode(t, &e, result); err != nil {
 			return fmt.Errorf("write event %s: %w", e.ID, err)
 		}
 		events = append(events, e)
@@ -168,7 +163,7 @@ func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, e
 		default:
 			b.Result, b.Error = t.Result.Inline, t.Error
 			if t.Result.Object != "" {
-				b.ResultURL = base.resultURL(t)
+				b.ResultURL = result(t)
 			}
 		}
 		if err := add(string(tr.Status), string(tr.Status), tr.At, tr.After, b); err != nil {
@@ -179,16 +174,8 @@ func (base Base) Of(t *task.Task, from uint64, want func(Type) bool) ([]Event, e
 	return events, nil
 }
 
-func (base Base) resultURL(t *task.Task) string {
-	root := strings.TrimSuffix(string(base), "/")
-	if t.Kind == task.KindAction {
-		return root + "/actions/" + string(t.ID) + "/result"
-	}
-	return root + "/tasks/" + string(t.ID) + "/result"
-}
-
 // encode writes the body of e, without the result where that makes it too long.
-func (b body) encode(base Base, t *task.Task, e *Event) (err error) {
+func (b body) encode(t *task.Task, e *Event, result Link) (err error) {
 	if t.Kind == task.KindAction {
 		b.ActionID = t.ID
 	} else {
@@ -197,12 +184,12 @@ func (b body) encode(base Base, t *task.Task, e *Event) (err error) {
 	b.SessionID = t.SessionID
 	b.Agent, b.Labels, b.Metadata, b.TraceID = t.Agent, t.Labels, t.Metadata, traceID(t.TraceParent)
 	if len(b.Result) > MaxBody {
-		b.Result, b.ResultURL = nil, base.resultURL(t)
+		b.Result, b.ResultURL = nil, result(t)
 	}
 	if e.Body, err = task.Marshal(b); err != nil || len(e.Body) <= MaxBody || b.Result == nil {
 		return err
 	}
-	b.Result, b.ResultURL = nil, base.resultURL(t)
+	b.Result, b.ResultURL = nil, result(t)
 	e.Body, err = task.Marshal(b)
 	return err
 }

@@ -215,12 +215,18 @@ func (m *Mesh) Notify() (stop func()) { m.T.Helper(); return m.NotifyWith(m.Stor
 // NotifyWith starts a notifier on a store of its own; stop drains it.
 func (m *Mesh) NotifyWith(st *store.Store) (stop func()) {
 	m.T.Helper()
+	return m.NotifyAs(notifier.Default(), st)
+}
+
+// NotifyAs starts a notifier with its own settings and store; stop drains it.
+func (m *Mesh) NotifyAs(cfg notifier.Config, st *store.Store) (stop func()) {
+	m.T.Helper()
 	ctx, cancel := context.WithCancel(m.T.Context())
 	log := Quiet()
 	if m.Alerts != nil {
 		log = slog.New(slog.NewTextHandler(m.Alerts, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
-	n, err := notifier.New(ctx, notifier.Default(), st, m.Guard, m.Keys, log)
+	n, err := notifier.New(ctx, cfg, st, m.Guard, m.Keys, log)
 	if err != nil {
 		m.T.Fatal(err)
 	}
