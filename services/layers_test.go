@@ -19,11 +19,11 @@ const module = "agentmesh/"
 var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant"}
 
 // plain packages of shared know neither the domain nor the store.
-var plain = []string{"shared/auth", "shared/pause", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+var plain = []string{"shared/auth", "shared/pause", "shared/reread", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
 
 // trust packages say where the mesh may send something and with which keys, and who
 // vouches for callers.
-var trust = []string{"shared/egress", "shared/keyring", "shared/auth/oidc"}
+var trust = []string{"shared/egress", "shared/keyring", "shared/auth/oidc", "shared/auth/certs"}
 
 // natsFree are the packages that reach NATS through the store only.
 var natsFree = []string{"gateway", "worker", "notifier", "shared/mesh"}
@@ -154,7 +154,7 @@ func forbidden(from, to string, test bool) string {
 	case from == "shared/natsconn" && inner == "shared/config": // for settings that are secrets
 		return ""
 	case under(from, trust...):
-		if !under(inner, nouns...) && !under(inner, "shared/secret", "shared/signature", "shared/auth", "shared/egress") {
+		if !under(inner, nouns...) && !under(inner, "shared/secret", "shared/signature", "shared/auth", "shared/egress", "shared/reread") {
 			return "trust imports the domain and the secret keys only"
 		}
 	case under(from, plain...):

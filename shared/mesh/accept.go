@@ -57,13 +57,18 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 		}
 		return nil, err
 	}
+	r, err := c.room(ctx, t, s.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.settle(false)
 	if parent != nil {
 		if err := c.adopt(ctx, t, parent, s); err != nil {
 			return nil, err
 		}
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	return c.accept(ctx, t, s.Input, s.Key, s.Watch)
+	return c.accept(ctx, t, s.Input, s.Key, s.Watch, &r)
 }
 
 // prepare checks a submission and makes its task. All faults of its fields are
@@ -104,7 +109,8 @@ func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 
 // accept claims the key and queues t: the one path by which every task but a turn
 // comes into the mesh. A caller that goes away must not leave it half done.
-func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool) (*Acceptance, error) {
+// r is the room for the task.
+func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool, r *room) (*Acceptance, error) {
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
@@ -115,6 +121,9 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 	a.Warning = c.agents.warning(ctx, t.Agent)
 	duplicate := false
 	err := c.claim(ctx, t.Tenant, key, a, location{})
+	if err == nil && !a.Replayed {
+		err = r.refusal()
+	}
 	if err == nil && !a.Replayed {
 		t.ID, t.CreatedAt = a.TaskID, a.CreatedAt
 		if watched { // before the task exists, so that no outcome is missed
@@ -135,6 +144,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 		return nil, err
 	}
 	if !a.Replayed && !duplicate {
+		r.settle(time.Until(t.NotBefore) <= 0) // one that is scheduled counts when it is due
 		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 	}
 	return a, nil
@@ -185,9 +195,14 @@ func (c Tasks) Retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		MaxAttempts: old.MaxAttempts, Timeout: old.Timeout, CreatedAt: task.Stamp(time.Now()), RetriedFrom: old.ID,
 		EventDepth: max(old.EventDepth, s.EventDepth),
 	}
+	r, err := c.room(ctx, t, s.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.settle(false)
 	if err := c.readopt(ctx, who, t, old, s); err != nil {
 		return nil, err
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	return c.accept(ctx, t, nil, s.Key, s.Watch)
+	return c.accept(ctx, t, nil, s.Key, s.Watch, &r)
 }

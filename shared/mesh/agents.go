@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"agentmesh/shared/auth"
-	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -26,10 +25,10 @@ type Agents struct {
 	log   *slog.Logger
 	lines *lines
 
-	mu     sync.RWMutex
-	known  map[string]*Agent
-	loaded chan struct{}
-	away   error // why the registry is not watched now
+	*watched
+
+	mu    sync.RWMutex
+	known map[string]*Agent
 
 	refreshing sync.Mutex
 	refreshed  time.Time
@@ -39,47 +38,14 @@ type Agents struct {
 const refreshEvery = time.Second
 
 func newAgents(st *store.Store, log *slog.Logger) *Agents {
-	return &Agents{store: st, log: log, known: map[string]*Agent{}, loaded: make(chan struct{})}
+	return &Agents{store: st, log: log, known: map[string]*Agent{}, watched: newWatched("agents", "changed definitions are not seen", log)}
 }
 
 // follow keeps the copy up to date until ctx ends.
-func (a *Agents) follow(ctx context.Context) error {
-	var once sync.Once
-	for ctx.Err() == nil {
-		err := a.store.Registry.Watch(ctx, a.learn, a.forget, func() {
-			a.watched(nil)
-			once.Do(func() { close(a.loaded) })
-		})
-		if ctx.Err() != nil {
-			break
-		}
-		if err == nil {
-			err = errors.New("the watch ended")
-		}
-		a.watched(err)
-		a.log.Error("agents not watched, trying again: changed definitions are not seen", "error", err)
-		pause.For(ctx, time.Second)
-	}
-	return nil
-}
-
-// watched notes whether the copy is kept up to date, and if not, why.
-func (a *Agents) watched(err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.away = err
-}
-
-// Check tells whether the copy is complete and kept up to date.
-func (a *Agents) Check() error {
-	select {
-	case <-a.loaded:
-	default:
-		return errors.New("the registry is not read yet")
-	}
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	return a.away
+func (a *Agents) follow(ctx context.Context) {
+	a.watched.follow(ctx, func(ctx context.Context, ready func()) error {
+		return a.store.Registry.Watch(ctx, a.learn, a.forget, ready)
+	})
 }
 
 func (a *Agents) learn(d store.Definition) {

@@ -107,6 +107,19 @@ func (c *core) claimAnswer(ctx context.Context, tenant string, key *Key, id stri
 	return false, nil
 }
 
+// accepted reports whether an equal request with a key has come before: it may
+// have been accepted.
+func (c *core) accepted(ctx context.Context, tenant string, key *Key) (bool, error) {
+	if key == nil {
+		return false, nil
+	}
+	stored, ok, err := c.store.Idempotency.Lookup(ctx, tenant, key.hash)
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, key.matches(stored)
+}
+
 // recall is the answer that a key stands for, nil when it stands for none.
 func (c *core) recall(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
 	if key == nil {

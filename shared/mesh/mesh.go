@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -20,6 +21,7 @@ import (
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
+	"agentmesh/shared/tenant"
 )
 
 // Mesh is the core: everything that somebody may ask of the mesh, once. A face
@@ -30,6 +32,7 @@ type Mesh struct {
 	Agents     *Agents
 	Webhooks   Webhooks
 	Deliveries Deliveries
+	Tenants    Tenants
 	Keys       Keys
 
 	close context.CancelFunc
@@ -48,6 +51,8 @@ type Options struct {
 	// what is sent there; both nil: neither callbacks nor webhooks are taken.
 	Guard *egress.Guard
 	Keys  *keyring.Ring
+	// Limits are those of a tenant that has none of its own; nil: tenant.Default.
+	Limits *tenant.Limits
 }
 
 // core is what the parts of a Mesh share.
@@ -60,6 +65,7 @@ type core struct {
 	guard    *egress.Guard
 	keys     *keyring.Ring
 	lines    *lines
+	limits   *limits
 	children singleflight.Group // readers of one task's children share a read
 	adding   chan struct{}      // taken while a webhook is added
 	closing  context.Context    // done when waits should end
@@ -67,15 +73,22 @@ type core struct {
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{turns: turns{st}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), adding: make(chan struct{}, 1)}
-	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Keys: Keys{c}}
+	c := &core{turns: turns{st}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), adding: make(chan struct{}, 1)}
+	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}}
 	c.agents.lines = c.lines
 	c.closing, m.close = context.WithCancel(context.Background())
 	return m
 }
 
-// Run keeps the core's copy of the agents up to date, until ctx ends.
-func (m *Mesh) Run(ctx context.Context) error { return m.Agents.follow(ctx) }
+// Run keeps the core's copies of the agents and of the limits of tenants up to
+// date, until ctx ends.
+func (m *Mesh) Run(ctx context.Context) error {
+	var copies sync.WaitGroup
+	copies.Go(func() { m.Agents.follow(ctx) })
+	copies.Go(func() { m.Tenants.limits.follow(ctx) })
+	copies.Wait()
+	return nil
+}
 
 // Close ends the waits, each with the task as last seen.
 func (m *Mesh) Close() { m.close() }

@@ -27,7 +27,7 @@ type Opened struct {
 }
 
 // Open opens a session with an agent, the default one when the name is empty.
-func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *Key) (*Opened, error) {
+func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *Key) (o *Opened, err error) {
 	if agent != "" && !task.ValidAgent(agent) {
 		return nil, RefuseFields(Field("agent names match [a-z0-9-]{1,40}", "/agent"))
 	}
@@ -36,8 +36,15 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 		return nil, err
 	}
 	s := session.New(session.NewID(uuid.Must(uuid.NewV7())), who.Tenant, a.Name, a.Greeting, time.Now())
-	o := &Opened{SessionID: s.ID, Message: a.Greeting, Agent: s.Agent, CreatedAt: s.CreatedAt, ExpiresAt: c.Expires(s)}
+	o = &Opened{SessionID: s.ID, Message: a.Greeting, Agent: s.Agent, CreatedAt: s.CreatedAt, ExpiresAt: c.Expires(s)}
 	ctx = context.WithoutCancel(ctx)
+	room, err := c.sessionRoom(ctx, who.Tenant, key)
+	if err != nil {
+		return nil, err
+	}
+	if room != nil {
+		defer func() { room.settle(err == nil && !o.Replayed) }()
+	}
 	if key != nil {
 		ours, err := c.claimAnswer(ctx, who.Tenant, key, string(o.SessionID), o)
 		if err != nil {

@@ -3,8 +3,10 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -101,6 +103,11 @@ func (c Webhooks) Test(ctx context.Context, who auth.Caller, id webhook.ID) (d *
 	if len(faults) > 0 {
 		return nil, false, RefuseFields(faults...)
 	}
+	release, err := c.mayTest(who, e.URL)
+	if err != nil {
+		return nil, false, err
+	}
+	defer release()
 	if d, err = newTest(ctx, e); err != nil {
 		return nil, false, err
 	}
@@ -118,6 +125,26 @@ func (c Webhooks) Test(ctx context.Context, who auth.Caller, id webhook.ID) (d *
 			return d, false, nil
 		}
 	}
+}
+
+// mayTest refuses a test where too many have gone to the same host, whoever asked
+// for them: the mesh is no means to flood one. The caller is held for the outcome.
+func (c Webhooks) mayTest(who auth.Caller, to string) (release func(), err error) {
+	u, err := url.Parse(to)
+	if err != nil {
+		return nil, err
+	}
+	release, err = Tenants(c).Hold(who, HeldWait)
+	if err != nil {
+		return nil, err
+	}
+	if p := c.limits.hosts.take(strings.ToLower(u.Hostname())); !p.ok {
+		release()
+		e := Refuse(ErrRateLimited, "Tests go to one host once a second, and %d at once, whoever asks for them.", pingBurst)
+		e.RetryAfter = p.wait
+		return nil, e
+	}
+	return release, nil
 }
 
 // newTest makes the delivery of a test event.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/task"
+	"agentmesh/shared/tenant"
 	"agentmesh/shared/webhook"
 )
 
@@ -22,7 +24,6 @@ type Webhooks struct{ *core }
 
 // Limits of webhooks.
 const (
-	maxWebhooks    = 1000
 	maxKeys        = 10
 	defaultOverlap = 24 * time.Hour
 	maxOverlap     = 30 * 24 * time.Hour
@@ -72,10 +73,14 @@ func (c *core) addWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := c.store.Webhooks.Add(context.WithoutCancel(ctx), e, maxWebhooks)
+	most := c.limits.of(e.Tenant).Webhooks
+	if most == tenant.Unlimited {
+		most = math.MaxInt
+	}
+	err := c.store.Webhooks.Add(context.WithoutCancel(ctx), e, most)
 	switch {
 	case errors.Is(err, webhook.ErrTooMany):
-		return Refuse(ErrTooManyWebhooks, "There are %d, which is the limit. Delete one that is not needed.", maxWebhooks)
+		return Refuse(ErrTooManyWebhooks, "The tenant has %d, which is its limit. Delete one that is not needed.", most)
 	case errors.Is(err, task.ErrConflict):
 		return Refuse(ErrConflict, "Webhooks are being changed by others. Try again.")
 	}

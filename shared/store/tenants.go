@@ -61,6 +61,19 @@ func (s Tenants) Delete(ctx context.Context, t *tenant.Tenant) error {
 	return nil
 }
 
+// List reads every tenant's record.
+func (s Tenants) List(ctx context.Context) ([]*tenant.Tenant, error) {
+	ctx, cancel := s.bound(ctx, topology.TenantsBucket)
+	defer cancel()
+	var all []*tenant.Tenant
+	done := false
+	err := s.Watch(ctx, func(t *tenant.Tenant) { all = append(all, t) }, func(string, uint64) {}, func() { done = true; cancel() })
+	if err == nil && !done {
+		err = fmt.Errorf("read tenants: %w", classify(context.DeadlineExceeded))
+	}
+	return all, err
+}
+
 // Watch calls f with every tenant's record and then with each change, and gone with
 // the name and revision of each that was deleted, until ctx ends. ready is called
 // once, after the last of those that exist now.

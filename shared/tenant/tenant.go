@@ -28,6 +28,13 @@ type Limits struct {
 	Sessions        int
 }
 
+// Default are the limits of a mesh without settings.
+func Default() Limits {
+	return Limits{
+		Rate: Unlimited, Pending: Unlimited, PendingPerAgent: Unlimited, Waits: Unlimited, Streams: Unlimited, Webhooks: 1000, Sessions: Unlimited,
+	}
+}
+
 // AtOnce is how many requests may come at once: a burst that is not set is what
 // comes in a second.
 func (l Limits) AtOnce() int {

@@ -88,12 +88,13 @@ func TaskReadyOf(tenant string, id task.ID) string {
 func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
 
 // TasksWaiting matches the tasks of a tenant for an agent that wait for a worker
-// or that one has; an empty agent is any.
+// or that one has, in whichever line; an empty agent is any. A schedule has fewer
+// tokens.
 func TasksWaiting(tenant, agent string) string {
 	if agent == "" {
 		agent = "*"
 	}
-	return TaskReady(tenant, agent, "*")
+	return "mesh.tasks.*." + tenant + "." + agent + ".*"
 }
 
 // TaskLater is where a schedule holds a task until it is due. It is one subject
