@@ -48,7 +48,7 @@ type ListedCreated struct {
 // that the next page does not begin at the newest change again.
 func (s Tasks) ListCreated(ctx context.Context, l Listing, after Place, view string) (ListedCreated, error) {
 	until := time.Now().Add(listTime)
-	v := s.views.take(view, after)
+	v := s.views.take(view, l.Tenant, after)
 	if v == nil {
 		var err error
 		if v, err = s.newView(ctx, l); err != nil {
@@ -89,6 +89,7 @@ type candidate struct {
 // createdView is what is known of a listing in the order of creation.
 type createdView struct {
 	id     string
+	tenant string
 	used   time.Time
 	begun  Place // candidates before it are forgotten
 	found  []candidate
@@ -106,11 +107,11 @@ type half struct {
 }
 
 func (s *core) newView(ctx context.Context, l Listing) (*createdView, error) {
-	v := &createdView{id: uuid.NewString()}
+	v := &createdView{id: uuid.NewString(), tenant: l.Tenant}
 	halves := []*half{{stream: s.records, read: s.readers(s.records, topology.TaskRecordsOf(l.Tenant), s.scans)}}
 	if l.Queued {
 		for _, q := range s.queues(Start, l.Tenant) {
-			halves = append(halves, &half{stream: q.stream, read: s.steps(q.stream, q.subject), queue: true})
+			halves = append(halves, &half{stream: q.stream, read: s.steps(q, l.Tenant), queue: true})
 		}
 	}
 	for _, h := range halves {
@@ -212,7 +213,9 @@ func (v *createdView) news(ctx context.Context, l Listing, until time.Time) (all
 		err = h.read(ctx, h.top+1, last, func(m message) error {
 			v.consider(h, l, m, nil)
 			h.top = m.seq
-			h.scan.looked++
+			if !m.others {
+				h.scan.looked++
+			}
 			if !time.Now().Before(until) {
 				return errEnough
 			}
@@ -231,8 +234,8 @@ func (v *createdView) news(ctx context.Context, l Listing, until time.Time) (all
 
 // consider notes the task of a message, if it matches as it is there.
 func (v *createdView) consider(h *half, l Listing, m message, seen map[string]bool) {
-	if len(m.data) == 0 || !h.queue && seen[m.subject] {
-		return // a marker, or an older revision
+	if len(m.data) == 0 || m.others || !h.queue && seen[m.subject] {
+		return // a marker, another tenant's, or an older revision
 	}
 	if seen != nil && !h.queue {
 		seen[m.subject] = true
@@ -289,7 +292,7 @@ func (s *core) candidate(ctx context.Context, tenant string, c candidate) (*task
 			t, err = Tasks{s}.Get(ctx, tenant, c.ID)
 		}
 	}
-	if errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrBadRecord) {
+	if errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrBadRecord) || t != nil && t.Tenant != tenant {
 		return nil, nil
 	}
 	return t, err
@@ -308,11 +311,11 @@ const (
 	viewIdle       = 2 * time.Minute
 )
 
-// take takes a view out, if it is kept and knows what comes after a place.
-func (k *views) take(id string, after Place) *createdView {
+// take takes a tenant's view out, if it is kept and knows what comes after a place.
+func (k *views) take(id, tenant string, after Place) *createdView {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	i := slices.IndexFunc(k.all, func(v *createdView) bool { return v.id == id && time.Since(v.used) < viewIdle })
+	i := slices.IndexFunc(k.all, func(v *createdView) bool { return v.id == id && v.tenant == tenant && time.Since(v.used) < viewIdle })
 	if i < 0 {
 		return nil
 	}

@@ -224,23 +224,23 @@ func (s *core) newest(ctx context.Context, subject string) (uint64, error) {
 
 // queue is one of those in which tasks without a record wait.
 type queue struct {
-	stream  jetstream.Stream
-	subject string
-	at      func(*Position) *uint64
+	stream   jetstream.Stream
+	subjects []string
+	at       func(*Position) *uint64
 }
 
 // queues are those that a listing has to look into.
 func (s *core) queues(from Position, tenant string) []queue {
 	return slices.DeleteFunc([]queue{
-		{s.tasks, ">", func(p *Position) *uint64 { return &p.Queue }},
-		{s.turns, topology.TurnsOf(tenant), func(p *Position) *uint64 { return &p.Turns }},
+		{s.tasks, []string{topology.TasksQueuedOf(tenant), topology.TasksLater}, func(p *Position) *uint64 { return &p.Queue }},
+		{s.turns, []string{topology.TurnsOf(tenant)}, func(p *Position) *uint64 { return &p.Turns }},
 	}, func(q queue) bool { return *q.at(&from) == 0 })
 }
 
 // listQueue reads a queue backwards.
 func (s *core) listQueue(ctx context.Context, l Listing, q queue, out *Listed, until time.Time) ([]*task.Task, error) {
 	at := q.at(&out.Next)
-	scan, err := s.newBackwards(ctx, q.stream, s.steps(q.stream, q.subject), *at, stepMessages)
+	scan, err := s.newBackwards(ctx, q.stream, s.steps(q, l.Tenant), *at, stepMessages)
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +264,9 @@ func (s *core) listQueue(ctx context.Context, l Listing, q queue, out *Listed, u
 
 // unrecorded reads a message of a queue: the task, where it has no record yet.
 func (s *core) unrecorded(ctx context.Context, tenant string, m message) (*task.Task, error) {
+	if m.others {
+		return nil, nil
+	}
 	t, err := decodeQueued(m.data, m.seq)
 	if err != nil {
 		s.damaged.note(m, err)

@@ -21,6 +21,7 @@ type message struct {
 	seq     uint64
 	at      time.Time // when it was stored
 	size    int       // of the data, also where only the header was asked for
+	others  bool      // it is of another tenant than the one that is asked for
 }
 
 // Bounds of reading. However large the messages, the scans of a store have at
@@ -139,7 +140,7 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 			return false, fmt.Errorf("read %s: %w", msg.Subject, err)
 		}
 		got++
-		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream, meta.Timestamp, sizeOf(msg)}); err != nil {
+		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream, meta.Timestamp, sizeOf(msg), false}); err != nil {
 			return false, err
 		}
 	}
@@ -226,29 +227,51 @@ func (s *core) readSpan(ctx context.Context, stream jetstream.Stream, subject st
 }
 
 // steps reads spans of a work queue, which lets nobody but its consumers walk
-// through it: each message is a request.
-func (s *core) steps(stream jetstream.Stream, subject string) span {
-	get := func(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
-		ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
+// through it: each message is a request. Of all other tenants' messages only those
+// of schedules are met, whose subjects have no tenant.
+func (s *core) steps(q queue, tenant string) span {
+	get := func(ctx context.Context, seq uint64, subject string) (*jetstream.RawStreamMsg, error) {
+		ctx, cancel := s.bound(ctx, q.stream.CachedInfo().Config.Name)
 		defer cancel()
-		return stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+		msg, err := q.stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, nil
+		}
+		return msg, classify(err)
 	}
 	return func(ctx context.Context, low, high uint64, f func(message) error) error {
-		for low <= high {
-			msg, err := get(ctx, low)
-			if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && msg.Sequence > high {
+		next := map[string]*jetstream.RawStreamMsg{} // of each subject
+		for first := (*jetstream.RawStreamMsg)(nil); low <= high; low = first.Sequence + 1 {
+			first = nil
+			for _, subject := range q.subjects {
+				msg, known := next[subject]
+				if !known || msg != nil && msg.Sequence < low {
+					var err error
+					if msg, err = get(ctx, low, subject); err != nil {
+						return err
+					}
+					next[subject] = msg
+				}
+				if msg != nil && (first == nil || msg.Sequence < first.Sequence) {
+					first = msg
+				}
+			}
+			if first == nil || first.Sequence > high {
 				return nil
 			}
-			if err != nil {
-				return classify(err)
-			}
-			if err := f(message{msg.Subject, msg.Data, msg.Sequence, msg.Time, len(msg.Data)}); err != nil {
+			m := message{first.Subject, first.Data, first.Sequence, first.Time, len(first.Data), ofOthers(first, tenant)}
+			if err := f(m); err != nil {
 				return err
 			}
-			low = msg.Sequence + 1
 		}
 		return nil
 	}
+}
+
+// ofOthers reports whether a schedule is for a task of another tenant.
+func ofOthers(msg *jetstream.RawStreamMsg, tenant string) bool {
+	target := msg.Header.Get(headerScheduleTarget)
+	return target != "" && !topology.IsQueuedOf(target, tenant)
 }
 
 // backwards reads a stream from its end to its beginning, in windows.
@@ -316,7 +339,9 @@ func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (
 				b.at = found[i].seq
 				return nil
 			}
-			b.looked++
+			if !found[i].others {
+				b.looked++
+			}
 		}
 		if !b.full {
 			b.width = min(2*b.width, widestWindow)

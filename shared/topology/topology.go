@@ -97,6 +97,16 @@ func TasksWaiting(tenant, agent string) string {
 	return "mesh.tasks.*." + tenant + "." + agent + ".*"
 }
 
+// TasksQueuedOf matches the tasks of a tenant that wait for a worker, of any agent
+// and in any way that has the tenant in its subject.
+func TasksQueuedOf(tenant string) string { return "mesh.tasks.*." + tenant + ".>" }
+
+// IsQueuedOf reports whether a subject is one that TasksQueuedOf matches.
+func IsQueuedOf(subject, tenant string) bool {
+	parts := strings.SplitN(subject, ".", 5)
+	return len(parts) == 5 && parts[0] == "mesh" && parts[1] == "tasks" && parts[3] == tenant
+}
+
 // TaskLater is where a schedule holds a task until it is due. It is one subject
 // for each task, so that publishing again replaces the schedule.
 func TaskLater(id task.ID) string { return "mesh.tasks.later." + string(id) }
