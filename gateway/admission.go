@@ -1,12 +1,13 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/go-chi/chi/v5"
 
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/auth"
@@ -29,6 +30,7 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (
 		return r, nil
 	}
 	who, err := f.identify(w, r)
+	who.Addr = remote(r)
 	if err == nil {
 		err = permit(w, who, need)
 	}
@@ -36,6 +38,7 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (
 		who, err = acting(w, r, who)
 	}
 	if err != nil {
+		f.trail.Refused(r.Context(), who, r.Method+" "+chi.RouteContext(r.Context()).RoutePattern(), err)
 		return r, err
 	}
 	return r.WithContext(auth.With(r.Context(), who)), nil
@@ -57,21 +60,22 @@ func (f *front) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, e
 	if err == nil {
 		return who, nil
 	}
-	return auth.Caller{}, f.unknown(r.Context(), w, err)
+	return auth.Caller{}, unknown(w, err)
 }
 
 // unknown is the refusal of a caller who is not known, for a reason that only the
 // log gets.
-func (f *front) unknown(ctx context.Context, w http.ResponseWriter, err error) error {
+func unknown(w http.ResponseWriter, err error) error {
 	var locked *auth.Locked
 	switch {
 	case errors.Is(err, auth.ErrNoCredentials):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return mesh.Refuse(mesh.ErrUnauthenticated, "Say who asks: send Authorization: Bearer with an API key or a token.")
 	case errors.Is(err, auth.ErrUnauthenticated):
-		f.log.InfoContext(ctx, "credentials refused", "reason", err)
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
-		return mesh.Refuse(mesh.ErrUnauthenticated, "The credentials are not accepted: they are malformed, unknown, expired or revoked. The log of the gateway says which.")
+		e := mesh.Refuse(mesh.ErrUnauthenticated, "The credentials are not accepted: they are malformed, unknown, expired or revoked. The log of the gateway says which.")
+		e.Cause = err
+		return e
 	case errors.As(err, &locked):
 		e := mesh.Refuse(mesh.ErrTooManyAttempts, "Wrong credentials came too often. Wait, then send the right ones.")
 		e.RetryAfter = locked.Wait
@@ -120,10 +124,14 @@ func credentials(r *http.Request) (c auth.Credentials, err error) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		c.Certs = r.TLS.VerifiedChains[0]
 	}
-	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-		c.Addr = at.Addr().Unmap()
-	}
+	c.Addr = remote(r)
 	return c, nil
+}
+
+// remote is the address that a request comes from.
+func remote(r *http.Request) netip.Addr {
+	at, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return at.Addr().Unmap()
 }
 
 // bearer is the token of the Authorization lines (RFC 6750, 2.1), empty where

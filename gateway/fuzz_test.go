@@ -208,7 +208,7 @@ func FuzzAuthorization(f *testing.F) {
 	known := knownTokens{"reader": {Tenant: "blue", Scopes: []auth.Scope{auth.TasksRead}}, "admin": {Tenant: "default", Scopes: []auth.Scope{auth.Admin}}}
 	cfg := Default()
 	cfg.Authenticator = known
-	g := assemble(cfg, nil, slog.New(slog.DiscardHandler)).handler
+	g := assemble(cfg, &store.Store{}, slog.New(slog.DiscardHandler)).handler
 	f.Fuzz(func(t *testing.T, header, tenant string) {
 		r := httptest.NewRequest("GET", "/whoami", nil)
 		if header != "" {

@@ -58,9 +58,9 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 
 // assemble makes a gateway without a listener.
 func assemble(cfg Config, st *store.Store, log *slog.Logger) *Gateway {
+	m := mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys})
 	g := &Gateway{
-		cfg: cfg, store: st, log: log, front: newFront(cfg, log),
-		mesh: mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys}), ready: newReadiness(cfg, st), census: &census{store: st},
+		cfg: cfg, store: st, log: log, front: newFront(cfg, m.Audit, log), mesh: m, ready: newReadiness(cfg, st), census: &census{store: st},
 	}
 	g.closing, g.close = context.WithCancel(context.Background())
 	context.AfterFunc(g.closing, g.mesh.Close)
@@ -89,6 +89,9 @@ func (g *Gateway) server() (*http.Server, *doorway) {
 	}, newDoorway(g.listener, connectionLimit(g.cfg.MaxConns), g.log)
 }
 
+// flushWithin is how long the last entries of the audit trail may take.
+const flushWithin = 5 * time.Second
+
 // Run serves until ctx is done, then lets open requests finish within
 // Config.Drain and returns nil. Waits end with their 202, streams are cut: both
 // can be taken up again at another gateway.
@@ -115,5 +118,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	return parts.Wait()
+	err := parts.Wait()
+	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
+	defer cancel()
+	g.mesh.Flush(rest)
+	return err
 }

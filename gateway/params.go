@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"strconv"
+	"time"
 
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
@@ -127,4 +128,15 @@ func (l limit) items() int {
 type onTask struct {
 	request
 	ofTask
+}
+
+// instant reads a time of a query.
+func instant(name, text string) (at time.Time, err error) {
+	if text == "" {
+		return at, nil
+	}
+	if at, err = time.Parse(time.RFC3339, text); err != nil {
+		return at, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(text, 64))
+	}
+	return at, nil
 }

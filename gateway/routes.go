@@ -19,6 +19,7 @@ func (g *Gateway) operations() []route {
 		agents{g.mesh}.routes(),
 		g.stats().routes(),
 		apiKeys{g.mesh}.routes(),
+		auditTrail{g.mesh}.routes(),
 		whoAmI{g.cfg.Auth}.routes(),
 		problems{}.routes(),
 		health{g.mesh, g.store, g.ready, g.cfg, g.closing}.routes(),

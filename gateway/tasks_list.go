@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"time"
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
@@ -67,15 +66,4 @@ func (in taskQuery) filter() (mesh.Filter, error) {
 	}
 	f.CreatedBefore, err = instant("created_before", in.CreatedBefore)
 	return f, err
-}
-
-// instant reads a time of a query.
-func instant(name, text string) (at time.Time, err error) {
-	if text == "" {
-		return at, nil
-	}
-	if at, err = time.Parse(time.RFC3339, text); err != nil {
-		return at, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(text, 64))
-	}
-	return at, nil
 }

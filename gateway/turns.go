@@ -157,7 +157,7 @@ type onTurn struct {
 func (h turns) cancelTurn(ctx context.Context, in onTurn) (out tagged[api.Turn], err error) {
 	t, err := h.mesh.Sessions.Turn(ctx, in.caller(), in.Session, in.Turn)
 	if err == nil {
-		t, err = h.mesh.Sessions.Cancel(ctx, t)
+		t, err = h.mesh.Sessions.Cancel(ctx, in.caller(), t)
 	}
 	if err != nil {
 		return out, err

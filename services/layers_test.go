@@ -16,7 +16,7 @@ import (
 const module = "agentmesh/"
 
 // nouns import the standard library and each other only.
-var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant"}
+var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant", "shared/audit"}
 
 // plain packages of shared know neither the domain nor the store.
 var plain = []string{"shared/auth", "shared/pause", "shared/reread", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
@@ -34,7 +34,7 @@ var roles = []string{"gateway", "worker", "notifier"}
 var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest", "services/fleet"}
 
 // spellings are what only shared/topology may write.
-var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}
+var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "mesh.audit.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES"}
 
 func TestLayers(t *testing.T) {
 	faults, err := check("..")

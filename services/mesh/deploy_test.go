@@ -103,6 +103,9 @@ func busyMesh(t *testing.T) string {
 			t.Fatalf("%+v, %v", task, err)
 		}
 	}
+	if _, err := c.Cancel(t.Context(), "tsk_00000000000070008000000000000000"); err == nil {
+		t.Fatal("a task that is not there was canceled")
+	}
 	natstest.Until(t, "one delivery is delivered and one dead", func() bool {
 		all, _, err := c.Deliveries(t.Context(), client.DeliveryFilter{}, "")
 		return err == nil && len(all) == 2 && !slices.ContainsFunc(all, func(d client.Delivery) bool { return d.Status != "delivered" && d.Status != "dead" })

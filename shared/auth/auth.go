@@ -8,6 +8,7 @@ package auth
 
 import (
 	"context"
+	"net/netip"
 	"regexp"
 	"slices"
 )
@@ -19,6 +20,9 @@ type Caller struct {
 	Subject string  // for the log; empty: nobody was asked
 	KeyID   string  // of the API key, if one was shown
 	Scopes  []Scope // the permissions of the caller
+
+	// Addr is where the request came from; the zero Addr where the face does not know.
+	Addr netip.Addr
 }
 
 // DefaultTenant is the tenant of a mesh without authentication.

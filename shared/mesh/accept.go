@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
@@ -27,6 +28,7 @@ type Acceptance struct {
 	Warning     string     `json:"warning,omitempty"` // a hint for the caller
 
 	Replayed bool `json:"-"` // the request had been accepted before
+	made     bool // by this request
 
 	watch *store.Watch
 }
@@ -68,7 +70,9 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 		}
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	return c.accept(ctx, t, s.Input, s.Key, s.Watch, &r)
+	a, err := c.accept(ctx, t, s.Input, s.Key, s.Watch, &r)
+	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
+	return a, err
 }
 
 // prepare checks a submission and makes its task. All faults of its fields are
@@ -143,7 +147,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 		a.Close()
 		return nil, err
 	}
-	if !a.Replayed && !duplicate {
+	if a.made = !a.Replayed && !duplicate; a.made {
 		r.settle(time.Until(t.NotBefore) <= 0) // one that is scheduled counts when it is due
 		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 	}
@@ -173,6 +177,14 @@ func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage)
 
 // Retry runs a failed or canceled task again, as a new one.
 func (c Tasks) Retry(ctx context.Context, who auth.Caller, id task.ID, s *Submission) (*Acceptance, error) {
+	a, err := c.retry(ctx, who, id, s)
+	if err != nil || a.made {
+		c.audit(ctx, who, audit.TaskRetry, string(id), err)
+	}
+	return a, err
+}
+
+func (c *core) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submission) (*Acceptance, error) {
 	old, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		return nil, err
@@ -204,5 +216,7 @@ func (c Tasks) Retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		return nil, err
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	return c.accept(ctx, t, nil, s.Key, s.Watch, &r)
+	a, err := c.accept(ctx, t, nil, s.Key, s.Watch, &r)
+	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
+	return a, err
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -24,6 +25,7 @@ type Agents struct {
 	store *store.Store
 	log   *slog.Logger
 	lines *lines
+	trail *trail
 
 	*watched
 
@@ -213,7 +215,8 @@ func validAgent(name string) error {
 
 // Remove removes the definition of an agent that no live worker serves, and says
 // how many accepted tasks go on waiting for one of its name.
-func (a *Agents) Remove(ctx context.Context, _ auth.Caller, name string) (waiting int, err error) {
+func (a *Agents) Remove(ctx context.Context, who auth.Caller, name string) (waiting int, err error) {
+	defer func() { a.trail.note(ctx, who, audit.AgentDelete, name, err) }()
 	if err := validAgent(name); err != nil {
 		return 0, err
 	}
@@ -227,7 +230,6 @@ func (a *Agents) Remove(ctx context.Context, _ auth.Caller, name string) (waitin
 		return 0, err
 	}
 	a.forget(name, rev)
-	a.log.Info("agent removed", "agent", name, "waiting", waiting)
 	return waiting, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
@@ -15,7 +16,9 @@ import (
 // and the worker wins the compare-and-set: task.ErrFinished says that the worker
 // did. A repeat goes on where an error stopped it.
 func (c Tasks) Cancel(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
-	return c.cancelTree(context.WithoutCancel(ctx), who.Tenant, id, location{})
+	t, err := c.cancelTree(context.WithoutCancel(ctx), who.Tenant, id, location{})
+	c.audit(ctx, who, audit.TaskCancel, string(id), err)
+	return t, err
 }
 
 func (c *core) cancelTree(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/event"
 	"agentmesh/shared/task"
@@ -109,20 +110,21 @@ func noLink(*task.Task) string { return "" }
 func (c Deliveries) Redeliver(ctx context.Context, who auth.Caller, id webhook.DeliveryID) (*webhook.Delivery, error) {
 	ctx = context.WithoutCancel(ctx)
 	d, err := c.Get(ctx, who, id)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		d, err = c.redeliver(ctx, d)
 	}
-	return c.redeliver(ctx, d)
+	c.audit(ctx, who, audit.DeliveryRetry, string(id), err)
+	return d, err
 }
 
 // RedeliverTask sends a task's callback again all that it was sent.
-func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID task.ID) ([]*webhook.Delivery, error) {
+func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID task.ID) (again []*webhook.Delivery, err error) {
+	defer func() { c.audit(ctx, who, audit.TaskRedeliver, string(taskID), err) }()
 	ctx = context.WithoutCancel(ctx)
 	all, err := c.Of(ctx, who, taskID)
 	if err != nil {
 		return nil, err
 	}
-	var again []*webhook.Delivery
 	for _, d := range all {
 		if d.Webhook != "" {
 			continue

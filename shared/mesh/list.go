@@ -135,6 +135,7 @@ type bookmark struct {
 	Created int64   `json:"c,omitempty"` // of a listing by creation
 	ID      task.ID `json:"i,omitempty"`
 	View    string  `json:"v,omitempty"`
+	Skip    int     `json:"s,omitempty"` // of the audit trail
 	Filter  string  `json:"f"`
 }
 

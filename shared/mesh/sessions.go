@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
@@ -57,6 +58,7 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 	if err != nil && !(o.Replayed && errors.Is(err, session.ErrConflict)) { // it is there already
 		return nil, err
 	}
+	c.auditMade(ctx, who, audit.SessionOpen, string(o.SessionID), &Acceptance{made: !o.Replayed}, nil)
 	return o, nil
 }
 
@@ -132,7 +134,10 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth,
 		TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
 	}
-	return c.acceptTurn(ctx, s, m, t)
+	turn := t.ID
+	a, t, err := c.acceptTurn(ctx, s, m, t)
+	c.auditMade(ctx, who, audit.SessionMessage, string(turn), a, err)
+	return a, t, err
 }
 
 // admit says whether a session takes a message.
@@ -177,6 +182,7 @@ func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false); err == nil {
 			if err = c.openTurn(ctx, s, m, t, m.Until); err == nil {
+				a.made = true
 				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 			}
 		}
@@ -248,8 +254,10 @@ func (c Sessions) Turn(ctx context.Context, who auth.Caller, id session.ID, turn
 }
 
 // Cancel cancels a turn, also one that waits in its session's queue.
-func (c Sessions) Cancel(ctx context.Context, t *task.Task) (*task.Task, error) {
-	return c.cancelTree(context.WithoutCancel(ctx), t.Tenant, t.ID, locationOf(t))
+func (c Sessions) Cancel(ctx context.Context, who auth.Caller, t *task.Task) (*task.Task, error) {
+	canceled, err := c.cancelTree(context.WithoutCancel(ctx), who.Tenant, t.ID, locationOf(t))
+	c.audit(ctx, who, audit.TaskCancel, string(t.ID), err)
+	return canceled, err
 }
 
 // Transcript is what has been said in a session.
@@ -308,6 +316,12 @@ func (c Sessions) Transcript(ctx context.Context, s *session.Session, after, lim
 // Delete forgets a session. An open turn is canceled, and before the session is
 // gone those that wait.
 func (c Sessions) Delete(ctx context.Context, who auth.Caller, id session.ID, expect func(rev uint64) error) error {
+	err := c.forget(ctx, who, id, expect)
+	c.audit(ctx, who, audit.SessionDelete, string(id), err)
+	return err
+}
+
+func (c Sessions) forget(ctx context.Context, who auth.Caller, id session.ID, expect func(rev uint64) error) error {
 	s, err := c.Get(ctx, who, id)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/event"
 	"agentmesh/shared/task"
@@ -34,6 +35,7 @@ const (
 // Redeliver sends a webhook the deliveries again that it missed. It returns how
 // many they are, and a cursor where there may be more than one request sends again.
 func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id webhook.ID, m Missed) (n int, next string, err error) {
+	defer func() { c.audit(ctx, who, audit.WebhookRedeliver, string(id), err) }()
 	if len(m.Statuses) == 0 {
 		m.Statuses = []webhook.Status{webhook.Dead, webhook.Parked}
 	}
@@ -89,6 +91,7 @@ const testEvent = event.Type("webhook.test")
 // Test sends a webhook a test event: a delivery like any other, attempted once. It
 // waits a while for the outcome and reports whether it has come.
 func (c Webhooks) Test(ctx context.Context, who auth.Caller, id webhook.ID) (d *webhook.Delivery, ended bool, err error) {
+	defer func() { c.audit(ctx, who, audit.WebhookTest, string(id), err) }()
 	e, err := c.Get(ctx, who, id)
 	if err != nil {
 		return nil, false, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/task"
@@ -37,11 +38,14 @@ func callbacksOff() error {
 // Create subscribes a receiver to events. secret is its new key where that is
 // shared with the receiver: it is shown this once.
 func (c Webhooks) Create(ctx context.Context, who auth.Caller, s WebhookSettings) (e *webhook.Endpoint, secret string, err error) {
+	var id string
+	defer func() { c.audit(ctx, who, audit.WebhookCreate, id, err) }()
 	if c.guard == nil {
 		return nil, "", callbacksOff()
 	}
 	now := task.Stamp(time.Now())
 	e = &webhook.Endpoint{ID: webhook.NewID(uuid.Must(uuid.NewV7())), Tenant: who.Tenant, CreatedAt: now, UpdatedAt: now}
+	id = string(e.ID)
 	secrets := webhook.Secrets{Keys: map[string]string{}}
 	var faults []Invalid
 	if s.URL == nil {
@@ -131,7 +135,8 @@ func (c Webhooks) Unreadable(e *webhook.Endpoint) error {
 }
 
 // Update changes a webhook. Its keys change with Rotate.
-func (c Webhooks) Update(ctx context.Context, who auth.Caller, id webhook.ID, s WebhookSettings) (*webhook.Endpoint, error) {
+func (c Webhooks) Update(ctx context.Context, who auth.Caller, id webhook.ID, s WebhookSettings) (e *webhook.Endpoint, err error) {
+	defer func() { c.audit(ctx, who, audit.WebhookUpdate, string(id), err) }()
 	if s.Secret != "" || s.Scheme != "" {
 		return nil, RefuseFields(Field("keys change with POST /webhooks/{id}/rotate-secret", "/secret"))
 	}
@@ -202,6 +207,7 @@ type Rotation struct {
 // Rotate gives a webhook a new key that signs from now on, and lets the old ones
 // sign for a while beside it. secret is as in Create.
 func (c Webhooks) Rotate(ctx context.Context, who auth.Caller, id webhook.ID, r Rotation) (e *webhook.Endpoint, secret string, err error) {
+	defer func() { c.audit(ctx, who, audit.WebhookRotate, string(id), err) }()
 	overlap := defaultOverlap
 	if r.Overlap != nil {
 		overlap = *r.Overlap
@@ -244,7 +250,8 @@ func replaceKey(e *webhook.Endpoint, s *webhook.Secrets, r Rotation, overlap tim
 }
 
 // Delete deletes a webhook. A delivery on its way to it is canceled when it comes due.
-func (c Webhooks) Delete(ctx context.Context, who auth.Caller, id webhook.ID) error {
+func (c Webhooks) Delete(ctx context.Context, who auth.Caller, id webhook.ID) (err error) {
+	defer func() { c.audit(ctx, who, audit.WebhookDelete, string(id), err) }()
 	ctx = context.WithoutCancel(ctx)
 	for range 5 {
 		e, err := c.Get(ctx, who, id)

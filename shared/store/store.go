@@ -22,11 +22,13 @@ import (
 type Options struct {
 	Replicas    int           `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream that is created: 1 embedded, 3 on a cluster"`
 	SessionIdle time.Duration `flag:"session-idle" env:"MESH_SESSION_IDLE" help:"how long a session lives after its last turn; set when its bucket is created"`
+
+	AuditRetention time.Duration `flag:"audit-retention" env:"MESH_AUDIT_RETENTION" help:"how long the audit trail is kept; set when its stream is created"`
 }
 
 // DefaultOptions are the options without settings, with a number of replicas.
 func DefaultOptions(replicas int) Options {
-	return Options{Replicas: replicas, SessionIdle: topology.SessionIdle}
+	return Options{Replicas: replicas, SessionIdle: topology.SessionIdle, AuditRetention: topology.AuditRetention}
 }
 
 // Validate names the field that is out of its range.
@@ -36,6 +38,9 @@ func (o Options) Validate() error {
 	}
 	if o.SessionIdle != 0 && (o.SessionIdle < time.Second || o.SessionIdle > 365*24*time.Hour) {
 		return fmt.Errorf("session-idle is %v, allowed is 1s to 8760h", o.SessionIdle)
+	}
+	if o.AuditRetention != 0 && (o.AuditRetention < time.Hour || o.AuditRetention > 10*365*24*time.Hour) {
+		return fmt.Errorf("audit-retention is %v, allowed is 1h to 87600h", o.AuditRetention)
 	}
 	return nil
 }
@@ -60,6 +65,7 @@ type Store struct {
 	Tenants     Tenants
 	APIKeys     APIKeys
 	Repair      Repair
+	Audit       Audit
 }
 
 // The parts of a store. Each reads and writes its own streams and buckets.
@@ -92,6 +98,8 @@ type (
 	APIKeys struct{ *core }
 	// Repair finds the work that no queue would deliver, and queues it again.
 	Repair struct{ *core }
+	// Audit is the trail of who did what.
+	Audit struct{ *core }
 )
 
 // core is what the parts of a store share.
@@ -117,6 +125,7 @@ type core struct {
 
 	turns    jetstream.Stream // the queue of turns
 	sessions jetstream.Stream // behind the sessions bucket
+	trail    jetstream.Stream // of the audit
 
 	putting chan struct{} // an element for each artifact that is being stored
 
@@ -157,7 +166,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		}
 		return nil
 	}
-	var errs [16]error
+	var errs [17]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -174,12 +183,13 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
 	s.tenants, errs[14] = js.KeyValue(ctx, topology.TenantsBucket)
 	s.keyRecords, errs[15] = js.Stream(ctx, topology.BucketStream(topology.KeysBucket))
+	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
 	if err := open(errors.Join(errs[:]...), "store"); err != nil {
 		return nil, err
 	}
 	return &Store{
 		Connection: Connection{nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Repair: Repair{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
 

@@ -17,6 +17,8 @@ import (
 type Settings struct {
 	Replicas    int
 	SessionIdle time.Duration // 0: the constant
+
+	AuditRetention time.Duration // 0: the constant
 }
 
 // Streams returns the config of every stream behind the mesh.
@@ -46,7 +48,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 	sessions.RePublish = &jetstream.RePublish{Source: "$KV." + SessionsBucket + ".>", Destination: "mesh.sessions.>", HeadersOnly: true}
 
 	all := []jetstream.StreamConfig{
-		tasks, turns, deliveries, records, sessions,
+		tasks, turns, deliveries, records, sessions, trail(set),
 		bucket(IdempotencyBucket, 1, IdempotencyWindow),
 		bucket(AgentsBucket, 1, 0),
 		bucket(WorkersBucket, 1, PresenceTTL),
@@ -64,6 +66,15 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		all[i].Storage, all[i].Replicas = jetstream.FileStorage, set.Replicas
 	}
 	return all
+}
+
+// trail is the stream of the audit trail: entries end with their age only, and
+// nobody takes one out before.
+func trail(set Settings) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: Audit, Subjects: []string{AuditOf("", "")}, Retention: jetstream.LimitsPolicy, MaxAge: cmp.Or(set.AuditRetention, AuditRetention),
+		DenyDelete: true, DenyPurge: true, MaxConsumers: maxConsumers, Duplicates: DedupeWindow,
+	}
 }
 
 // bucket is a key-value stream whose reads are answered by its leader

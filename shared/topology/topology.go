@@ -6,6 +6,7 @@
 package topology
 
 import (
+	"cmp"
 	"encoding/base64"
 	"strings"
 	"time"
@@ -22,6 +23,7 @@ const (
 	Tasks      = "MESH_TASKS"
 	Turns      = "MESH_TURNS"
 	Deliveries = "MESH_DELIVERIES"
+	Audit      = "MESH_AUDIT"
 )
 
 // Buckets: each is a stream of our own, [BucketStream], since the client's
@@ -50,6 +52,7 @@ const (
 	// ServedEvery is how often workers note in the registry that an agent is served.
 	ServedEvery          = time.Hour
 	DeliveryLogRetention = 30 * 24 * time.Hour
+	AuditRetention       = 90 * 24 * time.Hour // of the audit trail, unless set otherwise
 	// ArtifactRetention is longer than Retention, so that a record never names
 	// an artifact that is gone: the input is stored before the first write.
 	ArtifactRetention = 2 * Retention
@@ -281,6 +284,15 @@ func Webhook(tenant string, id webhook.ID) string {
 
 // WebhooksAll matches the webhooks of all tenants.
 const WebhooksAll = "$KV." + WebhooksBucket + ".>"
+
+// AuditEntries is where entries of the audit trail are kept, those of one tenant
+// and action in one message: the action has two tokens.
+func AuditEntries(tenant, action string) string { return "mesh.audit." + tenant + "." + action }
+
+// AuditOf matches the entries of a tenant and an action; empty ones match any.
+func AuditOf(tenant, action string) string {
+	return AuditEntries(cmp.Or(tenant, "*"), cmp.Or(action, "*.*"))
+}
 
 // SecretKey is the key, in the bucket of keys, of the secret key that a mesh
 // without one of its operator's makes for itself.

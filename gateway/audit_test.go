@@ -1,0 +1,45 @@
+package gateway_test
+
+import (
+	"net/http"
+	"testing"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
+	"agentmesh/worker/agents/echo"
+)
+
+// Whoever runs the mesh reads who canceled a task, from where, and in which trace.
+func TestTheAuditTrailIsReadByHTTP(t *testing.T) {
+	m := meshtest.New(t)
+	_, c := m.Serve()
+	m.Work(echo.Agent())
+	id := m.Create(`{"agent":"echo","input":1,"delay":"1h"}`)
+	if _, err := c.Cancel(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	page, next, err := c.Audit(t.Context(), client.AuditFilter{Object: id, Action: "task.cancel"}, "")
+	if err != nil || next != "" || len(page) != 1 || page[0].Address != "127.0.0.1" || page[0].Tenant != "default" || page[0].Outcome != "done" || len(page[0].TraceID) != 32 || page[0].At.IsZero() {
+		t.Errorf("%+v, next %q, %v", page, next, err)
+	}
+	natstest.Until(t, "who made the task is there, too", func() bool {
+		n := 0
+		for e, err := range c.AuditTrail(t.Context(), client.AuditFilter{Object: id, Limit: 1}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n++; e.Action != "task.cancel" && e.Action != "task.create" {
+				t.Errorf("%+v", e)
+			}
+		}
+		return n == 2
+	})
+	for path, status := range map[string]int{
+		"/audit?action=task.eat": 422, "/audit?tenant=a.b": 422, "/audit?after=noon": 400, "/audit?cursor=x": 400, "/audit?who=me": 400, "/audit?before=2020-01-01T00:00:00Z": 200,
+	} {
+		if w := m.Do(http.MethodGet, path, ""); w.Code != status {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
