@@ -45,12 +45,30 @@ func Default(role string) Config {
 	return Config{URL: nats.DefaultURL, Data: "./data", Role: role}
 }
 
-const connectTimeout = 5 * time.Second
+// A node that freezes keeps its connections open and says nothing. An idle
+// connection notices by two pings without an answer, one that writes by a write
+// that goes nowhere: within 5 s it has moved to another node. A node that is frozen
+// still takes connections, so that one that does not speak is soon passed over.
+const (
+	connectTimeout = 2 * time.Second
+	pingEvery      = time.Second
+	pingsUnheard   = 2
+	writeTimeout   = 2 * time.Second
+)
+
+// noticing has a connection over the network notice that its node is frozen. One
+// within this process needs it not: its server is as frozen as itself.
+func noticing() []nats.Option {
+	return []nats.Option{
+		nats.PingInterval(pingEvery), nats.MaxPingsOutstanding(pingsUnheard),
+		nats.FlusherTimeout(writeTimeout), nats.ReconnectOnFlusherError(),
+	}
+}
 
 // Connect opens a connection named name. The error says where it tried and what
 // to do.
 func Connect(ctx context.Context, cfg Config, name string, log *slog.Logger) (*nats.Conn, error) {
-	opts := options(name, log)
+	opts := append(options(name, log), noticing()...)
 	if cfg.Context != "" {
 		nc, _, err := natscontext.Connect(cfg.Context, append(opts, cfg.inbox())...)
 		if err != nil {
@@ -111,7 +129,6 @@ func options(name string, log *slog.Logger) []nats.Option {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
-		nats.PingInterval(20 * time.Second),
 		nats.ReconnectBufSize(-1), // fail at once while away: see the package comment
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
