@@ -18,13 +18,13 @@ import (
 )
 
 // Serve is a whole worker program: it connects to NATS as the environment says
-// (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT, MESH_REPLICAS,
-// MESH_SESSION_IDLE, MESH_TRACE_MODE, OTEL_*), serves agents until ctx is done,
-// and drains. It waits for NATS while that is away. End ctx by
+// (NATS_URL and its like; MESH_DRAIN, MESH_LEASE, MESH_MAX_RESULT, MESH_TRACE_MODE,
+// OTEL_*), serves agents until ctx is done, and drains. It waits for NATS, and for
+// the streams that a gateway makes, while those are away. End ctx by
 // signal.NotifyContext with SIGTERM.
 func Serve(ctx context.Context, agents ...agent.Agent) error {
-	cfg, conn, opts, traces := Default(), natsconn.Default("worker"), store.DefaultOptions(3), telemetry.DefaultConfig()
-	if err := config.Env(os.Getenv, &cfg, &conn, &opts, &traces); err != nil {
+	cfg, conn, traces := Default(), natsconn.Default("worker"), telemetry.DefaultConfig()
+	if err := config.Env(os.Getenv, &cfg, &conn, &traces); err != nil {
 		return err
 	}
 	name := filepath.Base(os.Args[0])
@@ -42,7 +42,7 @@ func Serve(ctx context.Context, agents ...agent.Agent) error {
 		if err != nil {
 			return err
 		}
-		st, err := store.Open(ctx, nc, opts)
+		st, err := store.Look(ctx, nc)
 		if err == nil {
 			st.LogTo(log)
 			w, err = New(ctx, cfg, st, agents, log)

@@ -87,7 +87,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	}
 	w.log = log.With("worker", w.id)
 	w.upkeep = st.Consumers.Upkeep(w.log)
-	w.core = mesh.New(st, mesh.Options{Log: w.log})
+	w.core = mesh.New(st, mesh.Options{Log: w.log, Blind: true})
 	var err error
 	if w.intakes, err = w.prepare(agents); err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,8 +17,8 @@ import (
 	"agentmesh/shared/natstest"
 )
 
-// exampleMesh runs a mesh on free ports until stop.
-func exampleMesh() (gatewayURL, natsURL string, stop func()) {
+// exampleMesh runs a mesh on free ports, with its data in a folder, until stop.
+func exampleMesh() (gatewayURL, natsURL, data string, stop func()) {
 	natstest.ForgetBubbles() // of the tests before
 	dir, err := os.MkdirTemp("", "mesh-example-")
 	if err != nil {
@@ -41,7 +43,7 @@ func exampleMesh() (gatewayURL, natsURL string, stop func()) {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return gatewayURL, "nats://" + cfg.server.NATS, func() {
+	return gatewayURL, "nats://" + cfg.server.NATS, dir, func() {
 		cancel()
 		<-ended
 		_ = os.RemoveAll(dir)
@@ -62,7 +64,7 @@ func start(ctx context.Context, gatewayURL string) {
 // Over HTTP the events of all tasks are one stream, here of those that have
 // completed.
 func Example_eventStream() {
-	gatewayURL, _, stop := exampleMesh()
+	gatewayURL, _, _, stop := exampleMesh()
 	defer stop()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -96,9 +98,14 @@ func Example_eventStream() {
 // On NATS each change of a task's record is a message on
 // mesh.events.<tenant>.<task>, sent at most once: for dashboards, not for books.
 func Example_natsSubject() {
-	gatewayURL, natsURL, stop := exampleMesh()
+	gatewayURL, natsURL, data, stop := exampleMesh()
 	defer stop()
-	nc, err := nats.Connect(natsURL)
+	token, err := os.ReadFile(filepath.Join(data, "nats.token")) // of mesh up
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	nc, err := nats.Connect(natsURL, nats.Token(strings.TrimSpace(string(token))))
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -39,7 +39,7 @@ func startFloor(b *testing.B, nc *nats.Conn, slots int) http.Handler {
 	b.Helper()
 	js, err := jetstream.New(nc)
 	if err == nil {
-		err = topology.Ensure(b.Context(), js, topology.Settings{Replicas: 1})
+		_, err = topology.Ensure(b.Context(), js, topology.Settings{Replicas: 1})
 	}
 	if err != nil {
 		b.Fatal(err)

@@ -19,7 +19,7 @@ func gatewayParts(cfg gateway.Config, st *store.Store, log *slog.Logger) ([]proc
 		return nil, err
 	}
 	log.Info("gateway listens", "url", "http://"+g.Addr().String())
-	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling("gateway", st, log)}, nil
+	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log)}, nil
 }
 
 // defaultGateway has the settings of a gateway of this build.
@@ -32,7 +32,7 @@ func defaultGateway() gateway.Config {
 func gatewayCommand() *cobra.Command {
 	cfg, callbacks := defaultGateway(), callbackConfig{}
 	return role{
-		name: "gateway", short: "Run a gateway against a NATS server",
+		name: "gateway", short: "Run a gateway against a NATS server", makes: true,
 		guard:    func() *egress.Guard { return cfg.Guard },
 		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(at *ports, _ *slog.Logger) (err error) {

@@ -13,14 +13,14 @@ import (
 	"agentmesh/shared/store"
 )
 
-// notifierParts makes a notifier on an open store, and what looks for lost work.
+// notifierParts makes a notifier on an open store.
 func notifierParts(ctx context.Context, cfg notifier.Config, guard *egress.Guard, keys *keyring.Ring, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
 	n, err := notifier.New(ctx, cfg, st, guard, keys, log)
 	if err != nil {
 		return nil, err
 	}
 	log.Info("notifier delivers")
-	return []proc.Part{{Name: "notifier", Run: n.Run}, reconciling("notifier", st, log)}, nil
+	return []proc.Part{{Name: "notifier", Run: n.Run}}, nil
 }
 
 func notifierCommand() *cobra.Command {

@@ -44,6 +44,9 @@ type role struct {
 	prepare func(p *ports, log *slog.Logger) error
 	// guard is that of the role's callbacks, once it is prepared; nil: it sends none.
 	guard func() *egress.Guard
+	// makes has the role make the streams that are missing, if its NATS user may; the
+	// others wait for them.
+	makes bool
 	// parts makes the parts of the role on an open store.
 	parts func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error)
 }
@@ -113,7 +116,12 @@ func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Pa
 		if err != nil {
 			return err
 		}
-		if st, err = store.Open(ctx, nc, cfg.store); err == nil {
+		if r.makes {
+			st, err = store.Open(ctx, nc, cfg.store)
+		} else {
+			st, err = store.Look(ctx, nc)
+		}
+		if err == nil {
 			parts, err = r.parts(ctx, st, log)
 		}
 		if err != nil {
@@ -181,10 +189,10 @@ func (s *roleStores) close() {
 	}
 }
 
-// reconciling looks for lost work. Every gateway and notifier runs it, and one at
-// a time works.
-func reconciling(role string, st *store.Store, log *slog.Logger) proc.Part {
+// reconciling looks for lost work. Every gateway runs it, and one at a time works: no
+// other role may read all queues.
+func reconciling(st *store.Store, log *slog.Logger) proc.Part {
 	host, _ := os.Hostname()
-	who := fmt.Sprintf("%s %d %s", host, os.Getpid(), role)
+	who := fmt.Sprintf("%s %d", host, os.Getpid())
 	return proc.Part{Name: "reconciler", Run: core.NewReconciler(st, who, log).Run}
 }

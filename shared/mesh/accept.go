@@ -166,7 +166,11 @@ func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage)
 		}
 		stored = t.Input.Object != ""
 	}
-	duplicate, err = c.store.Tasks.Enqueue(ctx, t)
+	enqueue := c.store.Tasks.Enqueue
+	if c.blind {
+		enqueue = c.store.Tasks.EnqueueOnce
+	}
+	duplicate, err = enqueue(ctx, t)
 	if stored && (duplicate || errors.Is(err, task.ErrFull)) {
 		if drop := c.store.Artifacts.Drop(ctx, t.Input); drop != nil {
 			c.log.Debug("spare input not dropped, it expires by itself", "task", t.ID, "error", drop)

@@ -146,11 +146,11 @@ func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input
 	return &Child{t, d}, err
 }
 
-// Start accepts a child, or finds it where it was accepted before. It is in the
-// trace of traceParent.
+// Start accepts a child, unless it was accepted before. It is in the trace of
+// traceParent. The core is a worker's, which is blind.
 func (c Tasks) Start(ctx context.Context, child *Child, input json.RawMessage, traceParent string) (*task.Task, error) {
-	t, err := c.store.Tasks.Find(ctx, child.Task.Tenant, child.Task.ID)
-	if !errors.Is(err, task.ErrNotFound) {
+	t, err := c.store.Tasks.Get(ctx, child.Task.Tenant, child.Task.ID)
+	if !errors.Is(err, task.ErrNotFound) { // without a record it waits, or was not accepted
 		return t, err
 	}
 	t = child.Task.Clone()

@@ -54,6 +54,9 @@ type Options struct {
 	Keys  *keyring.Ring
 	// Limits are those of a tenant that has none of its own; nil: tenant.Default.
 	Limits *tenant.Limits
+	// Blind has it not look into the queues: a worker may not read what waits for
+	// the agents of others.
+	Blind bool
 }
 
 // core is what the parts of a Mesh share.
@@ -75,7 +78,7 @@ type core struct {
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{turns: turns{st}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), adding: make(chan struct{}, 1)}
+	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), adding: make(chan struct{}, 1)}
 	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())

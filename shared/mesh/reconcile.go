@@ -19,7 +19,7 @@ import (
 // mesh.reconciled and logged as an error. A double does no harm, since the claim
 // of a task is a compare-and-set.
 //
-// Any number of processes may run one; one at a time works.
+// Any number of gateways may run one; one at a time works.
 type Reconciler struct {
 	turns
 
@@ -79,7 +79,7 @@ func NewReconciler(st *store.Store, who string, log *slog.Logger) *Reconciler {
 		telemetry.Reconciled.Add(0, kind)
 	}
 	return &Reconciler{
-		turns: turns{st}, store: st, log: log, who: who,
+		turns: turns{store: st}, store: st, log: log, who: who,
 		seen: map[place]sighting{}, held: map[place]uint64{}, leaders: map[place]string{},
 		tasks: cursor{hurry: true}, sent: cursor{hurry: true}, talks: cursor{hurry: true},
 	}

@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -122,7 +123,29 @@ func InProcess(srv nats.InProcessConnProvider, role string, token config.Secret,
 	return nc, nil
 }
 
+// firstTimes are the texts that were said.
+type firstTimes struct {
+	mu   sync.Mutex
+	said map[string]bool
+}
+
+const firstTimesKept = 256
+
+func (f *firstTimes) of(text string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.said[text] {
+		return false
+	}
+	if f.said == nil || len(f.said) >= firstTimesKept {
+		f.said = map[string]bool{}
+	}
+	f.said[text] = true
+	return true
+}
+
 func options(name string, log *slog.Logger) []nats.Option {
+	var denials firstTimes
 	return []nats.Option{
 		nats.Name(name),
 		nats.Timeout(connectTimeout),
@@ -137,6 +160,12 @@ func options(name string, log *slog.Logger) []nats.Option {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("reconnected to NATS", "url", nc.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				if denials.of(err.Error()) {
+					log.Error("this NATS user may not do what its role needs: give it the permissions of deploy/nats", "error", err)
+				}
+				return
+			}
 			if sub != nil {
 				// A full waiter: it repairs itself from the record.
 				log.Debug("NATS subscription", "subject", sub.Subject, "error", err)

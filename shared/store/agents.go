@@ -31,7 +31,7 @@ func (s Registry) Remove(ctx context.Context, name string) (waiting int, rev uin
 		return 0, 0, err
 	}
 	if known {
-		if err := s.agents.Delete(ctx, name, jetstream.LastRevision(d.Rev)); err != nil {
+		if err := s.dropDefinition(ctx, d); err != nil {
 			return 0, 0, fmt.Errorf("remove agent %s: %w", name, classify(err))
 		}
 		// A worker is present before it reads the registry. One that came now and
@@ -55,6 +55,12 @@ func (s Registry) Remove(ctx context.Context, name string) (waiting int, rev uin
 		return 0, 0, fmt.Errorf("remove agent %s: %w", name, task.ErrNotFound)
 	}
 	return waiting, d.Rev + 1, nil
+}
+
+func (s *core) dropDefinition(ctx context.Context, d Definition) error {
+	ctx, cancel := s.bound(ctx, writes+topology.AgentsBucket)
+	defer cancel()
+	return s.agents.Delete(ctx, d.Name, jetstream.LastRevision(d.Rev))
 }
 
 // unserved is ErrServed when a live worker serves the agent.

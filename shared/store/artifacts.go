@@ -103,23 +103,43 @@ func (s *core) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data [
 	sum := sha256.New()
 	sum.Write(data)
 	info.Digest = jetstream.GetObjectDigestValue(sum)
-	meta, err := marshal(info)
-	if err != nil {
-		return err
-	}
-	_, err = s.publish(ctx, &nats.Msg{
-		Subject: topology.ArtifactMeta(info.Name), Data: meta,
-		Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}},
-	})
-	return err
+	return s.putInfo(ctx, info)
 }
 
 // dropPieces deletes the pieces of an object that nothing names. Those that stay
-// expire by themselves.
+// expire by themselves. An empty message takes their place: whoever may write pieces
+// may do that, and nobody needs to be let purge the stream.
 func (s *core) dropPieces(ctx context.Context, nuid string) {
-	ctx, cancel := s.bound(context.WithoutCancel(ctx), written(topology.ArtifactChunks(nuid)))
-	defer cancel()
-	_ = s.objects.Purge(ctx, jetstream.WithPurgeSubject(topology.ArtifactChunks(nuid)))
+	_, _ = s.publish(context.WithoutCancel(ctx), inPlace(topology.ArtifactChunks(nuid), nil))
+}
+
+// inPlace is a message that takes the place of all on its subject.
+func inPlace(subject string, data []byte) *nats.Msg {
+	return &nats.Msg{Subject: subject, Data: data, Header: nats.Header{jetstream.MsgRollup: {jetstream.MsgRollupSubject}}}
+}
+
+// dropObject deletes an object, in the form of the client library. The error is
+// task.ErrNotFound when there is none.
+func (s *core) dropObject(ctx context.Context, name string) error {
+	info, err := s.objectInfo(ctx, name)
+	if err != nil {
+		return err
+	}
+	nuid := info.NUID
+	info.Deleted, info.Size, info.Chunks, info.Digest = true, 0, 0, ""
+	if err := s.putInfo(ctx, info); err != nil {
+		return err
+	}
+	s.dropPieces(ctx, nuid)
+	return nil
+}
+
+func (s *core) putInfo(ctx context.Context, info *jetstream.ObjectInfo) error {
+	meta, err := marshal(info)
+	if err == nil {
+		_, err = s.publish(ctx, inPlace(topology.ArtifactMeta(info.Name), meta))
+	}
+	return err
 }
 
 // Open streams the artifact of v, which must have one. It reads a piece
@@ -198,7 +218,7 @@ func (s Artifacts) Drop(ctx context.Context, v task.Value) error {
 	if v.Object == "" {
 		return nil
 	}
-	return classify(s.artifacts.Delete(ctx, v.Object))
+	return s.dropObject(ctx, v.Object)
 }
 
 func missingObject(err error) error {

@@ -29,6 +29,8 @@ func (s Registry) AnnounceListeners(ctx context.Context, process string, l Liste
 	if err != nil {
 		return fmt.Errorf("announce listeners: %w", err)
 	}
+	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
+	defer cancel()
 	if _, err := s.idempotency.Put(ctx, topology.IdempotencyKey(topology.ListenersOwner, process), data); err != nil {
 		return fmt.Errorf("announce listeners: %w", classify(err))
 	}
@@ -37,6 +39,8 @@ func (s Registry) AnnounceListeners(ctx context.Context, process string, l Liste
 
 // WithdrawListeners forgets a process that ends.
 func (s Registry) WithdrawListeners(ctx context.Context, process string) error {
+	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
+	defer cancel()
 	return classify(s.idempotency.Delete(ctx, topology.IdempotencyKey(topology.ListenersOwner, process)))
 }
 

@@ -158,7 +158,7 @@ func (p *puller) ask() error {
 // subscribe makes an inbox; nil when ctx ends first.
 func (p *puller) subscribe(ctx context.Context) *nats.Subscription {
 	for {
-		sub, err := p.nc.ChanSubscribe(nats.NewInbox(), p.msgs)
+		sub, err := p.nc.ChanSubscribe(p.nc.NewInbox(), p.msgs)
 		if err == nil {
 			return sub
 		}

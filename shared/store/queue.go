@@ -32,6 +32,20 @@ const (
 // reported as duplicate. The error is task.ErrUnavailable when the outcome is
 // unknown, and task.ErrFull when nothing was stored.
 func (s Tasks) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+	return s.enqueue(ctx, t)
+}
+
+// EnqueueOnce is Enqueue for a task that may wait already, however long: then it is
+// a duplicate.
+func (s Tasks) EnqueueOnce(ctx context.Context, t *task.Task) (duplicate bool, err error) {
+	duplicate, err = s.enqueue(ctx, t, jetstream.WithExpectLastSequencePerSubject(0))
+	if errors.Is(err, task.ErrConflict) {
+		return true, nil
+	}
+	return duplicate, err
+}
+
+func (s *core) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.PublishOpt) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
@@ -42,7 +56,7 @@ func (s Tasks) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err e
 			return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 		}
 	}
-	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(messageID(t)))
+	ack, err := s.publish(ctx, msg, append(opts, jetstream.WithMsgID(messageID(t)))...)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
@@ -133,7 +147,7 @@ func discard(ctx context.Context, queue jetstream.Stream, seq uint64) error {
 // Queued is how many messages are in the queue: waiting, scheduled or held by a
 // worker.
 func (s Tasks) Queued(ctx context.Context) (int, error) {
-	info, err := s.tasks.Info(ctx)
+	info, err := s.info(ctx, s.tasks)
 	if err != nil {
 		return 0, fmt.Errorf("count queue: %w", classify(err))
 	}
@@ -169,6 +183,8 @@ const (
 // Ensure creates or updates the durable consumer of an agent in a queue.
 func (s Consumers) Ensure(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
 	d := AgentDurable(q, agent, maxInFlight, ackWait)
+	ctx, cancel := s.bound(ctx, d.Stream)
+	defer cancel()
 	got, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
 	if err == nil {
 		// An equal config is left alone: updates race with other workers.

@@ -65,15 +65,14 @@ func written(subject string) string {
 // bound limits a request to what: the name of what is read, or with writes before
 // it of what is written. Its end notes whether the time was enough.
 func (s *core) bound(ctx context.Context, what string) (context.Context, context.CancelFunc) {
-	parent := ctx
-	ctx, cancel := context.WithTimeout(parent, s.reach.limit(what))
-	return ctx, func() {
-		switch err := ctx.Err(); {
+	r, over := s.requests.begin(ctx, what, s.reach.limit(what))
+	return r, func() {
+		switch err := r.Err(); {
 		case err == nil:
 			s.reach.note(what, false)
-		case errors.Is(err, context.DeadlineExceeded) && parent.Err() == nil:
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 			s.reach.note(what, true)
 		}
-		cancel()
+		over()
 	}
 }

@@ -53,6 +53,8 @@ func (s Registry) Register(ctx context.Context, d task.Definition, workerID stri
 	if err != nil {
 		return "", fmt.Errorf("register agent %s: %w", d.Name, err)
 	}
+	ctx, cancel := s.bound(ctx, topology.AgentsBucket)
+	defer cancel()
 	if e, err := s.agents.Get(ctx, d.Name); err == nil {
 		if bytes.Equal(e.Value(), data) {
 			if time.Since(e.Created()) > topology.ServedEvery {
@@ -179,6 +181,8 @@ func (s Registry) Announce(ctx context.Context, p Presence) error {
 	if err != nil {
 		return fmt.Errorf("announce worker %s: %w", p.WorkerID, err)
 	}
+	ctx, cancel := s.bound(ctx, writes+topology.WorkersBucket)
+	defer cancel()
 	if _, err := s.workers.Put(ctx, p.WorkerID, data); err != nil {
 		return fmt.Errorf("announce worker %s: %w", p.WorkerID, classify(err))
 	}
@@ -187,6 +191,8 @@ func (s Registry) Announce(ctx context.Context, p Presence) error {
 
 // Leave removes a worker's presence.
 func (s Registry) Leave(ctx context.Context, workerID string) error {
+	ctx, cancel := s.bound(ctx, writes+topology.WorkersBucket)
+	defer cancel()
 	return classify(s.workers.Delete(ctx, workerID))
 }
 

@@ -21,6 +21,8 @@ var ErrOtherKey = errors.New("the secrets of this mesh were sealed with another 
 // or stores the one that fresh makes. It protects nothing from who reads the
 // store.
 func (s Secrets) Shared(ctx context.Context, fresh func() string) (string, error) {
+	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
+	defer cancel()
 	if _, err := s.apiKeys.Create(ctx, topology.SecretKey, []byte(fresh())); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return "", fmt.Errorf("store secret key: %w", classify(err))
 	}
@@ -39,6 +41,8 @@ func (s Secrets) Print(ctx context.Context) (string, error) {
 }
 
 func (s *core) secretPrint(ctx context.Context) (print string, rev uint64, err error) {
+	ctx, cancel := s.bound(ctx, topology.KeysBucket)
+	defer cancel()
 	e, err := s.apiKeys.Get(ctx, topology.SecretPrint)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return "", 0, nil
@@ -47,6 +51,13 @@ func (s *core) secretPrint(ctx context.Context) (print string, rev uint64, err e
 		return "", 0, fmt.Errorf("read fingerprint of the secret key: %w", classify(err))
 	}
 	return string(e.Value()), e.Revision(), nil
+}
+
+func (s *core) notePrint(ctx context.Context, print string, rev uint64) error {
+	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
+	defer cancel()
+	_, err := s.apiKeys.Update(ctx, topology.SecretPrint, []byte(print), rev)
+	return err
 }
 
 // Adopt notes the first of the fingerprints as that of the key that seals
@@ -70,7 +81,7 @@ func (s Secrets) Adopt(ctx context.Context, prints []string, replace bool, opens
 		if !known && !replace {
 			return fmt.Errorf("%w (fingerprint %s, not %s)", ErrOtherKey, before, prints[0])
 		}
-		if _, err = s.apiKeys.Update(ctx, topology.SecretPrint, []byte(prints[0]), rev); err == nil {
+		if err = s.notePrint(ctx, prints[0], rev); err == nil {
 			return nil
 		}
 		if err = classify(err); !errors.Is(err, task.ErrConflict) { // a conflict: another process was quicker

@@ -159,8 +159,8 @@ func (s Sessions) Page(ctx context.Context, p session.Page) ([]session.Message, 
 // DropPages deletes the pages of a session that is deleted.
 func (s Sessions) DropPages(ctx context.Context, pages []session.Page) error {
 	for _, p := range pages {
-		if err := s.artifacts.Delete(ctx, p.Object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-			return fmt.Errorf("drop messages %s: %w", p.Object, classify(err))
+		if err := s.dropObject(ctx, p.Object); err != nil && !errors.Is(err, task.ErrNotFound) {
+			return fmt.Errorf("drop messages %s: %w", p.Object, err)
 		}
 	}
 	return nil

@@ -134,6 +134,8 @@ type core struct {
 	reach   reach
 	seen    seen
 
+	requests requests
+
 	scans   lane // of the lists
 	damaged *unreadable
 	feed    *feed
@@ -144,28 +146,72 @@ type core struct {
 // of a stream takes far longer than a request may.
 const openTimeout = 30 * time.Second
 
-// Open makes sure that every stream exists and returns the store. The error is
-// task.ErrUnavailable when JetStream does not answer.
+// Open makes the streams that do not exist yet, if this user may, and returns the
+// store. The error is task.ErrUnavailable when JetStream does not answer, or when
+// streams are missing and somebody else must make them.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
+	return connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) error {
+		lacking := topology.Check(ctx, js)
+		if !errors.Is(lacking, topology.ErrLacking) {
+			return lacking
+		}
+		_, err := ensure(ctx, js, o)
+		if errors.Is(err, ErrDenied) {
+			return fmt.Errorf("%w: %w, and this NATS user may not make it: `mesh init` makes the streams, as a user who may", task.ErrUnavailable, lacking)
+		}
+		return err
+	})
+}
+
+// Look is Open for a role that makes no streams: it waits for those who do.
+func Look(ctx context.Context, nc *nats.Conn) (*Store, error) {
+	return connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) error {
+		err := topology.Check(ctx, js)
+		if errors.Is(err, topology.ErrLacking) {
+			return fmt.Errorf("%w: %w: a gateway makes the streams, or `mesh init`", task.ErrUnavailable, err)
+		}
+		return err
+	})
+}
+
+// Init makes the streams that do not exist yet, and gives those of an earlier
+// version the settings that came later. It returns what it has made or changed.
+func Init(ctx context.Context, nc *nats.Conn, o Options) (made []string, err error) {
+	_, err = connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		made, err = ensure(ctx, js, o)
+		return err
+	})
+	return made, err
+}
+
+func ensure(ctx context.Context, js jetstream.JetStream, o Options) ([]string, error) {
 	if err := o.Validate(); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+		return nil, err
 	}
+	return topology.Ensure(ctx, js, topology.Settings(o))
+}
+
+func connect(ctx context.Context, nc *nats.Conn, streams func(context.Context, jetstream.JetStream) error) (*Store, error) {
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &core{nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(), reading: make(chan struct{}, recordsAtOnce)}
-	ctx, cancel := context.WithTimeout(ctx, openTimeout)
-	defer cancel()
-	if err := topology.Ensure(ctx, js, topology.Settings(o)); err != nil {
+	s := &core{
+		nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(),
+		reading: make(chan struct{}, recordsAtOnce),
+	}
+	s.heed()
+	opening, over := s.requests.begin(ctx, "", openTimeout)
+	defer over()
+	if err := streams(opening, js); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
-	open := func(err error, what string) error {
-		if err != nil {
-			return fmt.Errorf("open %s: %w", what, classify(err))
-		}
-		return nil
-	}
+	return s.open(opening)
+}
+
+// open finds the streams and buckets.
+func (s *core) open(ctx context.Context) (*Store, error) {
+	js := s.js
 	var errs [17]error
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
@@ -184,11 +230,11 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 	s.tenants, errs[14] = js.KeyValue(ctx, topology.TenantsBucket)
 	s.keyRecords, errs[15] = js.Stream(ctx, topology.BucketStream(topology.KeysBucket))
 	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
-	if err := open(errors.Join(errs[:]...), "store"); err != nil {
-		return nil, err
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	return &Store{
-		Connection: Connection{nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
+		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
 		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
@@ -204,8 +250,8 @@ func (s *Store) Probe(ctx context.Context, who string) error {
 
 // Check asks for the state of the two streams that a task lives in.
 func (s *Store) Check(ctx context.Context) (queue, records error) {
-	_, queue = s.tasks.Info(ctx)
-	_, records = s.records.Info(ctx)
+	_, queue = s.info(ctx, s.tasks)
+	_, records = s.info(ctx, s.records)
 	return classify(queue), classify(records)
 }
 

@@ -147,7 +147,7 @@ func (u *Upkeep) forget(wanted []Durable) {
 
 // Open returns a consumer as it is now, made where it is missing.
 func (u *Upkeep) Open(ctx context.Context, d Durable) (*Kept, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := u.store.bound(ctx, d.Stream)
 	defer cancel()
 	c, err := u.store.js.Consumer(ctx, d.Stream, d.Config.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -196,6 +196,8 @@ func (u *Upkeep) keep(d Durable, c jetstream.Consumer) *Kept {
 // NoteNotifiers writes down that this mesh has notifiers: from now on their
 // consumers must be there, whoever looks.
 func (s Consumers) NoteNotifiers(ctx context.Context) error {
+	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
+	defer cancel()
 	if _, err := s.apiKeys.Create(ctx, topology.NotifiersMark, nil); err != nil && !errors.Is(err, jetstream.ErrKeyExists) {
 		return fmt.Errorf("note that there are notifiers: %w", classify(err))
 	}
@@ -228,7 +230,7 @@ func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durab
 	}
 	if notifiers {
 		for _, d := range []Durable{FanoutDurable(0), DeliverDurable(0)} {
-			_, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
+			err := s.hasConsumer(ctx, d)
 			if errors.Is(err, jetstream.ErrConsumerNotFound) {
 				missing = append(missing, d)
 			} else if err != nil {
@@ -256,6 +258,13 @@ func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durab
 		}
 	}
 	return missing, nil
+}
+
+func (s *core) hasConsumer(ctx context.Context, d Durable) error {
+	ctx, cancel := s.bound(ctx, d.Stream)
+	defer cancel()
+	_, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
+	return err
 }
 
 // registered are the agents that workers serve and the registry knows: a worker
@@ -286,6 +295,8 @@ func (s *core) marked(ctx context.Context, key string) (bool, error) {
 
 // known reports whether a bucket has a key.
 func (s *core) known(ctx context.Context, kv jetstream.KeyValue, key string) (bool, error) {
+	ctx, cancel := s.bound(ctx, kv.Bucket())
+	defer cancel()
 	_, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return false, nil

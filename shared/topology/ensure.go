@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 )
 
 // Settings are what differs between meshes. They hold for a stream when it is
@@ -91,32 +91,88 @@ func bucket(name string, history int64, maxAge time.Duration) jetstream.StreamCo
 	return c
 }
 
-// Ensure creates the streams that do not exist yet. One that exists is left as
-// it is, so that an operator may tune its limits; it returns an error that
-// names the stream and the setting when that setting would break a promise.
-func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) error {
-	g, ctx := errgroup.WithContext(ctx)
-	for _, want := range Streams(set) {
-		g.Go(func() error {
-			got, err := ensure(ctx, js, want)
-			if err != nil {
-				return fmt.Errorf("ensure stream %s: %w", want.Name, err)
-			}
-			if addLaterSettings(&got, want) {
-				s, err := js.UpdateStream(ctx, got)
-				if err != nil {
-					return fmt.Errorf("upgrade stream %s: %w", want.Name, err)
-				}
-				got = s.CachedInfo().Config
-			}
-			if setting, value := mismatch(want, got); setting != "" {
-				return fmt.Errorf("stream %s exists with another %s, it must be %v: set it with `nats stream edit %s`; where the server does not let you, move what the stream holds away, delete it with `nats stream rm %s`, and start the mesh again, which creates it",
-					want.Name, setting, value, want.Name, want.Name)
-			}
-			return nil
-		})
+// Ensure creates the streams that do not exist yet, gives those of an earlier
+// version the settings that came later, and returns the names of both. One that
+// exists is left as it is otherwise, so that an operator may tune its limits; the
+// error names the stream and the setting when that setting would break a promise.
+func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) (made []string, err error) {
+	var mu sync.Mutex
+	note := func(name string) {
+		mu.Lock()
+		defer mu.Unlock()
+		made = append(made, name)
 	}
-	return g.Wait()
+	err = each(ctx, set, func(ctx context.Context, want jetstream.StreamConfig) error {
+		got, created, err := ensure(ctx, js, want)
+		if err != nil {
+			return fmt.Errorf("ensure stream %s: %w", want.Name, err)
+		}
+		upgraded := addLaterSettings(&got, want)
+		if upgraded {
+			s, err := js.UpdateStream(ctx, got)
+			if err != nil {
+				return fmt.Errorf("upgrade stream %s: %w", want.Name, err)
+			}
+			got = s.CachedInfo().Config
+		}
+		if created || upgraded {
+			note(want.Name)
+		}
+		return fits(want, got)
+	})
+	slices.Sort(made)
+	return made, err
+}
+
+// ErrLacking is a stream that is missing, or that has not got the settings of this
+// version: Ensure helps.
+var ErrLacking = errors.New("the mesh has not got its streams yet")
+
+// Check looks whether every stream exists as this version needs it, and changes
+// nothing.
+func Check(ctx context.Context, js jetstream.JetStream) error {
+	return each(ctx, Settings{Replicas: 1}, func(ctx context.Context, want jetstream.StreamConfig) error {
+		s, err := js.Stream(ctx, want.Name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("%w: stream %s is missing", ErrLacking, want.Name)
+		}
+		if err != nil {
+			return fmt.Errorf("look at stream %s: %w", want.Name, err)
+		}
+		got := s.CachedInfo().Config
+		if addLaterSettings(&got, want) {
+			return fmt.Errorf("%w: stream %s is that of an earlier version", ErrLacking, want.Name)
+		}
+		return fits(want, got)
+	})
+}
+
+// each calls f for all streams at once. The error is that of the first stream, in
+// their order, that has one.
+func each(ctx context.Context, set Settings, f func(context.Context, jetstream.StreamConfig) error) error {
+	all := Streams(set)
+	errs := make([]error, len(all))
+	var g sync.WaitGroup
+	for i, want := range all {
+		g.Go(func() { errs[i] = f(ctx, want) })
+	}
+	g.Wait()
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, ErrLacking) {
+			return err
+		}
+	}
+	return cmp.Or(errs...)
+}
+
+// fits is nil unless a setting of a stream would break a promise.
+func fits(want, got jetstream.StreamConfig) error {
+	setting, value := mismatch(want, got)
+	if setting == "" {
+		return nil
+	}
+	return fmt.Errorf("stream %s exists with another %s, it must be %v: set it with `nats stream edit %s`; where the server does not let you, move what the stream holds away, delete it with `nats stream rm %s`, and start the mesh again, which creates it",
+		want.Name, setting, value, want.Name, want.Name)
 }
 
 // addLaterSettings puts into got, the config of a stream that an earlier version
@@ -135,18 +191,19 @@ func addLaterSettings(got *jetstream.StreamConfig, want jetstream.StreamConfig) 
 	return changed
 }
 
-func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
+func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (got jetstream.StreamConfig, created bool, err error) {
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		s, err = js.CreateStream(ctx, want)
+		created = err == nil
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another process was quicker, with other replicas
 			s, err = js.Stream(ctx, want.Name)
 		}
 	}
 	if err != nil {
-		return jetstream.StreamConfig{}, err
+		return got, false, err
 	}
-	return s.CachedInfo().Config, nil
+	return s.CachedInfo().Config, created, nil
 }
 
 // mismatch is the first setting of a stream that would break a promise, with the

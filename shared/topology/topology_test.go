@@ -24,7 +24,7 @@ func open(t *testing.T) jetstream.JetStream {
 func TestEnsure(t *testing.T) {
 	js := open(t)
 	for range 2 { // a second process finds what the first made
-		if err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
+		if _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,7 +87,7 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 				t.Fatalf("%s: %v", tt.stream, err)
 			}
 		}
-		err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
+		_, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
 		if tt.says == "" {
 			if err != nil {
 				t.Errorf("%s, tuned: %v", tt.stream, err)
@@ -110,7 +110,7 @@ func TestEnsureUpgrades(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
+	if _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
 		t.Fatal(err)
 	}
 	s, err := js.Stream(t.Context(), topology.BucketStream(topology.SessionsBucket))
