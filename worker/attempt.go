@@ -5,44 +5,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime/debug"
+	"strconv"
 	"time"
 
-	"agentmesh/shared/mesh"
-	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 )
 
-// attempt is one run of one task: the delivered message, the record as this
-// worker last wrote it, and the handler. Only the goroutine of handle touches
-// the record.
+// attempt is one run of one task: the delivered message, the record and the
+// handler.
 type attempt struct {
+	patience
 	w   *Worker
 	in  *intake
 	msg *store.Delivered
-	log *slog.Logger
 	id  task.ID
 
 	queued *task.Task // as the message has it
+	due    time.Time  // when the message might run, if not at once
 
-	t       *task.Task // the record; t.Rev 0 while it is not written
-	claimed bool       // the processing state is written
-	began   time.Time
-	due     time.Time // when the message might run, if not at once
+	rec  *record
+	talk talk // of a turn
 
-	session *session.Session // of a turn, as this attempt last read or wrote it
-	reply   mesh.Reply       // of a turn
-
-	reports *reports
-	unsaved []pendingMilestone // taken from reports, and in no record that is known to be written
-	flushed time.Time
-	looks   chan struct{}
-	seat    *seat
-	lease   *lease
+	looks chan struct{}
+	seat  *seat
+	lease *lease
 }
 
 // stopGrace is how long a handler may take to return after its context ended;
@@ -73,11 +63,14 @@ func (w *Worker) handle(work context.Context, in *intake, msg *store.Delivered, 
 		return
 	}
 	ctx, span := w.startProcess(work, in.queue, msg, queued)
+	p := patience{w.store, w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx))}
 	at := &attempt{
-		w: w, in: in, msg: msg, id: queued.ID, queued: queued, began: time.Now(), due: queued.NotBefore, looks: make(chan struct{}, 1), seat: seat, lease: lease,
-		log: w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx)),
+		patience: p, w: w, in: in, msg: msg, id: queued.ID, queued: queued, due: queued.NotBefore,
+		rec:   &record{patience: p, id: queued.ID, worker: w.id, began: time.Now()},
+		talk:  talk{patience: p, sessions: w.core.Sessions, queued: queued},
+		looks: make(chan struct{}, 1), seat: seat, lease: lease,
 	}
-	err = at.begin(ctx, queued, deliveries)
+	err = at.begin(ctx, deliveries)
 	telemetry.End(span, err)
 	if err != nil {
 		at.log.Warn("attempt given up, the task will be delivered again", "error", err)
@@ -93,14 +86,14 @@ func (at *attempt) run(parent context.Context) error {
 	defer stop(nil)
 
 	done := make(chan outcome, 1)
-	t := at.t // a late claim replaces it while the handler starts
+	t := at.rec.t // a late claim replaces it while the handler starts
 	go func() { done <- at.call(ctx, stop, t) }()
 	o := at.watchHandler(ctx, parent, stop, done)
 	final, cancel := endLater(parent, lastWord)
 	defer cancel()
-	err := at.settle(final, context.Cause(ctx), o)
-	at.unsaved = append(at.unsaved, at.reports.close()...)
-	at.tell(cmp.Or(context.Cause(ctx), errEnded))
+	err := settlement{at, at.rec}.settle(final, context.Cause(ctx), o)
+	at.rec.unsaved = append(at.rec.unsaved, at.rec.reports.close()...)
+	at.rec.tell(cmp.Or(context.Cause(ctx), errEnded))
 	at.lease.end()
 	if o.gone {
 		at.log.Error("agent ignores its context: settled without it, its slot stays taken")
@@ -139,7 +132,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	}()
 	var input []byte
 	err := at.untilAnswered(ctx, func() (err error) {
-		input, err = at.w.store.Artifacts.Read(ctx, t.Input)
+		input, err = at.store.Artifacts.Read(ctx, t.Input)
 		return err
 	})
 	if errors.Is(err, task.ErrNotFound) {
@@ -149,10 +142,10 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
 	defer at.limit(t, stop)()
-	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.reports)
+	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.rec.reports)
 	job.MaxResult = at.w.cfg.MaxResult
-	if at.session != nil {
-		job.Turn = at.turn(t)
+	if at.talk.session != nil {
+		job.Turn = at.talk.turn(t)
 	}
 	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: t, traceParent: job.TraceParent}))
 	return o
@@ -174,18 +167,18 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 			heart := time.NewTicker(at.w.cfg.Lease / 3)
 			defer heart.Stop()
 			beat = heart.C
-			if !at.claimed {
-				at.guard(at.claimLate(parent), stop)
+			if !at.rec.claimed {
+				at.guard(at.rec.claimLate(parent), stop)
 			}
-		case <-at.reports.due:
-			at.guard(at.report(parent, ended == nil), stop)
+		case <-at.rec.reports.due:
+			at.guard(at.rec.report(parent, ended == nil), stop)
 		case <-beat:
-			if !at.claimed { // the store was away when it should have been
-				at.guard(at.claimLate(parent), stop)
+			if !at.rec.claimed { // the store was away when it should have been
+				at.guard(at.rec.claimLate(parent), stop)
 			}
-			at.guard(at.verify(parent), stop)
+			at.guard(at.rec.verify(parent), stop)
 		case <-at.looks:
-			at.guard(at.verify(parent), stop)
+			at.guard(at.rec.verify(parent), stop)
 		case <-ended:
 			ended = nil
 			t := time.NewTimer(stopGrace)
@@ -195,23 +188,6 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 			return outcome{gone: true, err: context.Cause(ctx)}
 		}
 	}
-}
-
-// report writes what the job has told. Nobody waits for milestones any more once
-// the attempt's context has ended: they are written now and then, all together.
-func (at *attempt) report(ctx context.Context, ended bool) error {
-	if !at.claimed {
-		if err := at.claimLate(ctx); err != nil {
-			at.reports.again(flushEvery)
-			return err
-		}
-	}
-	if pause := flushEvery - time.Since(at.flushed); ended && pause > 0 {
-		at.reports.again(pause)
-		return nil
-	}
-	at.flushed = time.Now()
-	return at.flush(ctx)
 }
 
 // guard ends the handler when the record says that it works in vain.
@@ -233,49 +209,6 @@ func (at *attempt) look() {
 	}
 }
 
-// flush writes the newest progress and every milestone that waits, in one
-// revision. While the store is away they wait on, and the agent with them.
-func (at *attempt) flush(ctx context.Context) error {
-	at.unsaved = append(at.unsaved, at.reports.takeMilestones()...)
-	next := at.t.Clone()
-	at.addMilestones(next)
-	at.reports.take(next)
-	next.UpdatedAt = task.Stamp(time.Now())
-	err := at.put(ctx, next)
-	switch {
-	case err == nil:
-		at.t = next
-		at.tell(nil)
-	case errors.Is(err, task.ErrConflict):
-		if err = at.whyLost(ctx); away(err) {
-			at.reports.again(retryFirst)
-		}
-	case refused(err): // a side note must not cost the work
-		for _, p := range at.unsaved {
-			at.reports.Warn(fmt.Sprintf("milestone %s was left out: the record of the task is full", p.m.Name))
-		}
-		at.tell(nil)
-	default:
-		at.reports.again(flushEvery)
-	}
-	return err
-}
-
-// addMilestones puts the milestones that are in no record yet into t.
-func (at *attempt) addMilestones(t *task.Task) {
-	for _, p := range at.unsaved {
-		t.AddMilestone(p.m)
-	}
-}
-
-// tell tells the agent what became of the milestones that it waits for.
-func (at *attempt) tell(err error) {
-	for _, p := range at.unsaved {
-		p.done <- err
-	}
-	at.unsaved = nil
-}
-
 // ack removes the queue message, and waits for the server's word on it: an ack
 // that is lost costs a redelivery, which finds the record settled.
 func (at *attempt) ack(ctx context.Context) {
@@ -286,6 +219,33 @@ func (at *attempt) ack(ctx context.Context) {
 		at.log.Debug("ack not confirmed", "error", err)
 	}
 	if at.in.queue == store.TurnQueue {
-		at.publishNext(ctx)
+		at.talk.publishNext(ctx)
 	}
+}
+
+// keep encodes a result into t and stores it when it is large.
+func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
+	raw, err := task.Marshal(v)
+	if err == nil {
+		raw, err = task.Normal(raw)
+	}
+	if err != nil {
+		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result cannot be kept as JSON: " + err.Error(), Permanent: true, Err: err}
+	}
+	if limit := at.w.cfg.MaxResult; int64(len(raw)) > limit {
+		return &agent.Error{
+			Code: task.CodeResultTooLarge, Permanent: true,
+			Message: fmt.Sprintf("the result has %d bytes, allowed are %d: store it elsewhere and return a reference", len(raw), limit),
+		}
+	}
+	// The attempt is part of the name: a frozen worker must not write over its
+	// heir's.
+	err = at.untilAnswered(ctx, func() (err error) {
+		t.Result, err = at.store.Artifacts.Put(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
+		return err
+	})
+	if err != nil {
+		return &agent.Error{Code: task.CodeResultNotStored, Message: "the result could not be stored", Err: err}
+	}
+	return nil
 }

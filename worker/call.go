@@ -29,7 +29,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	if err != nil {
 		return nil, c.notCalled(name, err)
 	}
-	c.at.reports.children()
+	c.at.rec.reports.children()
 	watch, err := c.at.w.store.Tasks.Watch(child.Task.Tenant, child.Task.ID, false)
 	if err != nil {
 		return nil, err

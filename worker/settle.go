@@ -6,82 +6,81 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
-	"strconv"
 	"time"
 
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
 
+// settlement ends an attempt: it records what the attempt came to, and then lets its
+// message go.
+type settlement struct {
+	at  *attempt
+	rec *record
+}
+
 // settle records what an attempt came to and then lets its message go. It is
 // the one place that ends an attempt. cause is why its context ended, if it has.
 // An error leaves the message to be delivered again.
-func (at *attempt) settle(ctx context.Context, cause error, o outcome) error {
+func (s settlement) settle(ctx context.Context, cause error, o outcome) error {
 	switch {
 	case errors.Is(cause, agent.ErrLeaseLost):
 		// The message is the heir's: an ack now would take it away from it.
-		at.lost(ctx)
+		s.at.lost(ctx)
 		return nil
 	case errors.Is(cause, agent.ErrCanceled):
-		return at.stopped(ctx, o)
+		return s.stopped(ctx, o)
 	case errors.Is(cause, agent.ErrDraining) && o.err != nil:
-		return at.handBack(ctx)
+		return s.handBack(ctx)
 	}
-	next := at.t.Clone()
-	at.takeAll(next)
-	at.countChildren(ctx, next)
-	failure, after := at.judge(ctx, next, o, cause)
+	next := s.rec.t.Clone()
+	s.rec.takeAll(next)
+	s.countChildren(ctx, next)
+	failure, after := s.judge(ctx, next, o, cause)
 	if failure == nil {
 		full := 100
 		next.Percent, next.Error = &full, nil
-		if at.session != nil {
-			return at.commit(ctx, next)
+		if s.at.talk.session != nil {
+			return s.commit(ctx, next)
 		}
-		return at.finish(ctx, next, task.Completed)
+		return s.finish(ctx, next, task.Completed)
 	}
 	next.Error = failure
-	if failure.Retryable && next.Attempt < maxAttempts(next, at.in.agent.Definition) {
-		delay := max(at.in.agent.Retry.Delay(next.Attempt), after)
+	if failure.Retryable && next.Attempt < maxAttempts(next, s.at.in.agent.Definition) {
+		delay := max(s.at.in.agent.Retry.Delay(next.Attempt), after)
 		due := time.Now().Add(delay)
 		if next.Deadline.IsZero() || due.Before(next.Deadline) {
-			return at.retry(ctx, next, due)
+			return s.retry(ctx, next, due)
 		}
 		failure.Message += " (no further attempt fits before the deadline)"
 	}
-	if at.session != nil {
-		at.release(ctx)
+	if s.at.talk.session != nil {
+		s.at.talk.release(ctx)
 	}
-	return at.finish(ctx, next, task.Failed)
+	return s.finish(ctx, next, task.Failed)
 }
 
 // countChildren asks whether an attempt that nobody heard of children of has any:
 // the gateway's signal is sent at most once.
-func (at *attempt) countChildren(ctx context.Context, t *task.Task) {
-	if t.HasChildren || time.Since(at.began) < quickEnd {
+func (s settlement) countChildren(ctx context.Context, t *task.Task) {
+	if t.HasChildren || time.Since(s.rec.began) < quickEnd {
 		return
 	}
 	var children []task.ID
-	err := at.untilAnswered(ctx, func() (err error) {
-		children, err = at.w.store.Children.Of(ctx, t.Tenant, t.ID)
+	err := s.at.untilAnswered(ctx, func() (err error) {
+		children, err = s.at.store.Children.Of(ctx, t.Tenant, t.ID)
 		return err
 	})
 	t.HasChildren = err == nil && len(children) > 0
 }
 
-// takeAll takes the last word of the job into t.
-func (at *attempt) takeAll(t *task.Task) {
-	at.unsaved = append(at.unsaved, at.reports.close()...)
-	at.addMilestones(t)
-	at.reports.take(t)
-}
-
 // judge sets the result of a good outcome, or returns the error of a bad one
 // and the least delay before a retry.
-func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause error) (failure *task.Error, after time.Duration) {
+func (s settlement) judge(ctx context.Context, t *task.Task, o outcome, cause error) (failure *task.Error, after time.Duration) {
 	e := &agent.Error{}
 	switch {
 	case o.err == nil:
-		e = at.result(ctx, t, o.value)
+		e = s.result(ctx, t, o.value)
 		if e == nil {
 			return nil, 0
 		}
@@ -89,7 +88,7 @@ func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause err
 		e.Code, e.Message = task.CodeAgentPanicked, o.err.Error()
 	case errors.Is(cause, agent.ErrTimeout):
 		// A turn that hangs is not tried again: it would keep its session closed.
-		e.Code, e.Message, e.Permanent = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", at.timeout(at.t)), at.session != nil
+		e.Code, e.Message, e.Permanent = task.CodeAgentTimeout, fmt.Sprintf("the attempt took longer than %v", s.at.timeout(s.rec.t)), s.at.talk.session != nil
 	case errors.Is(cause, agent.ErrDeadline):
 		e.Code, e.Message, e.Permanent = task.CodeDeadlineExceeded, "the deadline passed while the agent ran", true
 	case errors.As(o.err, &e):
@@ -111,101 +110,148 @@ func (at *attempt) judge(ctx context.Context, t *task.Task, o outcome, cause err
 var errorCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
 // result encodes the handler's value into t.
-func (at *attempt) result(ctx context.Context, t *task.Task, v any) *agent.Error {
-	if at.session != nil {
+func (s settlement) result(ctx context.Context, t *task.Task, v any) *agent.Error {
+	if s.at.talk.session != nil {
 		var fault *agent.Error
-		if v, fault = at.replied(v); fault != nil {
+		if v, fault = s.at.talk.replied(v); fault != nil {
 			return fault
 		}
 	}
-	return at.keep(ctx, t, v)
-}
-
-// keep encodes a result into t and stores it when it is large.
-func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
-	raw, err := task.Marshal(v)
-	if err == nil {
-		raw, err = task.Normal(raw)
-	}
-	if err != nil {
-		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result cannot be kept as JSON: " + err.Error(), Permanent: true, Err: err}
-	}
-	if limit := at.w.cfg.MaxResult; int64(len(raw)) > limit {
-		return &agent.Error{
-			Code: task.CodeResultTooLarge, Permanent: true,
-			Message: fmt.Sprintf("the result has %d bytes, allowed are %d: store it elsewhere and return a reference", len(raw), limit),
-		}
-	}
-	// The attempt is part of the name: a frozen worker must not write over its
-	// heir's.
-	err = at.untilAnswered(ctx, func() (err error) {
-		t.Result, err = at.w.store.Artifacts.Put(ctx, t.Tenant, t.ID, "result-"+strconv.Itoa(t.Attempt), raw)
-		return err
-	})
-	if err != nil {
-		return &agent.Error{Code: task.CodeResultNotStored, Message: "the result could not be stored", Err: err}
-	}
-	return nil
+	return s.at.keep(ctx, t, v)
 }
 
 // finish writes the terminal record and acks.
-func (at *attempt) finish(ctx context.Context, t *task.Task, s task.State) error {
+func (s settlement) finish(ctx context.Context, t *task.Task, state task.State) error {
 	now := time.Now()
 	if t.StartedAt.IsZero() { // the processing write was skipped
-		t.StartedAt = task.Stamp(at.began)
+		t.StartedAt = task.Stamp(s.rec.began)
 	}
-	if err := t.To(s, now); err != nil {
+	if err := t.To(state, now); err != nil {
 		return err
 	}
-	err := at.write(ctx, t)
+	err := s.rec.write(ctx, t)
 	switch {
 	case refused(err):
-		return at.unwritable(ctx, t, err)
+		return s.unwritable(ctx, t, err)
 	case err != nil:
-		return at.unwritten(ctx, err)
+		return s.unwritten(ctx, err)
 	}
-	at.done(ctx, t, now)
+	s.at.done(ctx, t, now)
 	return nil
-}
-
-// done tells that the task has ended, and lets the message go.
-func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
-	took := now.Sub(at.began)
-	at.in.streak.note(took, t.Status == task.Completed)
-	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
-	countFinished(t)
-	at.ack(ctx)
 }
 
 // retry writes the pending record, queues the next attempt for its time, and
 // acks; a turn's message is delivered again instead. A redelivery completes what
 // a crash has cut off.
-func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error {
-	if !at.claimed { // it ended before its claim was due: a retry follows a claim
-		if err := at.untilAnswered(ctx, func() error { return at.claim(ctx) }); err != nil {
-			return at.unwritten(ctx, err)
+func (s settlement) retry(ctx context.Context, t *task.Task, due time.Time) error {
+	if !s.rec.claimed { // it ended before its claim was due: a retry follows a claim
+		if err := s.at.untilAnswered(ctx, func() error { return s.rec.claim(ctx) }); err != nil {
+			return s.unwritten(ctx, err)
 		}
-		t.Rebase(at.t)
-		t.Status, t.StartedAt, t.Transitions = at.t.Status, at.t.StartedAt, at.t.Clone().Transitions
+		t.Rebase(s.rec.t)
+		t.Status, t.StartedAt, t.Transitions = s.rec.t.Status, s.rec.t.StartedAt, s.rec.t.Clone().Transitions
 	}
 	if err := t.To(task.Pending, time.Now()); err != nil {
 		return err
 	}
 	t.NotBefore = task.Stamp(due)
-	err := at.write(ctx, t)
+	err := s.rec.write(ctx, t)
 	switch {
 	case refused(err):
-		return at.unwritable(ctx, t, err)
+		return s.unwritable(ctx, t, err)
 	case err != nil:
-		return at.unwritten(ctx, err)
+		return s.unwritten(ctx, err)
 	}
-	at.in.streak.note(0, false)
-	at.ended(ctx, t, task.AttemptRetried, time.Since(at.began), "retry_in", time.Until(due))
-	if at.session != nil { // its message stays where it is and keeps the session closed
-		at.lease.end()
-		return at.msg.Nak(time.Until(due))
+	s.at.in.streak.note(0, false)
+	s.at.ended(ctx, t, task.AttemptRetried, time.Since(s.rec.began), "retry_in", time.Until(due))
+	if s.at.talk.session != nil { // its message stays where it is and keeps the session closed
+		s.at.lease.end()
+		return s.at.msg.Nak(time.Until(due))
 	}
-	return at.requeue(ctx, t)
+	return s.at.requeue(ctx, t)
+}
+
+// handBack returns a task to the queue at shutdown, as if this attempt had
+// never begun.
+func (s settlement) handBack(ctx context.Context) error {
+	if s.rec.claimed {
+		next := s.rec.t.Clone()
+		s.rec.takeAll(next)
+		next.Attempt--
+		if err := next.To(task.Pending, time.Now()); err != nil {
+			return err
+		}
+		if err := s.rec.write(ctx, next); err != nil {
+			return s.unwritten(ctx, err)
+		}
+	}
+	s.at.ended(ctx, s.rec.t, task.AttemptReturned, time.Since(s.rec.began))
+	s.at.lease.end()
+	return s.at.msg.Nak(0)
+}
+
+// stopped notes on a canceled record that the agent has ended, the one
+// annotation that a finished record may get.
+func (s settlement) stopped(ctx context.Context, o outcome) error {
+	if o.gone {
+		// It still runs: say nothing about its end, and let go of the message.
+		s.at.ack(ctx)
+		return nil
+	}
+	rec, err := s.annotate(ctx)
+	if err != nil {
+		return err
+	}
+	s.at.ended(ctx, rec, task.AttemptCanceled, time.Since(s.rec.began))
+	s.at.ack(ctx)
+	return nil
+}
+
+func (s settlement) annotate(ctx context.Context) (rec *task.Task, err error) {
+	for {
+		err = s.at.untilAnswered(ctx, func() error {
+			rec, err = s.at.store.Tasks.Get(ctx, s.rec.t.Tenant, s.at.id)
+			if err != nil || rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
+				return err
+			}
+			s.countChildren(ctx, rec)
+			rec.StoppedAt = task.Stamp(time.Now())
+			return s.at.store.Tasks.Save(ctx, rec)
+		})
+		if !errors.Is(err, task.ErrConflict) {
+			return rec, err
+		}
+	}
+}
+
+// unwritten says why a record could not be written: somebody canceled the task
+// in the meantime, or has its lease.
+func (s settlement) unwritten(ctx context.Context, err error) error {
+	if !errors.Is(err, task.ErrConflict) {
+		return err
+	}
+	var lost error
+	look := s.at.untilAnswered(ctx, func() error {
+		lost = s.rec.verify(ctx)
+		return lost
+	})
+	switch {
+	case errors.Is(lost, agent.ErrCanceled):
+		return s.stopped(ctx, outcome{})
+	case errors.Is(lost, agent.ErrLeaseLost):
+		s.at.lost(ctx)
+		return nil
+	}
+	return cmp.Or(look, err)
+}
+
+// done tells that the task has ended, and lets the message go.
+func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
+	took := now.Sub(at.rec.began)
+	at.in.streak.note(took, t.Status == task.Completed)
+	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
+	countFinished(t)
+	at.ack(ctx)
 }
 
 // requeue queues t's next attempt, and acks. Until it has, the message comes
@@ -213,7 +259,7 @@ func (at *attempt) retry(ctx context.Context, t *task.Task, due time.Time) error
 // would make the message too large.
 func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 	enqueue := func() error {
-		_, err := at.w.store.Tasks.Enqueue(ctx, t)
+		_, err := at.store.Tasks.Enqueue(ctx, t)
 		return err
 	}
 	err := at.untilAnswered(ctx, enqueue)
@@ -226,78 +272,4 @@ func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 		at.ack(ctx)
 	}
 	return err
-}
-
-// handBack returns a task to the queue at shutdown, as if this attempt had
-// never begun.
-func (at *attempt) handBack(ctx context.Context) error {
-	if at.claimed {
-		next := at.t.Clone()
-		at.takeAll(next)
-		next.Attempt--
-		if err := next.To(task.Pending, time.Now()); err != nil {
-			return err
-		}
-		if err := at.write(ctx, next); err != nil {
-			return at.unwritten(ctx, err)
-		}
-	}
-	at.ended(ctx, at.t, task.AttemptReturned, time.Since(at.began))
-	at.lease.end()
-	return at.msg.Nak(0)
-}
-
-// stopped notes on a canceled record that the agent has ended, the one
-// annotation that a finished record may get.
-func (at *attempt) stopped(ctx context.Context, o outcome) error {
-	if o.gone {
-		// It still runs: say nothing about its end, and let go of the message.
-		at.ack(ctx)
-		return nil
-	}
-	rec, err := at.annotate(ctx)
-	if err != nil {
-		return err
-	}
-	at.ended(ctx, rec, task.AttemptCanceled, time.Since(at.began))
-	at.ack(ctx)
-	return nil
-}
-
-func (at *attempt) annotate(ctx context.Context) (rec *task.Task, err error) {
-	for {
-		err = at.untilAnswered(ctx, func() error {
-			rec, err = at.w.store.Tasks.Get(ctx, at.t.Tenant, at.id)
-			if err != nil || rec.Status != task.Canceled || !rec.StoppedAt.IsZero() {
-				return err
-			}
-			at.countChildren(ctx, rec)
-			rec.StoppedAt = task.Stamp(time.Now())
-			return at.w.store.Tasks.Save(ctx, rec)
-		})
-		if !errors.Is(err, task.ErrConflict) {
-			return rec, err
-		}
-	}
-}
-
-// unwritten says why a record could not be written: somebody canceled the task
-// in the meantime, or has its lease.
-func (at *attempt) unwritten(ctx context.Context, err error) error {
-	if !errors.Is(err, task.ErrConflict) {
-		return err
-	}
-	var lost error
-	look := at.untilAnswered(ctx, func() error {
-		lost = at.verify(ctx)
-		return lost
-	})
-	switch {
-	case errors.Is(lost, agent.ErrCanceled):
-		return at.stopped(ctx, outcome{})
-	case errors.Is(lost, agent.ErrLeaseLost):
-		at.lost(ctx)
-		return nil
-	}
-	return cmp.Or(look, err)
 }

@@ -24,23 +24,6 @@ func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *store
 	return telemetry.StartProcess(ctx, queue.Template(), msg.Header, from, attrs...)
 }
 
-// follow links an attempt to the one that held its message before, and leaves
-// its own span in the record for who comes after.
-func (at *attempt) follow(ctx context.Context, record *task.Task, d decision) {
-	if d.task == nil {
-		return // there is nothing to do
-	}
-	if record != nil && record.Lease != nil && record.Lease.Seq == d.task.QueueSeq {
-		telemetry.Link(ctx, record.Lease.TraceParent)
-	}
-	if d.verb == run {
-		d.task.Lease.TraceParent = telemetry.Recorded(ctx)
-		if record != nil { // it knows better than the message how many there were
-			telemetry.Annotate(ctx, telemetry.Attempt(d.task.Attempt))
-		}
-	}
-}
-
 // beginSeries has the counters of an agent begin at 0.
 func beginSeries(agent string) {
 	telemetry.TasksStarted.Add(0, agent)
@@ -54,20 +37,20 @@ func beginSeries(agent string) {
 
 // countStarted counts an attempt that begins.
 func (at *attempt) countStarted() {
-	if at.t.Attempt > 1 {
+	if at.rec.t.Attempt > 1 {
 		return
 	}
-	telemetry.TasksStarted.Add(1, at.t.Agent)
-	telemetry.TaskQueueWait.Record(at.waited(), at.t.Agent)
+	telemetry.TasksStarted.Add(1, at.rec.t.Agent)
+	telemetry.TaskQueueWait.Record(at.waited(), at.rec.t.Agent)
 }
 
 // waited is how long the task had waited when the attempt began.
 func (at *attempt) waited() time.Duration {
-	due := at.t.CreatedAt
+	due := at.rec.t.CreatedAt
 	if at.due.After(due) {
 		due = at.due
 	}
-	return max(at.began.Sub(due), 0)
+	return max(at.rec.began.Sub(due), 0)
 }
 
 // countFinished counts a task whose outcome was written.
@@ -113,10 +96,10 @@ func codeLabel(code string) string {
 // lost says that another worker has the task.
 func (at *attempt) lost(ctx context.Context) {
 	at.w.presence.again() // the heir may have taken this worker for dead
-	telemetry.LeaseLosses.Add(1, at.t.Agent)
-	telemetry.TaskAttempts.Add(1, at.t.Agent, string(task.AttemptLost))
+	telemetry.LeaseLosses.Add(1, at.rec.t.Agent)
+	telemetry.TaskAttempts.Add(1, at.rec.t.Agent, string(task.AttemptLost))
 	telemetry.Annotate(ctx, telemetry.Status(string(task.AttemptLost)))
-	at.log.WarnContext(ctx, "lease lost, outcome dropped", "attempt", at.t.Attempt, "took", time.Since(at.began))
+	at.log.WarnContext(ctx, "lease lost, outcome dropped", "attempt", at.rec.t.Attempt, "took", time.Since(at.rec.began))
 }
 
 // observe reads the slots of this process.

@@ -324,7 +324,7 @@ func (w *Worker) called(id task.ID) {
 	w.mu.Unlock()
 	if at != nil {
 		at.seat.lendForGood()
-		at.reports.children()
+		at.rec.reports.children()
 	}
 }
 

@@ -1,0 +1,143 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+	"agentmesh/worker/agent"
+)
+
+// arrival is the message of an attempt that is about to begin, and decides what is
+// to be done with it.
+type arrival struct {
+	at         *attempt
+	queued     *task.Task
+	deliveries int  // this one included
+	first      bool // nobody can have written a record
+}
+
+// decide reads what is known of the task and decides.
+func (a *arrival) decide(ctx context.Context) (d decision, err error) {
+	var record *task.Task
+	if !a.first { // somebody may have written the record
+		if record, err = a.read(ctx); err != nil {
+			return d, err
+		}
+	}
+	d = decide(a.queued, record, a.at.in.agent.Definition, a.at.w.id, time.Now())
+	a.follow(ctx, record, d)
+	if d.verb == run && record != nil && record.Status == task.Processing {
+		a.at.w.forgetLostWorker(ctx, record.Lease)
+	}
+	if d.verb == run && d.task.ParentID != "" {
+		if d, err = a.underParent(ctx, d); err != nil {
+			return d, err
+		}
+	}
+	if a.queued.Kind == task.KindTurn && (d.verb == run || d.verb == end) {
+		return a.inSession(ctx, d)
+	}
+	return d, nil
+}
+
+// underParent has a task end that would run under a canceled parent: the cancel
+// may have come when nobody knew this task yet.
+func (a *arrival) underParent(ctx context.Context, d decision) (decision, error) {
+	parent, err := a.at.store.Tasks.Get(ctx, d.task.Tenant, d.task.ParentID)
+	if errors.Is(err, task.ErrNotFound) {
+		return d, nil
+	}
+	if err != nil || parent.Status != task.Canceled {
+		return d, err
+	}
+	d.task.Attempt--
+	if err := d.task.To(task.Canceled, time.Now()); err != nil {
+		return d, err
+	}
+	return decision{verb: end, task: d.task, why: "its parent is canceled"}, nil
+}
+
+func (a *arrival) read(ctx context.Context) (*task.Task, error) {
+	t, err := a.at.store.Tasks.Get(ctx, a.queued.Tenant, a.queued.ID)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil, nil
+	}
+	return t, err
+}
+
+// follow links an attempt to the one that held its message before, and leaves
+// its own span in the record for who comes after.
+func (a *arrival) follow(ctx context.Context, record *task.Task, d decision) {
+	if d.task == nil {
+		return // there is nothing to do
+	}
+	if record != nil && record.Lease != nil && record.Lease.Seq == d.task.QueueSeq {
+		telemetry.Link(ctx, record.Lease.TraceParent)
+	}
+	if d.verb == run {
+		d.task.Lease.TraceParent = telemetry.Recorded(ctx)
+		if record != nil { // it knows better than the message how many there were
+			telemetry.Annotate(ctx, telemetry.Attempt(d.task.Attempt))
+		}
+	}
+}
+
+// inSession reads the session of a turn and decides again: a turn that is in the
+// transcript ends as the transcript says, and is not run a second time. One that
+// has no attempt left fences off those before, too: their commit would come too
+// late.
+func (a *arrival) inSession(ctx context.Context, d decision) (decision, error) {
+	b := mesh.Beginning{Attempt: d.task.Attempt, Again: a.deliveries > 1, Runs: d.verb == run, Agent: a.at.in.agent.Definition}
+	if d.verb == end {
+		b.Attempt++
+	}
+	turn, err := a.at.talk.begin(ctx, d.task, b)
+	if err != nil {
+		return d, err
+	}
+	switch turn.Standing {
+	case mesh.SessionGone:
+		return endUnrun(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
+	case mesh.SessionFull:
+		return endUnrun(d, task.CodeSessionFull, turn.Why.Error()), nil
+	case mesh.TurnCommitted:
+		return a.decided(ctx, d, task.Completed, turn.Reply)
+	case mesh.TurnInterrupted:
+		return a.decided(ctx, d, task.Canceled, "")
+	case mesh.TurnOvertaken:
+		return d, agent.ErrLeaseLost
+	}
+	return d, nil
+}
+
+// decided ends a turn as its session says.
+func (a *arrival) decided(ctx context.Context, d decision, s task.State, message string) (decision, error) {
+	if d.verb == run {
+		d.task.Attempt--
+	}
+	d.task.Error = nil
+	if s == task.Completed {
+		full := 100
+		d.task.Percent = &full
+		if fault := a.at.keep(ctx, d.task, replyValue(message)); fault != nil {
+			return d, fault
+		}
+	}
+	if err := d.task.To(s, time.Now()); err != nil {
+		return d, err
+	}
+	return decision{verb: end, task: d.task, why: "its session has it as " + string(s)}, nil
+}
+
+// endUnrun ends a turn that its agent will not hear of.
+func endUnrun(d decision, code, message string) decision {
+	if d.verb == run {
+		d.task.Attempt--
+	}
+	d.task.Error = &task.Error{Code: code, Message: message, Attempt: d.task.Attempt}
+	return ended(d.task, time.Now())
+}
