@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/url"
@@ -16,7 +17,7 @@ import (
 // Config of a gateway.
 type Config struct {
 	HTTP      string        `flag:"http" env:"MESH_HTTP" help:"address of the gateway"`
-	Auth      string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off (on loopback), keys, oidc or keys,oidc"`
+	Auth      string        `flag:"auth" env:"MESH_AUTH" help:"authentication: off (on loopback), keys, oidc or keys,oidc; certs: by client certificates alone, which count beside the others, too"`
 	Insecure  bool          `flag:"insecure" env:"MESH_INSECURE" help:"listen on other addresses than loopback without authentication"`
 	MaxBody   int64         `flag:"max-body" env:"MESH_MAX_BODY" help:"largest request body in bytes"`
 	MaxBodies int64         `flag:"max-bodies" env:"MESH_MAX_BODIES" help:"bytes that all request bodies in flight may take together"`
@@ -27,6 +28,8 @@ type Config struct {
 	CORSOrigins string `flag:"cors-origins" env:"MESH_CORS_ORIGINS" help:"origins whose pages may call the gateway from a browser, separated by commas; * is any"`
 	TraceURL    string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
 
+	// TLS is what the listener speaks; nil: plain HTTP.
+	TLS *tls.Config
 	// Authenticator says who asks; nil: everybody is the local caller, who may do
 	// everything, and Auth is off.
 	Authenticator auth.Authenticator
@@ -60,7 +63,7 @@ func Default() Config {
 // authOff is the mode in which nobody is asked who they are.
 const authOff = "off"
 
-var authModes = []string{authOff, "keys", "oidc", "keys,oidc"}
+var authModes = []string{authOff, "keys", "oidc", "keys,oidc", "certs"}
 
 // Validate names the first setting that is out of its range.
 func (c Config) Validate() error {
@@ -73,7 +76,7 @@ func (c Config) Validate() error {
 func (c Config) validate() error {
 	switch {
 	case !slices.Contains(authModes, c.Auth):
-		return fmt.Errorf("auth is %q, allowed are off, keys, oidc and keys,oidc", c.Auth)
+		return fmt.Errorf("auth is %q, allowed are off, keys, oidc, keys,oidc and certs", c.Auth)
 	case c.MaxBody < 1<<10 || c.MaxBody > 1<<30:
 		return fmt.Errorf("max-body is %d, allowed is 1024 to 1073741824 bytes", c.MaxBody)
 	case c.MaxBodies < 1<<10 || c.MaxBodies > 1<<40:

@@ -4,6 +4,7 @@ import (
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"bytes"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type doorway struct {
 	said    atomic.Int64  // when, in seconds
 	away    chan struct{} // an element for each that is told so
 	telling sync.WaitGroup
+	tls     *tls.Config // what is spoken here; nil: plain HTTP
 
 	patience time.Duration // with clients that have shut their side down
 
@@ -103,6 +105,9 @@ func (d *doorway) turnAway(c net.Conn) {
 	d.telling.Go(func() {
 		defer func() { _ = c.Close(); <-d.away }()
 		_ = c.SetDeadline(time.Now().Add(tellWithin))
+		if d.tls != nil {
+			c = tls.Server(c, onlyHTTP1(d.tls))
+		}
 		if _, err := c.Write(noRoom()); err != nil {
 			return
 		}
@@ -111,6 +116,23 @@ func (d *doorway) turnAway(c net.Conn) {
 		}
 		_, _ = io.Copy(io.Discard, c) // its request: a reset would take the answer with it
 	})
+}
+
+// onlyHTTP1 is a config for an answer that is written as text.
+func onlyHTTP1(config *tls.Config) *tls.Config {
+	plain := config.Clone()
+	plain.NextProtos = []string{"http/1.1"}
+	if of := config.GetConfigForClient; of != nil {
+		plain.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			now, err := of(hello)
+			if now != nil {
+				now = now.Clone()
+				now.NextProtos = plain.NextProtos
+			}
+			return now, err
+		}
+	}
+	return plain
 }
 
 func noRoom() []byte {
@@ -122,7 +144,8 @@ func noRoom() []byte {
 
 // connection is one that was let in. While a request of it is answered, the end
 // of what the client sends is kept back for a while: a client that has only shut
-// its own side down still reads, and must not be taken for one that has gone.
+// its own side down still reads, and must not be taken for one that has gone. With
+// TLS that is not so: there the end of a client is the end of its requests.
 type connection struct {
 	net.Conn
 	door     *doorway
@@ -142,6 +165,9 @@ const halfClosed = 5 * time.Second
 
 // states follows what the server does with each connection.
 func states(c net.Conn, s http.ConnState) {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
 	if c, ok := c.(*connection); ok {
 		c.active.Store(s == http.StateActive)
 		c.door.mu.Lock()

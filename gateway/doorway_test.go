@@ -42,7 +42,7 @@ func serveOn(t *testing.T, cfg Config, l net.Listener, h http.Handler) *Gateway 
 	}
 	srv, door := g.server()
 	done := make(chan struct{})
-	go func() { defer close(done); _ = srv.Serve(door) }()
+	go func() { defer close(done); _ = serve(srv, door) }()
 	t.Cleanup(func() { _ = srv.Close(); <-done; door.telling.Wait() })
 	return g
 }

@@ -83,10 +83,32 @@ func (g *Gateway) Handler() http.Handler { return g.handler }
 
 // server is what serves the handler, and its listener.
 func (g *Gateway) server() (*http.Server, *doorway) {
+	door := newDoorway(g.listener, connectionLimit(g.cfg.MaxConns), g.log)
+	door.tls = g.cfg.TLS
 	return &http.Server{
 		Handler: g.front.guarded(g.handler), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 32 << 10, ConnState: states, ErrorLog: slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
-	}, newDoorway(g.listener, connectionLimit(g.cfg.MaxConns), g.log)
+		TLSConfig: g.cfg.TLS, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: streamsOfAConnection, SendPingTimeout: pingSilence, PingTimeout: pingSilence},
+	}, door
+}
+
+// Bounds of an HTTP/2 connection: each of its streams is a request, and a client
+// that is silent for twice the time and answers no ping is gone.
+const (
+	streamsOfAConnection = 100
+	pingSilence          = 15 * time.Second
+)
+
+// serve serves what comes through the door until srv is shut down.
+func serve(srv *http.Server, door *doorway) error {
+	run := func() error { return srv.Serve(door) }
+	if srv.TLSConfig != nil {
+		run = func() error { return srv.ServeTLS(door, "", "") }
+	}
+	if err := run(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
 }
 
 // flushWithin is how long the last entries of the audit trail may take.
@@ -101,12 +123,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer telemetry.Observe(g.stats().observe)()
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return g.mesh.Run(ctx) })
-	parts.Go(func() error {
-		if err := srv.Serve(door); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve http: %w", err)
-		}
-		return nil
-	})
+	parts.Go(func() error { return serve(srv, door) })
 	parts.Go(func() error {
 		<-ctx.Done()
 		g.close()
