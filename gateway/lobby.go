@@ -13,6 +13,10 @@ import (
 // says in words what for.
 func Lobby(waitsFor func() string) http.Handler {
 	mux := http.NewServeMux()
+	plain := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
 	write := func(w http.ResponseWriter, status int, contentType string, v any) {
 		w.Header().Set("Content-Type", contentType)
 		w.Header().Set("Cache-Control", "no-store")
@@ -31,5 +35,5 @@ func Lobby(waitsFor func() string) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		sendProblem(w, p, mesh.ErrStoreUnavailable.RetryAfter)
 	})
-	return mux
+	return plain
 }

@@ -83,6 +83,12 @@ func WithHeader(name, value string) Option {
 	return func(cl *Client) { cl.header.Add(name, value) }
 }
 
+// WithKey shows an API key, or another bearer token, with every request.
+func WithKey(key string) Option { return WithHeader("Authorization", "Bearer "+key) }
+
+// WithTenant has every request act for a tenant. Only an admin may.
+func WithTenant(name string) Option { return WithHeader("Mesh-Tenant", name) }
+
 // New makes a client of the gateway at base, such as "http://127.0.0.1:8080".
 func New(base string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(base)

@@ -168,10 +168,14 @@ func (c *Client) Redeliver(ctx context.Context, id string) (*Delivery, error) {
 	return &d, err
 }
 
-// KeySet reads the public keys of the mesh.
-func (c *Client) KeySet(ctx context.Context) ([]Key, error) {
+// KeySet reads the public keys that sign what a tenant is sent; empty: default.
+func (c *Client) KeySet(ctx context.Context, tenant string) ([]Key, error) {
+	path := "/.well-known/webhooks/jwks.json"
+	if tenant != "" {
+		path += "?tenant=" + url.QueryEscape(tenant)
+	}
 	var out api.KeySet
-	err := c.call(ctx, http.MethodGet, "/.well-known/webhooks/jwks.json", nil, nil, &out)
+	err := c.call(ctx, http.MethodGet, path, nil, nil, &out)
 	return out.Keys, err
 }
 

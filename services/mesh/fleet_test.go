@@ -87,7 +87,7 @@ func TestFleetCallsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := c.KeySet(ctx)
+	set, err := c.KeySet(ctx, "")
 	if err != nil || len(set) != 1 {
 		t.Fatalf("key set %+v, %v", set, err)
 	}

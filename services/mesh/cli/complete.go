@@ -61,6 +61,7 @@ func completion(find choices, several bool) cobra.CompletionFunc {
 		f := &clientFlags{output: "text"}
 		f.gateway, _ = cmd.Flags().GetString("gateway")
 		f.context, _ = cmd.Flags().GetString("context")
+		f.apiKey, _ = cmd.Flags().GetString("api-key")
 		c, err := f.client()
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -75,6 +75,9 @@ func (f *clientFlags) curlOf(r request) (string, error) {
 	if f.key != "" {
 		parts = append(parts, "-H", `"Authorization: Bearer $MESH_API_KEY"`) // nobody is to see the key
 	}
+	if f.tenant != "" {
+		parts = append(parts, "-H", shellQuote("Mesh-Tenant: "+f.tenant))
+	}
 	if usual := map[bool]string{false: http.MethodGet, true: http.MethodPost}[r.body != nil]; r.method != usual {
 		parts = append(parts, "-X", r.method)
 	}

@@ -33,7 +33,7 @@ func TestEveryCommandPrintsItsRequestsAsCurl(t *testing.T) {
 		{"webhook redeliver a/b?c", []string{`curl -sS -H 'Content-Type: application/json' -d '{}' '$/webhooks/a%2Fb%3Fc/redeliver'`}},
 		{"delivery get a/b?c", []string{`curl -sS '$/deliveries/a%2Fb%3Fc'`}},
 		{"events --type task.completed", []string{`curl -sS '$/events?type=task.completed'`}},
-		{"listen --agents x", []string{`curl -sS '$/.well-known/webhooks/jwks.json'`, `"agents":["x"]`}},
+		{"listen --agents x", []string{`curl -sS '$/whoami'`, `curl -sS '$/.well-known/webhooks/jwks.json?tenant=TENANT'`, `"agents":["x"]`}},
 		{"audit --action task.cancel --key-id k", []string{`curl -sS '$/audit?action=task.cancel&key_id=k`}},
 		{"agents list", []string{`curl -sS '$/agents'`}},
 		{"agents delete a/b?c", []string{`curl -sS -X DELETE '$/agents/a%2Fb%3Fc'`}},

@@ -19,6 +19,9 @@ type clientFlags struct {
 	output  string
 	curl    bool
 
+	apiKey string // as the flag has it
+	tenant string
+
 	key      string // of the API; empty: none
 	resolved bool
 }
@@ -27,6 +30,8 @@ func (f *clientFlags) bind(cmd *cobra.Command) *cobra.Command {
 	p := cmd.PersistentFlags()
 	p.StringVar(&f.gateway, "gateway", "", "URL of the gateway (env MESH_GATEWAY_URL); that of the current context, or "+defaultGateway+", when left out")
 	p.StringVar(&f.context, "context", "", "a mesh of mesh context list, in place of the current one (env MESH_CONTEXT)")
+	p.StringVar(&f.apiKey, "api-key", "", "API key; @file to read it from a file (env MESH_API_KEY, which other users of this machine do not see); that of the context when left out")
+	p.StringVar(&f.tenant, "tenant", "", "act for this tenant, as an admin may (env MESH_TENANT)")
 	p.StringVarP(&f.output, "output", "o", "text", "text, or json for scripts")
 	p.BoolVar(&f.curl, "curl", false, "print the request as a curl command instead of sending it")
 	completeFlag(cmd, "context", someContexts)
@@ -72,10 +77,14 @@ func (f *clientFlags) client() (*client.Client, error) {
 
 // options are what every request to the gateway carries.
 func (f *clientFlags) options() []client.Option {
-	if f.key == "" {
-		return nil
+	var all []client.Option
+	if f.key != "" {
+		all = append(all, client.WithKey(f.key))
 	}
-	return []client.Option{client.WithHeader("Authorization", "Bearer "+f.key)}
+	if f.tenant != "" {
+		all = append(all, client.WithTenant(f.tenant))
+	}
+	return all
 }
 
 // defaultGateway is that of a mesh on this machine.
@@ -111,7 +120,12 @@ func (f *clientFlags) resolve() error {
 		}
 	}
 	f.gateway = cmp.Or(f.gateway, defaultGateway)
-	f.key = cmp.Or(os.Getenv("MESH_API_KEY"), f.key)
+	key, err := textFlag("api-key", f.apiKey, nil)
+	if err != nil {
+		return err
+	}
+	f.key = cmp.Or(strings.TrimSpace(string(key)), os.Getenv("MESH_API_KEY"), f.key)
+	f.tenant = cmp.Or(f.tenant, os.Getenv("MESH_TENANT"))
 	f.resolved = true
 	return nil
 }

@@ -42,7 +42,7 @@ func listenCommand() *cobra.Command {
 	p.BoolVar(&f.callbacks, "callbacks-only", false, "subscribe to nothing: receive the callbacks of actions that name this address")
 	completeFlag(cmd, "agents", someAgents)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		requests := get("/.well-known/webhooks/jwks.json")
+		requests := append(get("/whoami"), get("/.well-known/webhooks/jwks.json?tenant=TENANT")...)
 		if !f.callbacks {
 			requests = append(requests, post("/webhooks", f.subscription("http://"+f.address+"/"))...)
 		}
@@ -86,7 +86,11 @@ func receiveWebhooks(ctx context.Context, f *listenFlags, c *client.Client, out 
 	defer func() { _ = l.Close() }()
 	callback := "http://" + l.Addr().String() + "/"
 	r := &localReceiver{out: out, forward: f.forward, json: f.output == "json", client: &http.Client{Timeout: 14 * time.Second}}
-	set, err := c.KeySet(ctx)
+	me, err := c.WhoAmI(ctx)
+	if err != nil {
+		return f.explain("ask who this is", err)
+	}
+	set, err := c.KeySet(ctx, me.Tenant)
 	if err != nil {
 		return f.explain("read the key set", err)
 	}
