@@ -32,7 +32,7 @@ func (f *front) recoverPanics(next http.Handler) http.Handler {
 			case p == any(http.ErrAbortHandler): // it is panicked with, never wrapped
 				panic(p)
 			default:
-				f.log.Error("handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				f.log.ErrorContext(r.Context(), "handler panicked", "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 				f.writeProblem(w, r, errors.New("panic"))
 			}
 		}()

@@ -19,7 +19,7 @@ func (g *Gateway) routes() http.Handler {
 		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
 	}
 	mount := func(r chi.Router) {
-		traced := r.With(telemetry.HTTPMiddleware)
+		traced := r.With(telemetry.HTTPMiddleware, g.front.recoverPanics) // within the trace, which the answer names
 		for _, op := range operations {
 			to := traced
 			if op.probe {
