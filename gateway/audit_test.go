@@ -3,7 +3,9 @@ package gateway_test
 import (
 	"net/http"
 	"testing"
+	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
@@ -40,6 +42,45 @@ func TestTheAuditTrailIsReadByHTTP(t *testing.T) {
 	} {
 		if w := m.Do(http.MethodGet, path, ""); w.Code != status {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// leaves says which entry of the audit trail an operation leaves.
+var leaves = map[string]string{
+	"createTask": "task.create", "createAction": "task.create", "cancelTask": "task.cancel", "cancelAction": "task.cancel", "cancelTurn": "task.cancel",
+	"retryTask": "task.retry", "retryAction": "task.retry", "redeliverAction": "task.redeliver", "redeliver": "delivery.redeliver",
+	"createSession": "session.open", "postMessage": "session.message", "deleteSession": "session.delete",
+	"createWebhook": "webhook.create", "updateWebhook": "webhook.update", "deleteWebhook": "webhook.delete", "rotateSecret": "webhook.rotate",
+	"testWebhook": "webhook.test", "redeliverWebhook": "webhook.redeliver",
+	"createKey": "key.create", "rotateKey": "key.rotate", "revokeKey": "key.revoke", "setTenant": "tenant.set", "deleteTenant": "tenant.delete",
+	"deleteAgent": "agent.delete",
+}
+
+// audited fails for an operation that was asked to change something and left no
+// entry in the trail.
+func (i *inspector) audited(t *testing.T) {
+	t.Helper()
+	time.Sleep(time.Minute)
+	found := map[string]bool{}
+	for path := "/audit?limit=200"; path != ""; {
+		page := meshtest.Decode[api.AuditList](t, i.m.Do("GET", path, "").Body)
+		for _, e := range page.Entries {
+			found[e.Action] = true
+		}
+		if path = ""; page.NextCursor != "" {
+			path = "/audit?limit=200&cursor=" + page.NextCursor
+		}
+	}
+	for _, methods := range i.doc.Paths {
+		for method, op := range methods {
+			switch action := leaves[op.ID]; {
+			case method == "get" || method == "head":
+			case action == "":
+				t.Errorf("%s changes something: say in leaves which entry of the audit trail it leaves", op.ID)
+			case i.asked[op.ID] && !found[action]:
+				t.Errorf("%s was called, and no %s is in the audit trail", op.ID, action)
+			}
 		}
 	}
 }

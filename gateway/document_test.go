@@ -194,6 +194,7 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.ask(t, "getAgent", 200, []string{"echo"}, "", "")
 		i.ask(t, "getProblem", 200, []string{"not_found"}, "", "")
 		i.ask(t, "deleteAgent", 409, []string{"echo"}, "", "")
+		i.audited(t)
 		for _, methods := range i.doc.Paths {
 			for _, op := range methods {
 				i.refuse(t, op.ID)

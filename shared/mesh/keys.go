@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -39,6 +40,16 @@ type KeyRequest struct {
 
 // Create makes a key, and shows it this once.
 func (c Keys) Create(ctx context.Context, who auth.Caller, r KeyRequest) (*store.APIKey, auth.Key, error) {
+	k, secret, err := c.create(ctx, who, r)
+	if err == nil {
+		c.audit(ctx, who.For(k.Tenant), audit.KeyCreate, k.ID, nil)
+	} else {
+		c.audit(ctx, who, audit.KeyCreate, "", err)
+	}
+	return k, secret, err
+}
+
+func (c Keys) create(ctx context.Context, who auth.Caller, r KeyRequest) (*store.APIKey, auth.Key, error) {
 	if err := adminOnly(who); err != nil {
 		return nil, auth.Key{}, err
 	}
@@ -53,7 +64,6 @@ func (c Keys) Create(ctx context.Context, who auth.Caller, r KeyRequest) (*store
 	if err := c.add(ctx, k, secret); err != nil {
 		return nil, auth.Key{}, err
 	}
-	c.log.InfoContext(ctx, "API key made", "key", k.ID, "tenant", k.Tenant, "scopes", k.Scopes, "by", k.CreatedBy)
 	return k, secret, nil
 }
 
@@ -169,24 +179,33 @@ func (c Keys) List(ctx context.Context, who auth.Caller, tenant string) ([]*stor
 // Revoke ends a key at once. The last key that may do what admins may is revoked by
 // force only: nobody could make another one.
 func (c Keys) Revoke(ctx context.Context, who auth.Caller, id string, force bool) error {
+	k, err := c.revoke(ctx, who, id, force)
+	if k != nil {
+		who = who.For(k.Tenant)
+	}
+	c.audit(ctx, who, audit.KeyRevoke, id, err)
+	return err
+}
+
+// revoke ends a key, and says which, if it was found.
+func (c Keys) revoke(ctx context.Context, who auth.Caller, id string, force bool) (k *store.APIKey, err error) {
 	if err := adminOnly(who); err != nil {
-		return err
+		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
 	for range keyTries {
 		since, err := c.store.APIKeys.Written(ctx)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		k, err := c.find(ctx, id)
-		if err != nil || !k.RevokedAt.IsZero() {
-			return err
+		if k, err = c.find(ctx, id); err != nil || !k.RevokedAt.IsZero() {
+			return k, err
 		}
 		now := task.Stamp(time.Now())
 		guarded := !force && k.Live(now) && slices.Contains(k.Scopes, auth.Admin)
 		if guarded {
 			if err := c.notTheLastAdmin(ctx, k, now); err != nil {
-				return err
+				return k, err
 			}
 		}
 		k.RevokedAt = now
@@ -195,14 +214,11 @@ func (c Keys) Revoke(ctx context.Context, who auth.Caller, id string, force bool
 		} else {
 			err = c.store.APIKeys.Save(ctx, k)
 		}
-		if err == nil {
-			c.log.InfoContext(ctx, "API key revoked", "key", id, "tenant", k.Tenant, "by", cmp.Or(who.KeyID, who.Subject))
-		}
 		if !errors.Is(err, task.ErrConflict) {
-			return err
+			return k, err
 		}
 	}
-	return keyChangedByOthers()
+	return k, keyChangedByOthers()
 }
 
 // notTheLastAdmin refuses when no other key may do what admins may.
@@ -226,6 +242,16 @@ func keyChangedByOthers() error {
 // Rotate makes a key that takes the place of another one: the same tenant, scopes and
 // name, and as long a life. The old one goes on for overlap; nil: for a day.
 func (c Keys) Rotate(ctx context.Context, who auth.Caller, id string, overlap *time.Duration) (*store.APIKey, auth.Key, error) {
+	next, secret, err := c.rotate(ctx, who, id, overlap)
+	if err == nil {
+		who = who.For(next.Tenant)
+		c.audit(ctx, who, audit.KeyCreate, next.ID, nil)
+	}
+	c.audit(ctx, who, audit.KeyRotate, id, err)
+	return next, secret, err
+}
+
+func (c Keys) rotate(ctx context.Context, who auth.Caller, id string, overlap *time.Duration) (*store.APIKey, auth.Key, error) {
 	if err := adminOnly(who); err != nil {
 		return nil, auth.Key{}, err
 	}
@@ -259,7 +285,6 @@ func (c Keys) Rotate(ctx context.Context, who auth.Caller, id string, overlap *t
 		}
 		return nil, auth.Key{}, err
 	}
-	c.log.InfoContext(ctx, "API key rotated", "key", id, "to", next.ID, "tenant", next.Tenant, "by", next.CreatedBy)
 	return next, secret, nil
 }
 

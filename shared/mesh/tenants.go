@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/task"
 	"agentmesh/shared/tenant"
@@ -66,6 +67,7 @@ func (c Tenants) List(ctx context.Context, _ auth.Caller) ([]TenantView, error) 
 // Set gives a tenant limits of its own, in place of those that it has. created says
 // that it had none. They hold at every gateway in a moment.
 func (c Tenants) Set(ctx context.Context, who auth.Caller, name string, own tenant.Own) (v TenantView, created bool, err error) {
+	defer func() { c.audit(ctx, who.For(name), audit.TenantSet, name, err) }()
 	if !auth.ValidTenant(name) {
 		return v, false, Refuse(ErrValidationFailed, "%q is no name of a tenant: they match [a-zA-Z0-9][a-zA-Z0-9_-]{0,63}.", Clip(name, 64))
 	}
@@ -81,7 +83,6 @@ func (c Tenants) Set(ctx context.Context, who auth.Caller, name string, own tena
 		return v, false, err
 	}
 	c.limits.learn(t)
-	c.log.InfoContext(ctx, "limits of a tenant set", "tenant", name, "by", who.Tenant, "key", who.KeyID)
 	return c.view(t), created, nil
 }
 
@@ -109,7 +110,8 @@ func tenantChanged() error {
 
 // Delete takes a tenant's own limits away: those of the mesh hold for it. What the
 // tenant has stays.
-func (c Tenants) Delete(ctx context.Context, who auth.Caller, name string) error {
+func (c Tenants) Delete(ctx context.Context, who auth.Caller, name string) (err error) {
+	defer func() { c.audit(ctx, who.For(name), audit.TenantDelete, name, err) }()
 	ctx = context.WithoutCancel(ctx)
 	for range 5 {
 		t, err := c.read(ctx, name)
@@ -122,7 +124,6 @@ func (c Tenants) Delete(ctx context.Context, who auth.Caller, name string) error
 		}
 		if err == nil {
 			c.limits.forget(name, t.Rev+1)
-			c.log.InfoContext(ctx, "limits of a tenant deleted", "tenant", name, "by", who.Tenant, "key", who.KeyID)
 		}
 		return err
 	}
