@@ -30,6 +30,8 @@ type attempt struct {
 	rec  *record
 	talk talk // of a turn
 
+	key agent.Secret // by which the agent calls the mesh; empty: it does not
+
 	looks chan struct{}
 	seat  *seat
 	lease *lease
@@ -144,6 +146,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	defer at.limit(t, stop)()
 	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.rec.reports)
 	job.MaxResult = at.w.cfg.MaxResult
+	job.Key = at.key
 	if at.talk.session != nil {
 		job.Turn = at.talk.turn(t)
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 
+	"agentmesh/shared/auth"
 	"agentmesh/shared/task"
+	"agentmesh/worker/agent"
 )
 
 // begin decides what the message asks for and does it. It waits for a store that
@@ -39,6 +41,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 				return nil
 			}
 		case run:
+			at.makeKey(d.task)
 			at.rec.reports = newReports(at.store, d.task)
 			if !came.first || at.talk.session != nil || !at.unclaimedAllowed() {
 				err = at.untilAnswered(ctx, func() error { return at.rec.claim(ctx) })
@@ -55,6 +58,16 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		}
 		came.first = false
 	}
+}
+
+// makeKey makes the key by which the agent calls the mesh. Its hash is in the record
+// while the attempt runs: nobody else could have written it there.
+func (at *attempt) makeKey(t *task.Task) {
+	if !at.in.agent.Calls {
+		return
+	}
+	k := auth.NewTaskKey(t.Tenant, string(t.ID))
+	at.key, t.Lease.Key = agent.Secret(k.Reveal()), k.Hash()
 }
 
 // unclaimedAllowed reports whether the attempt may start before its claim is

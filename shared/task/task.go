@@ -324,6 +324,9 @@ func (t *Task) To(s State, at time.Time) error {
 	}
 	if s != Processing {
 		t.Reported = nil // the change itself shows how far it came
+		if t.Lease != nil {
+			t.Lease.Key = ""
+		}
 	}
 	t.Status, t.UpdatedAt = s, at
 	t.Transitions = append(t.Transitions, tr)

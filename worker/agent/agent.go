@@ -34,6 +34,9 @@ type Agent struct {
 	// Remote says that the handler only passes the job on to another process,
 	// for traces.
 	Remote bool
+	// Calls says that the handler needs a key to call the mesh by itself, through its
+	// gateway: see Job.Key.
+	Calls bool
 }
 
 // Definition is what the mesh knows of an agent, and Retry the policy of its

@@ -32,9 +32,30 @@ type Job struct {
 	// Instruction is the user's new message then.
 	Turn *Turn
 
+	// Key is what a program shows to the gateway to call the mesh for this job
+	// (Authorization: Bearer): as the tenant of the task, with the scopes tasks:read,
+	// tasks:write and agents:read, while this attempt runs. It is empty unless the
+	// agent Calls.
+	Key Secret
+
 	reporter Reporter
 	caller   Caller
 }
+
+// Secret never shows itself.
+type Secret string
+
+// Reveal is the secret itself.
+func (s Secret) Reveal() string { return string(s) }
+
+// String hides the secret.
+func (Secret) String() string { return "***" }
+
+// GoString hides the secret from %#v.
+func (s Secret) GoString() string { return s.String() }
+
+// MarshalText hides the secret from encoders and loggers.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Caller runs another agent for a job. The worker implements it; tests of a
 // handler may.

@@ -64,7 +64,7 @@ func Load(path string, o Options) ([]agent.Agent, error) {
 func (s Spec) Agent(o Options) (agent.Agent, error) {
 	switch {
 	case s.Exec != nil:
-		return agent.Agent{Definition: s.Definition, Handler: exec.New(*s.Exec, exec.Options{GatewayURL: o.GatewayURL, Log: o.Log})}, nil
+		return agent.Agent{Definition: s.Definition, Calls: o.GatewayURL != "", Handler: exec.New(*s.Exec, exec.Options{GatewayURL: o.GatewayURL, Log: o.Log})}, nil
 	case s.HTTP != nil:
 		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP), Remote: true}, nil
 	}

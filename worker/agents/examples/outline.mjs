@@ -12,18 +12,22 @@ for await (const chunk of process.stdin) text += chunk;
 const task = JSON.parse(text);
 const chapters = task.input?.chapters ?? [];
 
+// A mesh that asks who calls knows this attempt by its key.
+const who = process.env.MESH_API_KEY ? { Authorization: `Bearer ${process.env.MESH_API_KEY}` } : {};
+
 const summarize = async (chapter) => {
   const headers = {
     "Content-Type": "application/json",
     "Mesh-Parent-Task": task.task_id,
     Traceparent: process.env.TRACEPARENT,
     Prefer: "wait=30",
+    ...who,
   };
   const body = JSON.stringify({ agent: "summarize", input: { text: chapter, sentences: 1 } });
   let answer = await fetch(`${process.env.MESH_GATEWAY_URL}/tasks`, { method: "POST", headers, body });
   let child = await answer.json();
   while (answer.ok && !child.done) {
-    answer = await fetch(`${process.env.MESH_GATEWAY_URL}/tasks/${child.task_id}`, { headers: { Prefer: "wait=30" } });
+    answer = await fetch(`${process.env.MESH_GATEWAY_URL}/tasks/${child.task_id}`, { headers: { Prefer: "wait=30", ...who } });
     child = await answer.json();
   }
   if (child.status !== "completed") throw new Error(`summarize: ${child.error?.message ?? child.detail}`);

@@ -41,6 +41,9 @@ func (p *program) start(job *agent.Job) (*child, error) {
 	if text := job.Instruction; text != "" && len(text) <= maxInstruction && !strings.Contains(text, "\x00") {
 		cmd.Env = append(cmd.Env, "MESH_INSTRUCTION="+text)
 	}
+	if key := job.Key.Reveal(); key != "" && !p.ownKey {
+		cmd.Env = append(cmd.Env, keyVariable+"="+key)
+	}
 	cmd.SysProcAttr = attributes()
 	var theirs []*os.File
 	defer func() {

@@ -50,7 +50,8 @@ var ours = []string{"NATS_", "MESH_", "OTEL_EXPORTER_"}
 
 // New makes the handler of a program.
 func New(cfg Config, o Options) agent.Handler {
-	p := &program{cfg: cfg, log: o.Log}
+	_, own := cfg.Env[keyVariable]
+	p := &program{cfg: cfg, log: o.Log, ownKey: own}
 	for _, kv := range os.Environ() {
 		if !slices.ContainsFunc(ours, func(prefix string) bool { return strings.HasPrefix(kv, prefix) }) {
 			p.env = append(p.env, kv)
@@ -65,10 +66,14 @@ func New(cfg Config, o Options) agent.Handler {
 	return p.run
 }
 
+// keyVariable has the key by which the program calls the mesh.
+const keyVariable = "MESH_API_KEY"
+
 type program struct {
-	cfg Config
-	env []string
-	log *slog.Logger
+	cfg    Config
+	env    []string
+	log    *slog.Logger
+	ownKey bool // the file of agents gives it one
 }
 
 // run is one attempt: start, feed, read, and leave nothing behind.

@@ -168,6 +168,29 @@ tsk_01a20cd9e03b7276be6a181888e33e52 2 00-4bf92f3577b34da6a3ce929d0e0e4736-00f06
 	}
 }
 
+// A program has the key of its attempt, unless the file of agents gives it another
+// one; the worker's own key is none of its business.
+func TestAProgramHasTheKeyOfItsAttempt(t *testing.T) {
+	t.Setenv("MESH_API_KEY", "the worker's")
+	for _, tt := range []struct {
+		key  agent.Secret
+		env  map[string]string
+		want string
+	}{
+		{"", nil, "{\"text\":\"none\\n\"}"},
+		{"amt_1", nil, "{\"text\":\"amt_1\\n\"}"},
+		{"amt_1", map[string]string{"MESH_API_KEY": "amk_own"}, "{\"text\":\"amk_own\\n\"}"},
+	} {
+		j := job(&reports{})
+		j.Key = tt.key
+		v, err := exec.New(exec.Config{Command: []string{"sh", "-c", `echo "${MESH_API_KEY:-none}"`}, Env: tt.env}, exec.Options{GatewayURL: "http://127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})(t.Context(), j)
+		got, _ := json.Marshal(v)
+		if err != nil || string(got) != tt.want {
+			t.Errorf("%q and %v: %s %v, want %s", tt.key.Reveal(), tt.env, got, err, tt.want)
+		}
+	}
+}
+
 // A program answers a turn with a reply message, or with what it prints.
 func TestTurns(t *testing.T) {
 	for script, want := range map[string]string{
