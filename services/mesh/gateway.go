@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 
@@ -30,13 +31,13 @@ func defaultGateway() gateway.Config {
 }
 
 func gatewayCommand() *cobra.Command {
-	cfg, callbacks := defaultGateway(), callbackConfig{}
+	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, authConfig{}
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server", makes: true,
 		guard:    func() *egress.Guard { return cfg.Guard },
-		settings: append([]any{&cfg}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
+		settings: append([]any{&cfg, &asks}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(at *ports, _ *slog.Logger) (err error) {
-			if err := cfg.Validate(); err != nil {
+			if err := cmp.Or(cfg.Validate(), asks.validate()); err != nil {
 				return err
 			}
 			at.api = at.bind("http", cfg.HTTP)
@@ -48,7 +49,12 @@ func gatewayCommand() *cobra.Command {
 			if cfg.Keys, err = callbacks.fleetKeys(ctx, st, log); err != nil {
 				return nil, err
 			}
-			return gatewayParts(cfg, st, log)
+			known, err := asks.apply(ctx, &cfg, st, "", log)
+			if err != nil {
+				return nil, err
+			}
+			own, err := gatewayParts(cfg, st, log)
+			return append(known, own...), err
 		},
 	}.command()
 }

@@ -19,8 +19,20 @@ const (
 	hintText = `{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}`
 )
 
-// hint is something to try on a mesh that serves these agents.
-func hint(url string, samples bool, served []agent.Agent) string {
+// hintKey is sent to a mesh that asks who calls.
+const hintKey = ` -H "Authorization: Bearer $MESH_API_KEY"`
+
+// hint is something to try on a mesh that serves these agents, and asks who calls
+// or does not.
+func hint(url string, samples, asks bool, served []agent.Agent) string {
+	text := tries(url, samples, served)
+	if asks {
+		text = strings.ReplaceAll(text, "curl -s", "curl -s"+hintKey)
+	}
+	return text
+}
+
+func tries(url string, samples bool, served []agent.Agent) string {
 	if samples {
 		return fmt.Sprintf(hintPoll, url) + fmt.Sprintf(hintWait, url, hintText)
 	}

@@ -46,6 +46,11 @@ func rootCommand() *cobra.Command {
 		panic(err)
 	}
 	webhooks.AddCommand(callbackSecretCommand())
+	keys, _, err := root.Find([]string{"keys"})
+	if err != nil {
+		panic(err)
+	}
+	keys.AddCommand(keysMakeCommand())
 	return root
 }
 

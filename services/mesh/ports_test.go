@@ -96,7 +96,7 @@ func TestTheHintOfUpRunsOnTheAgentsItServes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := meshtest.New(t)
 			m.Work(tt.served...)
-			text := hint("http://mesh", false, tt.served)
+			text := hint("http://mesh", false, false, tt.served)
 			_, body, _ := strings.Cut(text, " -d '")
 			body, _, _ = strings.Cut(body, "'\n")
 			if w := m.Do("POST", "/tasks", body); w.Code != 202 || !strings.Contains(body, tt.want) || strings.Contains(text, "echo") {

@@ -56,9 +56,14 @@ const keyLost = ", or give the key with --secret-key-file; if it is lost, start 
 
 // seen warns of a key that stands where others see it.
 func (c secretConfig) seen(log *slog.Logger) {
-	if c.Key != "" && slices.ContainsFunc(os.Args, func(arg string) bool { return strings.Contains(arg, string(c.Key)) }) {
+	if onCommandLine(c.Key) {
 		log.Warn("the secret key stands on the command line, where every user of this machine sees it: set MESH_SECRET_KEY or --secret-key-file instead")
 	}
+}
+
+// onCommandLine reports whether a secret is seen by every user of this machine.
+func onCommandLine(s config.Secret) bool {
+	return s != "" && slices.ContainsFunc(os.Args, func(arg string) bool { return strings.Contains(arg, string(s)) })
 }
 
 // keeper has the operator's key; nil when there is none.

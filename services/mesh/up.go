@@ -37,6 +37,7 @@ type upConfig struct {
 	notifier  notifier.Config
 	telemetry telemetry.Config
 	callbacks callbackConfig
+	auth      authConfig
 }
 
 func defaultUp() upConfig {
@@ -49,7 +50,7 @@ func defaultUp() upConfig {
 }
 
 func (c *upConfig) settings() []any {
-	all := []any{&c.gateway, &c.admin, &c.server, &c.store, &c.worker, &c.notifier}
+	all := []any{&c.gateway, &c.auth, &c.admin, &c.server, &c.store, &c.worker, &c.notifier}
 	return append(append(all, c.callbacks.settings()...), &c.agents, &c.telemetry, &c.log)
 }
 
@@ -79,6 +80,9 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	if cfg.store.Replicas != 1 {
 		return cli.Usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
+	}
+	if err := cfg.auth.validate(); err != nil {
+		return err
 	}
 	at, err := takePlace(&cfg)
 	if err != nil {
@@ -172,6 +176,10 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), m.srv.healthy
 	cfg.gateway.Data, cfg.gateway.StorageLimit = m.srv.books.whole, m.srv.storageLimit()
 	own := []proc.Part{neighbours(st.gateway, &m.at.ports, guard, m.log)}
+	known, err := cfg.auth.apply(ctx, &cfg.gateway, st.gateway, cfg.server.Data, m.log)
+	if err != nil {
+		return nil, err
+	}
 	g, err := gatewayParts(cfg.gateway, st.gateway, m.log.With("role", "gateway"))
 	if err != nil {
 		return nil, err
@@ -181,7 +189,7 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 		return nil, err
 	}
 	w, err := m.worker.parts(ctx, st.worker, m.log.With("role", "worker"))
-	return slices.Concat(own, g, n, w), err
+	return slices.Concat(own, known, g, n, w), err
 }
 
 // startTelemetry starts the telemetry of a process and has its log take part.
@@ -222,9 +230,10 @@ func (m *upMesh) welcome(out io.Writer) {
     data      %[4]s, %[5]s
     agents    %[6]s
     callbacks %[7]s
+    auth      %[9]s
 
   Try it:
 
 %[8]s
-`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), m.cfg.agents.Agents == "", served))
+`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), m.cfg.agents.Agents == "", m.cfg.gateway.Auth != "off", served), m.cfg.auth.says(m.cfg.gateway.Auth, c.Data))
 }

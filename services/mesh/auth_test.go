@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
+)
+
+// asking is a real mesh that asks for API keys.
+type asking struct {
+	t *testing.T
+	*meshtest.Process
+}
+
+func upWithKeys(t *testing.T, dir string, args ...string) asking {
+	t.Helper()
+	return asking{t, startUp(t, dir, append([]string{"--auth", "keys"}, args...)...)}
+}
+
+// call sends a request with a key, as curl does.
+func (p asking) call(key, method, path, body string, headers ...string) (int, []byte) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), method, p.Gateway+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	if key != "" {
+		r.Header.Set("Authorization", "Bearer "+key)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
+func (p asking) status(key, path string) int {
+	p.t.Helper()
+	status, _ := p.call(key, "GET", path, "")
+	return status
+}
+
+// create makes a key.
+func (p asking) create(admin, body string) (k api.APIKey) {
+	p.t.Helper()
+	status, answer := p.call(admin, "POST", "/keys", body)
+	if err := json.Unmarshal(answer, &k); err != nil || status != 201 {
+		p.t.Fatalf("%d %s", status, answer)
+	}
+	return k
+}
+
+// fileKey is the key that the mesh has left for its operator.
+func fileKey(t *testing.T, dir string) string {
+	t.Helper()
+	name := filepath.Join(dir, adminKeyFile)
+	stat, err := os.Stat(name)
+	if err != nil || stat.Mode().Perm() != 0o600 {
+		t.Fatalf("%v %v", stat, err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// The first start leaves an admin's key in a file that only its owner reads, says
+// where and never which, and another start leaves it as it is. With it the operator
+// makes the others, which live as long as the data.
+func TestAMeshThatAsksForKeysLeavesOneForItsOperator(t *testing.T) {
+	dir := t.TempDir()
+	p := upWithKeys(t, dir)
+	admin := fileKey(t, dir)
+	if p.status("", "/tasks") != 401 || p.status("", "/readyz") != 200 || p.status(admin, "/tasks") != 200 || p.status(admin, "/keys") != 200 {
+		t.Error("a stranger gets in, or the operator does not")
+	}
+	k := p.create(admin, `{"tenant":"blue","scopes":["tasks:read","tasks:write"],"name":"ci"}`)
+	status, answer := p.call(k.Key, "POST", "/tasks", `{"agent":"echo","instruction":"x"}`, "Prefer", "wait=10")
+	if status != 200 || p.status(k.Key, "/keys") != 403 {
+		t.Errorf("with the key that was made: %d %s", status, answer)
+	}
+	var done api.Task
+	if err := json.Unmarshal(answer, &done); err != nil || done.Status != "completed" {
+		t.Fatalf("%s %v", answer, err)
+	}
+	if p.status(admin, "/tasks/"+done.TaskID) != 404 { // of tenant default
+		t.Error("another tenant's task is seen")
+	}
+	cli := func(key string, args ...string) (int, string) {
+		var out bytes.Buffer
+		t.Setenv("MESH_API_KEY", key)
+		code := run(t.Context(), append(args, "--gateway", p.Gateway), &out, &out)
+		return code, out.String()
+	}
+	if code, out := cli(k.Key, "task", "get", done.TaskID); code != 0 {
+		t.Errorf("mesh task get: %d %s", code, out)
+	}
+	if code, out := cli("", "task", "list"); code != 1 || !strings.Contains(out, "unauthenticated") {
+		t.Errorf("mesh task list without a key: %d %s", code, out)
+	}
+	gone := p.create(admin, `{"scopes":["*"]}`)
+	if code, out := cli(admin, "keys", "revoke", gone.KeyID); code != 0 {
+		t.Errorf("mesh keys revoke: %d %s", code, out)
+	}
+	natstest.Until(t, "the key is refused", func() bool { return p.status(gone.Key, "/tasks") == 401 })
+	p.Kill()
+
+	p = upWithKeys(t, dir)
+	if fileKey(t, dir) != admin || p.status(admin, "/keys") != 200 || p.status(k.Key, "/tasks/"+done.TaskID) != 200 || p.status(gone.Key, "/tasks") != 401 {
+		t.Error("another start has changed who may call")
+	}
+	if out := p.Output.String(); !strings.Contains(out, filepath.Join(dir, adminKeyFile)) || strings.Contains(out, admin) {
+		t.Errorf("the output must have the path and not the key: %s", out)
+	}
+}
+
+// The operator may set the key instead; another one takes its place.
+func TestTheOperatorSetsTheAdminsKey(t *testing.T) {
+	dir := t.TempDir()
+	a, b := auth.NewKey().Reveal(), auth.NewKey().Reveal()
+	t.Setenv("MESH_ADMIN_KEY", a)
+	p := upWithKeys(t, dir)
+	if p.status(a, "/keys") != 200 {
+		t.Error("the key that was set is refused")
+	}
+	if _, err := os.Stat(filepath.Join(dir, adminKeyFile)); err == nil {
+		t.Error("a file was made")
+	}
+	p.Kill()
+	t.Setenv("MESH_ADMIN_KEY", b)
+	p = upWithKeys(t, dir)
+	if p.status(a, "/keys") != 401 || p.status(b, "/keys") != 200 {
+		t.Error("the key that was set before goes on, or the new one does not hold")
+	}
+	p.Kill()
+	t.Setenv("MESH_ADMIN_KEY", "amk_live_typo")
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"up", "--data", dir, "--auth", "keys"}, &out, &out); code != 2 || !strings.Contains(out.String(), "mesh keys make") || strings.Contains(out.String(), "typo") {
+		t.Errorf("%d %s", code, &out)
+	}
+}
+
+func TestKeysMakeMakesAKeyForTheSetting(t *testing.T) {
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"keys", "make"}, &out, &out); code != 0 {
+		t.Fatalf("%d %s", code, &out)
+	}
+	if _, err := auth.ParseKey(strings.TrimSpace(out.String())); err != nil {
+		t.Errorf("%s: %v", &out, err)
+	}
+}
+
+// A program that the mesh runs calls it back with the key that it finds in its
+// environment, here by the mesh's own command, and stays in its task's tenant.
+func TestAProgramOfAMeshThatAsksCallsItBack(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "agents.yaml")
+	script := `"$MESH" whoami -o json && "$MESH" task run --agent echo --wait -o json again`
+	text := "agents:\n  - name: echo\n    builtin: echo\n  - name: calls\n    exec:\n      command: [sh, -c, '" + script + "']\n      env: {MESH_TEST_MAIN: \"1\", MESH: \"" + os.Args[0] + "\"}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := upWithKeys(t, dir, "--agents", file)
+	k := p.create(fileKey(t, dir), `{"tenant":"blue","scopes":["*"]}`)
+	status, answer := p.call(k.Key, "POST", "/tasks", `{"agent":"calls","instruction":"x"}`, "Prefer", "wait=30")
+	var v struct {
+		Status string
+		Result struct{ Text string }
+	}
+	if err := json.Unmarshal(answer, &v); err != nil || status != 200 || v.Status != "completed" {
+		t.Fatalf("%d %s", status, answer)
+	}
+	who, task, _ := strings.Cut(v.Result.Text, "\n")
+	var me api.WhoAmI
+	var again api.Task
+	if err := errors.Join(json.Unmarshal([]byte(who), &me), json.Unmarshal([]byte(task), &again)); err != nil {
+		t.Fatalf("%v: %s", err, v.Result.Text)
+	}
+	if me.Tenant != "blue" || strings.Join(me.Scopes, " ") != "tasks:read tasks:write agents:read" || again.Status != "completed" || p.status(k.Key, "/tasks/"+again.TaskID) != 200 {
+		t.Errorf("the program was %+v, and its task %+v", me, again)
+	}
+}
