@@ -14,7 +14,7 @@ import (
 
 func document(t *testing.T) []byte {
 	t.Helper()
-	b, err := openAPI(bareGateway().operations(), "golden")
+	b, err := openAPI(bareGateway().operations(), "golden", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,9 @@ import (
 )
 
 // openAPI renders the operations as an OpenAPI 3.1 document. Schemas come from
-// the Go types.
-func openAPI(operations []route, version string) ([]byte, error) {
+// the Go types. public is where clients reach the gateway, empty where nobody has
+// said: then the paths are those of the document's own address.
+func openAPI(operations []route, version, public string) ([]byte, error) {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	doc := &huma.OpenAPI{
 		OpenAPI: "3.1.0",
@@ -31,6 +32,9 @@ func openAPI(operations []route, version string) ([]byte, error) {
 		Components: &huma.Components{Schemas: registry, SecuritySchemes: map[string]*huma.SecurityScheme{schemeBearer: {
 			Type: "http", Scheme: "bearer", Description: "An API key (amk_...) or a JWT. A mesh without authentication asks for none.",
 		}}},
+	}
+	if public != "" {
+		doc.Servers = []*huma.Server{{URL: public}}
 	}
 	refusal := schemaOf(registry, reflect.TypeFor[api.Problem]())
 	for _, op := range operations {

@@ -14,7 +14,7 @@ import (
 
 func (g *Gateway) routes() http.Handler {
 	operations := g.operations()
-	document, err := openAPI(operations, g.cfg.Version)
+	document, err := openAPI(operations, g.cfg.Version, strings.TrimSuffix(g.cfg.PublicURL, "/"))
 	if err != nil {
 		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
 	}
