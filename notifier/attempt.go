@@ -33,15 +33,6 @@ const (
 	userAgent      = "agentmesh-webhooks/1"
 )
 
-// target is where and how a delivery is attempted now: an edited endpoint
-// counts from the next attempt on.
-type target struct {
-	url      string
-	keys     []signature.SigningKey
-	headers  map[string]string
-	identity egress.Identity
-}
-
 // verdict is what an attempt means: the class for the record, what is to become
 // of the delivery, and what it says of the endpoint.
 type verdict struct {
@@ -64,20 +55,39 @@ const (
 	retryUncounted             // again soon, without counting it: our own proxy is at fault
 )
 
+// sender sends deliveries to their receivers.
+type sender struct {
+	guard    *egress.Guard
+	outbound *egress.Transports
+}
+
+// traced attempts a delivery within a span of its own.
+func (s sender) traced(ctx context.Context, d *webhook.Delivery, to target, hdr map[string][]string) verdict {
+	ctx, span := startProcess(ctx, d, hdr)
+	v := s.attempt(ctx, d, to)
+	v.span = telemetry.Recorded(ctx)
+	var err error
+	if v.after != finished {
+		err = errors.New(string(v.attempt.Class))
+	}
+	telemetry.End(span, err)
+	return v
+}
+
 // attempt sends the delivery once.
-func (n *Notifier) attempt(ctx context.Context, d *webhook.Delivery, to target) verdict {
+func (s sender) attempt(ctx context.Context, d *webhook.Delivery, to target) verdict {
 	began := time.Now()
-	v := n.exchange(ctx, d, to)
+	v := s.exchange(ctx, d, to)
 	v.attempt.At, v.attempt.URL = began.UTC().Truncate(time.Millisecond), to.url
 	v.attempt.Duration = time.Since(began)
 	return v
 }
 
-func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target) (v verdict) {
+func (s sender) exchange(ctx context.Context, d *webhook.Delivery, to target) (v verdict) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	// The same check as when the URL was accepted: the policy may have changed.
-	url, err := n.guard.CheckURL(to.url)
+	url, err := s.guard.CheckURL(to.url)
 	if err != nil {
 		return failed(err)
 	}
@@ -104,7 +114,7 @@ func (n *Notifier) exchange(ctx context.Context, d *webhook.Delivery, to target)
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(c httptrace.GotConnInfo) { shown = !c.Reused && to.identity.Certificate != "" },
 	}))
-	resp, err := n.outbound.Do(req, d.Tenant, to.identity)
+	resp, err := s.outbound.Do(req, d.Tenant, to.identity)
 	if err != nil && shown && failed(err).attempt.Class == webhook.ClassConnection {
 		// TLS 1.3 refuses a certificate after the handshake: whether that is read
 		// before the connection is closed is a race.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -25,27 +26,39 @@ const clockSkew = 5 * time.Second
 // know either, a change is not worth decoding.
 var callbackMark = []byte(`"callback":`)
 
+// fanout turns what happens to tasks into deliveries.
+type fanout struct {
+	store     *store.Store
+	log       *slog.Logger
+	webhooks  *webhooks
+	lanes     *lanes
+	later     timetable
+	seen      *seen
+	started   time.Time // when this process did
+	publicURL string
+}
+
 // fan turns one change of a task's record into deliveries. A delivery's id is
 // that of the event and the receiver, and the store takes it once, so a change
 // may come any number of times.
-func (n *Notifier) fan(ctx context.Context, msg *store.Delivered, born time.Time) {
-	err := n.fanChange(ctx, msg, born)
+func (f *fanout) fan(ctx context.Context, msg *store.Delivered, born time.Time) {
+	err := f.fanChange(ctx, msg, born)
 	switch {
 	case err == nil:
 		_ = msg.Ack()
 	case errors.Is(err, task.ErrBadRecord), errors.Is(err, errMalformed):
-		n.log.Error("a change of a record is left out, it is not readable", "subject", msg.Subject, "error", err)
+		f.log.Error("a change of a record is left out, it is not readable", "subject", msg.Subject, "error", err)
 		_ = msg.Drop()
 	default:
-		n.log.Warn("events not fanned out, trying again", "subject", msg.Subject, "error", err)
+		f.log.Warn("events not fanned out, trying again", "subject", msg.Subject, "error", err)
 		_ = msg.Nak(time.Second)
 	}
 }
 
 var errMalformed = errors.New("malformed")
 
-func (n *Notifier) fanChange(ctx context.Context, msg *store.Delivered, born time.Time) error {
-	subscribed, err := n.webhooks.all(ctx)
+func (f *fanout) fanChange(ctx context.Context, msg *store.Delivered, born time.Time) error {
+	subscribed, err := f.webhooks.all(ctx)
 	if err != nil {
 		return err
 	}
@@ -67,39 +80,39 @@ func (n *Notifier) fanChange(ctx context.Context, msg *store.Delivered, born tim
 	// Events that this process has fanned out before are left out. Every other
 	// event that the record still tells is looked at: revisions that nobody saw
 	// may have fallen out of the bucket's history.
-	events, err := event.Of(t, n.seen.upTo(t), audience.wants, n.resultURL)
+	events, err := event.Of(t, f.seen.upTo(t), audience.wants, f.resultURL)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errMalformed, err)
 	}
 	if len(events) == 0 {
-		n.seen.note(t)
+		f.seen.note(t)
 		return nil
 	}
 	ctx, span := startFanout(ctx, t)
-	err = n.sendAll(ctx, t, events, audience, n.repeated(by, born))
+	err = f.sendAll(ctx, t, events, audience, repeated(by, born, f.started))
 	telemetry.End(span, err)
 	if err == nil {
-		n.seen.note(t)
+		f.seen.note(t)
 	}
 	return err
 }
 
 // resultURL is where a receiver reads the result of a task: at a gateway.
-func (n *Notifier) resultURL(t *task.Task) string {
+func (f *fanout) resultURL(t *task.Task) string {
 	kind := "/tasks/"
 	if t.Kind == task.KindAction {
 		kind = "/actions/"
 	}
-	return strings.TrimSuffix(n.cfg.PublicURL, "/") + kind + string(t.ID) + "/result"
+	return strings.TrimSuffix(f.publicURL, "/") + kind + string(t.ID) + "/result"
 }
 
 // sendAll hands the events of a change over to those who want them.
-func (n *Notifier) sendAll(ctx context.Context, t *task.Task, events []event.Event, audience audience, repeated bool) error {
+func (f *fanout) sendAll(ctx context.Context, t *task.Task, events []event.Event, audience audience, repeated bool) error {
 	for _, e := range events {
 		fresh := e.After >= t.Replaces && !repeated
 		for _, r := range audience {
 			if r.wants(e.Type) && (r.since.IsZero() || e.At.Add(clockSkew).After(r.since)) {
-				if err := n.send(ctx, t, e, r, fresh); err != nil {
+				if err := f.send(ctx, t, e, r, fresh); err != nil {
 					return err
 				}
 			}
@@ -150,7 +163,7 @@ func audienceOf(t *task.Task, subscribed []*webhook.Endpoint) (all audience) {
 // send hands the delivery of an event to a receiver over to the queue, parks it
 // where the receiver is disabled, and schedules it where the receiver is known
 // to be down. Unless the event is fresh, it may have been sent before.
-func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r receiver, fresh bool) error {
+func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiver, fresh bool) error {
 	now := task.Stamp(time.Now())
 	d := &webhook.Delivery{
 		Tenant: t.Tenant, Source: webhook.Source(t.ID), EventID: e.ID, Type: e.Type, Agent: t.Agent,
@@ -171,9 +184,9 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 		return err
 	}
 	if !fresh {
-		_, err := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
+		_, err := f.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
 		if err == nil {
-			return n.ensureScheduled(ctx, d)
+			return f.later.ensure(ctx, d)
 		}
 		if !errors.Is(err, webhook.ErrDeliveryNotFound) {
 			return err
@@ -181,17 +194,17 @@ func (n *Notifier) send(ctx context.Context, t *task.Task, e event.Event, r rece
 	}
 	if d.Status == webhook.Parked {
 		d.UpdatedAt = now
-		err := n.store.Deliveries.Save(ctx, d)
+		err := f.store.Deliveries.Save(ctx, d)
 		if err == nil {
 			countEnded(d)
 		}
 		return once(err)
 	}
-	if come := n.lanes.full(laneOf(d)); !come.IsZero() { // it would stand in the way of others
-		return n.postpone(ctx, d, come)
+	if come := f.lanes.full(laneOf(d)); !come.IsZero() { // it would stand in the way of others
+		return f.later.postpone(ctx, d, come)
 	}
 	ctx, span := telemetry.StartPublish(ctx, topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.DeliveryID(d.ID), telemetry.MessageID(d.ID))
-	err := n.store.Deliveries.Enqueue(ctx, d)
+	err := f.store.Deliveries.Enqueue(ctx, d)
 	telemetry.End(span, err)
 	return err
 }
@@ -202,34 +215,6 @@ func once(err error) error {
 		return nil
 	}
 	return err
-}
-
-// postpone records a delivery that was not attempted yet and schedules it.
-func (n *Notifier) postpone(ctx context.Context, d *webhook.Delivery, until time.Time) error {
-	d.NextAt = task.Stamp(until)
-	if d.Rev == 0 {
-		d.UpdatedAt = task.Stamp(time.Now())
-		if err := n.store.Deliveries.Save(ctx, d); err != nil {
-			if errors.Is(err, task.ErrConflict) {
-				return n.ensureScheduled(ctx, d)
-			}
-			return err
-		}
-	}
-	return n.store.Deliveries.Schedule(ctx, d)
-}
-
-// ensureScheduled puts a recorded delivery into its schedule again, unless it is
-// settled: the notifier that recorded it may have died before it scheduled it.
-func (n *Notifier) ensureScheduled(ctx context.Context, d *webhook.Delivery) error {
-	rec, err := n.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID)
-	switch {
-	case err != nil || rec.Status.Final():
-		return err
-	case time.Until(rec.NextAt) > 0:
-		return n.store.Deliveries.Schedule(ctx, rec)
-	}
-	return n.store.Deliveries.Now(ctx, rec)
 }
 
 // seen remembers up to which revision the events of a task were fanned out here.

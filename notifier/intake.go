@@ -90,9 +90,9 @@ func (r *room) enter(ctx context.Context, size int) (leave func()) {
 }
 
 // repeated reports whether a message may have been worked on before: it was
-// delivered before, or is from the time before this process or before this life
-// of its consumer. A server that was killed has forgotten the last
+// delivered before, or is from the time before this process started or before this
+// life of its consumer. A server that was killed has forgotten the last
 // acknowledgements, a consumer that was made again all of them.
-func (n *Notifier) repeated(by store.Delivery, born time.Time) bool {
-	return by.Times > 1 || by.At.Before(n.started.Add(time.Second)) || by.At.Before(born.Add(time.Second))
+func repeated(by store.Delivery, born, started time.Time) bool {
+	return by.Times > 1 || by.At.Before(started.Add(time.Second)) || by.At.Before(born.Add(time.Second))
 }

@@ -66,14 +66,12 @@ type Notifier struct {
 	cfg      Config
 	store    *store.Store
 	log      *slog.Logger
-	guard    *egress.Guard
-	keys     *keyring.Ring
 	outbound *egress.Transports
 	webhooks *webhooks
 	lanes    *lanes
-	seen     *seen
-	started  time.Time
 	upkeep   *store.Upkeep
+	fanout   *fanout
+	courier  courier
 }
 
 // The consumers of the notifiers.
@@ -88,9 +86,14 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 		return nil, fmt.Errorf("configure notifier: %w", err)
 	}
 	n := &Notifier{
-		cfg: cfg, store: st, log: log, guard: guard, keys: keys, outbound: egress.NewTransports(guard),
-		webhooks: newWebhooks(st), lanes: newLanes(maxHeld, maxPerHost), seen: newSeen(), started: time.Now(),
-		upkeep: st.Consumers.Upkeep(log),
+		cfg: cfg, store: st, log: log, outbound: egress.NewTransports(guard),
+		webhooks: newWebhooks(st), lanes: newLanes(maxHeld, maxPerHost), upkeep: st.Consumers.Upkeep(log),
+	}
+	later, started := timetable{st}, time.Now()
+	n.fanout = &fanout{store: st, log: log, webhooks: n.webhooks, lanes: n.lanes, later: later, seen: newSeen(), started: started, publicURL: cfg.PublicURL}
+	n.courier = courier{
+		store: st, log: log, lanes: n.lanes, later: later, started: started,
+		addresses: addresses{st, keys}, sender: sender{guard, n.outbound},
 	}
 	if err := st.Consumers.NoteNotifiers(ctx); err != nil {
 		return nil, err
@@ -113,8 +116,8 @@ func (n *Notifier) Run(ctx context.Context) error {
 	var loops, works, readers sync.WaitGroup
 	readers.Go(func() { n.webhooks.run(work) })
 	loops.Go(func() { n.upkeep.Run(ctx, n.durables) })
-	loops.Go(func() { n.consume(ctx, work, intake{fanoutDurable, maxFanout, fanoutBytes, n.fan}, &works) })
-	loops.Go(func() { n.consume(ctx, work, intake{dueDurable, maxHeld, dueBytes, n.handle}, &works) })
+	loops.Go(func() { n.consume(ctx, work, intake{fanoutDurable, maxFanout, fanoutBytes, n.fanout.fan}, &works) })
+	loops.Go(func() { n.consume(ctx, work, intake{dueDurable, maxHeld, dueBytes, n.courier.handle}, &works) })
 	loops.Wait()
 	grace := time.AfterFunc(n.cfg.Drain, func() { cut(errDraining) })
 	defer grace.Stop()

@@ -63,7 +63,7 @@ func beginSeries() {
 }
 
 // count counts an attempt, and the delivery that it has ended.
-func (n *Notifier) count(d *webhook.Delivery, was webhook.Status, v verdict) {
+func count(d *webhook.Delivery, was webhook.Status, v verdict) {
 	class := string(v.attempt.Class)
 	telemetry.DeliveryAttempts.Add(1, class)
 	telemetry.DeliveryDuration.Record(v.attempt.Duration, class)

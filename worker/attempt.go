@@ -81,8 +81,8 @@ func (w *Worker) handle(work context.Context, in *intake, msg *store.Delivered, 
 
 // run runs the handler until it ends, then settles.
 func (at *attempt) run(parent context.Context) error {
-	at.w.enter(at)
-	defer at.w.leave(at)
+	at.w.running.enter(at)
+	defer at.w.running.leave(at)
 	at.countStarted()
 	ctx, stop := context.WithCancelCause(parent)
 	defer stop(nil)

@@ -2,6 +2,8 @@ package worker
 
 import (
 	"context"
+	"log/slog"
+	"sync"
 
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -12,7 +14,7 @@ import (
 func (w *Worker) enroll(ctx context.Context, d task.Definition) error {
 	rival, err := w.store.Registry.Register(ctx, d, w.id)
 	if err == nil && rival != "" {
-		w.warn(d, rival)
+		w.rivals.warn(w.log, d, rival)
 	}
 	return err
 }
@@ -25,7 +27,7 @@ func (w *Worker) checkRival(r store.Rival) {
 	}
 	for _, in := range agentsOf(w.serving()) {
 		if r.Of(in.agent.Definition) {
-			w.warn(in.agent.Definition, r.WorkerID)
+			w.rivals.warn(w.log, in.agent.Definition, r.WorkerID)
 		}
 	}
 }
@@ -33,15 +35,24 @@ func (w *Worker) checkRival(r store.Rival) {
 // rivalry is a definition of ours and a worker that serves another one.
 type rivalry struct{ agent, digest, worker string }
 
+// rivals are those that were told of.
+type rivals struct {
+	mu   sync.Mutex
+	told map[rivalry]bool
+}
+
 // warn tells once of a rival.
-func (w *Worker) warn(d task.Definition, rival string) {
+func (r *rivals) warn(log *slog.Logger, d task.Definition, rival string) {
 	of := rivalry{d.Name, d.Digest(), rival}
-	w.mu.Lock()
-	told := w.rivals[of]
-	w.rivals[of] = true
-	w.mu.Unlock()
+	r.mu.Lock()
+	told := r.told[of]
+	if r.told == nil {
+		r.told = map[rivalry]bool{}
+	}
+	r.told[of] = true
+	r.mu.Unlock()
 	if !told {
-		w.log.Warn("another worker serves a different definition of this agent, and no version says which is the newer; "+
+		log.Warn("another worker serves a different definition of this agent, and no version says which is the newer; "+
 			"the one that was there first stands until its workers are gone. Give the agents different names or versions", "agent", d.Name, "other_worker", rival)
 	}
 }

@@ -65,13 +65,13 @@ type Worker struct {
 	reloads  chan reload
 	ended    chan struct{} // closed when Run takes no more reloads
 	presence *presence
+	running  running
+	rivals   rivals
 
 	mu      sync.Mutex
 	intakes []*intake
-	slots   map[string]*slots    // by agent: they outlive a reload
-	running map[task.ID]*attempt // by task id: the newest attempt in this process
-	waiting map[string]int       // by agent: attempts that wait for a task they called
-	rivals  map[rivalry]bool     // that were told of
+	slots   map[string]*slots // by agent: they outlive a reload
+	waiting map[string]int    // by agent: attempts that wait for a task they called
 }
 
 // New registers the agents and creates their consumers.
@@ -83,7 +83,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		id: ids.New("wrk_", uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
 		started: task.Stamp(time.Now()), reloads: make(chan reload), ended: make(chan struct{}),
 		presence: newPresence(),
-		slots:    map[string]*slots{}, running: map[task.ID]*attempt{}, waiting: map[string]int{}, rivals: map[rivalry]bool{},
+		slots:    map[string]*slots{}, waiting: map[string]int{},
 	}
 	w.log = log.With("worker", w.id)
 	w.upkeep = st.Consumers.Upkeep(w.log)
@@ -219,12 +219,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
 
-	stopCancels, err := w.store.Tasks.OnCancel(w.canceled)
+	stopCancels, err := w.store.Tasks.OnCancel(w.running.canceled)
 	if err != nil {
 		return fmt.Errorf("listen for cancels: %w", err)
 	}
 	defer stopCancels()
-	stopChildren, err := w.store.Children.OnStart(w.called)
+	stopChildren, err := w.store.Children.OnStart(w.running.called)
 	if err != nil {
 		return fmt.Errorf("listen for children: %w", err)
 	}
@@ -306,51 +306,5 @@ func (w *Worker) serving() []*intake {
 	return w.intakes
 }
 
-// canceled tells the attempt of a task to look at its record at once.
-func (w *Worker) canceled(id task.ID) {
-	w.mu.Lock()
-	at := w.running[id]
-	w.mu.Unlock()
-	if at != nil {
-		at.look()
-	}
-}
-
-// called tells the attempt of a task that its agent has started another task
-// through the gateway, which it will wait for.
-func (w *Worker) called(id task.ID) {
-	w.mu.Lock()
-	at := w.running[id]
-	w.mu.Unlock()
-	if at != nil {
-		at.seat.lendForGood()
-		at.rec.reports.children()
-	}
-}
-
-// enter notes at as the newest attempt of its task in this process, and has the
-// one before look at its record: it lost its lease.
-func (w *Worker) enter(at *attempt) {
-	w.mu.Lock()
-	old := w.running[at.id]
-	w.running[at.id] = at
-	w.mu.Unlock()
-	if old != nil {
-		old.look()
-	}
-}
-
 // Running is how many attempts run now.
-func (w *Worker) Running() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.running)
-}
-
-func (w *Worker) leave(at *attempt) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.running[at.id] == at {
-		delete(w.running, at.id)
-	}
-}
+func (w *Worker) Running() int { return w.running.count() }

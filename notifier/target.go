@@ -1,0 +1,78 @@
+package notifier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"agentmesh/shared/egress"
+	"agentmesh/shared/keyring"
+	"agentmesh/shared/signature"
+	"agentmesh/shared/store"
+	"agentmesh/shared/webhook"
+)
+
+// target is where and how a delivery is attempted now: an edited endpoint
+// counts from the next attempt on.
+type target struct {
+	url      string
+	keys     []signature.SigningKey
+	headers  map[string]string
+	identity egress.Identity
+}
+
+// addresses finds the targets of deliveries.
+type addresses struct {
+	store *store.Store
+	keys  *keyring.Ring
+}
+
+var errNoKey = errors.New("there is no key to sign with")
+
+// of finds where a delivery goes now, and its webhook, if it has one. It
+// returns errGone when that was deleted, and errNoKey when nothing can be signed.
+func (a addresses) of(ctx context.Context, d *webhook.Delivery) (to target, e *webhook.Endpoint, err error) {
+	if d.Webhook != "" {
+		if e, err = a.store.Webhooks.Get(ctx, d.Tenant, d.Webhook); errors.Is(err, webhook.ErrNotFound) {
+			return to, nil, errGone
+		}
+		if err != nil {
+			return to, nil, err
+		}
+		to.url = e.URL
+		secrets, err := a.keys.Open(e)
+		if err == nil {
+			to.headers = secrets.Headers
+			to.identity = egress.Identity{Certificate: e.Certificate, Key: secrets.ClientKey, CA: e.CA}
+			to.keys, err = keyring.SigningKeys(e, secrets, time.Now())
+		}
+		return to, e, noKey(err)
+	}
+	to.url = d.URL
+	if d.SecretRef == "" {
+		to.keys, err = a.keys.CallbackKeys(d.Tenant)
+		return to, nil, noKey(err)
+	}
+	by, err := a.store.Webhooks.Get(ctx, d.Tenant, d.SecretRef)
+	if errors.Is(err, webhook.ErrNotFound) {
+		return to, nil, fmt.Errorf("%w: webhook %s was deleted", errNoKey, d.SecretRef)
+	}
+	if err != nil {
+		return to, nil, err
+	}
+	secrets, err := a.keys.Open(by)
+	if keys, bad := keyring.SigningKeys(by, secrets, time.Now()); bad == nil { // the rest of its secrets is not needed
+		to.keys, err = keys, nil
+	} else if err == nil {
+		err = bad
+	}
+	return to, nil, noKey(err)
+}
+
+func noKey(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errNoKey, err)
+}
