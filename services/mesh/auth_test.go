@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/auth"
@@ -199,5 +200,42 @@ func TestAProgramOfAMeshThatAsksCallsItBack(t *testing.T) {
 	}
 	if me.Tenant != "blue" || strings.Join(me.Scopes, " ") != "tasks:read tasks:write agents:read" || again.Status != "completed" || p.status(k.Key, "/tasks/"+again.TaskID) != 200 {
 		t.Errorf("the program was %+v, and its task %+v", me, again)
+	}
+}
+
+// Gateways of a fleet have no data folder: the operator sets the key of each. A key
+// that one of them revokes is refused by the other within 5 s.
+func TestAFleetBeginsWithTheKeyOfItsOperator(t *testing.T) {
+	srv := fleetServer(t)
+	admin := auth.NewKey().Reveal()
+	env := []string{"MESH_TEST_MAIN=1", "NATS_URL=" + srv.ClientURL(), "MESH_ADMIN_KEY=" + admin}
+	var gateways [2]asking
+	for i := range gateways {
+		address, err := freeAddress()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, output := meshtest.Spawn(t, env, "gateway", "--auth", "keys", "--http", address, "--replicas", "1", "--admin", "off")
+		go p.Drain(output)
+		p.Gateway = "http://" + address
+		gateways[i] = asking{t, p}
+		natstest.Until(t, "the gateway is ready", func() bool {
+			status, _ := p.Ask(t, time.Second, "GET", "/readyz", "")
+			return status == 200
+		})
+	}
+	one, two := gateways[0], gateways[1]
+	k := one.create(admin, `{"tenant":"blue","scopes":["tasks:read"]}`)
+	if one.status(k.Key, "/tasks") != 200 || two.status(k.Key, "/tasks") != 200 {
+		t.Error("a new key is refused")
+	}
+	if status, answer := one.call(admin, "DELETE", "/keys/"+k.KeyID, ""); status != 204 {
+		t.Fatalf("%d %s", status, answer)
+	}
+	revoked := time.Now()
+	natstest.Until(t, "both refuse it", func() bool { return one.status(k.Key, "/tasks") == 401 && two.status(k.Key, "/tasks") == 401 })
+	t.Logf("refused by both after %v", time.Since(revoked).Round(time.Millisecond))
+	if out := one.Output.String() + two.Output.String(); strings.Contains(out, strings.Split(admin, "_")[3]) || strings.Contains(out, strings.Split(k.Key, "_")[3]) {
+		t.Errorf("a secret is in the log: %s", out)
 	}
 }

@@ -383,7 +383,7 @@ func TestAStartThatIsImpossibleNamesTheFlag(t *testing.T) {
 		{"admin taken", []string{"--data", other, "--admin", taken}, "listen for --admin", 1},
 		{"not loopback", []string{"--data", other, "--http", "0.0.0.0:0"}, "without authentication the gateway listens on loopback only", 1},
 		{"any address", []string{"--data", other, "--http", ":0"}, "--insecure", 1},
-		{"auth that is not there", []string{"--data", other, "--auth", "keys"}, `auth is "keys"`, 1},
+		{"auth that is not there", []string{"--data", other, "--auth", "key"}, `auth is "key"`, 1},
 		{"bad sync", []string{"--data", other, "--sync", "often"}, `sync is "often"`, 2},
 		{"bad duration", []string{"--drain", "soon"}, "no duration", 2},
 		{"unknown flag", []string{"--bogus"}, "--help lists the flags", 2},

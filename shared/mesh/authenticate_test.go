@@ -6,6 +6,8 @@ import (
 	"hash/crc32"
 	"net"
 	"net/netip"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -401,6 +403,33 @@ func TestTheLastUseOfAKeyCostsOneWriteAMinute(t *testing.T) {
 		}
 		if err != nil || len(all) != 2 {
 			t.Errorf("%d keys, %v", len(all), err)
+		}
+	})
+}
+
+// However many keys and tenants there are, a gateway has one watch.
+func TestAThousandTenantsCostNoGoroutineAndNoSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		g := h.newGate()
+		time.Sleep(2 * time.Second)
+		goroutines, subscriptions := runtime.NumGoroutine(), h.srv.NumSubscriptions()
+		for i := range 1000 {
+			k := auth.NewKey()
+			rec := &store.APIKey{ID: k.ID(), Tenant: "tenant-" + strconv.Itoa(i), Scopes: []auth.Scope{auth.All}, Hash: k.Hash()}
+			if err := h.st.APIKeys.Save(t.Context(), rec); err != nil {
+				t.Fatal(err)
+			}
+			if who, err := g.show(k.Reveal(), "192.0.2.1"); err != nil || who.Tenant != rec.Tenant {
+				t.Fatalf("%+v %v", who, err)
+			}
+		}
+		time.Sleep(2 * time.Second)
+		if now := runtime.NumGoroutine(); now > goroutines+10 {
+			t.Errorf("%d goroutines, and %d before", now, goroutines)
+		}
+		if now := h.srv.NumSubscriptions(); now > subscriptions+2 {
+			t.Errorf("%d subscriptions, and %d before", now, subscriptions)
 		}
 	})
 }
