@@ -31,6 +31,10 @@ func patch(path string, body any) []request {
 	return []request{{method: http.MethodPatch, path: path, body: body}}
 }
 
+func put(path string, body any) []request {
+	return []request{{method: http.MethodPut, path: path, body: body}}
+}
+
 func remove(path string) []request { return []request{{method: http.MethodDelete, path: path}} }
 
 // at is a path of these segments.
