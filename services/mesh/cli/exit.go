@@ -77,6 +77,8 @@ func (f *clientFlags) explain(doing string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return &ExitError{Code: exitInterrupted}
 	case errors.As(err, &refused):
+	case distrust(err) != "":
+		return &ExitError{ExitFailed, fmt.Errorf("%s: %s: %w", doing, distrust(err), err)}
 	case errors.As(err, &network), errors.As(err, &lookup):
 		return &ExitError{ExitFailed, fmt.Errorf("%s: no gateway at %s; is `mesh up` running? choose another with --gateway", doing, f.gateway)}
 	}
