@@ -18,16 +18,16 @@ func TestTheAuditTrailIsReadByHTTP(t *testing.T) {
 	_, c := m.Serve()
 	m.Work(echo.Agent())
 	id := m.Create(`{"agent":"echo","input":1,"delay":"1h"}`)
-	if _, err := c.Cancel(t.Context(), id); err != nil {
+	if _, err := c.Tasks.Cancel(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	page, next, err := c.Audit(t.Context(), client.AuditFilter{Object: id, Action: "task.cancel"}, "")
+	page, next, err := c.Audit.List(t.Context(), client.AuditFilter{Object: id, Action: "task.cancel"}, "")
 	if err != nil || next != "" || len(page) != 1 || page[0].Address != "127.0.0.1" || page[0].Tenant != "default" || page[0].Outcome != "done" || len(page[0].TraceID) != 32 || page[0].At.IsZero() {
 		t.Errorf("%+v, next %q, %v", page, next, err)
 	}
 	natstest.Until(t, "who made the task is there, too", func() bool {
 		n := 0
-		for e, err := range c.AuditTrail(t.Context(), client.AuditFilter{Object: id, Limit: 1}) {
+		for e, err := range c.Audit.All(t.Context(), client.AuditFilter{Object: id, Limit: 1}) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -35,15 +35,15 @@ func TestLargeValuesComeBackWholeAndTooLargeOnesAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	input = bytes.ReplaceAll(bytes.ReplaceAll(bytes.ReplaceAll(input, []byte(`\u003c`), []byte(`<`)), []byte(`\u003e`), []byte(`>`)), []byte(`\u0026`), []byte(`&`))
-	task, err := c.Create(t.Context(), client.Request{Agent: "echo", Input: input}, client.CreateOptions{})
+	task, err := c.Tasks.Create(t.Context(), client.Request{Agent: "echo", Input: input}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := c.Wait(t.Context(), task.TaskID)
+	done, err := c.Tasks.Wait(t.Context(), task.TaskID)
 	if err != nil || done.Status != "completed" || done.ResultURL != "/tasks/"+task.TaskID+"/result" || done.Result != nil {
 		t.Fatalf("%v: %+v", err, done)
 	}
-	body, err := c.Result(t.Context(), task.TaskID)
+	body, err := c.Tasks.Result(t.Context(), task.TaskID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func TestAReaderThatDoesNotReadIsCut(t *testing.T) {
 	done := make(chan int)
 	go func() {
 		n := 0
-		for e, err := range c.Events(ctx, id) {
+		for e, err := range c.Tasks.Events(ctx, id) {
 			if err == nil && e.Output != "" {
 				n += len(e.Output)
 			}
@@ -123,22 +123,22 @@ func TestALoadLeavesNothingBehind(t *testing.T) {
 		for range 16 {
 			wg.Go(func() {
 				for i := range 20 {
-					task, err := c.Create(t.Context(), client.Request{Agent: "echo", Input: json.RawMessage(`1`)}, client.CreateOptions{})
+					task, err := c.Tasks.Create(t.Context(), client.Request{Agent: "echo", Input: json.RawMessage(`1`)}, client.CreateOptions{})
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					if i%4 == 0 {
-						for _, err := range c.Events(t.Context(), task.TaskID) {
+						for _, err := range c.Tasks.Events(t.Context(), task.TaskID) {
 							if err != nil {
 								t.Error(err)
 							}
 						}
 					}
 					if i%5 == 0 {
-						_, _ = c.Cancel(t.Context(), task.TaskID) // either outcome is right
+						_, _ = c.Tasks.Cancel(t.Context(), task.TaskID) // either outcome is right
 					}
-					if _, err := c.Wait(t.Context(), task.TaskID); err != nil {
+					if _, err := c.Tasks.Wait(t.Context(), task.TaskID); err != nil {
 						t.Error(err)
 					}
 				}

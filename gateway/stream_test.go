@@ -153,7 +153,7 @@ func TestOutputReachesAReaderInOrderAndOnce(t *testing.T) {
 	next <- "m1" // the record has it now
 	read := func() string {
 		var text strings.Builder
-		for e, err := range c.Events(t.Context(), id) {
+		for e, err := range c.Tasks.Events(t.Context(), id) {
 			if err != nil {
 				t.Error(err)
 			}

@@ -19,18 +19,18 @@ type (
 	KeyRequest = api.CreateKey
 )
 
-// CreateKey makes an API key. It is in the answer, this once.
-func (c *Client) CreateKey(ctx context.Context, r KeyRequest) (*APIKey, error) {
+// Create makes an API key. It is in the answer, this once.
+func (c Keys) Create(ctx context.Context, r KeyRequest) (*APIKey, error) {
 	return c.sendKey(ctx, "/keys", r)
 }
 
-// RotateKey makes a key that takes the place of another one, which goes on for
+// Rotate makes a key that takes the place of another one, which goes on for
 // overlap. It is in the answer, this once.
-func (c *Client) RotateKey(ctx context.Context, id string, overlap time.Duration) (*APIKey, error) {
+func (c Keys) Rotate(ctx context.Context, id string, overlap time.Duration) (*APIKey, error) {
 	return c.sendKey(ctx, "/keys/"+url.PathEscape(id)+"/rotate", api.RotateKey{Overlap: overlap.String()})
 }
 
-func (c *Client) sendKey(ctx context.Context, path string, r any) (*APIKey, error) {
+func (c Keys) sendKey(ctx context.Context, path string, r any) (*APIKey, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
@@ -40,8 +40,8 @@ func (c *Client) sendKey(ctx context.Context, path string, r any) (*APIKey, erro
 	return &k, err
 }
 
-// APIKeys lists the keys of a tenant, of all when it is empty, oldest first.
-func (c *Client) APIKeys(ctx context.Context, tenant string) ([]APIKey, error) {
+// List lists the keys of a tenant, of all when it is empty, oldest first.
+func (c Keys) List(ctx context.Context, tenant string) ([]APIKey, error) {
 	path := "/keys"
 	if tenant != "" {
 		path += "?" + url.Values{"tenant": {tenant}}.Encode()
@@ -51,15 +51,15 @@ func (c *Client) APIKeys(ctx context.Context, tenant string) ([]APIKey, error) {
 	return out.Keys, err
 }
 
-// APIKey reads a key.
-func (c *Client) APIKey(ctx context.Context, id string) (*APIKey, error) {
+// Get reads a key.
+func (c Keys) Get(ctx context.Context, id string) (*APIKey, error) {
 	var k APIKey
 	err := c.call(ctx, http.MethodGet, "/keys/"+url.PathEscape(id), nil, nil, &k)
 	return &k, err
 }
 
-// RevokeKey ends a key, with force also the last one of an admin.
-func (c *Client) RevokeKey(ctx context.Context, id string, force bool) error {
+// Revoke ends a key, with force also the last one of an admin.
+func (c Keys) Revoke(ctx context.Context, id string, force bool) error {
 	path := "/keys/" + url.PathEscape(id)
 	if force {
 		path += "?force=true"

@@ -45,10 +45,10 @@ func (f AuditFilter) Query() url.Values {
 	return q
 }
 
-// Audit reads a page of the audit trail, newest first. next is empty after the
+// List reads a page of the audit trail, newest first. next is empty after the
 // last page; a page may be short and still have a next one. It asks for the scope
 // admin.
-func (c *Client) Audit(ctx context.Context, f AuditFilter, cursor string) (page []AuditEntry, next string, err error) {
+func (c Audit) List(ctx context.Context, f AuditFilter, cursor string) (page []AuditEntry, next string, err error) {
 	q := f.Query()
 	if cursor != "" {
 		q.Set("cursor", cursor)
@@ -58,11 +58,11 @@ func (c *Client) Audit(ctx context.Context, f AuditFilter, cursor string) (page 
 	return out.Entries, out.NextCursor, err
 }
 
-// AuditTrail reads the entries of every page.
-func (c *Client) AuditTrail(ctx context.Context, f AuditFilter) iter.Seq2[AuditEntry, error] {
+// All reads the entries of every page.
+func (c Audit) All(ctx context.Context, f AuditFilter) iter.Seq2[AuditEntry, error] {
 	return func(yield func(AuditEntry, error) bool) {
 		for cursor := ""; ; {
-			page, next, err := c.Audit(ctx, f, cursor)
+			page, next, err := c.List(ctx, f, cursor)
 			if err != nil {
 				yield(AuditEntry{}, err)
 				return

@@ -64,8 +64,43 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%s (%s)", text, p.Code)
 }
 
-// Client calls one gateway. It is safe for concurrent use.
+// Client calls one gateway, by noun: c.Tasks.Create, c.Sessions.Say. It is safe for
+// concurrent use.
 type Client struct {
+	Tasks      Tasks
+	Actions    Actions
+	Sessions   Sessions
+	Webhooks   Webhooks
+	Deliveries Deliveries
+	Agents     Agents
+	Keys       Keys
+	Audit      Audit
+
+	*wire
+}
+
+// What a client calls, by noun.
+type (
+	// Tasks are tasks of every kind: the id of an action or a turn serves, too.
+	Tasks struct{ *wire }
+	// Actions are tasks with a callback.
+	Actions struct{ *wire }
+	// Sessions are conversations with agents, and their turns.
+	Sessions struct{ *wire }
+	// Webhooks are subscriptions to events.
+	Webhooks struct{ *wire }
+	// Deliveries are what was sent, to webhooks and to callbacks.
+	Deliveries struct{ *wire }
+	// Agents are the agents that the mesh knows.
+	Agents struct{ *wire }
+	// Keys are API keys. Only an admin may.
+	Keys struct{ *wire }
+	// Audit is who did what. Only an admin may.
+	Audit struct{ *wire }
+)
+
+// wire sends the requests of all nouns.
+type wire struct {
 	base   string
 	http   *http.Client
 	header http.Header
@@ -95,7 +130,8 @@ func New(base string, opts ...Option) (*Client, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, fmt.Errorf("gateway URL %q: it must look like http://127.0.0.1:8080", base)
 	}
-	c := &Client{base: strings.TrimSuffix(base, "/"), http: &http.Client{}, header: http.Header{}}
+	w := &wire{base: strings.TrimSuffix(base, "/"), http: &http.Client{}, header: http.Header{}}
+	c := &Client{Tasks{w}, Actions{w}, Sessions{w}, Webhooks{w}, Deliveries{w}, Agents{w}, Keys{w}, Audit{w}, w}
 	for _, o := range opts {
 		o(c)
 	}
@@ -115,7 +151,7 @@ const tries = 5
 // Create has a task accepted. Where the gateway is away or busy it repeats the
 // request with the same key a few times. The task is pending, or finished when
 // that came within Wait.
-func (c *Client) Create(ctx context.Context, r Request, o CreateOptions) (*Task, error) {
+func (c Tasks) Create(ctx context.Context, r Request, o CreateOptions) (*Task, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("create task: %w", err)
@@ -123,9 +159,9 @@ func (c *Client) Create(ctx context.Context, r Request, o CreateOptions) (*Task,
 	return c.submit(ctx, "/tasks", body, o)
 }
 
-// CreateAction has an action accepted: a task whose outcome is POSTed to
+// Create has an action accepted: a task whose outcome is POSTed to
 // r.CallbackURL. Its id serves wherever that of a task does.
-func (c *Client) CreateAction(ctx context.Context, r Request, o CreateOptions) (*Task, error) {
+func (c Actions) Create(ctx context.Context, r Request, o CreateOptions) (*Task, error) {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return nil, fmt.Errorf("create action: %w", err)
@@ -134,11 +170,11 @@ func (c *Client) CreateAction(ctx context.Context, r Request, o CreateOptions) (
 }
 
 // Retry runs a failed or canceled task again, as a new task.
-func (c *Client) Retry(ctx context.Context, id string, o CreateOptions) (*Task, error) {
+func (c Tasks) Retry(ctx context.Context, id string, o CreateOptions) (*Task, error) {
 	return c.submit(ctx, "/tasks/"+url.PathEscape(id)+"/retry", nil, o)
 }
 
-func (c *Client) submit(ctx context.Context, path string, body []byte, o CreateOptions) (*Task, error) {
+func (c *wire) submit(ctx context.Context, path string, body []byte, o CreateOptions) (*Task, error) {
 	h := http.Header{}
 	if o.Parent != "" {
 		h.Set("Mesh-Parent-Task", o.Parent)
@@ -155,7 +191,7 @@ func (c *Client) submit(ctx context.Context, path string, body []byte, o CreateO
 }
 
 // post sends a request that may be repeated, since each time has the same key.
-func (c *Client) post(ctx context.Context, path string, h http.Header, body []byte, key string, out any) error {
+func (c *wire) post(ctx context.Context, path string, h http.Header, body []byte, key string, out any) error {
 	if key == "" {
 		key = rand.Text()
 	}
@@ -189,7 +225,7 @@ func repeatable(err error) (pause time.Duration, again bool) {
 }
 
 // Get reads a task.
-func (c *Client) Get(ctx context.Context, id string) (*Task, error) {
+func (c Tasks) Get(ctx context.Context, id string) (*Task, error) {
 	var t Task
 	err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id), nil, nil, &t)
 	return &t, err
@@ -197,7 +233,7 @@ func (c *Client) Get(ctx context.Context, id string) (*Task, error) {
 
 // Wait waits until a task has finished, by long polls that survive a gateway's
 // restart, and returns it. It ends with ctx.
-func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
+func (c Tasks) Wait(ctx context.Context, id string) (*Task, error) {
 	for try := 0; ; {
 		var t Task
 		h := http.Header{}
@@ -226,14 +262,14 @@ func (c *Client) Wait(ctx context.Context, id string) (*Task, error) {
 }
 
 // Cancel cancels a task.
-func (c *Client) Cancel(ctx context.Context, id string) (*Task, error) {
+func (c Tasks) Cancel(ctx context.Context, id string) (*Task, error) {
 	var t Task
 	err := c.call(ctx, http.MethodPost, "/tasks/"+url.PathEscape(id)+"/cancel", nil, nil, &t)
 	return &t, err
 }
 
 // Result streams the result of a completed task, however large.
-func (c *Client) Result(ctx context.Context, id string) (io.ReadCloser, error) {
+func (c Tasks) Result(ctx context.Context, id string) (io.ReadCloser, error) {
 	resp, err := c.do(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/result", nil, nil)
 	if err != nil {
 		return nil, err
@@ -241,17 +277,17 @@ func (c *Client) Result(ctx context.Context, id string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
-// Agents lists the agents that the mesh knows.
-func (c *Client) Agents(ctx context.Context) ([]Agent, error) {
+// List lists the agents that the mesh knows.
+func (c Agents) List(ctx context.Context) ([]Agent, error) {
 	var out api.AgentList
 	err := c.call(ctx, http.MethodGet, "/agents", nil, nil, &out)
 	return out.Agents, err
 }
 
-// DeleteAgent has the mesh forget an agent that no live worker serves. Tasks
+// Delete has the mesh forget an agent that no live worker serves. Tasks
 // that wait for it are not lost: waiting is how many go on waiting for a worker
 // that serves an agent of this name.
-func (c *Client) DeleteAgent(ctx context.Context, name string) (waiting int, err error) {
+func (c Agents) Delete(ctx context.Context, name string) (waiting int, err error) {
 	resp, err := c.do(ctx, http.MethodDelete, "/agents/"+url.PathEscape(name), nil, nil)
 	if err != nil {
 		return 0, err
@@ -267,7 +303,7 @@ func (c *Client) DeleteAgent(ctx context.Context, name string) (waiting int, err
 	return left.Waiting, nil
 }
 
-func (c *Client) call(ctx context.Context, method, path string, h http.Header, body []byte, out any) error {
+func (c *wire) call(ctx context.Context, method, path string, h http.Header, body []byte, out any) error {
 	resp, err := c.do(ctx, method, path, h, body)
 	if err != nil {
 		return err
@@ -286,7 +322,7 @@ func (c *Client) call(ctx context.Context, method, path string, h http.Header, b
 }
 
 // do sends a request and returns its answer, or its refusal as *Problem.
-func (c *Client) do(ctx context.Context, method, path string, h http.Header, body []byte) (*http.Response, error) {
+func (c *wire) do(ctx context.Context, method, path string, h http.Header, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", method, path, err)

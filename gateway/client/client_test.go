@@ -75,7 +75,7 @@ func TestCreateRepeatsUnderOneKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := scripted(t, answer(503, asProblem, away, "Retry-After", "2"), cut, answer(202, asJSON, `{"task_id":"tsk_1","status":"pending"}`))
 		began := time.Now()
-		task, err := c.Create(t.Context(), client.Request{Instruction: "x"}, client.CreateOptions{})
+		task, err := c.Tasks.Create(t.Context(), client.Request{Instruction: "x"}, client.CreateOptions{})
 		if err != nil || task.TaskID != "tsk_1" || len(s.requests) != 3 {
 			t.Fatalf("%+v, %v after %v", task, err, s.requests)
 		}
@@ -93,12 +93,12 @@ func TestRefusals(t *testing.T) {
 		c, s := scripted(t,
 			answer(422, asProblem, `{"code":"validation_failed","detail":"2 fields","errors":[{"pointer":"/delay","detail":"bad"}]}`),
 			answer(502, "text/html", `<h1>proxy</h1>`))
-		_, err := c.Create(t.Context(), client.Request{Instruction: "x"}, client.CreateOptions{IdempotencyKey: "k"})
+		_, err := c.Tasks.Create(t.Context(), client.Request{Instruction: "x"}, client.CreateOptions{IdempotencyKey: "k"})
 		var p *client.Problem
 		if !errors.As(err, &p) || p.Code != "validation_failed" || p.Status != 422 || len(s.requests) != 1 || !strings.Contains(err.Error(), "/delay: bad") {
 			t.Errorf("%v after %v", err, s.requests)
 		}
-		if _, err := c.Get(t.Context(), "tsk_1"); !errors.As(err, &p) || p.Code != "http_502" || p.Status != 502 {
+		if _, err := c.Tasks.Get(t.Context(), "tsk_1"); !errors.As(err, &p) || p.Code != "http_502" || p.Status != 502 {
 			t.Errorf("%v", err)
 		}
 	})
@@ -109,13 +109,13 @@ func TestWaitSurvivesARestart(t *testing.T) {
 		c, s := scripted(t,
 			answer(200, asJSON, `{"task_id":"tsk_1","status":"processing"}`), cut, answer(503, asProblem, away),
 			answer(200, asJSON, `{"task_id":"tsk_1","status":"completed","done":true}`, "ETag", `"9"`))
-		task, err := c.Wait(t.Context(), "tsk_1")
+		task, err := c.Tasks.Wait(t.Context(), "tsk_1")
 		if err != nil || !task.Done || task.ETag != `"9"` || len(s.requests) != 4 {
 			t.Errorf("%+v, %v after %v", task, err, s.requests)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := c.Wait(ctx, "tsk_1"); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.Tasks.Wait(ctx, "tsk_1"); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -136,7 +136,7 @@ func TestEventsResume(t *testing.T) {
 			answer(200, asStream, output(0, "hello")+output(5, " mesh")+event("milestone", "6", `{"name":"half"}`)+event("progress", "7", `not JSON`)),
 			answer(200, asStream, event("status", "9", `{"status":"completed","done":true}`)+event("status", "10", `{"status":"never"}`)))
 		var got []string
-		for e, err := range c.Events(t.Context(), "tsk_1") {
+		for e, err := range c.Tasks.Events(t.Context(), "tsk_1") {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -161,7 +161,7 @@ func TestEventsResume(t *testing.T) {
 func TestEventsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := scripted(t, answer(404, asProblem, `{"code":"task_not_found"}`))
-		for _, err := range c.Events(t.Context(), "tsk_1") {
+		for _, err := range c.Tasks.Events(t.Context(), "tsk_1") {
 			var p *client.Problem
 			if !errors.As(err, &p) || p.Code != "task_not_found" {
 				t.Errorf("%v", err)
@@ -169,7 +169,7 @@ func TestEventsEnd(t *testing.T) {
 		}
 		c, s := scripted(t) // nothing but errors
 		n := 0
-		for _, err := range c.Events(t.Context(), "tsk_1") {
+		for _, err := range c.Tasks.Events(t.Context(), "tsk_1") {
 			if n++; err == nil || len(s.requests) < 10 {
 				t.Errorf("%v after %d tries", err, len(s.requests))
 			}
@@ -178,7 +178,7 @@ func TestEventsEnd(t *testing.T) {
 			t.Errorf("%d errors", n)
 		}
 		c, _ = scripted(t, answer(204, "", ""))
-		for e, err := range c.Events(t.Context(), "tsk_1") {
+		for e, err := range c.Tasks.Events(t.Context(), "tsk_1") {
 			t.Errorf("%+v, %v of a task that has nothing more to tell", e, err)
 		}
 	})
@@ -188,7 +188,7 @@ func TestList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := scripted(t, answer(200, asJSON, `{"tasks":[{"task_id":"a"},{"task_id":"b"}],"next_cursor":"x"}`), answer(200, asJSON, `{"tasks":[{"task_id":"c"}],"next_cursor":""}`))
 		var ids []string
-		for task, err := range c.All(t.Context(), client.Filter{Statuses: []string{"failed"}, Labels: map[string]string{"team": "a b"}}) {
+		for task, err := range c.Tasks.All(t.Context(), client.Filter{Statuses: []string{"failed"}, Labels: map[string]string{"team": "a b"}}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -210,16 +210,16 @@ func TestTheClientLosesNothingThatTheGatewaySays(t *testing.T) {
 	turn := `{"task_id":"trn_1","turn_id":"trn_1","session_id":"ses_1","status":"completed","done":true,"kind":"turn","attempt":1,"created_at":"2026-05-19T10:30:00Z","status_url":"/sessions/ses_1/turns/trn_1","input":{"a":1},"input_url":"/tasks/trn_1/input"`
 	agents := `{"name":"a","greeting":"Hi","concurrency":2,"max_in_flight":9,"timeout":"5m0s","max_attempts":3,"live_workers":1,"workers":[{"worker_id":"w","slots":2,"busy":1,"started_at":"2026-05-19T10:30:00Z"}]}`
 	for want, read := range map[string]func(*client.Client) (any, error){
-		turn + `}`:                          func(c *client.Client) (any, error) { return c.Get(t.Context(), "trn_1") },
-		turn + `,"text":"x","message":"y"}`: func(c *client.Client) (any, error) { return c.Turn(t.Context(), "ses_1", "trn_1") },
+		turn + `}`:                          func(c *client.Client) (any, error) { return c.Tasks.Get(t.Context(), "trn_1") },
+		turn + `,"text":"x","message":"y"}`: func(c *client.Client) (any, error) { return c.Sessions.Turn(t.Context(), "ses_1", "trn_1") },
 		`{"delivery_id":"dlv_1","event_id":"e","type":"action.completed","action_id":"act_1","status":"dead","created_at":"2026-05-19T10:30:00Z","updated_at":"2026-05-19T10:30:00Z","attempts":[{"at":"2026-05-19T10:30:00Z","url":"https://x","duration_ms":1.5,"class":"redirect","location":"https://y"}]}`: func(c *client.Client) (any, error) {
-			return c.Delivery(t.Context(), "dlv_1")
+			return c.Deliveries.Get(t.Context(), "dlv_1")
 		},
 		`{"webhook_id":"whk_1","url":"https://x","events":[],"agents":[],"enabled":true,"unreadable":"u","client_certificate":"PEM","ca":"PEM","keys":[],"created_at":"2026-05-19T10:30:00Z","updated_at":"2026-05-19T10:30:00Z"}`: func(c *client.Client) (any, error) {
-			return c.Webhook(t.Context(), "whk_1")
+			return c.Webhooks.Get(t.Context(), "whk_1")
 		},
 		`{"agents":[` + agents + `]}`: func(c *client.Client) (any, error) {
-			all, err := c.Agents(t.Context())
+			all, err := c.Agents.List(t.Context())
 			return map[string]any{"agents": all}, err
 		},
 	} {
@@ -237,7 +237,7 @@ func TestTheClientLosesNothingThatTheGatewaySays(t *testing.T) {
 func TestSayRepeatsUnderOneKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, s := scripted(t, answer(503, asProblem, away), cut, answer(200, asJSON, `{"session_id":"ses_1","turn_id":"trn_1","status":"completed","message":"hi"}`))
-		turn, err := c.Say(t.Context(), "ses_1", "<hello>", client.SayOptions{OnBusy: "wait"})
+		turn, err := c.Sessions.Say(t.Context(), "ses_1", "<hello>", client.SayOptions{OnBusy: "wait"})
 		if err != nil || turn.Message != "hi" || !turn.Done || len(s.requests) != 3 {
 			t.Fatalf("%+v, %v after %v", turn, err, s.requests)
 		}
@@ -246,7 +246,7 @@ func TestSayRepeatsUnderOneKey(t *testing.T) {
 		}
 		c, s = scripted(t, answer(409, asProblem, `{"code":"session_busy"}`, "Retry-After", "1"))
 		var p *client.Problem
-		if _, err := c.Say(t.Context(), "ses_1", "x", client.SayOptions{}); !errors.As(err, &p) || p.Code != "session_busy" || len(s.requests) != 1 {
+		if _, err := c.Sessions.Say(t.Context(), "ses_1", "x", client.SayOptions{}); !errors.As(err, &p) || p.Code != "session_busy" || len(s.requests) != 1 {
 			t.Errorf("busy: %v after %v", err, s.requests)
 		}
 	})
@@ -261,26 +261,26 @@ func TestSessions(t *testing.T) {
 			answer(200, asJSON, `{"task_id":"trn_1","status":"processing","done":false}`), answer(200, asJSON, `{"task_id":"trn_1","status":"completed","done":true}`),
 			answer(200, asJSON, `{"turn_id":"trn_1","status":"completed","message":"hi","text":"hello"}`),
 			answer(204, "", ""))
-		made, err := c.CreateSession(t.Context(), "a", client.CreateOptions{IdempotencyKey: "k"})
+		made, err := c.Sessions.Create(t.Context(), "a", client.CreateOptions{IdempotencyKey: "k"})
 		if err != nil || made.Greeting != "Hello!" || made.Messages != 1 || s.bodies[0] != `{"agent":"a"}` {
 			t.Errorf("%+v, %v", made, err)
 		}
 		var ids []string
-		for v, err := range c.Sessions(t.Context(), "a") {
+		for v, err := range c.Sessions.All(t.Context(), "a") {
 			if err != nil {
 				t.Fatal(err)
 			}
 			ids = append(ids, v.SessionID)
 		}
-		said, err := c.Messages(t.Context(), "ses_1")
+		said, err := c.Sessions.Messages(t.Context(), "ses_1")
 		if err != nil || len(said) != 2 || said[1].Text != "hi" || !slices.Equal(ids, []string{"ses_1", "ses_2"}) {
 			t.Errorf("%v %+v, %v", ids, said, err)
 		}
-		turn, err := c.WaitTurn(t.Context(), "ses_1", "trn_1")
+		turn, err := c.Sessions.WaitTurn(t.Context(), "ses_1", "trn_1")
 		if err != nil || turn.Message != "hi" || turn.TurnID != "trn_1" || turn.SessionID != "ses_1" {
 			t.Errorf("%+v, %v", turn, err)
 		}
-		if err := c.DeleteSession(t.Context(), "ses_1"); err != nil {
+		if err := c.Sessions.Delete(t.Context(), "ses_1"); err != nil {
 			t.Error(err)
 		}
 		want := []string{
@@ -295,7 +295,7 @@ func TestSessions(t *testing.T) {
 
 func TestResultStreams(t *testing.T) {
 	c, _ := scripted(t, answer(200, asJSON, `"large"`))
-	r, err := c.Result(t.Context(), "tsk_1")
+	r, err := c.Tasks.Result(t.Context(), "tsk_1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func FuzzStream(f *testing.F) {
 			resp.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), endOf{cancel}))
 			return resp, err
 		})
-		for _, err := range c.Events(ctx, "tsk_1") {
+		for _, err := range c.Tasks.Events(ctx, "tsk_1") {
 			if err != nil {
 				break
 			}

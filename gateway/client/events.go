@@ -36,9 +36,9 @@ var errStreamEnded = errors.New("event stream ended early")
 // Events follows a task until it has finished. A broken connection is taken up
 // again where it was; after some time without any success the error is yielded
 // and the sequence ends.
-func (c *Client) Events(ctx context.Context, id string) iter.Seq2[Event, error] {
+func (c Tasks) Events(ctx context.Context, id string) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
-		f := &follower{stream: stream{c: c, path: "/tasks/" + url.PathEscape(id) + "/events"}}
+		f := &follower{stream: stream{c: c.wire, path: "/tasks/" + url.PathEscape(id) + "/events"}}
 		err := f.read(ctx, func(raw sse.Event) (more bool) {
 			e, ok := f.decode(raw)
 			return (!ok || yield(e, nil)) && (e.Type != "status" || e.Task == nil || !e.Task.Done)
@@ -51,7 +51,7 @@ func (c *Client) Events(ctx context.Context, id string) iter.Seq2[Event, error] 
 
 // stream is a stream of events, over as many connections as it takes.
 type stream struct {
-	c     *Client
+	c     *wire
 	path  string
 	last  string // id of the event to go on after
 	fails int    // since the last event

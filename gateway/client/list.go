@@ -44,18 +44,18 @@ type TaskPage struct {
 // List reads a page of tasks, newest change first unless f.Order says otherwise.
 // next is empty after the last page; a page may be short and still have a next
 // one.
-func (c *Client) List(ctx context.Context, f Filter, cursor string) (page []Task, next string, err error) {
+func (c Tasks) List(ctx context.Context, f Filter, cursor string) (page []Task, next string, err error) {
 	p, err := c.page(ctx, f, cursor)
 	return p.Tasks, p.Next, err
 }
 
-func (c *Client) page(ctx context.Context, f Filter, cursor string) (p TaskPage, err error) {
+func (c Tasks) page(ctx context.Context, f Filter, cursor string) (p TaskPage, err error) {
 	err = c.call(ctx, http.MethodGet, "/tasks?"+f.query(cursor).Encode(), nil, nil, &p)
 	return p, err
 }
 
 // Pages reads page after page, by creation unless f.Order says otherwise.
-func (c *Client) Pages(ctx context.Context, f Filter) iter.Seq2[TaskPage, error] {
+func (c Tasks) Pages(ctx context.Context, f Filter) iter.Seq2[TaskPage, error] {
 	if f.Order == "" {
 		f.Order = ByCreation
 	}
@@ -71,7 +71,7 @@ func (c *Client) Pages(ctx context.Context, f Filter) iter.Seq2[TaskPage, error]
 }
 
 // All reads the tasks of every page, by creation unless f.Order says otherwise.
-func (c *Client) All(ctx context.Context, f Filter) iter.Seq2[Task, error] {
+func (c Tasks) All(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {
 		for p, err := range c.Pages(ctx, f) {
 			if err != nil {

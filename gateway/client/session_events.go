@@ -19,14 +19,14 @@ type SessionEvent struct {
 	Reason string // of closed: deleted or expired
 }
 
-// SessionEvents follows a session, from a turn that is open on, until it is
+// Events follows a session, from a turn that is open on, until it is
 // deleted or has expired. A broken connection is taken up again: no reply is
 // missed, and neither a reply nor output comes twice. The rest of an open turn
 // may, and of one that has ended meanwhile there is the reply alone. After some
 // time without success the error is yielded and the sequence ends.
-func (c *Client) SessionEvents(ctx context.Context, id string) iter.Seq2[SessionEvent, error] {
+func (c Sessions) Events(ctx context.Context, id string) iter.Seq2[SessionEvent, error] {
 	return func(yield func(SessionEvent, error) bool) {
-		f := &sessionFollower{stream: stream{c: c, path: "/sessions/" + url.PathEscape(id) + "/events"}}
+		f := &sessionFollower{stream: stream{c: c.wire, path: "/sessions/" + url.PathEscape(id) + "/events"}}
 		err := f.read(ctx, func(raw sse.Event) (more bool) {
 			e, ok := f.decode(raw)
 			return (!ok || yield(e, nil)) && e.Type != "closed"

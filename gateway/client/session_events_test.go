@@ -28,7 +28,7 @@ func TestSessionEventsResume(t *testing.T) {
 			answer(200, asStream, "retry: 1000\nid: 3\n\n"+reply("trn_1", "3", "hello")+status("trn_2", "pending")+output("trn_2", 0, "two")+
 				reply("trn_2", "5", "two")+"event: closed\ndata: {\"reason\":\"deleted\"}\n\n"+status("trn_3", "never")))
 		var got []string
-		for e, err := range c.SessionEvents(t.Context(), "ses_1") {
+		for e, err := range c.Sessions.Events(t.Context(), "ses_1") {
 			switch {
 			case err != nil:
 				t.Fatal(err)
@@ -49,7 +49,7 @@ func TestSessionEventsResume(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		for _, err := range c.SessionEvents(ctx, "ses_1") {
+		for _, err := range c.Sessions.Events(ctx, "ses_1") {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%v", err)
 			}

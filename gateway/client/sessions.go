@@ -27,9 +27,9 @@ type Session struct {
 	Greeting string `json:"greeting,omitempty"` // how the agent begins, of CreateSession only
 }
 
-// CreateSession begins a conversation with an agent, the mesh's default one when
+// Create begins a conversation with an agent, the mesh's default one when
 // it is empty. Like Create it repeats itself under one key.
-func (c *Client) CreateSession(ctx context.Context, agent string, o CreateOptions) (*Session, error) {
+func (c Sessions) Create(ctx context.Context, agent string, o CreateOptions) (*Session, error) {
 	body, err := json.Marshal(api.CreateSession{Agent: agent})
 	if err != nil {
 		return nil, fmt.Errorf("create session: %w", err)
@@ -50,15 +50,15 @@ func (c *Client) CreateSession(ctx context.Context, agent string, o CreateOption
 	return &s, nil
 }
 
-// Session reads a session.
-func (c *Client) Session(ctx context.Context, id string) (*Session, error) {
+// Get reads a session.
+func (c Sessions) Get(ctx context.Context, id string) (*Session, error) {
 	var s Session
 	err := c.call(ctx, http.MethodGet, "/sessions/"+url.PathEscape(id), nil, nil, &s)
 	return &s, err
 }
 
-// Sessions are all sessions, or those with one agent, newest change first.
-func (c *Client) Sessions(ctx context.Context, agent string) iter.Seq2[Session, error] {
+// All are all sessions, or those with one agent, newest change first.
+func (c Sessions) All(ctx context.Context, agent string) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
 		q := url.Values{}
 		if agent != "" {
@@ -84,7 +84,7 @@ func (c *Client) Sessions(ctx context.Context, agent string) iter.Seq2[Session, 
 }
 
 // Messages reads the whole transcript of a session, oldest first.
-func (c *Client) Messages(ctx context.Context, id string) ([]Message, error) {
+func (c Sessions) Messages(ctx context.Context, id string) ([]Message, error) {
 	all := []Message{}
 	for path := "/sessions/" + url.PathEscape(id) + "/messages"; ; {
 		var page api.Transcript
@@ -98,8 +98,8 @@ func (c *Client) Messages(ctx context.Context, id string) ([]Message, error) {
 	}
 }
 
-// DeleteSession forgets a session. Its open turn and those that wait are canceled.
-func (c *Client) DeleteSession(ctx context.Context, id string) error {
+// Delete forgets a session. Its open turn and those that wait are canceled.
+func (c Sessions) Delete(ctx context.Context, id string) error {
 	return c.call(ctx, http.MethodDelete, "/sessions/"+url.PathEscape(id), nil, nil, nil)
 }
 
@@ -114,7 +114,7 @@ type SayOptions struct {
 // Say sends a user's message to a session. Where the gateway is away or busy it
 // repeats the request with the same key a few times, and the message is said
 // once. The turn has ended unless that took longer than Wait.
-func (c *Client) Say(ctx context.Context, sessionID, text string, o SayOptions) (*Turn, error) {
+func (c Sessions) Say(ctx context.Context, sessionID, text string, o SayOptions) (*Turn, error) {
 	body, err := json.Marshal(api.PostMessage{Text: text, OnBusy: o.OnBusy})
 	if err != nil {
 		return nil, fmt.Errorf("say: %w", err)
@@ -132,7 +132,7 @@ func (c *Client) Say(ctx context.Context, sessionID, text string, o SayOptions) 
 }
 
 // Turn reads a turn.
-func (c *Client) Turn(ctx context.Context, sessionID, turnID string) (*Turn, error) {
+func (c Sessions) Turn(ctx context.Context, sessionID, turnID string) (*Turn, error) {
 	var t Turn
 	err := c.call(ctx, http.MethodGet, "/sessions/"+url.PathEscape(sessionID)+"/turns/"+url.PathEscape(turnID), nil, nil, &t)
 	t.SessionID, t.TurnID = sessionID, turnID
@@ -140,8 +140,8 @@ func (c *Client) Turn(ctx context.Context, sessionID, turnID string) (*Turn, err
 }
 
 // WaitTurn waits until a turn has ended, as Wait does, and returns it.
-func (c *Client) WaitTurn(ctx context.Context, sessionID, turnID string) (*Turn, error) {
-	if _, err := c.Wait(ctx, turnID); err != nil {
+func (c Sessions) WaitTurn(ctx context.Context, sessionID, turnID string) (*Turn, error) {
+	if _, err := (Tasks{c.wire}).Wait(ctx, turnID); err != nil {
 		return nil, err
 	}
 	return c.Turn(ctx, sessionID, turnID)

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"net/http"
-	"net/url"
 
 	"agentmesh/gateway/api"
 )
@@ -19,13 +18,6 @@ func (c *Client) Stats(ctx context.Context) (*Stats, error) {
 	var s Stats
 	err := c.call(ctx, http.MethodGet, "/stats", nil, nil, &s)
 	return &s, err
-}
-
-// TaskDeliveries lists what was sent of a task, or of an action.
-func (c *Client) TaskDeliveries(ctx context.Context, id string) ([]Delivery, error) {
-	var out api.DeliveryList
-	err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
-	return out.Deliveries, err
 }
 
 // WhoAmI is who the gateway takes the client for.

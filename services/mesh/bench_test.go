@@ -298,11 +298,11 @@ func BenchmarkOutput(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	t, err := c.Create(b.Context(), client.Request{Agent: "talks", Instruction: "x"}, client.CreateOptions{})
+	t, err := c.Tasks.Create(b.Context(), client.Request{Agent: "talks", Instruction: "x"}, client.CreateOptions{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	events, stop := iter.Pull2(c.Events(b.Context(), t.TaskID))
+	events, stop := iter.Pull2(c.Tasks.Events(b.Context(), t.TaskID))
 	defer stop()
 	var took []time.Duration
 	for b.Loop() {

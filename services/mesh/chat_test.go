@@ -32,7 +32,7 @@ func TestChatProcess(t *testing.T) {
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	_, _ = io.WriteString(in, `{"echo_delay":"10m"}`+"\n")
 	natstest.Until(t, "the turn runs", func() bool {
-		for v, err := range c.All(t.Context(), client.Filter{Statuses: []string{"processing"}}) {
+		for v, err := range c.Tasks.All(t.Context(), client.Filter{Statuses: []string{"processing"}}) {
 			return err == nil && v.Progress == ""
 		}
 		return false

@@ -177,7 +177,7 @@ func TestACrashLosesNoAcceptedTask(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	for id, input := range l.accepted {
-		task, err := c.Wait(ctx, id)
+		task, err := c.Tasks.Wait(ctx, id)
 		if err != nil {
 			t.Fatalf("task %s: %v", id, err)
 		}
@@ -189,7 +189,7 @@ func TestACrashLosesNoAcceptedTask(t *testing.T) {
 		}
 	}
 	seen := map[string]bool{}
-	for task, err := range c.All(ctx, client.Filter{Limit: 200}) {
+	for task, err := range c.Tasks.All(ctx, client.Filter{Limit: 200}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +263,7 @@ func TestATaskThatKillsItsWorkersFails(t *testing.T) {
 		w, output := meshtest.Spawn(t, env)
 		meshtest.WaitLine(t, w, output, "ready")
 		if id == "" {
-			task, err := c.Create(t.Context(), client.Request{Agent: "poison", Instruction: "x"}, client.CreateOptions{})
+			task, err := c.Tasks.Create(t.Context(), client.Request{Agent: "poison", Instruction: "x"}, client.CreateOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -271,7 +271,7 @@ func TestATaskThatKillsItsWorkersFails(t *testing.T) {
 		}
 		go w.Drain(output)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		go func() { _, _ = c.Wait(ctx, id); cancel() }()
+		go func() { _, _ = c.Tasks.Wait(ctx, id); cancel() }()
 		select {
 		case <-w.Done:
 			deaths++
@@ -283,7 +283,7 @@ func TestATaskThatKillsItsWorkersFails(t *testing.T) {
 			t.Fatal("the task kills workers without end")
 		}
 	}
-	task, err := c.Get(t.Context(), id)
+	task, err := c.Tasks.Get(t.Context(), id)
 	if err != nil || task.Status != "failed" || task.Error == nil || task.Error.Code != "worker_lost" || deaths != 3 {
 		t.Errorf("after %d deaths: %+v %+v, %v", deaths, task, task.Error, err)
 	}
@@ -291,7 +291,7 @@ func TestATaskThatKillsItsWorkersFails(t *testing.T) {
 
 func ended(t *testing.T, c *client.Client, id string) bool {
 	t.Helper()
-	task, err := c.Get(t.Context(), id)
+	task, err := c.Tasks.Get(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
 	env := append(p.Beside(), "MESH_TEST_WORKER=slow")
 	frozen, frozenErr := meshtest.Spawn(t, env)
 	meshtest.WaitLine(t, frozen, frozenErr, "ready")
-	task, err := c.Create(t.Context(), client.Request{Agent: "slow", Instruction: "x"}, client.CreateOptions{})
+	task, err := c.Tasks.Create(t.Context(), client.Request{Agent: "slow", Instruction: "x"}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +318,7 @@ func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
 	heir, heirErr := meshtest.Spawn(t, env)
 	meshtest.WaitLine(t, heir, heirErr, "ready")
 	go heir.Drain(heirErr)
-	done, err := c.Wait(t.Context(), task.TaskID)
+	done, err := c.Tasks.Wait(t.Context(), task.TaskID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,7 +329,7 @@ func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
 	frozen.Signal(syscall.SIGCONT)
 	frozen.Signal(syscall.SIGTERM) // it drains, and writes now whatever it still wants to
 	frozen.Drain(frozenErr)
-	again, err := c.Get(t.Context(), task.TaskID)
+	again, err := c.Tasks.Get(t.Context(), task.TaskID)
 	if err != nil || string(again.Result) != want || again.ETag == "" {
 		t.Errorf("after the frozen worker resumed: %s, %v", again.Result, err)
 	}
@@ -345,7 +345,7 @@ func TestAStoppedMeshLeavesItsFolderFreeAndKeepsTheTasks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if task, err := c.Create(t.Context(), client.Request{Agent: "echo", Input: json.RawMessage(`1`)}, client.CreateOptions{Wait: 5 * time.Second}); err != nil || task.Status != "completed" {
+		if task, err := c.Tasks.Create(t.Context(), client.Request{Agent: "echo", Input: json.RawMessage(`1`)}, client.CreateOptions{Wait: 5 * time.Second}); err != nil || task.Status != "completed" {
 			t.Fatalf("start %d: %+v, %v", n, task, err)
 		}
 		p.Signal(syscall.SIGTERM)

@@ -107,12 +107,12 @@ func (t *tour) ready(ctx context.Context) error {
 
 func (t *tour) poll(ctx context.Context) error {
 	t.step("Initiate and poll: POST /tasks answers 202 at once, GET /tasks/{id} tells the rest")
-	task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"hello":"mesh","echo_delay":"500ms"}`)}, client.CreateOptions{})
+	task, err := t.c.Tasks.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"hello":"mesh","echo_delay":"500ms"}`)}, client.CreateOptions{})
 	if err != nil {
 		return err
 	}
 	t.say("202 %s %s", task.TaskID, task.Status)
-	if task, err = t.c.Wait(ctx, task.TaskID); err != nil {
+	if task, err = t.c.Tasks.Wait(ctx, task.TaskID); err != nil {
 		return err
 	}
 	t.say("%s %s", task.Status, task.Result)
@@ -121,11 +121,11 @@ func (t *tour) poll(ctx context.Context) error {
 
 func (t *tour) followed(ctx context.Context) error {
 	t.step("Follow: GET /tasks/{id}/events streams each change, and resumes where it was cut")
-	task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_delay":"1s"}`)}, client.CreateOptions{})
+	task, err := t.c.Tasks.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_delay":"1s"}`)}, client.CreateOptions{})
 	if err != nil {
 		return err
 	}
-	for e, err := range t.c.Events(ctx, task.TaskID) {
+	for e, err := range t.c.Tasks.Events(ctx, task.TaskID) {
 		if err != nil {
 			return err
 		}
@@ -151,13 +151,13 @@ func (t *tour) calledBack(ctx context.Context) error {
 	case err := <-ended:
 		return err
 	}
-	action, err := t.c.CreateAction(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"book":"a flight"}`), CallbackURL: callback}, client.CreateOptions{})
+	action, err := t.c.Actions.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"book":"a flight"}`), CallbackURL: callback}, client.CreateOptions{})
 	if err != nil {
 		return err
 	}
 	t.say("202 %s %s", action.TaskID, action.Status)
 	for {
-		all, err := t.c.ActionDeliveries(ctx, action.TaskID)
+		all, err := t.c.Actions.Deliveries(ctx, action.TaskID)
 		if err != nil {
 			return err
 		}
@@ -175,14 +175,14 @@ func (t *tour) calledBack(ctx context.Context) error {
 
 func (t *tour) conversation(ctx context.Context) error {
 	t.step("A session: the mesh keeps the conversation, turn by turn (agent travel, with sample data)")
-	s, err := t.c.CreateSession(ctx, "travel", client.CreateOptions{})
+	s, err := t.c.Sessions.Create(ctx, "travel", client.CreateOptions{})
 	if err != nil {
 		return err
 	}
 	t.say("agent  %s", s.Greeting)
 	for _, text := range []string{"Find flights to Tokyo.", "From May 10 to May 16.", "Any airline."} {
 		t.say("user   %s", text)
-		turn, err := t.c.Say(ctx, s.SessionID, text, client.SayOptions{})
+		turn, err := t.c.Sessions.Say(ctx, s.SessionID, text, client.SayOptions{})
 		if err != nil {
 			return err
 		}
@@ -195,7 +195,7 @@ func (t *tour) conversation(ctx context.Context) error {
 		}
 		t.say("agent  %s", reply)
 	}
-	return t.c.DeleteSession(ctx, s.SessionID)
+	return t.c.Sessions.Delete(ctx, s.SessionID)
 }
 
 // indented writes the lines of another program in ours.
@@ -215,7 +215,7 @@ func (t *tour) summary(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	task, err := t.c.Create(ctx, client.Request{Agent: "summarize", Input: text}, client.CreateOptions{Wait: 10 * time.Second})
+	task, err := t.c.Tasks.Create(ctx, client.Request{Agent: "summarize", Input: text}, client.CreateOptions{Wait: 10 * time.Second})
 	if err != nil {
 		return err
 	}
@@ -229,11 +229,11 @@ func (t *tour) summary(ctx context.Context) error {
 
 func (t *tour) retried(ctx context.Context) error {
 	t.step("An agent that fails is retried with growing pauses, then the task fails with its error")
-	task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_fail":"the model is away"}`), MaxAttempts: new(2)}, client.CreateOptions{})
+	task, err := t.c.Tasks.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_fail":"the model is away"}`), MaxAttempts: new(2)}, client.CreateOptions{})
 	if err != nil {
 		return err
 	}
-	if task, err = t.c.Wait(ctx, task.TaskID); err != nil {
+	if task, err = t.c.Tasks.Wait(ctx, task.TaskID); err != nil {
 		return err
 	}
 	if err := expect(task, "failed"); err != nil {
@@ -247,7 +247,7 @@ func (t *tour) once(ctx context.Context) error {
 	t.step("The same request with the same Idempotency-Key makes one task, however often it is sent")
 	ids := map[string]bool{}
 	for range 5 {
-		task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`"once"`)}, client.CreateOptions{IdempotencyKey: "demo"})
+		task, err := t.c.Tasks.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`"once"`)}, client.CreateOptions{IdempotencyKey: "demo"})
 		if err != nil {
 			return err
 		}
@@ -262,11 +262,11 @@ func (t *tour) once(ctx context.Context) error {
 
 func (t *tour) canceled(ctx context.Context) error {
 	t.step("Cancel ends the work, and the record says when the agent was seen to stop")
-	task, err := t.c.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_delay":"1m"}`)}, client.CreateOptions{})
+	task, err := t.c.Tasks.Create(ctx, client.Request{Agent: "echo", Input: json.RawMessage(`{"echo_delay":"1m"}`)}, client.CreateOptions{})
 	if err != nil {
 		return err
 	}
-	for e, err := range t.c.Events(ctx, task.TaskID) {
+	for e, err := range t.c.Tasks.Events(ctx, task.TaskID) {
 		if err != nil {
 			return err
 		}
@@ -274,11 +274,11 @@ func (t *tour) canceled(ctx context.Context) error {
 			break
 		}
 	}
-	if task, err = t.c.Cancel(ctx, task.TaskID); err != nil {
+	if task, err = t.c.Tasks.Cancel(ctx, task.TaskID); err != nil {
 		return err
 	}
 	for task.StoppedAt.IsZero() {
-		if task, err = t.c.Get(ctx, task.TaskID); err != nil {
+		if task, err = t.c.Tasks.Get(ctx, task.TaskID); err != nil {
 			return err
 		}
 	}
@@ -288,7 +288,7 @@ func (t *tour) canceled(ctx context.Context) error {
 
 func (t *tour) refused(ctx context.Context) error {
 	t.step("Bad input is refused with a code and what to do, before anything is accepted")
-	_, err := t.c.Create(ctx, client.Request{Agent: "nobody", Instruction: "x"}, client.CreateOptions{})
+	_, err := t.c.Tasks.Create(ctx, client.Request{Agent: "nobody", Instruction: "x"}, client.CreateOptions{})
 	var p *client.Problem
 	if !errors.As(err, &p) || p.Status != http.StatusNotFound {
 		return fmt.Errorf("an unknown agent was answered with %w", err)

@@ -99,15 +99,15 @@ func busyMesh(t *testing.T) string {
 		{Agent: "echo", Input: json.RawMessage(`1`), CallbackURL: receiver.URL + "/good"},
 		{Agent: "echo", Input: json.RawMessage(`1`), CallbackURL: receiver.URL + "/gone"},
 	} {
-		if task, err := c.Create(t.Context(), r, client.CreateOptions{Wait: 20 * time.Second}); err != nil || !task.Done {
+		if task, err := c.Tasks.Create(t.Context(), r, client.CreateOptions{Wait: 20 * time.Second}); err != nil || !task.Done {
 			t.Fatalf("%+v, %v", task, err)
 		}
 	}
-	if _, err := c.Cancel(t.Context(), "tsk_00000000000070008000000000000000"); err == nil {
+	if _, err := c.Tasks.Cancel(t.Context(), "tsk_00000000000070008000000000000000"); err == nil {
 		t.Fatal("a task that is not there was canceled")
 	}
 	natstest.Until(t, "one delivery is delivered and one dead", func() bool {
-		all, _, err := c.Deliveries(t.Context(), client.DeliveryFilter{}, "")
+		all, _, err := c.Deliveries.List(t.Context(), client.DeliveryFilter{}, "")
 		return err == nil && len(all) == 2 && !slices.ContainsFunc(all, func(d client.Delivery) bool { return d.Status != "delivered" && d.Status != "dead" })
 	})
 	natstest.Until(t, "spans are exported", func() bool {

@@ -54,7 +54,7 @@ func exampleMesh() (gatewayURL, natsURL, data string, stop func()) {
 func start(ctx context.Context, gatewayURL string) {
 	c, err := client.New(gatewayURL)
 	if err == nil {
-		_, err = c.Create(ctx, client.Request{Agent: "echo", Instruction: "hello"}, client.CreateOptions{})
+		_, err = c.Tasks.Create(ctx, client.Request{Agent: "echo", Instruction: "hello"}, client.CreateOptions{})
 	}
 	if err != nil {
 		panic(err)

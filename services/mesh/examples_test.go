@@ -54,9 +54,9 @@ func TestTheExamplesRunAsTheirFileSays(t *testing.T) {
 			if err := json.Unmarshal([]byte(tt.request), &r); err != nil {
 				t.Fatal(err)
 			}
-			v, err := c.Create(t.Context(), r, client.CreateOptions{})
+			v, err := c.Tasks.Create(t.Context(), r, client.CreateOptions{})
 			if err == nil {
-				v, err = c.Wait(t.Context(), v.TaskID)
+				v, err = c.Tasks.Wait(t.Context(), v.TaskID)
 			}
 			if err != nil || v.Status != "completed" || v.Attempt != 1 {
 				t.Fatalf("%+v %+v, %v", v, v.Error, err)
@@ -132,12 +132,12 @@ agents:
 		"garbles": {"agent_bad_output", `has no "result"`, "", 1},
 		"nobody":  {"agent_unreachable", "the agent did not answer", "refused", 2},
 	} {
-		v, err := c.Create(t.Context(), client.Request{Agent: name, Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
+		v, err := c.Tasks.Create(t.Context(), client.Request{Agent: name, Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
 		if err != nil || v.Status != "failed" || v.Error.Code != want.code || v.Attempt != want.attempts || !strings.Contains(v.Error.Message, want.message) {
 			t.Errorf("%s: %+v, %v", name, v.Error, err)
 			continue
 		}
-		if v, err = c.Get(t.Context(), v.TaskID); err != nil || !strings.Contains(v.Error.Detail, want.detail) {
+		if v, err = c.Tasks.Get(t.Context(), v.TaskID); err != nil || !strings.Contains(v.Error.Detail, want.detail) {
 			t.Errorf("%s: %+v, %v; want %q in the detail", name, v.Error, err, want.detail)
 		}
 	}
@@ -166,10 +166,10 @@ agents:
 		t.Fatal(err)
 	}
 	natstest.Until(t, "the parent is served", func() bool {
-		all, err := c.Agents(t.Context())
+		all, err := c.Agents.List(t.Context())
 		return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == "caller" })
 	})
-	v, err := c.Create(t.Context(), client.Request{Agent: "caller", Instruction: "x", MaxAttempts: new(3)}, client.CreateOptions{})
+	v, err := c.Tasks.Create(t.Context(), client.Request{Agent: "caller", Instruction: "x", MaxAttempts: new(3)}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ agents:
 		t.Fatalf("the parent lives: %s", parent.Output)
 	}
 	spawnWorker(t, mesh, "caller")
-	if v, err = c.Wait(t.Context(), v.TaskID); err != nil || v.Status != "completed" || v.Attempt != 2 || len(v.Children) != 2 {
+	if v, err = c.Tasks.Wait(t.Context(), v.TaskID); err != nil || v.Status != "completed" || v.Attempt != 2 || len(v.Children) != 2 {
 		t.Errorf("%+v %+v, %v", v, v.Error, err)
 	}
 	if runs, err := os.ReadFile(counts); err != nil || strings.Count(string(runs), "run") != 2 {
@@ -216,7 +216,7 @@ func TestTheAgentsFileIsReadAgain(t *testing.T) {
 		}
 		live := func(name string) func() bool {
 			return func() bool {
-				all, err := c.Agents(t.Context())
+				all, err := c.Agents.List(t.Context())
 				return err == nil && slices.ContainsFunc(all, func(a client.Agent) bool { return a.Name == name })
 			}
 		}
@@ -231,7 +231,7 @@ func TestTheAgentsFileIsReadAgain(t *testing.T) {
 		write("  - {name: two, builtin: echo}\n")
 		reload()
 		natstest.Until(t, "the new agent is served", live("two"))
-		v, err := c.Create(t.Context(), client.Request{Agent: "two", Instruction: "x"}, client.CreateOptions{Wait: 10 * time.Second})
+		v, err := c.Tasks.Create(t.Context(), client.Request{Agent: "two", Instruction: "x"}, client.CreateOptions{Wait: 10 * time.Second})
 		if err != nil || v.Status != "completed" {
 			t.Errorf("%+v, %v", v, err)
 		}

@@ -75,19 +75,19 @@ func TestFleetCallsBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	natstest.Until(t, "the gateway is ready and an agent served", func() bool {
-		agents, err := c.Agents(ctx)
+		agents, err := c.Agents.List(ctx)
 		return err == nil && len(agents) > 0
 	})
 	hookURL, events := r.URL+"/webhook", []string{"action.completed"}
-	hook, err := c.CreateWebhook(ctx, client.WebhookRequest{URL: &hookURL, Events: &events})
+	hook, err := c.Webhooks.Create(ctx, client.WebhookRequest{URL: &hookURL, Events: &events})
 	if err != nil {
 		t.Fatal(err)
 	}
-	action, err := c.CreateAction(ctx, client.Request{Agent: "echo", Instruction: "x", CallbackURL: r.URL + "/callback"}, client.CreateOptions{})
+	action, err := c.Actions.Create(ctx, client.Request{Agent: "echo", Instruction: "x", CallbackURL: r.URL + "/callback"}, client.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := c.KeySet(ctx, "")
+	set, err := c.Webhooks.KeySet(ctx, "")
 	if err != nil || len(set) != 1 {
 		t.Fatalf("key set %+v, %v", set, err)
 	}

@@ -32,12 +32,12 @@ func TestAFleetStartsInAnyOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	natstest.Until(t, "the worker serves", func() bool {
-		agents, err := c.Agents(t.Context())
+		agents, err := c.Agents.List(t.Context())
 		return err == nil && len(agents) > 0
 	})
-	v, err := c.Create(t.Context(), client.Request{Agent: "echo", Instruction: "x"}, client.CreateOptions{})
+	v, err := c.Tasks.Create(t.Context(), client.Request{Agent: "echo", Instruction: "x"}, client.CreateOptions{})
 	if err == nil {
-		v, err = c.Wait(t.Context(), v.TaskID)
+		v, err = c.Tasks.Wait(t.Context(), v.TaskID)
 	}
 	if err != nil || v.Status != "completed" {
 		t.Errorf("%+v, %v", v, err)

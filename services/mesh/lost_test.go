@@ -114,11 +114,11 @@ func randomTask(ctx context.Context, c *client.Client, rnd *rand.Rand) (id strin
 	r := client.Request{Agent: "echo", MaxAttempts: new(50), Input: json.RawMessage(`{}`)}
 	switch rnd.IntN(4) {
 	case 0:
-		s, err := c.CreateSession(ctx, "travel", client.CreateOptions{})
+		s, err := c.Sessions.Create(ctx, "travel", client.CreateOptions{})
 		if err != nil {
 			return "", err
 		}
-		turn, err := c.Say(ctx, s.SessionID, "Find flights to Tokyo.", client.SayOptions{Async: true})
+		turn, err := c.Sessions.Say(ctx, s.SessionID, "Find flights to Tokyo.", client.SayOptions{Async: true})
 		if err != nil {
 			return "", err
 		}
@@ -128,7 +128,7 @@ func randomTask(ctx context.Context, c *client.Client, rnd *rand.Rand) (id strin
 	default:
 		r.Input = json.RawMessage(fmt.Sprintf(`{"echo_delay":%q}`, delay))
 	}
-	t, err := c.Create(ctx, r, client.CreateOptions{})
+	t, err := c.Tasks.Create(ctx, r, client.CreateOptions{})
 	if err != nil {
 		return "", err
 	}
@@ -238,7 +238,7 @@ func allEnd(t *testing.T, gateway string, ids []string, states ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for _, id := range ids {
-		got, err := c.Wait(ctx, id)
+		got, err := c.Tasks.Wait(ctx, id)
 		if err != nil {
 			t.Fatalf("task %s does not end: %v", id, err)
 		}

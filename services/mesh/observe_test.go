@@ -77,7 +77,7 @@ func fleet(t *testing.T, env ...string) (c *client.Client, url string) {
 		t.Fatal(err)
 	}
 	natstest.Until(t, "the gateway is ready and the agents served", func() bool {
-		agents, err := c.Agents(t.Context())
+		agents, err := c.Agents.List(t.Context())
 		return err == nil && len(agents) == 3
 	})
 	return c, url
@@ -169,7 +169,7 @@ const (
 
 func traceOfTasks(ctx context.Context, t *testing.T, c *client.Client, col *collector) {
 	for _, tt := range []struct{ agent, want string }{{"shows", taskTree}, {"flaky", retriedTree}, {"caller", callTree}} {
-		task, err := c.Create(ctx, client.Request{Agent: tt.agent, Input: json.RawMessage(`{}`)}, client.CreateOptions{Wait: 30 * time.Second})
+		task, err := c.Tasks.Create(ctx, client.Request{Agent: tt.agent, Input: json.RawMessage(`{}`)}, client.CreateOptions{Wait: 30 * time.Second})
 		if err != nil || task.Status != "completed" {
 			t.Errorf("%s: %+v, %v", tt.agent, task, err)
 			continue
@@ -227,7 +227,7 @@ func traceOfFailingReceiver(ctx context.Context, t *testing.T, c *client.Client,
 		}
 	}))
 	defer receiver.Close()
-	action, err := c.CreateAction(ctx, client.Request{Agent: "shows", Input: json.RawMessage(`{}`), CallbackURL: receiver.URL + "/secret?token=x"}, client.CreateOptions{})
+	action, err := c.Actions.Create(ctx, client.Request{Agent: "shows", Input: json.RawMessage(`{}`), CallbackURL: receiver.URL + "/secret?token=x"}, client.CreateOptions{})
 	if err != nil {
 		t.Error(err)
 		return

@@ -63,7 +63,7 @@ func TestCrashLosesNoCallback(t *testing.T) {
 		for k := range 3 {
 			load.Go(func() {
 				for i := 0; ctx.Err() == nil; i++ {
-					a, err := c.CreateAction(ctx, client.Request{Agent: "echo", Instruction: fmt.Sprintf("%d-%d-%d", n, k, i), MaxAttempts: new(100), CallbackURL: r.URL}, client.CreateOptions{})
+					a, err := c.Actions.Create(ctx, client.Request{Agent: "echo", Instruction: fmt.Sprintf("%d-%d-%d", n, k, i), MaxAttempts: new(100), CallbackURL: r.URL}, client.CreateOptions{})
 					if err != nil {
 						return
 					}

@@ -22,7 +22,7 @@ func actionDeliveriesCommand(f *clientFlags) *cobra.Command {
 			return call[[]client.Delivery]{
 				doing: "list deliveries", requests: get(at("actions", args[0], "deliveries")), show: showDeliveries,
 				ask: func(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
-					return c.ActionDeliveries(ctx, args[0])
+					return c.Actions.Deliveries(ctx, args[0])
 				},
 			}.run(cmd, f)
 		},
@@ -36,7 +36,7 @@ func actionRedeliverCommand(f *clientFlags) *cobra.Command {
 			return call[[]client.Delivery]{
 				doing: "redeliver", requests: post(at("actions", args[0], "redeliver"), nil), show: showDeliveries,
 				ask: func(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
-					return c.RedeliverAction(ctx, args[0])
+					return c.Actions.Redeliver(ctx, args[0])
 				},
 			}.run(cmd, f)
 		},

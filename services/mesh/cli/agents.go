@@ -23,7 +23,7 @@ func agentsListCommand(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return call[[]client.Agent]{
 				doing: "list agents", requests: get("/agents"), show: showAgents,
-				ask: func(ctx context.Context, c *client.Client) ([]client.Agent, error) { return c.Agents(ctx) },
+				ask: func(ctx context.Context, c *client.Client) ([]client.Agent, error) { return c.Agents.List(ctx) },
 			}.run(cmd, f)
 		},
 	}
@@ -56,7 +56,7 @@ func agentsDeleteCommand(f *clientFlags) *cobra.Command {
 			return call[deletedAgent]{
 				doing: "delete agent", requests: remove(at("agents", args[0])),
 				ask: func(ctx context.Context, c *client.Client) (deletedAgent, error) {
-					waiting, err := c.DeleteAgent(ctx, args[0])
+					waiting, err := c.Agents.Delete(ctx, args[0])
 					return deletedAgent{waiting}, err
 				},
 				show: func(out io.Writer, d deletedAgent) (err error) {

@@ -36,7 +36,7 @@ func keysCreateCommand(f *clientFlags) *cobra.Command {
 				return err
 			}
 			return keyCall("create key", post("/keys", r), func(ctx context.Context, c *client.Client) (*client.APIKey, error) {
-				return c.CreateKey(ctx, r)
+				return c.Keys.Create(ctx, r)
 			}).run(cmd, f)
 		},
 	}
@@ -81,7 +81,7 @@ func keysListCommand(f *clientFlags) *cobra.Command {
 			}
 			return call[[]client.APIKey]{
 				doing: "list keys", requests: get(with("/keys", query)), show: showAPIKeys,
-				ask: func(ctx context.Context, c *client.Client) ([]client.APIKey, error) { return c.APIKeys(ctx, tenant) },
+				ask: func(ctx context.Context, c *client.Client) ([]client.APIKey, error) { return c.Keys.List(ctx, tenant) },
 			}.run(cmd, f)
 		},
 	}
@@ -94,7 +94,7 @@ func keysGetCommand(f *clientFlags) *cobra.Command {
 		Use: "get ID", Short: "Show an API key, without its secret", Args: one("key id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return keyCall("get key", get(at("keys", args[0])), func(ctx context.Context, c *client.Client) (*client.APIKey, error) {
-				return c.APIKey(ctx, args[0])
+				return c.Keys.Get(ctx, args[0])
 			}).run(cmd, f)
 		},
 	}, someAPIKeys)
@@ -112,7 +112,7 @@ func keysRevokeCommand(f *clientFlags) *cobra.Command {
 			return call[nothing]{
 				doing: "revoke key", requests: remove(with(at("keys", args[0]), query)),
 				ask: func(ctx context.Context, c *client.Client) (nothing, error) {
-					return nothing{}, c.RevokeKey(ctx, args[0], force)
+					return nothing{}, c.Keys.Revoke(ctx, args[0], force)
 				},
 			}.run(cmd, f)
 		},
@@ -128,7 +128,7 @@ func keysRotateCommand(f *clientFlags) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		body := map[string]string{"overlap": overlap.String()}
 		return keyCall("rotate key", post(at("keys", args[0], "rotate"), body), func(ctx context.Context, c *client.Client) (*client.APIKey, error) {
-			return c.RotateKey(ctx, args[0], overlap)
+			return c.Keys.Rotate(ctx, args[0], overlap)
 		}).run(cmd, f)
 	}
 	return cmd

@@ -33,7 +33,7 @@ func auditCommand() *cobra.Command {
 			doing: "list audit trail", requests: get(with("/audit", filter.Query())), show: showAudit,
 			ask: func(ctx context.Context, c *client.Client) ([]client.AuditEntry, error) {
 				all := []client.AuditEntry{}
-				for e, err := range c.AuditTrail(ctx, filter) {
+				for e, err := range c.Audit.All(ctx, filter) {
 					if err != nil {
 						return all, err
 					}

@@ -69,15 +69,15 @@ func (t *chat) begin(ctx context.Context, agent, id string) error {
 // said last.
 func (t *chat) start(ctx context.Context, agent, id string) (s *client.Session, hello string, err error) {
 	if id == "" {
-		if s, err = t.c.CreateSession(ctx, agent, client.CreateOptions{}); err != nil {
+		if s, err = t.c.Sessions.Create(ctx, agent, client.CreateOptions{}); err != nil {
 			return nil, "", t.f.explain("start session", err)
 		}
 		return s, s.Greeting, nil
 	}
-	s, err = t.c.Session(ctx, id)
+	s, err = t.c.Sessions.Get(ctx, id)
 	var said []client.Message
 	if err == nil {
-		said, err = t.c.Messages(ctx, id)
+		said, err = t.c.Sessions.Messages(ctx, id)
 	}
 	if err != nil {
 		return nil, "", t.f.explain("continue session "+id, err)
@@ -146,7 +146,7 @@ func (t *chat) turn(ctx context.Context, text string) error {
 	}
 	shown, err := t.stream(ctx, turn.TurnID)
 	if err == nil {
-		turn, err = t.c.WaitTurn(ctx, t.session, turn.TurnID)
+		turn, err = t.c.Sessions.WaitTurn(ctx, t.session, turn.TurnID)
 	}
 	if err != nil {
 		return t.refused(err)
@@ -157,11 +157,11 @@ func (t *chat) turn(ctx context.Context, text string) error {
 // send opens a turn. While another one is open the message waits, and an interrupt
 // reaches it as it reaches a turn that runs.
 func (t *chat) send(ctx context.Context, text string) (*client.Turn, error) {
-	turn, err := t.c.Say(ctx, t.session, text, client.SayOptions{Async: true, OnBusy: "wait"})
+	turn, err := t.c.Sessions.Say(ctx, t.session, text, client.SayOptions{Async: true, OnBusy: "wait"})
 	if err != nil || turn.Done {
 		return turn, err
 	}
-	if v, err := t.c.Get(ctx, turn.TurnID); err == nil && v.Waiting != nil && v.Waiting.Reason == "session" {
+	if v, err := t.c.Tasks.Get(ctx, turn.TurnID); err == nil && v.Waiting != nil && v.Waiting.Reason == "session" {
 		t.note("another turn is open in this session; waiting for its end, Ctrl-C takes the message back")
 	}
 	return turn, nil
@@ -185,7 +185,7 @@ func (t *chat) stream(ctx context.Context, turnID string) (shown string, err err
 	}()
 	defer func() { close(ended); <-watched }()
 	var all strings.Builder
-	for e, err := range t.c.Events(ctx, turnID) {
+	for e, err := range t.c.Tasks.Events(ctx, turnID) {
 		if err != nil {
 			return all.String(), err
 		}
@@ -199,7 +199,7 @@ func (t *chat) stream(ctx context.Context, turnID string) (shown string, err err
 
 func (t *chat) cancel(ctx context.Context, turnID string) {
 	var refused *client.Problem
-	if _, err := t.c.Cancel(ctx, turnID); err != nil && !errors.As(err, &refused) { // or it has just ended
+	if _, err := t.c.Tasks.Cancel(ctx, turnID); err != nil && !errors.As(err, &refused) { // or it has just ended
 		t.note(t.f.explain("interrupt turn", err).Error())
 	}
 }

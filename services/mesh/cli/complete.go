@@ -106,7 +106,7 @@ func someActions(statuses ...string) choices {
 
 func tasksThat(statuses []string, fits func(client.Task) bool) choices {
 	return func(ctx context.Context, c *client.Client) (found []choice, err error) {
-		for t, err := range c.All(ctx, client.Filter{Statuses: statuses, Limit: someIDs}) {
+		for t, err := range c.Tasks.All(ctx, client.Filter{Statuses: statuses, Limit: someIDs}) {
 			if err != nil || len(found) == someIDs {
 				break
 			}
@@ -119,7 +119,7 @@ func tasksThat(statuses []string, fits func(client.Task) bool) choices {
 }
 
 func someAgents(ctx context.Context, c *client.Client) (found []choice, err error) {
-	all, err := c.Agents(ctx)
+	all, err := c.Agents.List(ctx)
 	for _, a := range all {
 		found = append(found, choice{a.Name, a.Description})
 	}
@@ -127,7 +127,7 @@ func someAgents(ctx context.Context, c *client.Client) (found []choice, err erro
 }
 
 func someSessions(ctx context.Context, c *client.Client) (found []choice, err error) {
-	for s, err := range c.Sessions(ctx, "") {
+	for s, err := range c.Sessions.All(ctx, "") {
 		if err != nil || len(found) == someIDs {
 			break
 		}
@@ -137,7 +137,7 @@ func someSessions(ctx context.Context, c *client.Client) (found []choice, err er
 }
 
 func someWebhooks(ctx context.Context, c *client.Client) (found []choice, err error) {
-	all, err := c.Webhooks(ctx)
+	all, err := c.Webhooks.List(ctx)
 	for _, w := range all {
 		found = append(found, choice{w.WebhookID, webhookState(&w) + " " + w.URL})
 	}
@@ -145,7 +145,7 @@ func someWebhooks(ctx context.Context, c *client.Client) (found []choice, err er
 }
 
 func someDeliveries(ctx context.Context, c *client.Client) (found []choice, err error) {
-	all, _, err := c.Deliveries(ctx, client.DeliveryFilter{Limit: someIDs}, "")
+	all, _, err := c.Deliveries.List(ctx, client.DeliveryFilter{Limit: someIDs}, "")
 	for _, d := range all {
 		found = append(found, choice{d.DeliveryID, d.Status + " " + d.Type})
 	}
@@ -153,7 +153,7 @@ func someDeliveries(ctx context.Context, c *client.Client) (found []choice, err 
 }
 
 func someAPIKeys(ctx context.Context, c *client.Client) (found []choice, err error) {
-	all, err := c.APIKeys(ctx, "")
+	all, err := c.Keys.List(ctx, "")
 	for _, k := range all {
 		if k.Status == "live" {
 			found = append(found, choice{k.KeyID, strings.TrimSpace(k.Tenant + " " + k.Name)})

@@ -42,7 +42,7 @@ func deliveryListCommand(f *clientFlags) *cobra.Command {
 func listDeliveries(ctx context.Context, c *client.Client, filter client.DeliveryFilter) ([]client.Delivery, error) {
 	all := []client.Delivery{}
 	for cursor := ""; ; {
-		page, next, err := c.Deliveries(ctx, filter, cursor)
+		page, next, err := c.Deliveries.List(ctx, filter, cursor)
 		all = append(all, page...)
 		if cursor = next; err != nil || next == "" || len(all) >= filter.Limit {
 			return all[:min(len(all), filter.Limit)], err
@@ -81,7 +81,7 @@ func deliveryGetCommand(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return call[*client.Delivery]{
 				doing: "get delivery", requests: get(at("deliveries", args[0])), show: showDelivery,
-				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) { return c.Delivery(ctx, args[0]) },
+				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) { return c.Deliveries.Get(ctx, args[0]) },
 			}.run(cmd, f)
 		},
 	}, someDeliveries)
@@ -94,7 +94,7 @@ func deliveryRedeliverCommand(f *clientFlags) *cobra.Command {
 			return call[*client.Delivery]{
 				doing: "redeliver", requests: post(at("deliveries", args[0], "redeliver"), nil), show: showDelivery,
 				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) {
-					return c.Redeliver(ctx, args[0])
+					return c.Deliveries.Redeliver(ctx, args[0])
 				},
 			}.run(cmd, f)
 		},

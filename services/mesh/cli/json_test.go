@@ -34,7 +34,7 @@ func TestEveryCommandWritesTheSameJSON(t *testing.T) {
 	}](t, m.Do("POST", "/webhooks", `{"url":"http://127.0.0.1:1/?a=1&b=2"}`).Body).ID
 	var delivery string
 	natstest.Until(t, "the outcome is on its way", func() bool {
-		all, err := c.TaskDeliveries(t.Context(), task)
+		all, err := c.Tasks.Deliveries(t.Context(), task)
 		if err != nil || len(all) == 0 {
 			return false
 		}

@@ -90,13 +90,13 @@ func receiveWebhooks(ctx context.Context, f *listenFlags, c *client.Client, out 
 	if err != nil {
 		return f.explain("ask who this is", err)
 	}
-	set, err := c.KeySet(ctx, me.Tenant)
+	set, err := c.Webhooks.KeySet(ctx, me.Tenant)
 	if err != nil {
 		return f.explain("read the key set", err)
 	}
 	r.keys = publicKeys(set)
 	if !f.callbacks {
-		hook, err := c.CreateWebhook(ctx, f.subscription(callback))
+		hook, err := c.Webhooks.Create(ctx, f.subscription(callback))
 		if err != nil {
 			return f.explain("subscribe", err)
 		}

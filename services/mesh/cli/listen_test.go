@@ -63,7 +63,7 @@ func TestMeshListenShowsAnswersAndForwardsWhatComes(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Fatal("it does not end")
 	}
-	if got, err := c.Webhooks(t.Context()); err != nil || len(got) != 0 {
+	if got, err := c.Webhooks.List(t.Context()); err != nil || len(got) != 0 {
 		t.Errorf("left behind: %+v, %v", got, err)
 	}
 }

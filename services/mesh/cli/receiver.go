@@ -50,7 +50,7 @@ func (r *localReceiver) serve(ctx context.Context, l net.Listener) error {
 func (r *localReceiver) leave(ctx context.Context, c *client.Client, webhookID string) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := c.DeleteWebhook(last, webhookID); err != nil {
+	if err := c.Webhooks.Delete(last, webhookID); err != nil {
 		r.say("the webhook %s is left behind: %v\n", webhookID, err)
 	}
 }

@@ -44,7 +44,7 @@ func sessionListCommand(f *clientFlags) *cobra.Command {
 
 func listSessions(ctx context.Context, c *client.Client, agent string, limit int) ([]client.Session, error) {
 	all := []client.Session{}
-	for s, err := range c.Sessions(ctx, agent) {
+	for s, err := range c.Sessions.All(ctx, agent) {
 		if err != nil {
 			return nil, err
 		}
@@ -84,11 +84,11 @@ func sessionShowCommand(f *clientFlags) *cobra.Command {
 			return call[*sessionRecord]{
 				doing: "show session", requests: slices.Concat(get(at("sessions", id)), get(at("sessions", id, "messages"))), show: showConversation,
 				ask: func(ctx context.Context, c *client.Client) (*sessionRecord, error) {
-					s, err := c.Session(ctx, id)
+					s, err := c.Sessions.Get(ctx, id)
 					if err != nil {
 						return nil, err
 					}
-					said, err := c.Messages(ctx, id)
+					said, err := c.Sessions.Messages(ctx, id)
 					return &sessionRecord{*s, said}, err
 				},
 			}.run(cmd, f)
@@ -126,7 +126,7 @@ func sessionDeleteCommand(f *clientFlags) *cobra.Command {
 			return call[nothing]{
 				doing: "delete session", requests: remove(at("sessions", args[0])),
 				ask: func(ctx context.Context, c *client.Client) (nothing, error) {
-					return nothing{}, c.DeleteSession(ctx, args[0])
+					return nothing{}, c.Sessions.Delete(ctx, args[0])
 				},
 			}.run(cmd, f)
 		},

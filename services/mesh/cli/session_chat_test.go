@@ -93,7 +93,7 @@ func TestChatFailures(t *testing.T) {
 		t.Errorf("exit %d, it shows\n%s%s", code, v.out.String(), notes)
 	}
 	gone := startChat(t, srv.URL, "echo", "", "text")
-	if err := c.DeleteSession(t.Context(), gone.session); err != nil {
+	if err := c.Sessions.Delete(t.Context(), gone.session); err != nil {
 		t.Fatal(err)
 	}
 	if err := gone.say("hi"); err == nil || !strings.Contains(err.Error(), "session_not_found") {
@@ -150,7 +150,7 @@ func TestChatInterrupt(t *testing.T) {
 	if err := <-v.ended; err != nil || !strings.Contains(v.notes.String(), "interrupted") {
 		t.Errorf("%v, it says %q", err, v.notes.String())
 	}
-	said, err := c.Messages(t.Context(), v.session)
+	said, err := c.Sessions.Messages(t.Context(), v.session)
 	if err != nil || len(said) != 4 || !said[1].Interrupted || said[3].Text != "hi" {
 		t.Errorf("%+v, %v", said, err)
 	}
@@ -162,7 +162,7 @@ func TestChatWaits(t *testing.T) {
 	m.Work(agents.Samples()...)
 	srv, c := m.Serve()
 	v := startChat(t, srv.URL, "echo", "", "text")
-	other, err := c.Say(t.Context(), v.session, `{"echo_delay":"10m"}`, client.SayOptions{Async: true})
+	other, err := c.Sessions.Say(t.Context(), v.session, `{"echo_delay":"10m"}`, client.SayOptions{Async: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestChatWaits(t *testing.T) {
 	v.interrupt <- os.Interrupt
 	natstest.Until(t, "the message is taken back", func() bool { return strings.Contains(v.notes.String(), "interrupted; the message stays") })
 	v.lines <- "hi"
-	if _, err := c.Cancel(t.Context(), other.TurnID); err != nil {
+	if _, err := c.Tasks.Cancel(t.Context(), other.TurnID); err != nil {
 		t.Fatal(err)
 	}
 	if err := v.say(); ExitCode(err) != ExitFailed || !strings.HasSuffix(v.out.String(), "\nhi\n") || strings.Contains(v.out.String(), "never") {
@@ -183,9 +183,9 @@ func TestSessionCommands(t *testing.T) {
 	m := newMesh(t)
 	m.Work(agents.Samples()...)
 	srv, c := m.Serve()
-	s, err := c.CreateSession(t.Context(), "travel", client.CreateOptions{})
+	s, err := c.Sessions.Create(t.Context(), "travel", client.CreateOptions{})
 	if err == nil {
-		_, err = c.Say(t.Context(), s.SessionID, "to Tokyo", client.SayOptions{})
+		_, err = c.Sessions.Say(t.Context(), s.SessionID, "to Tokyo", client.SayOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)

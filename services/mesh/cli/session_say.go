@@ -29,9 +29,9 @@ func sessionSayCommand(f *clientFlags) *cobra.Command {
 		return call[*client.Turn]{
 			doing: "say", requests: post(at("sessions", id, "messages"), map[string]string{"text": text, "on_busy": o.OnBusy}, keyHeader(o.IdempotencyKey)...), show: showTurn,
 			ask: func(ctx context.Context, c *client.Client) (*client.Turn, error) {
-				turn, err := c.Say(ctx, id, text, o)
+				turn, err := c.Sessions.Say(ctx, id, text, o)
 				if err == nil && !noWait {
-					turn, err = c.WaitTurn(ctx, id, turn.TurnID)
+					turn, err = c.Sessions.WaitTurn(ctx, id, turn.TurnID)
 				}
 				return turn, err
 			},

@@ -35,9 +35,9 @@ func taskGetCommand(f *clientFlags, ids some) *cobra.Command {
 			doing: "get task " + id, requests: get(at("tasks", id)), show: showTask,
 			ask: func(ctx context.Context, c *client.Client) (*client.Task, error) {
 				if wait {
-					return c.Wait(ctx, id)
+					return c.Tasks.Wait(ctx, id)
 				}
-				return c.Get(ctx, id)
+				return c.Tasks.Get(ctx, id)
 			},
 		}.run(cmd, f)
 	}
@@ -53,7 +53,7 @@ func taskCancelCommand(f *clientFlags, ids some) *cobra.Command {
 			err := call[*client.Task]{
 				doing: "cancel task " + id, requests: post(at("tasks", id, "cancel"), nil), show: showTask,
 				ask: func(ctx context.Context, c *client.Client) (*client.Task, error) {
-					t, err := c.Cancel(ctx, id)
+					t, err := c.Tasks.Cancel(ctx, id)
 					if err == nil && wait {
 						t, err = stopped(ctx, c, t)
 					}
@@ -74,7 +74,7 @@ func stopped(ctx context.Context, c *client.Client, t *client.Task) (_ *client.T
 	for err == nil && !t.StartedAt.IsZero() && t.StoppedAt.IsZero() {
 		select {
 		case <-time.After(100 * time.Millisecond):
-			t, err = c.Get(ctx, t.TaskID)
+			t, err = c.Tasks.Get(ctx, t.TaskID)
 		case <-ctx.Done():
 			err = ctx.Err()
 		}

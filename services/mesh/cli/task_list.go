@@ -66,7 +66,7 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 // says, or all, and says how many records were looked at.
 func listTasks(ctx context.Context, c *client.Client, filter client.Filter, all bool) (tasks []client.Task, scanned int, err error) {
 	tasks = []client.Task{}
-	for page, err := range c.Pages(ctx, filter) {
+	for page, err := range c.Tasks.Pages(ctx, filter) {
 		if err != nil {
 			return nil, 0, err
 		}

@@ -89,9 +89,9 @@ func runCommand(f *clientFlags, action bool) *cobra.Command {
 		Use: "run [INSTRUCTION]", Short: "Start a task", Args: between(0, 1, "one instruction (quote it)"),
 		Example: "  mesh task run --agent summarize --input '{\"text\":\"...\"}' --wait --follow\n  mesh task run 'Say hello' --wait",
 	}
-	path, create := "/tasks", (*client.Client).Create
+	path := "/tasks"
 	if action {
-		path, create = "/actions", (*client.Client).CreateAction
+		path = "/actions"
 		cmd.Short = "Start an action: a task whose outcome is POSTed to --callback-url"
 		cmd.Example = "  mesh action run 'Book a flight' --callback-url https://example.com/hook"
 	}
@@ -106,7 +106,11 @@ func runCommand(f *clientFlags, action bool) *cobra.Command {
 		return call[*client.Task]{
 			doing: "run task", requests: post(path, n.Request, keyHeader(key)...), show: showTask, outcome: r.outcome,
 			ask: func(ctx context.Context, c *client.Client) (*client.Task, error) {
-				t, err := create(c, ctx, n.Request, client.CreateOptions{IdempotencyKey: key})
+				create := c.Tasks.Create
+				if action {
+					create = c.Actions.Create
+				}
+				t, err := create(ctx, n.Request, client.CreateOptions{IdempotencyKey: key})
 				if err != nil {
 					return nil, err
 				}
@@ -133,7 +137,7 @@ func taskRetryCommand(f *clientFlags, ids some) *cobra.Command {
 		return call[*client.Task]{
 			doing: "retry task " + args[0], requests: post(at("tasks", args[0], "retry"), nil), show: showTask, outcome: r.outcome,
 			ask: func(ctx context.Context, c *client.Client) (*client.Task, error) {
-				t, err := c.Retry(ctx, args[0], client.CreateOptions{})
+				t, err := c.Tasks.Retry(ctx, args[0], client.CreateOptions{})
 				if err != nil {
 					return nil, err
 				}
@@ -177,10 +181,10 @@ func (r *runFlags) await(ctx context.Context, cmd *cobra.Command, f *clientFlags
 		if f.output == "json" {
 			out = cmd.ErrOrStderr()
 		}
-		err = newFollower(out).follow(c.Events(ctx, id))
+		err = newFollower(out).follow(c.Tasks.Events(ctx, id))
 	}
 	if err == nil {
-		t, err = c.Wait(ctx, id)
+		t, err = c.Tasks.Wait(ctx, id)
 	}
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):

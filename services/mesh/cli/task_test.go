@@ -97,7 +97,7 @@ func TestTaskCommandsInAScript(t *testing.T) {
 	if again := must(0, "run", "--input", `{"echo_delay":"1m"}`, "--key", "script"); again.TaskID != started.TaskID {
 		t.Errorf("the key made %s and %s", started.TaskID, again.TaskID)
 	}
-	for e, err := range c.Events(t.Context(), started.TaskID) {
+	for e, err := range c.Tasks.Events(t.Context(), started.TaskID) {
 		if err != nil {
 			t.Fatal(err)
 		}

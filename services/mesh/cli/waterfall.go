@@ -41,12 +41,12 @@ type story struct {
 const maxChildren = 50
 
 func readStory(ctx context.Context, c *client.Client, id string, children int) (*story, error) {
-	t, err := c.Get(ctx, id)
+	t, err := c.Tasks.Get(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	s := &story{Task: t}
-	if s.Deliveries, err = c.TaskDeliveries(ctx, id); err != nil {
+	if s.Deliveries, err = c.Tasks.Deliveries(ctx, id); err != nil {
 		return nil, err
 	}
 	for _, child := range t.Children {

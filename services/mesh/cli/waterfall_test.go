@@ -28,7 +28,7 @@ func TestTaskTraceCommand(t *testing.T) {
 			return job.Call(ctx, "child", nil)
 		})))
 	srv, c := m.Serve()
-	done, err := c.Create(t.Context(), client.Request{Agent: "parent", Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
+	done, err := c.Tasks.Create(t.Context(), client.Request{Agent: "parent", Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
 	if err != nil || done.Status != "completed" {
 		t.Fatalf("%+v, %v", done, err)
 	}

@@ -118,7 +118,7 @@ func webhookCreateCommand(f *clientFlags) *cobra.Command {
 			return err
 		}
 		return webhookCall("create webhook", post("/webhooks", r), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
-			return c.CreateWebhook(ctx, r)
+			return c.Webhooks.Create(ctx, r)
 		}).run(cmd, f)
 	}
 	return cmd
@@ -137,7 +137,7 @@ func webhookUpdateCommand(f *clientFlags) *cobra.Command {
 			return err
 		}
 		return webhookCall("update webhook", patch(at("webhooks", args[0]), r), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
-			return c.UpdateWebhook(ctx, args[0], r)
+			return c.Webhooks.Update(ctx, args[0], r)
 		}).run(cmd, f)
 	}
 	return cmd
@@ -149,7 +149,7 @@ func webhookListCommand(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return call[[]client.Webhook]{
 				doing: "list webhooks", requests: get("/webhooks"), show: showWebhooks,
-				ask: func(ctx context.Context, c *client.Client) ([]client.Webhook, error) { return c.Webhooks(ctx) },
+				ask: func(ctx context.Context, c *client.Client) ([]client.Webhook, error) { return c.Webhooks.List(ctx) },
 			}.run(cmd, f)
 		},
 	}
@@ -160,7 +160,7 @@ func webhookGetCommand(f *clientFlags) *cobra.Command {
 		Use: "get ID", Short: "Show a webhook", Args: one("webhook id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return webhookCall("get webhook", get(at("webhooks", args[0])), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
-				return c.Webhook(ctx, args[0])
+				return c.Webhooks.Get(ctx, args[0])
 			}).run(cmd, f)
 		},
 	}, someWebhooks)
@@ -173,7 +173,7 @@ func webhookDeleteCommand(f *clientFlags) *cobra.Command {
 			return call[nothing]{
 				doing: "delete webhook", requests: remove(at("webhooks", args[0])),
 				ask: func(ctx context.Context, c *client.Client) (nothing, error) {
-					return nothing{}, c.DeleteWebhook(ctx, args[0])
+					return nothing{}, c.Webhooks.Delete(ctx, args[0])
 				},
 			}.run(cmd, f)
 		},
@@ -192,7 +192,7 @@ func webhookRotateCommand(f *clientFlags) *cobra.Command {
 			body["scheme"] = scheme
 		}
 		return webhookCall("rotate key", post(at("webhooks", args[0], "rotate-secret"), body), func(ctx context.Context, c *client.Client) (*client.Webhook, error) {
-			return c.RotateSecret(ctx, args[0], scheme, overlap)
+			return c.Webhooks.RotateSecret(ctx, args[0], scheme, overlap)
 		}).run(cmd, f)
 	}
 	return cmd
@@ -205,7 +205,7 @@ func webhookTestCommand(f *clientFlags) *cobra.Command {
 			return call[*client.Delivery]{
 				doing: "test webhook", requests: post(at("webhooks", args[0], "test"), nil), show: showDelivery,
 				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) {
-					return c.TestWebhook(ctx, args[0])
+					return c.Webhooks.Test(ctx, args[0])
 				},
 				outcome: func(d *client.Delivery) error { return failedIf(d.Status != "delivered") },
 			}.run(cmd, f)
@@ -227,7 +227,7 @@ func webhookRedeliverCommand(f *clientFlags) *cobra.Command {
 		return call[int]{
 			doing: "redeliver", requests: post(at("webhooks", args[0], "redeliver"), body),
 			ask: func(ctx context.Context, c *client.Client) (int, error) {
-				return c.RedeliverWebhook(ctx, args[0], from)
+				return c.Webhooks.Redeliver(ctx, args[0], from)
 			},
 			show: func(out io.Writer, n int) error {
 				_, err := fmt.Fprintf(out, "%v deliveries come again\n", n)

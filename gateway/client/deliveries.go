@@ -1,0 +1,79 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"agentmesh/gateway/api"
+)
+
+// DeliveryFilter chooses deliveries. Empty fields choose all.
+type DeliveryFilter struct {
+	Status    string
+	WebhookID string
+	Type      string
+	Limit     int // of a page, 1..200; 0: 50
+}
+
+// Query is the filter as the gateway takes it.
+func (f DeliveryFilter) Query() url.Values {
+	q := url.Values{}
+	for k, v := range map[string]string{"status": f.Status, "webhook_id": f.WebhookID, "type": f.Type} {
+		if v != "" {
+			q.Set(k, v)
+		}
+	}
+	if f.Limit > 0 {
+		q.Set("limit", strconv.Itoa(f.Limit))
+	}
+	return q
+}
+
+// List reads a page of deliveries, newest change first. next is empty
+// after the last page.
+func (c Deliveries) List(ctx context.Context, f DeliveryFilter, cursor string) (page []Delivery, next string, err error) {
+	q := f.Query()
+	if cursor != "" {
+		q.Set("cursor", cursor)
+	}
+	var out api.DeliveryList
+	err = c.call(ctx, http.MethodGet, "/deliveries?"+q.Encode(), nil, nil, &out)
+	return out.Deliveries, out.NextCursor, err
+}
+
+// Deliveries lists what was sent of an action, and every attempt.
+func (c Actions) Deliveries(ctx context.Context, id string) ([]Delivery, error) {
+	var out api.DeliveryList
+	err := c.call(ctx, http.MethodGet, "/actions/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
+	return out.Deliveries, err
+}
+
+// Redeliver sends the callbacks of an action again.
+func (c Actions) Redeliver(ctx context.Context, id string) ([]Delivery, error) {
+	var out api.DeliveryList
+	err := c.call(ctx, http.MethodPost, "/actions/"+url.PathEscape(id)+"/redeliver", nil, nil, &out)
+	return out.Deliveries, err
+}
+
+// Get reads a delivery with its payload.
+func (c Deliveries) Get(ctx context.Context, id string) (*Delivery, error) {
+	var d Delivery
+	err := c.call(ctx, http.MethodGet, "/deliveries/"+url.PathEscape(id), nil, nil, &d)
+	return &d, err
+}
+
+// Redeliver starts a delivery's schedule over.
+func (c Deliveries) Redeliver(ctx context.Context, id string) (*Delivery, error) {
+	var d Delivery
+	err := c.call(ctx, http.MethodPost, "/deliveries/"+url.PathEscape(id)+"/redeliver", nil, nil, &d)
+	return &d, err
+}
+
+// Deliveries lists what was sent of a task, or of an action.
+func (c Tasks) Deliveries(ctx context.Context, id string) ([]Delivery, error) {
+	var out api.DeliveryList
+	err := c.call(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/deliveries", nil, nil, &out)
+	return out.Deliveries, err
+}
