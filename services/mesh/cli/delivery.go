@@ -81,7 +81,9 @@ func deliveryGetCommand(f *clientFlags) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return call[*client.Delivery]{
 				doing: "get delivery", requests: get(at("deliveries", args[0])), show: showDelivery,
-				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) { return c.Deliveries.Get(ctx, args[0]) },
+				ask: func(ctx context.Context, c *client.Client) (*client.Delivery, error) {
+					return c.Deliveries.Get(ctx, args[0])
+				},
 			}.run(cmd, f)
 		},
 	}, someDeliveries)
