@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
+
 	"agentmesh/shared/config"
 	"agentmesh/shared/manualtest"
 	"agentmesh/shared/meshtest"
@@ -25,6 +27,36 @@ func TestGoldenReadme(t *testing.T) {
 	manualtest.Table(t, page, "settings", config.Markdown(cfg.settings()...))
 	manualtest.Table(t, page, "nats", config.Markdown(new(natsconn.Default(""))))
 	manualtest.Table(t, page, "metrics", metricsTable())
+}
+
+// The settings that the manual shows for callers are settings.
+func TestReadmeShowsHowToAskWhoCalls(t *testing.T) {
+	for _, block := range manualtest.Snippets(t, "../../gateway/README.md", "yaml") {
+		dir, ca := t.TempDir(), meshtest.NewAuthority(t)
+		shown := meshtest.WriteFile(t, dir, "shown.yaml", []byte(block))
+		args := append(files(t, ca, dir), "--client-cert-map", shown, "--auth", "certs")
+		if !strings.HasPrefix(block, "- ") {
+			args = []string{"--config", shown}
+		}
+		cfg, flags := defaultUp(), pflag.NewFlagSet("up", pflag.ContinueOnError)
+		set := config.Bind(flags, cfg.settings()...)
+		err := flags.Parse(args)
+		if err == nil {
+			err = set.Load(func(string) string { return "" })
+		}
+		if err == nil {
+			err = cfg.auth.validate(cfg.gateway.Auth)
+		}
+		if err == nil {
+			err = cfg.auth.vouched.open(&cfg.gateway, meshtest.Quiet())
+		}
+		if err == nil {
+			_, _, err = cfg.auth.vouched.authenticators(cfg.gateway.Auth, cfg.callbacks.egress, meshtest.Quiet())
+		}
+		if err != nil {
+			t.Errorf("%v:\n%s", err, block)
+		}
+	}
 }
 
 func metricsTable() string {
