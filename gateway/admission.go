@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -126,12 +125,6 @@ func credentials(r *http.Request) (c auth.Credentials, err error) {
 	}
 	c.Addr = remote(r)
 	return c, nil
-}
-
-// remote is the address that a request comes from.
-func remote(r *http.Request) netip.Addr {
-	at, _ := netip.ParseAddrPort(r.RemoteAddr)
-	return at.Addr().Unmap()
 }
 
 // bearer is the token of the Authorization lines (RFC 6750, 2.1), empty where

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -19,7 +20,12 @@ func keyed(t *testing.T) (m *meshtest.Mesh, admin string) {
 	if err := mesh.FirstKey(t.Context(), m.Store, "test", func() (auth.Key, error) { return k, nil }); err != nil {
 		t.Fatal(err)
 	}
-	m.Ask(mesh.NewKeyAuthenticator(m.Store, meshtest.Quiet()))
+	keys := mesh.NewKeyAuthenticator(m.Store, meshtest.Quiet())
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = keys.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-ended })
+	m.Ask(keys)
 	return m, k.Reveal()
 }
 
@@ -106,11 +112,16 @@ func TestWrongKeysAreToldNothingAndLockedOut(t *testing.T) {
 			t.Errorf("%d %s", w.Code, w.Body)
 		}
 	}
-	for range 8 {
+	for range 9 {
 		m.Do("GET", "/tasks", "", meshtest.As(auth.NewKey().Reveal())...)
 	}
 	w := m.Do("GET", "/tasks", "", meshtest.As(auth.NewKey().Reveal())...)
 	if w.Code != 429 || w.Header().Get("Retry-After") != "60" {
 		t.Errorf("%d, Retry-After %q", w.Code, w.Header().Get("Retry-After"))
+	}
+	// The keys that are known go on, and so do agents.
+	natstest.Until(t, "the keys are read, and a known one is taken", func() bool { return m.Do("GET", "/tasks", "", meshtest.As(k.Key)...).Code == 200 })
+	if w := m.Do("GET", "/tasks", "", meshtest.As(auth.NewTaskKey("default", "tsk_0190f3c0a0007000800000000000abcd").Reveal())...); w.Code != 401 {
+		t.Errorf("the key of a task from the address: %d", w.Code)
 	}
 }

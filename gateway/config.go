@@ -27,7 +27,9 @@ type Config struct {
 
 	PublicURL   string `flag:"public-url" env:"MESH_PUBLIC_URL" help:"URL by which clients reach the gateway, such as https://mesh.example.com: links are absolute"`
 	CORSOrigins string `flag:"cors-origins" env:"MESH_CORS_ORIGINS" help:"origins whose pages may call the gateway from a browser, separated by commas; * is any"`
-	TraceURL    string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
+	// TrustedProxies are in front of the gateway.
+	TrustedProxies string `flag:"trusted-proxies" env:"MESH_TRUSTED_PROXIES" help:"addresses or networks of the proxies in front of the gateway, separated by commas: of their requests X-Forwarded-For says where they come from"`
+	TraceURL       string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
 
 	TenantRate            float64 `flag:"tenant-rate" env:"MESH_TENANT_RATE" help:"requests a second that a tenant may send to this gateway; -1: no limit. This and the next: of tenants without limits of their own"`
 	TenantBurst           int     `flag:"tenant-burst" env:"MESH_TENANT_BURST" help:"requests that it may send at once; 0: as many as in a second"`
@@ -118,6 +120,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("tenant-%s: %s", strings.ReplaceAll(faults[0].Field, "_", "-"), faults[0].Detail)
 	}
 	if _, err := parseOrigins(c.CORSOrigins); err != nil {
+		return err
+	}
+	if _, err := parseProxies(c.TrustedProxies); err != nil {
 		return err
 	}
 	host, _, err := net.SplitHostPort(c.HTTP)

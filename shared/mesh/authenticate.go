@@ -62,9 +62,12 @@ func (a *KeyAuthenticator) Authenticate(ctx context.Context, c auth.Credentials)
 	return auth.Caller{}, auth.ErrNoCredentials
 }
 
-// unknownKeys is the name under which wrong ids are counted: those of one address
-// lock it out from guessing more ids, and from nothing else.
-const unknownKeys = ""
+// The names under which ids are counted that there are not: those of one address lock
+// it out from guessing more of the kind, and from nothing else.
+const (
+	unknownKeys  = "keys"
+	unknownTasks = "tasks"
+)
 
 func (a *KeyAuthenticator) byKey(ctx context.Context, c auth.Credentials) (auth.Caller, error) {
 	shown, err := auth.ParseKey(c.Bearer)
@@ -138,13 +141,13 @@ func (a *KeyAuthenticator) byTask(ctx context.Context, c auth.Credentials) (auth
 	if err != nil {
 		return auth.Caller{}, refusedKey("key of a task", err.Error())
 	}
-	if wait := max(a.lock.Wait(shown.Task, c.Addr), a.lock.Wait(unknownKeys, c.Addr)); wait > 0 {
+	if wait := max(a.lock.Wait(shown.Task, c.Addr), a.lock.Wait(unknownTasks, c.Addr)); wait > 0 {
 		return auth.Caller{}, fmt.Errorf("key of task %s: %w", shown.Task, &auth.Locked{Wait: wait})
 	}
 	t, err := a.running(ctx, shown)
 	switch {
 	case errors.Is(err, task.ErrNotFound):
-		a.failed(ctx, unknownKeys, c.Addr)
+		a.failed(ctx, unknownTasks, c.Addr)
 		return auth.Caller{}, refusedKey("key of task "+shown.Task, "there is no such task")
 	case err != nil:
 		return auth.Caller{}, err
