@@ -43,6 +43,7 @@ type issuer struct {
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey
 	fetched time.Time     // when the keys were; zero: never
+	count   uint64        // of the fetches that brought keys
 	failed  error         // the last fetch
 	round   chan struct{} // closed when the next fetch has ended
 }
@@ -109,6 +110,7 @@ func (i *issuer) note(keys []jose.JSONWebKey, err error) {
 	}
 	if i.failed = err; err == nil {
 		i.keys, i.fetched = keys, time.Now()
+		i.count++
 	}
 	close(i.round)
 	i.round = make(chan struct{})
@@ -135,6 +137,19 @@ func (i *issuer) payload(ctx context.Context, token string) ([]byte, error) {
 			return nil, fmt.Errorf("keys of %s: %w", i.name, err)
 		}
 	}
+}
+
+// noKeys is the generation of an issuer whose keys are not there, or count no more.
+const noKeys = 0
+
+// generation changes when the keys may have changed.
+func (i *issuer) generation() uint64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.failed != nil && time.Since(i.fetched) > keysLast {
+		return noKeys
+	}
+	return i.count
 }
 
 // known is the keys that there are, nil before the first fetch, and what is closed

@@ -23,7 +23,8 @@ import (
 	"agentmesh/shared/auth/oidc"
 )
 
-func benchmark(b *testing.B, alg string) {
+// benchmark shows a token: for the first time, or again.
+func benchmark(b *testing.B, alg string, first bool) {
 	i := newIssuer()
 	srv := httptest.NewServer(i)
 	defer srv.Close()
@@ -38,8 +39,12 @@ func benchmark(b *testing.B, alg string) {
 	defer ran.Wait()
 	defer cancel()
 	key := map[string]any{"RS256": rsaKey(), "ES256": ecKey(), "EdDSA": edKey()}[alg]
-	token := sign(m{"alg": alg}, i.claimed(), key)
-	for b.Loop() {
+	tokens := []string{sign(m{"alg": alg}, i.claimed(), key)}
+	for n := 0; first && n < 5000; n++ { // more than are kept in mind
+		tokens = append(tokens, sign(m{"alg": alg, "n": n}, i.claimed(), key))
+	}
+	for n := 0; b.Loop(); n++ {
+		token := tokens[n%len(tokens)]
 		if _, err := a.Authenticate(ctx, auth.Credentials{Bearer: token}); err != nil {
 			b.Fatal(err)
 		}
@@ -236,4 +241,35 @@ func TestATrustedAuthorityIsForTheIssuerOnly(t *testing.T) {
 	if _, err := ask(t, run(t, cfg, oidc.Options{}), i.token()); err != nil {
 		t.Errorf("with oidc-ca: %v", err)
 	}
+}
+
+// A token that was accepted is kept in mind, until it or its key has ended.
+func TestAnAcceptedTokenEndsWithItsTimeAndItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, n, cfg := inside(t)
+		n.serve(t, "10.0.0.5:5556", i)
+		a := run(t, cfg, n.options())
+		short, long := i.token(m{"exp": time.Now().Add(time.Minute).Unix()}), i.token(m{"exp": time.Now().Add(100 * time.Hour).Unix()})
+		for name, token := range map[string]string{"short": short, "long": long} {
+			if _, err := ask(t, a, token); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		time.Sleep(time.Minute + oidc.Leeway - time.Second)
+		if _, err := ask(t, a, short); err != nil {
+			t.Errorf("within the leeway: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		if _, err := ask(t, a, short); !errors.Is(err, auth.ErrUnauthenticated) {
+			t.Errorf("past its time: %v", err)
+		}
+		rotated(i, "r2", rsaNext())
+		time.Sleep(10 * time.Minute)
+		if _, err := ask(t, a, long); !errors.Is(err, auth.ErrUnauthenticated) {
+			t.Errorf("its key is gone: %v", err)
+		}
+		if _, err := ask(t, a, long+"x"); !errors.Is(err, auth.ErrUnauthenticated) {
+			t.Errorf("another signature: %v", err)
+		}
+	})
 }

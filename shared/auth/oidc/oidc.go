@@ -10,6 +10,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +49,7 @@ type Authenticator struct {
 	cfg        Config
 	algorithms []string
 	issuers    map[string]*issuer
+	known      known
 }
 
 // New makes an authenticator. It asks no issuer: Run does.
@@ -100,14 +102,21 @@ func (a *Authenticator) Authenticate(ctx context.Context, c auth.Credentials) (a
 	if strings.Count(c.Bearer, ".") != 2 || strings.HasPrefix(c.Bearer, auth.KeyPrefix) || strings.HasPrefix(c.Bearer, auth.TaskKeyPrefix) {
 		return auth.Caller{}, auth.ErrNoCredentials
 	}
-	caller, err := a.verify(ctx, c.Bearer)
+	sum := sha256.Sum256([]byte(c.Bearer))
+	if caller, ok := a.known.find(sum); ok {
+		return caller, nil
+	}
+	accepted, err := a.verify(ctx, c.Bearer)
+	if err == nil {
+		a.known.keep(sum, accepted)
+	}
 	if err != nil && !errors.Is(err, auth.ErrUnavailable) {
 		err = fmt.Errorf("token: %w: %w", err, auth.ErrUnauthenticated)
 	}
-	return caller, err
+	return accepted.caller, err
 }
 
-func (a *Authenticator) verify(ctx context.Context, token string) (none auth.Caller, _ error) {
+func (a *Authenticator) verify(ctx context.Context, token string) (none acceptance, _ error) {
 	claims, err := a.read(token)
 	if err != nil {
 		return none, err
@@ -117,6 +126,7 @@ func (a *Authenticator) verify(ctx context.Context, token string) (none auth.Cal
 	if from == nil {
 		return none, errors.New("its issuer is none of oidc-issuer")
 	}
+	keys := from.generation() // before they are used: a token that races with newer ones is looked at again
 	payload, err := from.payload(ctx, token)
 	if err != nil {
 		return none, err
@@ -128,7 +138,11 @@ func (a *Authenticator) verify(ctx context.Context, token string) (none auth.Cal
 	if err != nil {
 		return none, err
 	}
-	return a.caller(verified, claims)
+	caller, err := a.caller(verified, claims)
+	if err != nil {
+		return none, err
+	}
+	return acceptance{caller, verified.Expiry.Add(Leeway), from, keys}, nil
 }
 
 // signed is the payload of a token whose signature was looked at.

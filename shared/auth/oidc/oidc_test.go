@@ -265,9 +265,11 @@ func FuzzToken(f *testing.F) {
 
 func BenchmarkToken(b *testing.B) {
 	for _, alg := range []string{"RS256", "ES256", "EdDSA"} {
-		b.Run(alg, func(b *testing.B) {
-			b.ReportAllocs()
-			benchmark(b, alg)
-		})
+		for _, first := range []bool{true, false} {
+			b.Run(fmt.Sprintf("%s/first=%v", alg, first), func(b *testing.B) {
+				b.ReportAllocs()
+				benchmark(b, alg, first)
+			})
+		}
 	}
 }
