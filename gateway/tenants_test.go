@@ -286,12 +286,24 @@ func TestAnotherTenantsEventsAreNotHeard(t *testing.T) {
 			ends = append(ends, listen("bob", after))
 		}
 		ann := listen("ann", "0")
-		synctest.Wait()
+		receivers := map[string]*meshtest.Receiver{"ann": m.Receive(nil), "bob": m.Receive(nil)}
+		for who, r := range receivers {
+			if w := m.as(who, "POST", "/webhooks", `{"url":"`+r.URL+`","events":["task.processing","task.completed"]}`); w.Code != 201 {
+				t.Fatalf("POST /webhooks by %s = %d %s", who, w.Code, w.Body)
+			}
+		}
+		time.Sleep(time.Second) // the notifier hears of them
 		m.made("/tasks", `{"agent":"echo","instruction":"ann's"}`)
 		m.turn(m.sessions[0])
 		time.Sleep(time.Minute)
 		if heard := ann(); !strings.Contains(heard, "task.completed") {
 			t.Errorf("ann hears %s", heard)
+		}
+		if to := receivers["ann"].All(); len(to) == 0 {
+			t.Error("ann's webhook gets nothing")
+		}
+		for _, got := range receivers["bob"].All() {
+			t.Errorf("bob's webhook gets %s", got.Body)
 		}
 		for i, end := range ends {
 			if heard := end(); strings.Contains(heard, "data:") || anID.MatchString(heard) || strings.Contains(heard, "ann") {
