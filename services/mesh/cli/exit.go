@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 
 	"agentmesh/gateway/client"
@@ -76,6 +77,8 @@ func (f *clientFlags) explain(doing string, err error) error {
 		return err
 	case errors.Is(err, context.Canceled):
 		return &ExitError{Code: exitInterrupted}
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		return &ExitError{ExitFailed, fmt.Errorf("%s: %w; show an API key with --api-key @file or MESH_API_KEY", doing, err)}
 	case errors.As(err, &refused):
 	case distrust(err) != "":
 		return &ExitError{ExitFailed, fmt.Errorf("%s: %s: %w", doing, distrust(err), err)}

@@ -25,6 +25,7 @@ func TestAnErrorHasOneExitStatus(t *testing.T) {
 		{nil, ExitOK, ""},
 		{errors.New("odd"), ExitFailed, "get task: odd"},
 		{&client.Problem{Problem: api.Problem{Status: 404, Code: "task_not_found", Title: "none"}}, ExitFailed, "get task: "},
+		{&client.Problem{Problem: api.Problem{Status: 401, Code: "unauthenticated", Title: "none"}}, ExitFailed, "--api-key"},
 		{fmt.Errorf("dial: %w", &net.OpError{Op: "dial", Err: errors.New("refused")}), ExitFailed, "no gateway at http://mesh; is `mesh up` running?"},
 		{fmt.Errorf("read: %w", context.Canceled), exitInterrupted, ""},
 		{Usage("limit is %d", 0), ExitUsage, "limit is 0"},
