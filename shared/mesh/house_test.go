@@ -1,6 +1,12 @@
 package mesh_test
 
 import (
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -9,13 +15,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"agentmesh/shared/auth"
-	"agentmesh/shared/mesh"
-	"agentmesh/shared/natstest"
-	"agentmesh/shared/session"
-	"agentmesh/shared/store"
-	"agentmesh/shared/task"
 )
 
 // lease of the consumers: longer than a busy machine takes to deliver six messages.
@@ -33,7 +32,7 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	h := &house{t: t, dir: t.TempDir()}
 	h.start()
-	for _, q := range []store.Queue{store.TaskQueue, store.TurnQueue} {
+	for _, q := range store.Queues {
 		if err := h.st.Consumers.Ensure(t.Context(), q, "echo", 100, lease); err != nil {
 			t.Fatal(err)
 		}

@@ -30,7 +30,8 @@ type Reconciler struct {
 	seen    map[place]sighting // messages that somebody holds
 	held    map[place]uint64   // where the walk through an intake goes on; seq is 0
 	leaders map[place]string   // of an intake's consumer, by the last look
-	alive   map[string]bool    // workers, by id
+	workers []store.Presence   // that live
+	alive   map[string]bool    // their ids
 	tasks   cursor             // through the records of tasks
 	sent    cursor             // through those of deliveries
 	talks   cursor             // through those of sessions
@@ -112,13 +113,13 @@ func (r *Reconciler) Look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.alive = map[string]bool{}
+	r.workers, r.alive = workers, map[string]bool{}
 	for _, w := range workers {
 		r.alive[w.WorkerID] = true
 	}
 	now := time.Now()
 	var errs []error
-	for _, look := range []func(context.Context, time.Time) error{r.queues, r.schedules, r.dueDeliveries, r.sessions, r.records, r.deliveryRecords} {
+	for _, look := range []func(context.Context, time.Time) error{r.queues, r.bulk, r.schedules, r.dueDeliveries, r.sessions, r.records, r.deliveryRecords} {
 		errs = append(errs, look(ctx, now))
 	}
 	for at, s := range r.seen {
@@ -131,13 +132,13 @@ func (r *Reconciler) Look(ctx context.Context) error {
 
 // queues looks at what the agents' consumers hold.
 func (r *Reconciler) queues(ctx context.Context, now time.Time) error {
-	for kind, q := range map[string]store.Queue{lostTask: store.TaskQueue, lostTurn: store.TurnQueue} {
+	for _, q := range store.Queues {
 		intakes, err := r.store.Repair.Intakes(ctx, q)
 		if err != nil {
 			return err
 		}
 		for _, in := range intakes {
-			w := r.walking(place{kind: kind, agent: in.Agent}, in, now)
+			w := r.walking(place{kind: q.Template(), agent: in.Agent}, in, now)
 			var lost []*task.Task
 			next, err := r.store.Repair.Held(ctx, q, in, w.from, heldBudget, func(t *task.Task) {
 				if w.suspect(t.QueueSeq) {

@@ -50,13 +50,16 @@ func (c Tasks) Waiting(ctx context.Context, t *task.Task) *Waiting {
 	if t.Kind == task.KindTurn {
 		queue = store.TurnQueue
 	}
+	seq, err := c.store.Tasks.ReadySequence(ctx, t)
+	if err != nil && !errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	if t.Bulk {
+		queue = store.BulkQueue
+	}
 	l, err := c.lines.of(ctx, queue, t.Agent)
 	if err != nil {
 		c.log.Debug("not known why a task waits", "task", t.ID, "error", err)
-		return nil
-	}
-	seq, err := c.store.Tasks.ReadySequence(ctx, t)
-	if err != nil && !errors.Is(err, task.ErrNotFound) {
 		return nil
 	}
 	w := &Waiting{Reason: waitQueued, Limit: l.Limit, LiveWorkers: &l.workers, Position: l.Place(seq)}

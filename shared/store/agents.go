@@ -44,8 +44,8 @@ func (s Registry) Remove(ctx context.Context, name string) (waiting int, rev uin
 		}
 	}
 	had := false
-	for _, q := range []jetstream.Stream{s.tasks, s.turns} {
-		n, found, err := dropConsumer(ctx, q, topology.AgentDurable(name))
+	for _, q := range Queues {
+		n, found, err := dropConsumer(ctx, s.queue(q), q.durable(name))
 		if err != nil {
 			return 0, 0, fmt.Errorf("remove agent %s: %w", name, classify(err))
 		}

@@ -37,6 +37,7 @@ type Census struct {
 type AgentQueue struct {
 	Agent    string
 	Waiting  int // for a worker
+	Bulk     int // of Waiting, those of tenants that have many
 	InFlight int // held by workers
 	Limit    int // of InFlight, in the whole mesh
 	// Oldest is when the task came that waits longest, zero: none waits.
@@ -119,7 +120,11 @@ func (s *core) censusTasks(ctx context.Context, c *Census) error {
 	}
 	loose := map[string]int{topology.Tasks: c.Scheduled, topology.Turns: max(c.messages(topology.Turns)-turns, 0)}
 	for _, d := range c.Missing {
-		if agent, ok := topology.DurableAgent(d.Config.Durable); ok {
+		agent, ok := topology.DurableAgent(d.Config.Durable)
+		if !ok {
+			agent, ok = topology.DurableBulk(d.Config.Durable)
+		}
+		if ok {
 			queueOf(by, agent).Waiting += loose[d.Stream]
 			c.Scheduled = 0
 		}
@@ -146,14 +151,21 @@ func queueOf(by map[string]*AgentQueue, agent string) *AgentQueue {
 func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*AgentQueue) (held int, err error) {
 	all := stream.ListConsumers(ctx)
 	for info := range all.Info() {
-		agent, ok := topology.DurableAgent(info.Config.Durable)
-		if !ok {
-			continue
+		agent, ready := topology.DurableAgent(info.Config.Durable)
+		bulk := false
+		if !ready {
+			if agent, bulk = topology.DurableBulk(info.Config.Durable); !bulk {
+				continue
+			}
 		}
 		q := queueOf(by, agent)
 		q.Waiting += int(info.NumPending)
-		q.InFlight += info.NumAckPending
-		q.Limit = info.Config.MaxAckPending
+		if bulk { // one that runs does so in the place of a ready one
+			q.Bulk += int(info.NumPending)
+		} else {
+			q.InFlight += info.NumAckPending
+			q.Limit = info.Config.MaxAckPending
+		}
 		held += int(info.NumPending) + info.NumAckPending
 		if info.NumPending == 0 {
 			continue

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
 )
 
 // Delivered is a message that this process was given to work on. It stays with the
@@ -74,13 +75,21 @@ func (d *Delivered) Drop() error { return d.msg.Term() }
 // delivered, this delivery included. The task's QueueSeq is set. The message
 // forgets its data: the task has it.
 func (d *Delivered) Task() (t *task.Task, deliveries int, err error) {
-	data := d.Data
+	t, deliveries, err = d.peek()
 	d.Data = nil
+	return t, deliveries, err
+}
+
+// peek is Task for a message that keeps its data.
+func (d *Delivered) peek() (t *task.Task, deliveries int, err error) {
 	by, err := d.Delivery()
 	if err != nil {
 		return nil, 0, err
 	}
-	t, err = decodeQueued(data, by.Seq)
+	t, err = decodeQueued(d.Data, by.Seq)
+	if err == nil {
+		t.Bulk = topology.IsBulk(d.Subject)
+	}
 	if err == nil && d.Subject != queueSubject(t) {
 		return nil, 0, fmt.Errorf("queue message %d on %s is for another subject: %w", by.Seq, d.Subject, task.ErrBadRecord)
 	}

@@ -23,8 +23,8 @@ const (
 	headerScheduleTarget = "Nats-Schedule-Target"
 )
 
-// Enqueue publishes the whole task as its queue message: to the ready subject,
-// or as a schedule when t.NotBefore lies ahead. This one write accepts a task
+// Enqueue publishes the whole task as its queue message: to the ready subject, or
+// the bulk one where t.Bulk says so, or as a schedule when t.NotBefore lies ahead. This one write accepts a task
 // and, with the next attempt in t.Attempt, retries it. The message carries ctx's
 // trace context.
 //
@@ -51,7 +51,7 @@ func (s *core) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.Publ
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
 	telemetry.Inject(ctx, msg.Header)
-	if t.Attempt == 0 {
+	if t.Bulk = t.Bulk && t.Attempt == 0; t.Attempt == 0 { // a retry has waited already
 		if err := s.roomFor(msg); err != nil {
 			return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 		}
@@ -76,7 +76,7 @@ func queueMessage(t *task.Task) (*nats.Msg, error) {
 	if t.Kind != task.KindTurn && time.Until(t.NotBefore) > 0 {
 		msg.Subject = topology.TaskLater(t.ID)
 		msg.Header.Set(headerSchedule, "@at "+t.NotBefore.UTC().Format(time.RFC3339Nano))
-		msg.Header.Set(headerScheduleTarget, queueSubject(t))
+		msg.Header.Set(headerScheduleTarget, topology.TaskReady(t.Tenant, t.Agent, t.ID))
 	}
 	return msg, nil
 }
@@ -105,7 +105,7 @@ func messageID(t *task.Task) string {
 // acked by the first worker that meets it, since the record is terminal.
 func (s Tasks) Withdraw(ctx context.Context, t *task.Task) error {
 	s.seen.forget(t.Tenant, string(t.ID))
-	for _, subject := range []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)} {
+	for _, subject := range messagesOf(t) {
 		if err := s.remove(ctx, s.tasks, subject, t.ID); err != nil {
 			return fmt.Errorf("withdraw task %s: %w", t.ID, err)
 		}
@@ -170,15 +170,20 @@ func (s Tasks) PublishOutput(tenant string, id task.ID, chunk []byte) error {
 	return s.nc.Publish(topology.TaskOutput(tenant, id), chunk)
 }
 
-// Queue is one of the two that an agent's work waits in.
+// Queue is one of those that an agent's work waits in.
 type Queue int
 
 // The queues. A turn differs from any other task in that its message stays in
-// the queue until the turn has ended, and so keeps its session closed.
+// the queue until the turn has ended, and so keeps its session closed. In bulk
+// are the tasks of tenants that have many of them.
 const (
 	TaskQueue Queue = iota
 	TurnQueue
+	BulkQueue
 )
+
+// Queues lists them.
+var Queues = []Queue{TaskQueue, TurnQueue, BulkQueue}
 
 // Ensure creates or updates the durable consumer of an agent in a queue.
 func (s Consumers) Ensure(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
@@ -199,16 +204,51 @@ func (s Consumers) Ensure(ctx context.Context, q Queue, agent string, maxInFligh
 }
 
 func (q Queue) pullSubject(agent string) string {
+	return topology.PullSubject(q.stream(), q.durable(agent))
+}
+
+// stream is the name of the queue's stream.
+func (q Queue) stream() string {
 	if q == TurnQueue {
-		return topology.PullSubject(topology.Turns, topology.AgentDurable(agent))
+		return topology.Turns
 	}
-	return topology.PullSubject(topology.Tasks, topology.AgentDurable(agent))
+	return topology.Tasks
+}
+
+// durable is the name of an agent's consumer.
+func (q Queue) durable(agent string) string {
+	if q == BulkQueue {
+		return topology.BulkDurable(agent)
+	}
+	return topology.AgentDurable(agent)
+}
+
+// filter matches the messages of an agent.
+func (q Queue) filter(agent string) string {
+	switch q {
+	case TurnQueue:
+		return topology.AgentTurns(agent)
+	case BulkQueue:
+		return topology.AgentBulk(agent)
+	}
+	return topology.AgentReady(agent)
+}
+
+// agent is whose consumer in the queue a durable is, if any's.
+func (q Queue) agent(durable string) (name string, ok bool) {
+	if q == BulkQueue {
+		return topology.DurableBulk(durable)
+	}
+	return topology.DurableAgent(durable)
 }
 
 // Template names the queue's subjects in spans.
 func (q Queue) Template() string {
-	if q == TurnQueue {
+	switch q {
+	case TurnQueue:
 		return topology.TurnsTemplate
+	case BulkQueue:
+		return topology.BulkTemplate
 	}
 	return topology.ReadyTemplate
 }
@@ -218,5 +258,13 @@ func queueSubject(t *task.Task) string {
 	if t.Kind == task.KindTurn {
 		return topology.Turn(t.Tenant, t.Agent, session.Of(t))
 	}
+	if t.Bulk {
+		return topology.TaskBulk(t.Tenant, t.Agent, t.ID)
+	}
 	return topology.TaskReady(t.Tenant, t.Agent, t.ID)
+}
+
+// messagesOf are the subjects that a task which is no turn may have a message on.
+func messagesOf(t *task.Task) []string {
+	return []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID), topology.TaskBulk(t.Tenant, t.Agent, t.ID)}
 }

@@ -96,7 +96,7 @@ func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task,
 	if errors.Is(err, task.ErrNotFound) && id.Kind() == task.KindTurn {
 		t, err = s.scanTurns(ctx, tenant, id)
 	} else {
-		for _, subject := range []string{topology.TaskLater(id), topology.TaskReadyOf(tenant, id)} {
+		for _, subject := range []string{topology.TaskLater(id), topology.TaskOf(tenant, id)} {
 			if !errors.Is(err, task.ErrNotFound) {
 				return t, s.found(tenant, id, err)
 			}
@@ -131,6 +131,9 @@ func (s *core) queued(ctx context.Context, tenant string, id task.ID, subject st
 	t, err := decodeQueued(msg.Data, msg.Sequence)
 	if err == nil && t.Tenant != tenant {
 		return nil, fmt.Errorf("look task %s up in the queue: %w", id, task.ErrNotFound)
+	}
+	if err == nil {
+		t.Bulk = topology.IsBulk(msg.Subject)
 	}
 	return t, err
 }

@@ -42,6 +42,7 @@ type AgentPresence struct {
 	Slots   int    `json:"slots"`
 	Busy    int    `json:"busy"`              // slots taken when this was written
 	Waiting int    `json:"waiting,omitempty"` // attempts that wait for a task they called
+	Bulk    bool   `json:"bulk,omitempty"`    // it takes tasks in bulk
 }
 
 // Register stores a definition for the worker and notes that the agent is

@@ -22,6 +22,7 @@ type Intake struct {
 	Floor     uint64        // every message up to this sequence counts as acknowledged
 	Delivered uint64        // every message up to this sequence was given to somebody
 	Unacked   int           // messages that the server knows to be with somebody
+	Waiting   int           // messages that were given to nobody yet
 	Asking    bool          // somebody asks for messages now
 	Lease     time.Duration // a message that nobody acknowledges comes again after it
 }
@@ -67,7 +68,7 @@ func (s Repair) Intakes(ctx context.Context, q Queue) (all []Intake, err error) 
 	defer cancel()
 	list := s.queue(q).ListConsumers(ctx)
 	for info := range list.Info() {
-		if agent, ok := topology.DurableAgent(info.Config.Durable); ok {
+		if agent, ok := q.agent(info.Config.Durable); ok {
 			all = append(all, intakeOf(agent, info))
 		}
 	}
@@ -80,7 +81,7 @@ func (s Repair) Intakes(ctx context.Context, q Queue) (all []Intake, err error) 
 func intakeOf(agent string, info *jetstream.ConsumerInfo) Intake {
 	in := Intake{
 		Agent: agent, Floor: info.AckFloor.Stream, Delivered: info.Delivered.Stream,
-		Unacked: info.NumAckPending, Asking: info.NumWaiting > 0, Lease: info.Config.AckWait,
+		Unacked: info.NumAckPending, Waiting: int(info.NumPending), Asking: info.NumWaiting > 0, Lease: info.Config.AckWait,
 	}
 	if info.Cluster != nil {
 		in.Leader = info.Cluster.Leader
@@ -99,11 +100,7 @@ func (s *core) queue(q Queue) jetstream.Stream {
 // the queue, from sequence from on, until the budget of bytes is used up. next is
 // where to go on, 0: that was all.
 func (s Repair) Held(ctx context.Context, q Queue, in Intake, from uint64, budget int, f func(t *task.Task)) (next uint64, err error) {
-	filter := topology.AgentReady(in.Agent)
-	if q == TurnQueue {
-		filter = topology.AgentTurns(in.Agent)
-	}
-	next, err = s.walk(ctx, s.queue(q), filter, from, in.Delivered, budget, func(msg *jetstream.RawStreamMsg) {
+	next, err = s.walk(ctx, s.queue(q), q.filter(in.Agent), from, in.Delivered, budget, func(msg *jetstream.RawStreamMsg) {
 		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
 			f(t)
 		}
@@ -112,6 +109,20 @@ func (s Repair) Held(ctx context.Context, q Queue, in Intake, from uint64, budge
 		return from, fmt.Errorf("read what agent %s holds: %w", in.Agent, err)
 	}
 	return next, nil
+}
+
+// InBulk calls f with the tasks of an agent that are in bulk, until the budget of
+// bytes is used up.
+func (s Repair) InBulk(ctx context.Context, agent string, budget int, f func(t *task.Task)) error {
+	_, err := s.walk(ctx, s.tasks, BulkQueue.filter(agent), 1, ^uint64(0), budget, func(msg *jetstream.RawStreamMsg) {
+		if t, err := decodeQueued(msg.Data, msg.Sequence); err == nil {
+			f(t)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("read what agent %s has in bulk: %w", agent, err)
+	}
+	return nil
 }
 
 // Scheduled calls f with the tasks that a schedule holds, as Held does.
@@ -163,7 +174,7 @@ func (s *core) step(ctx context.Context, stream jetstream.Stream, seq uint64, fi
 
 // HasMessage reports whether the queue has a message of a task, or a schedule.
 func (s Repair) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
-	subjects := []string{topology.TaskLater(t.ID), topology.TaskReady(t.Tenant, t.Agent, t.ID)}
+	subjects := messagesOf(t)
 	if t.Kind == task.KindTurn {
 		subjects = []string{queueSubject(t)}
 	}
@@ -197,13 +208,14 @@ func (s *core) lastQueued(ctx context.Context, t *task.Task, subject string) (*j
 	return msg, nil
 }
 
-// Requeue puts a task that nobody will get any more into the queue again, in
-// place of the message that its queue has of it (t.QueueSeq, 0: none). Two that do
-// so at once put in one. A task whose time has not come goes into a schedule.
+// Requeue puts a task that nobody will get any more among the ready ones, in place
+// of the message that its queue has of it (t.QueueSeq, 0: none). Two that do so at
+// once put in one. A task whose time has not come goes into a schedule.
 func (s Repair) Requeue(ctx context.Context, t *task.Task) error {
 	if t.Kind == task.KindTurn {
 		return s.requeueTurn(ctx, t)
 	}
+	t.Bulk = false
 	msg, err := queueMessage(t)
 	if err != nil {
 		return fmt.Errorf("requeue task %s: %w", t.ID, err)
@@ -235,11 +247,20 @@ func (s Repair) Requeue(ctx context.Context, t *task.Task) error {
 // the server's own, and returns that one's sequence, 0: there is none.
 func (s *core) before(ctx context.Context, t *task.Task, msg *nats.Msg) (uint64, error) {
 	newest, err := s.lastQueued(ctx, t, msg.Subject)
-	if err != nil || newest == nil {
+	if err != nil {
 		return 0, err
 	}
-	carryOn(msg.Header, newest.Header)
-	return newest.Sequence, nil
+	if newest != nil {
+		carryOn(msg.Header, newest.Header)
+		return newest.Sequence, nil
+	}
+	if t.Kind != task.KindTurn { // it may have waited in bulk
+		if newest, err = s.lastQueued(ctx, t, topology.TaskBulk(t.Tenant, t.Agent, t.ID)); err != nil || newest == nil {
+			return 0, err
+		}
+		carryOn(msg.Header, newest.Header)
+	}
+	return 0, nil
 }
 
 // carryOn copies the headers of an earlier message, but the server's own.

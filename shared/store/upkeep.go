@@ -25,7 +25,7 @@ type Durable struct {
 
 // String names the consumer, as logs, metrics and /readyz do.
 func (d Durable) String() string {
-	if _, agent := topology.DurableAgent(d.Config.Durable); agent { // has two
+	if _, agent := topology.DurableAgent(d.Config.Durable); agent { // has one on each of two streams
 		return d.Config.Durable + " on " + d.Stream
 	}
 	return d.Config.Durable
@@ -33,8 +33,11 @@ func (d Durable) String() string {
 
 // AgentDurable is the consumer of an agent in a queue.
 func AgentDurable(q Queue, agent string, maxInFlight int, ackWait time.Duration) Durable {
-	if q == TurnQueue {
+	switch q {
+	case TurnQueue:
 		return Durable{topology.Turns, topology.TurnConsumer(agent, maxInFlight, ackWait)}
+	case BulkQueue:
+		return Durable{topology.Tasks, topology.BulkConsumer(agent, ackWait)}
 	}
 	return Durable{topology.Tasks, topology.AgentConsumer(agent, maxInFlight, ackWait)}
 }
@@ -242,9 +245,9 @@ func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durab
 	if err != nil || len(agents) == 0 {
 		return missing, err
 	}
-	for q, stream := range []jetstream.Stream{TaskQueue: s.tasks, TurnQueue: s.turns} {
+	for _, q := range Queues {
 		there := map[string]bool{}
-		all := stream.ConsumerNames(ctx)
+		all := s.queue(q).ConsumerNames(ctx)
 		for name := range all.Name() {
 			there[name] = true
 		}
@@ -252,8 +255,8 @@ func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durab
 			return nil, fmt.Errorf("list consumers: %w", classify(err))
 		}
 		for _, a := range agents {
-			if !there[topology.AgentDurable(a)] {
-				missing = append(missing, AgentDurable(Queue(q), a, 0, 0))
+			if !there[q.durable(a)] && (q != BulkQueue || TakesBulk(workers, a)) {
+				missing = append(missing, AgentDurable(q, a, 0, 0))
 			}
 		}
 	}
@@ -265,6 +268,14 @@ func (s *core) hasConsumer(ctx context.Context, d Durable) error {
 	defer cancel()
 	_, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
 	return err
+}
+
+// TakesBulk reports whether a live worker of an agent takes tasks in bulk: those of
+// versions before there were any do not.
+func TakesBulk(workers []Presence, agent string) bool {
+	return slices.ContainsFunc(workers, func(p Presence) bool {
+		return slices.ContainsFunc(p.Agents, func(a AgentPresence) bool { return a.Name == agent && a.Bulk })
+	})
 }
 
 // registered are the agents that workers serve and the registry knows: a worker

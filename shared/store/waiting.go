@@ -32,11 +32,8 @@ const lineCounted = 32
 func (s Consumers) Line(ctx context.Context, q Queue, agent string) (l Line, err error) {
 	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
-	stream := s.tasks
-	if q == TurnQueue {
-		stream = s.turns
-	}
-	c, err := stream.Consumer(ctx, topology.AgentDurable(agent))
+	stream := s.queue(q)
+	c, err := stream.Consumer(ctx, q.durable(agent))
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return l, nil // the agent was removed, and nobody has served it since
 	}
@@ -44,7 +41,15 @@ func (s Consumers) Line(ctx context.Context, q Queue, agent string) (l Line, err
 		return l, fmt.Errorf("read the line of agent %s: %w", agent, classify(err))
 	}
 	info := c.CachedInfo()
-	l = Line{InFlight: info.NumAckPending, Limit: info.Config.MaxAckPending, Waiting: int(info.NumPending), taken: info.Delivered.Stream}
+	l = Line{Waiting: int(info.NumPending), taken: info.Delivered.Stream}
+	held := info
+	if q == BulkQueue { // each that runs does so in the place of a ready one
+		if c, err = stream.Consumer(ctx, TaskQueue.durable(agent)); err != nil {
+			return l, fmt.Errorf("read the line of agent %s: %w", agent, classify(err))
+		}
+		held = c.CachedInfo()
+	}
+	l.InFlight, l.Limit = held.NumAckPending, held.Config.MaxAckPending
 	if l.Waiting == 0 {
 		return l, nil
 	}
@@ -90,8 +95,8 @@ func (l Line) Place(seq uint64) int {
 	return len(l.seqs) + max(int(share*float64(l.Waiting-len(l.seqs))), 1)
 }
 
-// ReadySequence is the sequence of a task's message among those that are ready.
-// It returns task.ErrNotFound when there is none.
+// ReadySequence is the sequence of a task's message among those that are ready, or
+// in bulk, which t.Bulk then says. It returns task.ErrNotFound when there is none.
 func (s Tasks) ReadySequence(ctx context.Context, t *task.Task) (uint64, error) {
 	if t.QueueSeq > 0 {
 		return t.QueueSeq, nil
@@ -102,9 +107,14 @@ func (s Tasks) ReadySequence(ctx context.Context, t *task.Task) (uint64, error) 
 	if t.Kind == task.KindTurn {
 		stream = s.turns
 	}
-	msg, err := stream.GetLastMsgForSubject(ctx, queueSubject(t))
+	subject := queueSubject(t)
+	if t.Kind != task.KindTurn {
+		subject = topology.TaskOf(t.Tenant, t.ID)
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, subject)
 	if err != nil {
 		return 0, fmt.Errorf("look task %s up in the queue: %w", t.ID, missing(err))
 	}
+	t.Bulk = topology.IsBulk(msg.Subject)
 	return msg.Sequence, nil
 }

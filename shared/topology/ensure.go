@@ -30,7 +30,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		}
 	}
 	// A work queue without limits: a store that is full refuses, it never drops.
-	tasks := queue(Tasks, "mesh.tasks.ready.*.*.*", TasksLater)
+	tasks := queue(Tasks, TaskReady("*", "*", "*"), TasksLater, TaskBulk("*", "*", "*"))
 	tasks.AllowMsgSchedules = true
 	deliveries := queue(Deliveries, DueAll, DueLaterAll)
 	deliveries.AllowMsgSchedules = true
@@ -176,11 +176,14 @@ func fits(want, got jetstream.StreamConfig) error {
 }
 
 // addLaterSettings puts into got, the config of a stream that an earlier version
-// has made, the settings that came later: those that sessions need. It reports
-// whether it added any.
+// has made, the settings that came later: the subjects of tasks in bulk, and what
+// sessions need. It reports whether it added any.
 func addLaterSettings(got *jetstream.StreamConfig, want jetstream.StreamConfig) (changed bool) {
+	if bulk := TaskBulk("*", "*", "*"); want.Name == Tasks && !slices.Contains(got.Subjects, bulk) {
+		got.Subjects, changed = append(got.Subjects, bulk), true
+	}
 	if want.Name != Turns && want.Name != BucketStream(SessionsBucket) {
-		return false
+		return changed
 	}
 	if got.RePublish == nil {
 		got.RePublish, changed = want.RePublish, true
@@ -215,7 +218,7 @@ func mismatch(want, got jetstream.StreamConfig) (setting string, value any) {
 		value   any
 	}{
 		{"retention", want.Retention == got.Retention, want.Retention},
-		{"subjects", slices.Equal(want.Subjects, got.Subjects), want.Subjects},
+		{"subjects", sameSubjects(want.Subjects, got.Subjects), want.Subjects},
 		{"discard policy", want.Discard == got.Discard && want.DiscardNewPerSubject == got.DiscardNewPerSubject, discardPolicy(want)},
 		{"max_msgs_per_subject", want.MaxMsgsPerSubject <= 0 && got.MaxMsgsPerSubject <= 0 || want.MaxMsgsPerSubject == got.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
 		{"allow_direct", want.AllowDirect == got.AllowDirect, want.AllowDirect},
@@ -230,6 +233,11 @@ func mismatch(want, got jetstream.StreamConfig) (setting string, value any) {
 		}
 	}
 	return "", nil
+}
+
+// sameSubjects compares them in whatever order.
+func sameSubjects(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // drops reports whether a queue would lose accepted work when it is full or old.

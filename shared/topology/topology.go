@@ -77,18 +77,38 @@ func DurableAgent(durable string) (agent string, ok bool) {
 	return strings.CutPrefix(durable, "agent-")
 }
 
+// BulkDurable is the consumer of one agent's tasks that wait in bulk.
+func BulkDurable(agent string) string { return "bulk-" + agent }
+
+// DurableBulk is the agent of such a consumer.
+func DurableBulk(durable string) (agent string, ok bool) {
+	return strings.CutPrefix(durable, "bulk-")
+}
+
 // TaskReady is where a task waits for a worker.
 func TaskReady(tenant, agent string, id task.ID) string {
 	return "mesh.tasks.ready." + tenant + "." + agent + "." + string(id)
 }
 
-// TaskReadyOf matches the ready message of a task whose agent is not known.
-func TaskReadyOf(tenant string, id task.ID) string {
-	return "mesh.tasks.ready." + tenant + ".*." + string(id)
+// TaskBulk is where a task waits of a tenant that has many before it.
+func TaskBulk(tenant, agent string, id task.ID) string {
+	return "mesh.tasks.bulk." + tenant + "." + agent + "." + string(id)
+}
+
+// TaskOf matches the message of a task, ready or in bulk, whose agent is not known.
+func TaskOf(tenant string, id task.ID) string {
+	return "mesh.tasks.*." + tenant + ".*." + string(id)
 }
 
 // AgentReady matches the ready messages of an agent: its consumer's filter.
-func AgentReady(agent string) string { return "mesh.tasks.ready.*." + agent + ".*" }
+func AgentReady(agent string) string { return TaskReady("*", agent, "*") }
+
+// AgentBulk matches the messages of an agent that wait in bulk: the filter of its
+// other consumer.
+func AgentBulk(agent string) string { return TaskBulk("*", agent, "*") }
+
+// IsBulk reports whether a subject is one of those.
+func IsBulk(subject string) bool { return strings.HasPrefix(subject, "mesh.tasks.bulk.") }
 
 // TasksWaiting matches the tasks of a tenant for an agent that wait for a worker
 // or that one has, in whichever line; an empty agent is any. A schedule has fewer
@@ -159,8 +179,12 @@ func SessionEvents(tenant string, id session.ID) string {
 // it takes for a session, at most once.
 func SessionTurns(tenant string, id session.ID) string { return SessionEvents(tenant, id) + ".turn" }
 
-// ReadyTemplate names the ready subjects in spans: low cardinality.
-const ReadyTemplate = "mesh.tasks.ready"
+// ReadyTemplate and BulkTemplate name the subjects of waiting tasks in spans: low
+// cardinality.
+const (
+	ReadyTemplate = "mesh.tasks.ready"
+	BulkTemplate  = "mesh.tasks.bulk"
+)
 
 // TaskRecord is the subject of a task's record.
 func TaskRecord(tenant string, id task.ID) string {
@@ -368,6 +392,14 @@ func AgentConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstre
 // TurnConsumer is the consumer config of an agent on Turns.
 func TurnConsumer(agent string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {
 	return agentConsumer(agent, AgentTurns(agent), maxInFlight, ackWait)
+}
+
+// BulkConsumer is the consumer config of an agent's tasks that wait in bulk. It has
+// no limit of its own: each of them runs in the place of a ready one.
+func BulkConsumer(agent string, ackWait time.Duration) jetstream.ConsumerConfig {
+	c := agentConsumer(agent, AgentBulk(agent), -1, ackWait)
+	c.Durable = BulkDurable(agent)
+	return c
 }
 
 func agentConsumer(agent, filter string, maxInFlight int, ackWait time.Duration) jetstream.ConsumerConfig {

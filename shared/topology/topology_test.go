@@ -98,20 +98,29 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 	}
 }
 
-// A mesh that was made before there were sessions gets the settings that they
-// need, and keeps what an operator has tuned.
+// A mesh that was made before there were sessions, and tasks in bulk, gets the
+// settings that they need, and keeps what an operator has tuned and what it holds.
 func TestEnsureUpgrades(t *testing.T) {
 	js := open(t)
 	for _, c := range topology.Streams(topology.Settings{Replicas: 1}) {
 		if c.Name == topology.Turns || c.Name == topology.BucketStream(topology.SessionsBucket) {
 			c.RePublish, c.AllowMsgTTL, c.SubjectDeleteMarkerTTL, c.MaxBytes = nil, false, 0, 1<<30
 		}
+		if c.Name == topology.Tasks { // from before there were tasks in bulk
+			c.Subjects = []string{topology.TaskReady("*", "*", "*"), topology.TasksLater}
+		}
 		if _, err := js.CreateStream(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if _, err := js.Publish(t.Context(), topology.TaskReady("default", "echo", "tsk_1"), nil); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
 		t.Fatal(err)
+	}
+	if ack, err := js.Publish(t.Context(), topology.TaskBulk("default", "echo", "tsk_2"), nil); err != nil || ack.Sequence != 2 {
+		t.Errorf("a task in bulk: %+v, %v", ack, err)
 	}
 	s, err := js.Stream(t.Context(), topology.BucketStream(topology.SessionsBucket))
 	if err != nil {
