@@ -32,6 +32,8 @@ type attempt struct {
 
 	key agent.Secret // by which the agent calls the mesh; empty: it does not
 
+	owed bool // the message is not acknowledged yet: tasks in bulk run in its place
+
 	looks chan struct{}
 	seat  *seat
 	lease *lease
@@ -52,17 +54,26 @@ type outcome struct {
 	gone     bool // it did not return in time
 }
 
-// handle takes a delivered message from claim to acknowledgement. It returns
-// when the handler has returned, however the attempt was settled.
-func (w *Worker) handle(work context.Context, in *intake, msg *store.Delivered, lease *lease) {
-	seat := &seat{slots: in.slots}
-	defer seat.leave()
+// handle takes a delivered message from claim to acknowledgement, and before that,
+// where tasks wait in bulk, some of them in its place. It returns when the handler
+// has returned, however the attempt was settled.
+func (w *Worker) handle(ctx, work context.Context, in *intake, msg *store.Delivered, lease *lease) {
+	held := &seat{slots: in.slots}
+	defer func() { held.leave() }()
 	defer lease.end()
+	if at := w.attend(work, in, msg, lease, held); at != nil && at.owed {
+		held = in.bulk.serve(ctx, work, held)
+		at.ack(work)
+	}
+}
+
+// attend does so with one message in a seat. It returns nil when that has no task.
+func (w *Worker) attend(work context.Context, in *intake, msg *store.Delivered, lease *lease, seat *seat) *attempt {
 	queued, deliveries, err := msg.Task()
 	if err != nil {
 		w.log.Error("queue message is no task, dropped", "subject", msg.Subject, "error", err)
 		_ = msg.Drop()
-		return
+		return nil
 	}
 	ctx, span := w.startProcess(work, in.queue, msg, queued)
 	p := patience{w.store, w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx))}
@@ -77,6 +88,7 @@ func (w *Worker) handle(work context.Context, in *intake, msg *store.Delivered, 
 	if err != nil {
 		at.log.Warn("attempt given up, the task will be delivered again", "error", err)
 	}
+	return at
 }
 
 // run runs the handler until it ends, then settles.
@@ -96,7 +108,9 @@ func (at *attempt) run(parent context.Context) error {
 	err := settlement{at, at.rec}.settle(final, context.Cause(ctx), o)
 	at.rec.unsaved = append(at.rec.unsaved, at.rec.reports.close()...)
 	at.rec.tell(cmp.Or(context.Cause(ctx), errEnded))
-	at.lease.end()
+	if !at.owed {
+		at.lease.end()
+	}
 	if o.gone {
 		at.log.Error("agent ignores its context: settled without it, its slot stays taken")
 		<-done
@@ -209,6 +223,13 @@ func (at *attempt) look() {
 	select {
 	case at.looks <- struct{}{}:
 	default:
+	}
+}
+
+// letGo removes the queue message when nothing is to run in its place.
+func (at *attempt) letGo(ctx context.Context) {
+	if at.owed = at.in.queue == store.TaskQueue && at.in.bulk.wanted(); !at.owed {
+		at.ack(ctx)
 	}
 }
 

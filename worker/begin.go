@@ -28,7 +28,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		switch d.verb {
 		case forget:
 			at.log.Debug("nothing to do", "reason", d.why)
-			at.ack(ctx)
+			at.letGo(ctx)
 			return nil
 		case requeue:
 			return at.requeue(ctx, d.task)
@@ -37,7 +37,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			if err == nil {
 				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
 				countFinished(d.task)
-				at.ack(ctx)
+				at.letGo(ctx)
 				return nil
 			}
 		case run:

@@ -9,32 +9,47 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// intake is the work of one agent from one queue. An agent's two intakes share its
-// slots.
+// intake is the work of one agent from one queue. An agent's intakes share its slots.
 type intake struct {
 	w     *Worker
 	agent agent.Agent
 	queue store.Queue
 
 	slots    *slots
+	bulk     *bulk
 	maxBytes int64 // of the messages of one pull
-	streak   quickStreak
+	streak   *quickStreak
 }
 
 // run pulls until ctx is done. Attempts run under work and outlive it.
 func (in *intake) run(ctx, work context.Context) {
 	bell := in.slots.bell()
 	defer in.slots.removeBell(bell)
+	room, take := in.room, in.start
+	if in.queue == store.BulkQueue {
+		room, take = in.bulk.room, in.bulk.take
+		defer in.bulk.close()
+	}
 	in.w.store.Consumers.Pull(ctx, store.Pull{
 		Queue: in.queue, Agent: in.agent.Name, Lease: in.w.cfg.Lease, MaxBytes: in.maxBytes, Log: in.w.log.With("agent", in.agent.Name, "queue", in.queue.Template()),
-		Most: in.agent.Concurrency, Room: in.slots.open, Changed: bell, Refused: in.recreateConsumer,
-		Take: func(msg *store.Delivered) { in.start(work, msg) },
+		Most: in.agent.Concurrency, Room: room, Changed: bell, Refused: in.recreateConsumer,
+		Take: func(msg *store.Delivered) { take(ctx, work, msg) },
 	})
 }
 
+// room is for how many messages there are slots. Where quick tasks in bulk have all
+// of them, one is free in a moment.
+func (in *intake) room() int {
+	n := in.slots.open()
+	if n == 0 && in.bulk.quick() {
+		return 1
+	}
+	return n
+}
+
 // start gives msg a slot. One that finds none, because an attempt took back the
-// slot it had lent, waits for the next, until work ends.
-func (in *intake) start(work context.Context, msg *store.Delivered) {
+// slot it had lent or tasks in bulk have it, waits for the next, until work ends.
+func (in *intake) start(ctx, work context.Context, msg *store.Delivered) {
 	held, lease := in.slots.tryTake(), keepLease(msg, in.w.cfg.Lease)
 	in.w.attempts.Go(func() {
 		if !held && in.slots.take(work) != nil {
@@ -42,7 +57,7 @@ func (in *intake) start(work context.Context, msg *store.Delivered) {
 			_ = msg.Nak(0)
 			return
 		}
-		in.w.handle(work, in, msg, lease)
+		in.w.handle(ctx, work, in, msg, lease)
 	})
 }
 

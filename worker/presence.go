@@ -65,7 +65,7 @@ func (w *Worker) writePresence(ctx context.Context, unchanged bool) error {
 		waiting := w.waiting[in.agent.Name]
 		w.mu.Unlock()
 		p.Agents = append(p.Agents, store.AgentPresence{
-			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting,
+			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting, Bulk: true,
 		})
 	}
 	w.presence.mu.Lock()

@@ -251,7 +251,7 @@ func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 	at.in.streak.note(took, t.Status == task.Completed)
 	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
 	countFinished(t)
-	at.ack(ctx)
+	at.letGo(ctx)
 }
 
 // requeue queues t's next attempt, and acks. Until it has, the message comes
@@ -269,7 +269,7 @@ func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 		err = at.untilAnswered(ctx, enqueue)
 	}
 	if err == nil {
-		at.ack(ctx)
+		at.letGo(ctx)
 	}
 	return err
 }

@@ -72,6 +72,20 @@ func (s *slots) removeBell(bell chan struct{}) {
 	s.bells = slices.DeleteFunc(s.bells, func(b chan struct{}) bool { return b == bell })
 }
 
+// ring rings the bells: what the intakes have room for may have changed.
+func (s *slots) ring() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ringLocked()
+}
+
+// wanted reports whether somebody waits for a slot.
+func (s *slots) wanted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.queue) > 0
+}
+
 func (s *slots) ringLocked() {
 	for _, b := range s.bells {
 		select {

@@ -122,12 +122,20 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 		seen[a.Name] = true
 		beginSeries(a.Name)
 	}
-	queues := []store.Queue{store.TaskQueue, store.TurnQueue}
-	maxBytes := w.store.PullLimit(len(agents) * len(queues))
+	maxBytes := w.store.PullLimit(len(agents) * len(store.Queues))
 	var intakes []*intake
 	for _, a := range agents {
-		for _, q := range queues {
-			intakes = append(intakes, &intake{w: w, agent: a, queue: q, slots: w.slotsOf(a), maxBytes: maxBytes})
+		one := intake{w: w, agent: a, slots: w.slotsOf(a), bulk: &bulk{}, maxBytes: maxBytes, streak: &quickStreak{}}
+		for _, q := range store.Queues {
+			in := one
+			in.queue = q
+			switch q {
+			case store.TurnQueue:
+				in.streak = &quickStreak{}
+			case store.BulkQueue:
+				in.bulk.in = &in
+			}
+			intakes = append(intakes, &in)
 		}
 	}
 	return intakes, nil
