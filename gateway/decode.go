@@ -4,7 +4,6 @@ import (
 	"agentmesh/shared/mesh"
 	"bytes"
 	"errors"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -32,75 +31,54 @@ func decodeObject(body []byte, v any, lenient bool) error {
 	if lenient {
 		return nil
 	}
-	if faults := unknownMembers(jsontext.NewDecoder(bytes.NewReader(body)), reflect.TypeOf(v).Elem(), nil); len(faults) > 0 {
+	if faults := unknownMembers(body, members(reflect.TypeOf(v).Elem())); len(faults) > 0 {
 		return mesh.RefuseFields(faults...)
 	}
 	return nil
 }
 
-// maxUnknown ends the search for members that are not known.
-const maxUnknown = 1000
-
-// unknownMembers adds to faults the members of an object, and of those in it, that
-// their types do not have. The text is well-formed, and fits the type.
-func unknownMembers(d *jsontext.Decoder, t reflect.Type, faults []mesh.Invalid) []mesh.Invalid {
+// unknownMembers finds the members of an object that are not known. body is well-formed.
+func unknownMembers(body []byte, known []string) (faults []mesh.Invalid) {
+	d := jsontext.NewDecoder(bytes.NewReader(body))
 	_, _ = d.ReadToken()
-	known := membersOf(t)
-	for d.PeekKind() == jsontext.KindString && len(faults) < maxUnknown {
+	for d.PeekKind() == jsontext.KindString {
 		token, err := d.ReadToken()
 		if err != nil {
 			return faults
 		}
-		name := token.String()
-		of := known.types[name]
-		if !slices.Contains(known.names, name) {
+		if name := token.String(); !slices.Contains(known, name) {
 			detail := "there is no such member"
 			if len(faults) < mesh.MaxFaults { // more are only counted
-				detail += strings.TrimSuffix(instead(name, known.names), ".")
+				detail += strings.TrimSuffix(instead(name, known), ".")
 			}
-			faults = append(faults, mesh.Field(detail, string(d.StackPointer())))
+			faults = append(faults, mesh.Field(detail, "/"+mesh.Pointer(name)))
 		}
-		if of != nil && d.PeekKind() == jsontext.KindBeginObject {
-			faults = unknownMembers(d, of, faults)
-		} else if d.SkipValue() != nil {
+		if d.SkipValue() != nil {
 			return faults
 		}
 	}
-	_, _ = d.ReadToken()
 	return faults
 }
 
-// memberSet is the members of an object: their names in order, and the types of
-// those that are objects of members themselves.
-type memberSet struct {
-	names []string
-	types map[string]reflect.Type
-}
+var membersOf sync.Map // of types
 
-var memberSets sync.Map // by type
-
-func membersOf(t reflect.Type) memberSet {
-	if known, ok := memberSets.Load(t); ok {
-		return known.(memberSet)
+// members names the members of a request object.
+func members(t reflect.Type) (names []string) {
+	if known, ok := membersOf.Load(t); ok {
+		return known.([]string)
 	}
-	m := memberSet{types: map[string]reflect.Type{}}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
-			in := membersOf(f.Type)
-			m.names = append(m.names, in.names...)
-			maps.Copy(m.types, in.types)
+			names = append(names, members(f.Type)...)
 		case name != "" && name != "-":
-			m.names = append(m.names, name)
-			if f.Type.Kind() == reflect.Struct && len(membersOf(f.Type).names) > 0 {
-				m.types[name] = f.Type
-			}
+			names = append(names, name)
 		}
 	}
-	memberSets.Store(t, m)
-	return m
+	membersOf.Store(t, names)
+	return names
 }
 
 func jsonKind(k jsontext.Kind) string {
@@ -126,8 +104,6 @@ func jsonType(t reflect.Type) string {
 		return "array"
 	case "int", "int64":
 		return "whole number"
-	case "float64":
-		return "number"
 	default:
 		return kind
 	}

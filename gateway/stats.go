@@ -69,7 +69,7 @@ func statsOf(c store.Census, limit int64) api.Stats {
 		s.Missing = append(s.Missing, d.String())
 	}
 	for _, q := range c.Agents {
-		a := api.AgentStats{Name: q.Agent, Waiting: q.Waiting, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit}
+		a := api.AgentStats{Name: q.Agent, Waiting: q.Waiting, Bulk: q.Bulk, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit}
 		for _, w := range mesh.Serving(c.Workers, q.Agent) {
 			a.LiveWorkers++
 			a.Slots += w.Slots
@@ -115,6 +115,7 @@ func (h stats) observe(ctx context.Context, set func(*telemetry.Gauge, float64, 
 	s := statsOf(c, h.storageLimit(c))
 	for _, a := range s.Agents {
 		set(telemetry.QueueDepth, float64(a.Waiting), a.Name)
+		set(telemetry.QueueBulk, float64(a.Bulk), a.Name)
 		set(telemetry.QueueOldestAge, a.OldestAge, a.Name)
 		set(telemetry.TasksInFlight, float64(a.InFlight), a.Name)
 		set(telemetry.TasksLimit, float64(a.Limit), a.Name)

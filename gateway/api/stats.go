@@ -18,6 +18,7 @@ type Stats struct {
 type AgentStats struct {
 	Name        string  `json:"name"`
 	Waiting     int     `json:"waiting" doc:"Tasks that wait for a worker."`
+	Bulk        int     `json:"bulk" doc:"Of these, tasks of tenants that have many: others go before them."`
 	OldestAge   float64 `json:"oldest_age_seconds" doc:"How long the task waits that waits longest."`
 	InFlight    int     `json:"in_flight" doc:"Tasks that workers hold."`
 	Limit       int     `json:"limit" doc:"How many may run in the mesh."`

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +19,7 @@ func gatewayParts(cfg gateway.Config, st *store.Store, log *slog.Logger) ([]proc
 	if err != nil {
 		return nil, err
 	}
-	log.Info("gateway listens", "url", scheme(cfg.TLS)+g.Addr().String())
+	log.Info("gateway listens", "url", "http://"+g.Addr().String())
 	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log)}, nil
 }
 
@@ -32,19 +31,15 @@ func defaultGateway() gateway.Config {
 }
 
 func gatewayCommand() *cobra.Command {
-	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, defaultAuth()
+	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, authConfig{}
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server", makes: true,
 		guard:    func() *egress.Guard { return cfg.Guard },
-		settings: slices.Concat([]any{&cfg}, asks.settings(), callbacks.settings()), drain: &cfg.Drain, attempts: func() int { return 0 },
-		prepare: func(at *ports, log *slog.Logger) (err error) {
-			if err := cmp.Or(cfg.Validate(), asks.validate(cfg.Auth)); err != nil {
+		settings: append([]any{&cfg, &asks}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
+		prepare: func(at *ports, _ *slog.Logger) (err error) {
+			if err := cmp.Or(cfg.Validate(), asks.validate()); err != nil {
 				return err
 			}
-			if err := asks.vouched.open(&cfg, log); err != nil {
-				return err
-			}
-			at.tls = cfg.TLS
 			at.api = at.bind("http", cfg.HTTP)
 			cfg.Listener = at.api
 			cfg.Guard, err = callbacks.guard(at)
@@ -54,7 +49,7 @@ func gatewayCommand() *cobra.Command {
 			if cfg.Keys, err = callbacks.fleetKeys(ctx, st, log); err != nil {
 				return nil, err
 			}
-			known, err := asks.apply(ctx, &cfg, st, "", callbacks.egress, log)
+			known, err := asks.apply(ctx, &cfg, st, "", log)
 			if err != nil {
 				return nil, err
 			}

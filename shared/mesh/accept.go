@@ -103,7 +103,12 @@ func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 	if s.Input == nil && s.Instruction == "" {
 		return nil, RefuseFields(Field("a task needs an input or an instruction", "/input"))
 	}
-	return t, a.CheckInput(ctx, s.Input)
+	if s.Input != nil {
+		if err := a.CheckInput(ctx, s.Input); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
 }
 
 // accept claims the key and queues t: the one path by which every task but a turn
@@ -161,6 +166,7 @@ func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage)
 		}
 		stored = t.Input.Object != ""
 	}
+	t.Bulk = c.crowds.bulk(ctx, t)
 	enqueue := c.store.Tasks.Enqueue
 	if c.blind {
 		enqueue = c.store.Tasks.EnqueueOnce

@@ -71,6 +71,7 @@ type core struct {
 	lines    *lines
 	limits   *limits
 	trail    *trail
+	crowds   *crowds
 	children singleflight.Group // readers of one task's children share a read
 	adding   chan struct{}      // taken while a webhook is added
 	closing  context.Context    // done when waits should end
@@ -78,7 +79,7 @@ type core struct {
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), adding: make(chan struct{}, 1)}
+	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), adding: make(chan struct{}, 1)}
 	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())

@@ -114,6 +114,7 @@ var (
 	LeaseLosses   = counter("mesh.lease.losses", "{lease}", "Attempts that another worker took over.", "agent")
 
 	QueueDepth     = gauge("mesh.queue.depth", "{task}", "Tasks that wait for a worker.", "agent")
+	QueueBulk      = gauge("mesh.queue.bulk", "{task}", "Of these, tasks of tenants that have many: others go before them.", "agent")
 	QueueOldestAge = gauge("mesh.queue.oldest.age", "s", "How long the task waits that waits longest.", "agent")
 	TasksScheduled = gauge("mesh.tasks.scheduled", "{task}", "Tasks and retries that wait for their time.")
 	TasksInFlight  = gauge("mesh.tasks.in_flight", "{task}", "Tasks that workers hold.", "agent")

@@ -136,7 +136,7 @@ func topText(s *client.Stats, gateway string) string {
 	fmt.Fprintf(&b, "deliveries  %d due, %d scheduled, oldest %s; %d changes not yet read\n", s.Deliveries.Due, s.Deliveries.Scheduled, seconds(s.Deliveries.OldestAge), s.Deliveries.FanoutLag)
 	fmt.Fprintf(&b, "storage     %s\n\n", storage)
 
-	w := newTable(&b, "AGENT", "WAITING", "OLDEST", "RUNNING", "LIMIT", "WORKERS", "SLOTS", "")
+	w := newTable(&b, "AGENT", "WAITING", "BULK", "OLDEST", "RUNNING", "LIMIT", "WORKERS", "SLOTS", "")
 	for _, a := range s.Agents {
 		note := ""
 		switch {
@@ -145,7 +145,7 @@ func topText(s *client.Stats, gateway string) string {
 		case a.Waiting > 0 && a.InFlight >= a.Limit:
 			note = "at its limit"
 		}
-		w.row(a.Name, a.Waiting, seconds(a.OldestAge), a.InFlight, a.Limit, a.LiveWorkers, a.Slots, note)
+		w.row(a.Name, a.Waiting, a.Bulk, seconds(a.OldestAge), a.InFlight, a.Limit, a.LiveWorkers, a.Slots, note)
 	}
 	w.row()
 	w.row("WORKER", "HOST", "UP", "BUSY", "SLOTS", "AGENTS")
