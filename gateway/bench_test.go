@@ -29,7 +29,7 @@ func BenchmarkHTTPLayer(b *testing.B) {
 		s := submission(req, task.KindTask, now)
 		return api.Accepted{TaskID: "tsk_01a20cd9e03b7276be6a181888e33e52", Status: string(task.Pending), Agent: req.Agent, CreatedAt: now}, s.Check()
 	}
-	f := newFront(Default(), mesh.Audit{}, nil)
+	f := newFront(Default(), mesh.New(nil, mesh.Options{}), nil)
 	plain := chi.NewRouter()
 	op := operation("POST", "/tasks", auth.TasksWrite, "createTask", "", func(_ context.Context, in taskCreation) (out accepted[api.Accepted], err error) {
 		a, faults := answer(&in.Body)

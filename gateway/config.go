@@ -12,6 +12,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
+	"agentmesh/shared/tenant"
 )
 
 // Config of a gateway.
@@ -29,6 +30,15 @@ type Config struct {
 	// TrustedProxies are in front of the gateway.
 	TrustedProxies string `flag:"trusted-proxies" env:"MESH_TRUSTED_PROXIES" help:"addresses or networks of the proxies in front of the gateway, separated by commas: of their requests X-Forwarded-For says where they come from"`
 	TraceURL       string `flag:"trace-url-template" env:"MESH_TRACE_URL_TEMPLATE" help:"URL of a trace in your tracing backend, with {trace_id}: answers carry it as trace_url"`
+
+	TenantRate            float64 `flag:"tenant-rate" env:"MESH_TENANT_RATE" help:"requests a second that a tenant may send to this gateway; -1: no limit. This and the next: of tenants without limits of their own"`
+	TenantBurst           int     `flag:"tenant-burst" env:"MESH_TENANT_BURST" help:"requests that it may send at once; 0: as many as in a second"`
+	TenantPending         int     `flag:"tenant-pending" env:"MESH_TENANT_PENDING" help:"tasks of a tenant that may wait or run; -1: no limit"`
+	TenantPendingPerAgent int     `flag:"tenant-pending-per-agent" env:"MESH_TENANT_PENDING_PER_AGENT" help:"the same, of one agent"`
+	TenantWaits           int     `flag:"tenant-waits" env:"MESH_TENANT_WAITS" help:"requests of a tenant that this gateway holds for an outcome or a change; -1: no limit"`
+	TenantStreams         int     `flag:"tenant-streams" env:"MESH_TENANT_STREAMS" help:"streams of events of a tenant at this gateway; -1: no limit"`
+	TenantWebhooks        int     `flag:"tenant-webhooks" env:"MESH_TENANT_WEBHOOKS" help:"webhooks of a tenant; -1: no limit"`
+	TenantSessions        int     `flag:"tenant-sessions" env:"MESH_TENANT_SESSIONS" help:"sessions of a tenant; -1: no limit"`
 
 	// TLS is what the listener speaks; nil: plain HTTP.
 	TLS *tls.Config
@@ -59,7 +69,20 @@ type Config struct {
 
 // Default is the configuration without settings.
 func Default() Config {
-	return Config{HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit"}
+	l := tenant.Default()
+	return Config{
+		HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit",
+		TenantRate: l.Rate, TenantBurst: l.Burst, TenantPending: l.Pending, TenantPendingPerAgent: l.PendingPerAgent,
+		TenantWaits: l.Waits, TenantStreams: l.Streams, TenantWebhooks: l.Webhooks, TenantSessions: l.Sessions,
+	}
+}
+
+// tenantLimits are those of a tenant that has none of its own.
+func (c Config) tenantLimits() tenant.Limits {
+	return tenant.Limits{
+		Rate: c.TenantRate, Burst: c.TenantBurst, Pending: c.TenantPending, PendingPerAgent: c.TenantPendingPerAgent,
+		Waits: c.TenantWaits, Streams: c.TenantStreams, Webhooks: c.TenantWebhooks, Sessions: c.TenantSessions,
+	}
 }
 
 // authOff is the mode in which nobody is asked who they are.
@@ -92,6 +115,9 @@ func (c Config) validate() error {
 	}
 	if u, err := url.Parse(c.PublicURL); c.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" || u.User != nil) {
 		return fmt.Errorf("public-url is %q, it must be like https://mesh.example.com/base, without a query", c.PublicURL)
+	}
+	if faults := c.tenantLimits().Check(); len(faults) > 0 {
+		return fmt.Errorf("tenant-%s: %s", strings.ReplaceAll(faults[0].Field, "_", "-"), faults[0].Detail)
 	}
 	if _, err := parseOrigins(c.CORSOrigins); err != nil {
 		return err

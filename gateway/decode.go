@@ -4,6 +4,7 @@ import (
 	"agentmesh/shared/mesh"
 	"bytes"
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -31,54 +32,75 @@ func decodeObject(body []byte, v any, lenient bool) error {
 	if lenient {
 		return nil
 	}
-	if faults := unknownMembers(body, members(reflect.TypeOf(v).Elem())); len(faults) > 0 {
+	if faults := unknownMembers(jsontext.NewDecoder(bytes.NewReader(body)), reflect.TypeOf(v).Elem(), nil); len(faults) > 0 {
 		return mesh.RefuseFields(faults...)
 	}
 	return nil
 }
 
-// unknownMembers finds the members of an object that are not known. body is well-formed.
-func unknownMembers(body []byte, known []string) (faults []mesh.Invalid) {
-	d := jsontext.NewDecoder(bytes.NewReader(body))
+// maxUnknown ends the search for members that are not known.
+const maxUnknown = 1000
+
+// unknownMembers adds to faults the members of an object, and of those in it, that
+// their types do not have. The text is well-formed, and fits the type.
+func unknownMembers(d *jsontext.Decoder, t reflect.Type, faults []mesh.Invalid) []mesh.Invalid {
 	_, _ = d.ReadToken()
-	for d.PeekKind() == jsontext.KindString {
+	known := membersOf(t)
+	for d.PeekKind() == jsontext.KindString && len(faults) < maxUnknown {
 		token, err := d.ReadToken()
 		if err != nil {
 			return faults
 		}
-		if name := token.String(); !slices.Contains(known, name) {
+		name := token.String()
+		of := known.types[name]
+		if !slices.Contains(known.names, name) {
 			detail := "there is no such member"
 			if len(faults) < mesh.MaxFaults { // more are only counted
-				detail += strings.TrimSuffix(instead(name, known), ".")
+				detail += strings.TrimSuffix(instead(name, known.names), ".")
 			}
-			faults = append(faults, mesh.Field(detail, "/"+mesh.Pointer(name)))
+			faults = append(faults, mesh.Field(detail, string(d.StackPointer())))
 		}
-		if d.SkipValue() != nil {
+		if of != nil && d.PeekKind() == jsontext.KindBeginObject {
+			faults = unknownMembers(d, of, faults)
+		} else if d.SkipValue() != nil {
 			return faults
 		}
 	}
+	_, _ = d.ReadToken()
 	return faults
 }
 
-var membersOf sync.Map // of types
+// memberSet is the members of an object: their names in order, and the types of
+// those that are objects of members themselves.
+type memberSet struct {
+	names []string
+	types map[string]reflect.Type
+}
 
-// members names the members of a request object.
-func members(t reflect.Type) (names []string) {
-	if known, ok := membersOf.Load(t); ok {
-		return known.([]string)
+var memberSets sync.Map // by type
+
+func membersOf(t reflect.Type) memberSet {
+	if known, ok := memberSets.Load(t); ok {
+		return known.(memberSet)
 	}
+	m := memberSet{types: map[string]reflect.Type{}}
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous:
-			names = append(names, members(f.Type)...)
+			in := membersOf(f.Type)
+			m.names = append(m.names, in.names...)
+			maps.Copy(m.types, in.types)
 		case name != "" && name != "-":
-			names = append(names, name)
+			m.names = append(m.names, name)
+			if f.Type.Kind() == reflect.Struct && len(membersOf(f.Type).names) > 0 {
+				m.types[name] = f.Type
+			}
 		}
 	}
-	membersOf.Store(t, names)
-	return names
+	memberSets.Store(t, m)
+	return m
 }
 
 func jsonKind(k jsontext.Kind) string {
@@ -104,6 +126,8 @@ func jsonType(t reflect.Type) string {
 		return "array"
 	case "int", "int64":
 		return "whole number"
+	case "float64":
+		return "number"
 	default:
 		return kind
 	}

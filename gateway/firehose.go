@@ -50,6 +50,9 @@ func (h feed) allEvents(ctx context.Context, in following) (out followed, err er
 	if err != nil {
 		return out, err
 	}
+	if err := in.hold(mesh.HeldStream); err != nil {
+		return out, err
+	}
 	changes, err := h.mesh.Tasks.Changes(ctx, in.caller(), in.number())
 	if err != nil {
 		return out, err

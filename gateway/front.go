@@ -7,16 +7,17 @@ import (
 )
 
 // front is what every request comes through before its operation, whatever that
-// is: who asks, how much is sent, and how refusals look.
+// is: who asks, how often, how much is sent, and how refusals look.
 type front struct {
-	cfg    Config
-	log    *slog.Logger
-	trail  mesh.Audit
-	bodies budget
+	cfg     Config
+	log     *slog.Logger
+	tenants mesh.Tenants
+	trail   mesh.Audit
+	bodies  budget
 }
 
-func newFront(cfg Config, trail mesh.Audit, log *slog.Logger) *front {
-	f := &front{cfg: cfg, trail: trail, log: log}
+func newFront(cfg Config, m *mesh.Mesh, log *slog.Logger) *front {
+	f := &front{cfg: cfg, tenants: m.Tenants, trail: m.Audit, log: log}
 	f.bodies.max = max(cfg.MaxBodies, cfg.MaxBody)
 	return f
 }

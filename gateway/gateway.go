@@ -58,9 +58,9 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 
 // assemble makes a gateway without a listener.
 func assemble(cfg Config, st *store.Store, log *slog.Logger) *Gateway {
-	m := mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys})
+	m := mesh.New(st, mesh.Options{Log: log, Guard: cfg.Guard, Keys: cfg.Keys, Limits: new(cfg.tenantLimits())})
 	g := &Gateway{
-		cfg: cfg, store: st, log: log, front: newFront(cfg, m.Audit, log), mesh: m, ready: newReadiness(cfg, st), census: &census{store: st},
+		cfg: cfg, store: st, log: log, front: newFront(cfg, m, log), mesh: m, ready: newReadiness(cfg, st), census: &census{store: st},
 	}
 	g.closing, g.close = context.WithCancel(context.Background())
 	context.AfterFunc(g.closing, g.mesh.Close)

@@ -45,6 +45,7 @@ func TestHEADAnswersWhereGETDoes(t *testing.T) {
 	id := m.Create(`{"agent":"echo","input":1}`)
 	m.End(id)
 	session := meshtest.Decode[meshtest.SessionView](t, m.Do("POST", "/sessions", `{"agent":"counter"}`).Body).SessionID
+	m.Do("PUT", "/tenants/echo", `{}`, "Content-Type", "application/json")
 	srv, _ := m.Serve()
 	quick := &http.Client{Timeout: 10 * time.Second}
 	for path, methods := range documented(m) {

@@ -153,6 +153,12 @@ func (op route) refusals() map[int][]string {
 	if op.scope != auth.Public {
 		all = append(all, mesh.ErrUnauthenticated, mesh.ErrTooManyAttempts, mesh.ErrIssuerUnavailable, mesh.ErrForbidden, problem.ErrBadTenant)
 	}
+	if op.scope != auth.Public && op.scope != auth.Admin {
+		all = append(all, mesh.ErrRateLimited)
+	}
+	if op.takes.header("Prefer") || slices.ContainsFunc(op.gives.answers, func(a givenAnswer) bool { return a.media == mediaEvents }) {
+		all = append(all, mesh.ErrTooManyWaits)
+	}
 	codes := map[int][]string{}
 	for _, r := range all {
 		codes[problem.Status(r)] = append(codes[problem.Status(r)], r.Code)

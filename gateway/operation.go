@@ -41,6 +41,7 @@ type call struct {
 	query url.Values // nil when the request has none
 	depth int        // how many events lie behind it; of a POST
 	body  []byte     // as it was sent; of operations that take an Idempotency-Key
+	kept  func()     // gives back what hold took; nil: nothing
 }
 
 // request is the call in what an operation takes, whose type embeds it.

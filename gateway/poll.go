@@ -11,6 +11,9 @@ import (
 // poll answers with what view makes of a task, at once or when it has changed.
 func poll[T any](ctx context.Context, m *mesh.Mesh, c *call, t *task.Task, known string, view func(*task.Task) (T, error)) (out polled[T], err error) {
 	if c.prefs.wait > 0 && !t.Status.Terminal() && (known == "" || matches(known, etag(t))) {
+		if err := c.hold(mesh.HeldWait); err != nil {
+			return out, err
+		}
 		out.Applied = c.prefs.honoured()
 		if t, err = m.Tasks.WaitChange(ctx, t, known == "", c.prefs.wait); err != nil {
 			return out, err

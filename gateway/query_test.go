@@ -156,7 +156,7 @@ func TestARefusalIsSmallHoweverMuchIsWrong(t *testing.T) {
 		if w.Code != 422 || len(p.Errors) == 0 || len(p.Errors) > 20 || w.Body.Len() > 64<<10 {
 			t.Errorf("%s: %d with %d faults in %d bytes", name, w.Code, len(p.Errors), w.Body.Len())
 		}
-		if name == "labels" && !strings.Contains(p.Detail, "100001") {
+		if name == "labels" && !strings.Contains(p.Detail, "100000") {
 			t.Errorf("the others are not counted: %s", p.Detail)
 		}
 	}

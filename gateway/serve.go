@@ -21,6 +21,10 @@ func (f *front) serve(op *route) http.HandlerFunc {
 		if c.r, err = f.admit(w, r, op.scope); err != nil {
 			return err
 		}
+		if err = f.pace(c, op.scope); err != nil {
+			return err
+		}
+		defer c.letGo()
 		c.prefs = preferred(r)
 		if c.prefs.lenient {
 			w.Header().Set("Preference-Applied", preferences{lenient: true}.honoured())

@@ -23,7 +23,7 @@ func (h sessions) routes() []route {
 	const one = "/sessions/{id}"
 	gone := []*mesh.Refusal{mesh.ErrSessionNotFound, mesh.ErrSessionExpired}
 	return []route{
-		operation("POST", "/sessions", auth.SessionsWrite, "createSession", "Begin a conversation with an agent", h.createSession, mesh.ErrAgentNotFound, mesh.ErrAgentRequired, mesh.ErrStoreFull),
+		operation("POST", "/sessions", auth.SessionsWrite, "createSession", "Begin a conversation with an agent", h.createSession, mesh.ErrAgentNotFound, mesh.ErrAgentRequired, mesh.ErrStoreFull, mesh.ErrTooManySessions),
 		operation("GET", "/sessions", auth.SessionsRead, "listSessions", "List sessions, newest change first", h.listSessions, mesh.ErrBadCursor),
 		operation("GET", one, auth.SessionsRead, "getSession", "Read a session", h.getSession, gone...),
 		operation("DELETE", one, auth.SessionsWrite, "deleteSession", "Delete a session; its open turn and those that wait are canceled", h.deleteSession, mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrPreconditionFailed),

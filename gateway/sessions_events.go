@@ -28,6 +28,9 @@ type sessionFollowing struct {
 // ids are numbers of messages in the transcript: a reader that resumes gets the
 // replies behind its last one, and what is open now.
 func (h sessions) sessionEvents(ctx context.Context, in sessionFollowing) (out followed, err error) {
+	if err := in.hold(mesh.HeldStream); err != nil {
+		return out, err
+	}
 	watch, sess, err := h.mesh.Sessions.Watch(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err

@@ -13,7 +13,7 @@ import (
 
 // The refusals of a new task.
 var (
-	refusedTask  = []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrStoreFull}
+	refusedTask  = []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrStoreFull, mesh.ErrTooManyPending}
 	refusedInput = []*mesh.Refusal{mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff}
 	refusedChild = []*mesh.Refusal{mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock}
 )

@@ -17,7 +17,11 @@ func (h tasks) accept(ctx context.Context, c *call, kind task.Kind, req *api.Cre
 		return nil, err
 	}
 	s.EventDepth, s.Parent, s.Request = c.depth, parent, []byte(mesh.Canonical(c.body))
-	s.Watch = c.prefs.wait > 0
+	if s.Watch = c.prefs.wait > 0; s.Watch {
+		if err := c.hold(mesh.HeldWait); err != nil {
+			return nil, err
+		}
+	}
 	return h.mesh.Tasks.Accept(ctx, c.caller(), s)
 }
 
@@ -27,6 +31,11 @@ func (h tasks) retry(ctx context.Context, c *call, id taskID, parent task.ID) (*
 	var err error
 	if s.Key, err = c.key(); err != nil {
 		return nil, err
+	}
+	if s.Watch {
+		if err := c.hold(mesh.HeldWait); err != nil {
+			return nil, err
+		}
 	}
 	return h.mesh.Tasks.Retry(ctx, c.caller(), task.ID(id), s)
 }

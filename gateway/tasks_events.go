@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
 
@@ -36,6 +37,9 @@ func (h tasks) taskEvents(ctx context.Context, in taskFollowing) (out taskFollow
 		}
 		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: begun(l, t)}
 		return taskFollowed{History: &api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)}}, nil
+	}
+	if err := in.hold(mesh.HeldStream); err != nil {
+		return out, err
 	}
 	watch, t, err := h.mesh.Tasks.Watch(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {

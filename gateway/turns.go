@@ -63,6 +63,11 @@ func (h turns) postMessage(ctx context.Context, in said) (out replied, err error
 	if in.prefs.wait > 0 {
 		m.Until = time.Now().Add(in.prefs.wait)
 	}
+	if in.prefs.wait > 0 || !in.prefs.async {
+		if err := in.hold(mesh.HeldWait); err != nil {
+			return out, err
+		}
+	}
 	a, t, err := h.mesh.Sessions.Say(ctx, in.caller(), in.ID, m)
 	if err != nil {
 		return out, err

@@ -26,7 +26,7 @@ func (h webhooks) routes() []route {
 		operation("POST", one+"/rotate-secret", auth.WebhooksWrite, "rotateSecret", "Give a webhook a new key; the old ones sign beside it for a while", h.rotateSecret,
 			mesh.ErrWebhookNotFound, mesh.ErrConflict, mesh.ErrCallbacksOff),
 		operation("POST", one+"/test", auth.WebhooksWrite, "testWebhook", "Send a test event, once, and answer with what became of it", h.testWebhook,
-			mesh.ErrWebhookNotFound, mesh.ErrCallbackBlocked, mesh.ErrValidationFailed, mesh.ErrCallbacksOff),
+			mesh.ErrWebhookNotFound, mesh.ErrCallbackBlocked, mesh.ErrValidationFailed, mesh.ErrCallbacksOff, mesh.ErrTooManyWaits),
 		operation("POST", one+"/redeliver", auth.DeliveriesWrite, "redeliverWebhook", "Send a webhook again what it missed", h.redeliverWebhook,
 			mesh.ErrWebhookNotFound, mesh.ErrWebhookDisabled, mesh.ErrBadCursor, mesh.ErrConflict),
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	"agentmesh/shared/mesh"
@@ -51,6 +52,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 
 // notCalled says why a call starts nothing.
 func (c *caller) notCalled(name string, err error) error {
+	var refusal *mesh.Error
 	switch {
 	case errors.Is(err, mesh.ErrAgentNotFound):
 		return &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
@@ -58,11 +60,25 @@ func (c *caller) notCalled(name string, err error) error {
 		return &agent.Error{Code: task.CodeCallTooDeep, Message: err.Error(), Permanent: true, Err: err}
 	case errors.Is(err, task.ErrDeadlock):
 		return &agent.Error{Code: task.CodeCallDeadlock, Message: err.Error(), Permanent: true, Err: err}
+	case errors.As(err, &refusal):
+		return &agent.Error{Code: refusal.Refusal.Code, Message: "call: " + refusal.Detail + faultsOf(refusal), Permanent: refusal.Wait() == 0, RetryAfter: refusal.Wait(), Err: err}
 	case errors.Is(err, task.ErrConflict): // an heir has called already: this attempt works in vain
 		c.at.look()
 		return agent.ErrLeaseLost
 	}
 	return err
+}
+
+// faultsOf names what is wrong with an input, by pointers as a request gets them.
+func faultsOf(refusal *mesh.Error) string {
+	var texts []string
+	for _, f := range refusal.Faults {
+		texts = append(texts, f.Pointer+": "+f.Detail)
+	}
+	if texts == nil {
+		return ""
+	}
+	return " " + strings.Join(texts, "; ")
 }
 
 // wait waits for the child without a slot, so that the child may have it.

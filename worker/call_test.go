@@ -189,6 +189,41 @@ func TestTheErrorOfAChildIsItsParents(t *testing.T) {
 	})
 }
 
+// A call is refused as a request is, and before it is a task: the parent sees why.
+func TestACallWithAnInputThatBreaksTheSchemaStartsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var seen *agent.Error
+		strict := meshtest.Named("strict", func(_ context.Context, job *agent.Job) (any, error) { return job.Input, nil })
+		strict.InputSchema = json.RawMessage(`{"type":"object","required":["topic"],"properties":{"depth":{"type":"integer"}}}`)
+		m.Work(strict, meshtest.Named("parent", func(ctx context.Context, job *agent.Job) (any, error) {
+			out, err := job.Call(ctx, "strict", job.Input)
+			errors.As(err, &seen)
+			return out, err
+		}))
+		v := m.End(m.Create(`{"agent":"parent","input":{"depth":"deep"}}`))
+		direct := m.Do("POST", "/tasks", `{"agent":"strict","input":{"depth":"deep"}}`)
+		want := meshtest.Decode[struct {
+			Code   string
+			Errors []struct{ Detail, Pointer string }
+		}](t, direct.Body)
+		if v.Status != "failed" || v.Attempt != 1 || v.Error.Code != want.Code || seen == nil || seen.Code != want.Code || !seen.Permanent || len(want.Errors) != 2 {
+			t.Fatalf("%+v %+v, the agent saw %+v; a request gets %+v", v, v.Error, seen, want)
+		}
+		for _, fault := range want.Errors {
+			if !strings.Contains(v.Error.Message, fault.Pointer+": "+fault.Detail) {
+				t.Errorf("%q does not name %+v", v.Error.Message, fault)
+			}
+		}
+		if len(v.Children) != 0 || m.Queued() != 0 {
+			t.Errorf("children %v, %d messages", v.Children, m.Queued())
+		}
+		if good := m.End(m.Create(`{"agent":"parent","input":{"topic":"x"}}`)); good.Status != "completed" || len(good.Children) != 1 {
+			t.Errorf("a good call: %+v %+v", good, good.Error)
+		}
+	})
+}
+
 // Agents of other languages call through the gateway, and get the same.
 func TestAgentsOfOtherLanguagesCallThroughTheGateway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/config"
+	"agentmesh/shared/egress"
 	core "agentmesh/shared/mesh"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/secret"
@@ -25,7 +26,13 @@ import (
 // authConfig is how a gateway finds out who calls.
 type authConfig struct {
 	AdminKey config.Secret `flag:"admin-key" env:"MESH_ADMIN_KEY" help:"with --auth keys: the API key of an admin (mesh keys make makes one), which ends when another one is set. Set it by the environment: a command line is seen by others. mesh up without one makes <data>/admin.key at its first start"`
+
+	vouched vouched
 }
+
+func defaultAuth() authConfig { return authConfig{vouched: defaultVouched()} }
+
+func (c *authConfig) settings() []any { return append([]any{c}, c.vouched.settings()...) }
 
 // adminKeyName says in the list of keys where the operator's key comes from.
 const adminKeyName = "MESH_ADMIN_KEY"
@@ -33,10 +40,11 @@ const adminKeyName = "MESH_ADMIN_KEY"
 // adminKeyFile is the key of the first admin beside the data of an embedded server.
 const adminKeyFile = "admin.key"
 
-// validate refuses a key that is none, before anything is opened.
-func (c authConfig) validate() error {
-	if c.AdminKey == "" {
-		return nil
+// validate refuses what does not fit the mode of --auth, and a key that is none,
+// before anything is opened.
+func (c authConfig) validate(mode string) error {
+	if err := c.vouched.validate(mode); err != nil || c.AdminKey == "" {
+		return err
 	}
 	if _, err := auth.ParseKey(string(c.AdminKey)); err != nil {
 		return cli.Usage("--admin-key (%s): %w; make one with: mesh keys make", adminKeyName, err)
@@ -45,8 +53,9 @@ func (c authConfig) validate() error {
 }
 
 // apply gives a gateway what it asks who calls, and returns the parts that this
-// needs. data is the folder of an embedded server, empty where there is none.
-func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.Store, data string, log *slog.Logger) ([]proc.Part, error) {
+// needs. data is the folder of an embedded server, empty where there is none;
+// callbacks is the operator's policy for requests of the mesh.
+func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.Store, data string, callbacks egress.Config, log *slog.Logger) ([]proc.Part, error) {
 	var all []auth.Authenticator
 	var parts []proc.Part
 	if asksFor(cfg.Auth, "keys") {
@@ -56,7 +65,11 @@ func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.St
 		keys := core.NewKeyAuthenticator(st, log)
 		all, parts = append(all, keys), append(parts, proc.Part{Name: "API keys", Run: keys.Run})
 	}
-	if len(all) > 0 {
+	others, needed, err := c.vouched.authenticators(cfg.Auth, callbacks, log)
+	if err != nil {
+		return nil, err
+	}
+	if all, parts = append(all, others...), append(parts, needed...); len(all) > 0 {
 		cfg.Authenticator = auth.Chain(all...)
 	}
 	return parts, nil

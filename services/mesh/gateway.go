@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +20,7 @@ func gatewayParts(cfg gateway.Config, st *store.Store, log *slog.Logger) ([]proc
 	if err != nil {
 		return nil, err
 	}
-	log.Info("gateway listens", "url", "http://"+g.Addr().String())
+	log.Info("gateway listens", "url", scheme(cfg.TLS)+g.Addr().String())
 	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log)}, nil
 }
 
@@ -31,15 +32,19 @@ func defaultGateway() gateway.Config {
 }
 
 func gatewayCommand() *cobra.Command {
-	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, authConfig{}
+	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, defaultAuth()
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server", makes: true,
 		guard:    func() *egress.Guard { return cfg.Guard },
-		settings: append([]any{&cfg, &asks}, callbacks.settings()...), drain: &cfg.Drain, attempts: func() int { return 0 },
-		prepare: func(at *ports, _ *slog.Logger) (err error) {
-			if err := cmp.Or(cfg.Validate(), asks.validate()); err != nil {
+		settings: slices.Concat([]any{&cfg}, asks.settings(), callbacks.settings()), drain: &cfg.Drain, attempts: func() int { return 0 },
+		prepare: func(at *ports, log *slog.Logger) (err error) {
+			if err := cmp.Or(cfg.Validate(), asks.validate(cfg.Auth)); err != nil {
 				return err
 			}
+			if err := asks.vouched.open(&cfg, log); err != nil {
+				return err
+			}
+			at.tls = cfg.TLS
 			at.api = at.bind("http", cfg.HTTP)
 			cfg.Listener = at.api
 			cfg.Guard, err = callbacks.guard(at)
@@ -49,7 +54,7 @@ func gatewayCommand() *cobra.Command {
 			if cfg.Keys, err = callbacks.fleetKeys(ctx, st, log); err != nil {
 				return nil, err
 			}
-			known, err := asks.apply(ctx, &cfg, st, "", log)
+			known, err := asks.apply(ctx, &cfg, st, "", callbacks.egress, log)
 			if err != nil {
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -93,7 +94,7 @@ func passing(err error) bool {
 // lobby serves a gateway's address until the gateway does, through a second
 // handle on the same socket: a client that connects in between waits a moment and
 // is served. It returns the function that ends it.
-func (o *opening) lobby(l net.Listener) (leave func(), err error) {
+func (o *opening) lobby(l net.Listener, config *tls.Config) (leave func(), err error) {
 	if l == nil {
 		return func() {}, nil
 	}
@@ -115,6 +116,9 @@ func (o *opening) lobby(l net.Listener) (leave func(), err error) {
 		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
 	}
 	srv.SetKeepAlivesEnabled(false) // the next request is the gateway's
+	if config != nil {
+		second = tls.NewListener(second, config)
+	}
 	var served sync.WaitGroup
 	served.Go(func() { _ = srv.Serve(second) })
 	return sync.OnceFunc(func() {

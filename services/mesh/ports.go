@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -17,6 +18,7 @@ import (
 type ports struct {
 	open   []net.Listener
 	api    net.Listener // of the gateway, where there is one
+	tls    *tls.Config  // what is spoken there; nil: plain HTTP
 	faults []error
 }
 
@@ -91,12 +93,20 @@ func takePlace(cfg *upConfig) (_ *place, err error) {
 		p.close()
 		return nil, err
 	}
-	cfg.gateway.Listener = p.api
+	cfg.gateway.Listener, p.tls = p.api, cfg.gateway.TLS
 	return p, nil
 }
 
 // url is where the gateway is reached.
-func (p *place) url() string { return "http://" + p.api.Addr().String() }
+func (p *place) url() string { return scheme(p.tls) + p.api.Addr().String() }
+
+// scheme begins the URL of a listener.
+func scheme(config *tls.Config) string {
+	if config != nil {
+		return "https://"
+	}
+	return "http://"
+}
 
 // close gives the place back.
 func (p *place) close() {

@@ -103,7 +103,7 @@ func (r role) run(ctx context.Context, cfg roleConfig) error {
 // serve opens the mesh, however long that is away, and runs the parts of the
 // role. Meanwhile the lobby answers at its address.
 func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Part, state *opening, log *slog.Logger) error {
-	leave, err := state.lobby(at.api)
+	leave, err := state.lobby(at.api, at.tls)
 	if err != nil {
 		return err
 	}

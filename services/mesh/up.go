@@ -43,15 +43,15 @@ type upConfig struct {
 func defaultUp() upConfig {
 	c := upConfig{
 		log: defaultLog(), server: defaultServer(), gateway: defaultGateway(), worker: worker.Default(),
-		admin: defaultAdmin(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
+		admin: defaultAdmin(), auth: defaultAuth(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
 	}
 	c.gateway.Version, c.gateway.Commit = version(), commit()
 	return c
 }
 
 func (c *upConfig) settings() []any {
-	all := []any{&c.gateway, &c.auth, &c.admin, &c.server, &c.store, &c.worker, &c.notifier}
-	return append(append(all, c.callbacks.settings()...), &c.agents, &c.telemetry, &c.log)
+	roles := []any{&c.admin, &c.server, &c.store, &c.worker, &c.notifier}
+	return slices.Concat([]any{&c.gateway}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.telemetry, &c.log})
 }
 
 func upCommand() *cobra.Command {
@@ -81,7 +81,10 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if cfg.store.Replicas != 1 {
 		return cli.Usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
 	}
-	if err := cfg.auth.validate(); err != nil {
+	if err := cfg.auth.validate(cfg.gateway.Auth); err != nil {
+		return err
+	}
+	if err := cfg.auth.vouched.open(&cfg.gateway, log); err != nil {
 		return err
 	}
 	at, err := takePlace(&cfg)
@@ -97,12 +100,12 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	w := &workerRole{worker: cfg.worker, agents: cfg.agents}
 	ctx, last, ended := ending(ctx, cfg.worker.Drain, w.attempts, log)
 	defer ended()
-	w.agents.Gateway = cmp.Or(w.agents.Gateway, at.url())
+	w.agents.Gateway = cmp.Or(w.agents.Gateway, cfg.gateway.PublicURL, at.url())
 	if err := w.load(log.With("role", "worker")); err != nil {
 		return err
 	}
 	state := newOpening(log)
-	leave, err := state.lobby(at.api)
+	leave, err := state.lobby(at.api, at.tls)
 	if err != nil {
 		return err
 	}
@@ -176,7 +179,7 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), m.srv.healthy
 	cfg.gateway.Data, cfg.gateway.StorageLimit = m.srv.books.whole, m.srv.storageLimit()
 	own := []proc.Part{neighbours(st.gateway, &m.at.ports, guard, m.log)}
-	known, err := cfg.auth.apply(ctx, &cfg.gateway, st.gateway, cfg.server.Data, m.log)
+	known, err := cfg.auth.apply(ctx, &cfg.gateway, st.gateway, cfg.server.Data, cfg.callbacks.egress, m.log)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -211,6 +212,12 @@ func parse(v reflect.Value, text string) error {
 			return fmt.Errorf("%q is no whole number", text)
 		}
 		v.SetInt(n)
+	case v.CanFloat():
+		f, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return fmt.Errorf("%q is no number", text)
+		}
+		v.SetFloat(f)
 	default:
 		return fmt.Errorf("setting of type %s", v.Type())
 	}
@@ -243,6 +250,8 @@ func (f *fieldValue) Type() string {
 		return "duration"
 	case v.CanInt():
 		return "int"
+	case v.CanFloat():
+		return "float"
 	case v.Kind() == reflect.Bool:
 		return "bool"
 	}

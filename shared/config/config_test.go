@@ -17,6 +17,7 @@ type sample struct {
 	HTTP  string        `flag:"http" env:"MESH_HTTP" help:"address"`
 	Drain time.Duration `flag:"drain" env:"MESH_DRAIN" help:"grace"`
 	Max   int64         `flag:"max" env:"MESH_MAX" help:"bytes"`
+	Rate  float64       `flag:"rate" env:"MESH_RATE" help:"a second"`
 	On    bool          `flag:"on" env:"MESH_ON" help:"switch"`
 	Token config.Secret `flag:"token" env:"MESH_TOKEN" help:"secret"`
 	Other string
@@ -84,6 +85,7 @@ func TestMistakesAreNamed(t *testing.T) {
 		{"list", "http: [a]\n", "mesh.yaml:1: http must be a single value", nil, nil},
 		{"no mapping", "- a\n", "mesh.yaml:1: it must be a mapping", nil, nil},
 		{"bad env", "", `environment variable MESH_MAX: "1e3" is no whole number`, map[string]string{"MESH_MAX": "1e3"}, nil},
+		{"bad number", "rate: fast\n", `rate: "fast" is no number`, nil, nil},
 		{"bad bool", "on: maybe\n", `"maybe" is neither true nor false`, nil, nil},
 		{"missing file", "", "settings file: open /does/not/exist", nil, []string{"--config", "/does/not/exist"}},
 	} {

@@ -103,12 +103,7 @@ func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 	if s.Input == nil && s.Instruction == "" {
 		return nil, RefuseFields(Field("a task needs an input or an instruction", "/input"))
 	}
-	if s.Input != nil {
-		if err := a.CheckInput(ctx, s.Input); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
+	return t, a.CheckInput(ctx, s.Input)
 }
 
 // accept claims the key and queues t: the one path by which every task but a turn

@@ -130,9 +130,12 @@ func (c *checker) check(ctx context.Context, v any) (err error) {
 	return c.schema.Validate(v)
 }
 
-// CheckInput validates an input against the agent's schema, for checkWithin and
-// while ctx lasts.
+// CheckInput validates an input, if there is one, against the agent's schema, for
+// checkWithin and while ctx lasts.
 func (d *Agent) CheckInput(ctx context.Context, input json.RawMessage) error {
+	if input == nil {
+		return nil
+	}
 	if d.schemaErr != nil {
 		return Refuse(ErrInputInvalid, "The agent %s was registered with an input schema that does not compile; its operator must mend it.", d.Name)
 	}

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -130,7 +131,8 @@ type Child struct {
 // Adopt makes the child for a call of parent's running attempt: it has its id, and
 // is linked to its parent, but is not accepted. The n-th equal call of an attempt
 // gets the child of the n-th equal call of the attempt before, so that a parent
-// that is retried finds its children. The error is task.ErrTooDeep or
+// that is retried finds its children, also when the called agent would refuse the
+// input by now. The error is a refusal of the input, task.ErrTooDeep or
 // task.ErrDeadlock of a call that may not be, and task.ErrConflict when a later
 // attempt has called already.
 func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input json.RawMessage) (*Child, error) {
@@ -140,9 +142,16 @@ func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input
 	}
 	d := a.WithDefaults()
 	t, err := parent.Child(d.Name, d.MaxInFlight)
-	if err == nil {
-		t.ID, _, err = c.store.Children.Adopt(ctx, parent, task.CallKey(d.Name, input))
+	if err != nil {
+		return nil, err
 	}
+	key := task.CallKey(d.Name, input)
+	if refused := a.CheckInput(ctx, input); refused != nil {
+		if known, err := c.store.Children.Known(ctx, parent, key); err != nil || !known {
+			return nil, cmp.Or(err, refused)
+		}
+	}
+	t.ID, _, err = c.store.Children.Adopt(ctx, parent, key)
 	return &Child{t, d}, err
 }
 

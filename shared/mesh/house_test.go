@@ -1,12 +1,6 @@
 package mesh_test
 
 import (
-	"agentmesh/shared/auth"
-	"agentmesh/shared/mesh"
-	"agentmesh/shared/natstest"
-	"agentmesh/shared/session"
-	"agentmesh/shared/store"
-	"agentmesh/shared/task"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -15,6 +9,13 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
 )
 
 // lease of the consumers: longer than a busy machine takes to deliver six messages.

@@ -21,16 +21,15 @@ type paced struct {
 
 // take lets one thing through, if it may come: one every so often, and up to burst
 // of them at once. A clock that was set back, or a pace that was slower before,
-// keeps nothing out for longer than a whole burst would.
+// keeps nothing out: the next one may come.
 func (p *pace) take(every time.Duration, burst int) paced {
 	now, room := time.Now().UnixNano(), int64(every)*int64(burst)
 	for {
 		old := p.whole.Load()
-		if old > now+room {
-			p.whole.CompareAndSwap(old, now+room)
-			continue
-		}
 		from := max(old, now)
+		if from > now+room {
+			from = now + room - int64(every)
+		}
 		next := from + int64(every)
 		if next-now > room {
 			return paced{full: time.Duration(from - now), wait: time.Duration(next - now - room)}

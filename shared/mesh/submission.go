@@ -74,6 +74,7 @@ func (s *Submission) Check() []Invalid {
 	}
 	if n := len(s.Labels); n > maxLabels {
 		fault("/labels", "there are "+strconv.Itoa(n)+" labels, allowed are "+strconv.Itoa(maxLabels))
+		return faults // looking at each would cost more than it tells
 	}
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		if v := s.Labels[k]; !labelKey.MatchString(k) || len(v) > maxLabelValue {

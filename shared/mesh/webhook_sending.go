@@ -30,6 +30,7 @@ type Missed struct {
 const (
 	maxRedeliver  = 1000
 	redeliverPage = 200
+	maxStatuses   = 16 // in a request
 )
 
 // Redeliver sends a webhook the deliveries again that it missed. It returns how
@@ -38,6 +39,9 @@ func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id webhook.ID,
 	defer func() { c.audit(ctx, who, audit.WebhookRedeliver, string(id), err) }()
 	if len(m.Statuses) == 0 {
 		m.Statuses = []webhook.Status{webhook.Dead, webhook.Parked}
+	}
+	if len(m.Statuses) > maxStatuses {
+		return 0, "", RefuseFields(Field("there are more than "+strconv.Itoa(maxStatuses), "/statuses"))
 	}
 	for i, s := range m.Statuses {
 		if !s.Valid() {

@@ -90,7 +90,7 @@ func enable(e *webhook.Endpoint, on bool) {
 
 func agentFaults(names []string) (faults []Invalid) {
 	if len(names) > maxWebhookAgents {
-		faults = append(faults, Field("there are more than "+strconv.Itoa(maxWebhookAgents), "/agents"))
+		return []Invalid{Field("there are more than "+strconv.Itoa(maxWebhookAgents), "/agents")}
 	}
 	for i, name := range names {
 		if !task.ValidAgent(name) {

@@ -61,6 +61,17 @@ func (s Children) Adopt(ctx context.Context, parent *task.Task, key string) (id 
 	}
 }
 
+// Known reports whether the next equal call of the parent's running attempt would get
+// the id of one that the attempt before it made.
+func (s Children) Known(ctx context.Context, parent *task.Task, key string) (bool, error) {
+	mine := linkOf(parent)
+	_, rev, err := s.nextCall(ctx, parent, key, mine, s.calls.made(equalCall{parent: parent.ID, link: mine, key: key}))
+	if err != nil {
+		return false, fmt.Errorf("look for a child of %s: %w", parent.ID, err)
+	}
+	return rev > 0, nil
+}
+
 // nextCall is the number of the first equal call that this attempt has not made,
 // and the revision of its link. The attempt's calls have the numbers below it
 // without a gap, from of which it is known: so it is looked for in steps that

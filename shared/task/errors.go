@@ -27,6 +27,8 @@ const (
 	CodeAgentUnreachable = "agent_unreachable"
 	CodeAgentHTTPError   = "agent_http_error"
 	CodeBadInput         = "bad_input"
+	CodeInputInvalid     = "input_invalid"
+	CodeInputTooComplex  = "input_too_complex"
 	CodeWorkerLost       = "worker_lost"
 	CodeDeadlineExceeded = "deadline_exceeded"
 	CodeResultTooLarge   = "result_too_large"
@@ -63,6 +65,8 @@ var Codes = map[string]struct {
 	CodeAgentUnreachable: {FaultAgent, "The agent's program could not be started, or its address did not answer."},
 	CodeAgentHTTPError:   {FaultAgent, "The agent answered with an HTTP error status."},
 	CodeBadInput:         {FaultClient, "The agent cannot work with this input."},
+	CodeInputInvalid:     {FaultClient, "The input of a call breaks the schema of the agent that it calls."},
+	CodeInputTooComplex:  {FaultClient, "Checking the input of a call took too long."},
 	CodeWorkerLost:       {FaultAgent, "The worker died or stalled in every attempt."},
 	CodeDeadlineExceeded: {FaultClient, "The task's deadline passed."},
 	CodeResultTooLarge:   {FaultAgent, "The result is over the limit."},

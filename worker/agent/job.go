@@ -100,8 +100,8 @@ func (j *Job) WithCaller(c Caller) *Job {
 // When this task is retried, the n-th equal call finds the task that the n-th
 // equal call of the attempt before started, running or finished, instead of
 // starting another. So the error of a child that failed is permanent: code
-// child_failed, and call_too_deep or call_deadlock for what cannot be waited
-// for. When ctx ends, Call returns its cause.
+// child_failed, input_invalid for an input that breaks the schema of the called
+// agent, and call_too_deep or call_deadlock for what cannot be waited for. When ctx ends, Call returns its cause.
 func (j *Job) Call(ctx context.Context, agent string, input any) (json.RawMessage, error) {
 	var raw json.RawMessage
 	if input != nil {

@@ -61,6 +61,9 @@ func completion(find choices, several bool) cobra.CompletionFunc {
 		f := &clientFlags{output: "text"}
 		f.gateway, _ = cmd.Flags().GetString("gateway")
 		f.context, _ = cmd.Flags().GetString("context")
+		f.secure.CA, _ = cmd.Flags().GetString("ca")
+		f.secure.Cert, _ = cmd.Flags().GetString("cert")
+		f.secure.CertKey, _ = cmd.Flags().GetString("cert-key")
 		f.apiKey, _ = cmd.Flags().GetString("api-key")
 		c, err := f.client()
 		if err != nil {

@@ -18,6 +18,7 @@ func contextCommand() *cobra.Command {
 
 func contextAddCommand() *cobra.Command {
 	var gateway, key string
+	var files secure
 	cmd := &cobra.Command{
 		Use: "add NAME [URL]", Short: "Name a mesh; the first one is used from now on", Args: between(1, 2, "a name and a URL"),
 		Example: "  mesh context add prod https://mesh.example.com --key @prod.key",
@@ -35,8 +36,15 @@ func contextAddCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			kept, err := files.absolute()
+			if err == nil {
+				_, err = kept.config()
+			}
+			if err != nil {
+				return err
+			}
 			return changeMeshes(func(all *meshes) error {
-				all.Named[args[0]] = namedMesh{URL: strings.TrimSuffix(gateway, "/"), Key: strings.TrimSpace(string(secret))}
+				all.Named[args[0]] = namedMesh{strings.TrimSuffix(gateway, "/"), strings.TrimSpace(string(secret)), kept}
 				all.Current = cmp.Or(all.Current, args[0])
 				return nil
 			})
@@ -44,6 +52,7 @@ func contextAddCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&gateway, "gateway", "", "URL of its gateway, in place of the argument")
 	cmd.Flags().StringVar(&key, "key", "", "API key; @file to read it from a file, - from standard input")
+	files.bind(cmd.Flags())
 	return cmd
 }
 

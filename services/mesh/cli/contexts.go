@@ -24,6 +24,7 @@ type meshes struct {
 type namedMesh struct {
 	URL string `json:"url"`
 	Key string `json:"key,omitempty"`
+	secure
 }
 
 var contextName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

@@ -31,6 +31,10 @@ func patch(path string, body any) []request {
 	return []request{{method: http.MethodPatch, path: path, body: body}}
 }
 
+func put(path string, body any) []request {
+	return []request{{method: http.MethodPut, path: path, body: body}}
+}
+
 func remove(path string) []request { return []request{{method: http.MethodDelete, path: path}} }
 
 // at is a path of these segments.
@@ -71,7 +75,7 @@ func (f *clientFlags) open(cmd *cobra.Command, requests ...request) (*client.Cli
 
 // curlOf is a request as a curl command.
 func (f *clientFlags) curlOf(r request) (string, error) {
-	parts := []string{"curl", "-sS"}
+	parts := append([]string{"curl", "-sS"}, f.secure.curl()...)
 	if f.key != "" {
 		parts = append(parts, "-H", `"Authorization: Bearer $MESH_API_KEY"`) // nobody is to see the key
 	}

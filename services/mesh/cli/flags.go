@@ -22,6 +22,8 @@ type clientFlags struct {
 	apiKey string // as the flag has it
 	tenant string
 
+	secure secure
+
 	key      string // of the API; empty: none
 	resolved bool
 }
@@ -32,6 +34,7 @@ func (f *clientFlags) bind(cmd *cobra.Command) *cobra.Command {
 	p.StringVar(&f.context, "context", "", "a mesh of mesh context list, in place of the current one (env MESH_CONTEXT)")
 	p.StringVar(&f.apiKey, "api-key", "", "API key; @file to read it from a file (env MESH_API_KEY, which other users of this machine do not see); that of the context when left out")
 	p.StringVar(&f.tenant, "tenant", "", "act for this tenant, as an admin may (env MESH_TENANT)")
+	f.secure.bind(p)
 	p.StringVarP(&f.output, "output", "o", "text", "text, or json for scripts")
 	p.BoolVar(&f.curl, "curl", false, "print the request as a curl command instead of sending it")
 	completeFlag(cmd, "context", someContexts)
@@ -68,7 +71,11 @@ func (f *clientFlags) client() (*client.Client, error) {
 	if err := f.resolve(); err != nil {
 		return nil, err
 	}
-	c, err := client.New(f.gateway, f.options()...)
+	through, err := f.secure.http()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.New(f.gateway, append(f.options(), client.WithHTTPClient(through))...)
 	if err != nil {
 		return nil, Misuse(err)
 	}
@@ -90,9 +97,9 @@ func (f *clientFlags) options() []client.Option {
 // defaultGateway is that of a mesh on this machine.
 const defaultGateway = "http://127.0.0.1:8080"
 
-// resolve finds the gateway and its key: a flag goes before the environment,
-// and that before the current context. The key of a context is sent to its own
-// URL only.
+// resolve finds the gateway, its key and its certificates: a flag goes before the
+// environment, and that before the current context. The key and the certificate of
+// a context are shown to its own URL only.
 func (f *clientFlags) resolve() error {
 	if f.resolved {
 		return nil
@@ -106,6 +113,7 @@ func (f *clientFlags) resolve() error {
 			name = os.Getenv("MESH_CONTEXT")
 		}
 	}
+	var files secure
 	if f.gateway == "" {
 		all, err := readMeshes()
 		if err != nil {
@@ -116,10 +124,11 @@ func (f *clientFlags) resolve() error {
 			if err != nil {
 				return err
 			}
-			f.gateway, f.key = one.URL, one.Key
+			f.gateway, f.key, files = one.URL, one.Key, one.secure
 		}
 	}
 	f.gateway = cmp.Or(f.gateway, defaultGateway)
+	f.secure.or(files)
 	key, err := textFlag("api-key", f.apiKey, nil)
 	if err != nil {
 		return err

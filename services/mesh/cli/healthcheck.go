@@ -24,7 +24,11 @@ func healthcheckCommand() *cobra.Command {
 			if c, err := f.open(cmd, get("/readyz")...); c == nil {
 				return err
 			}
-			return Ready(cmd.Context(), cmp.Or(address, strings.TrimSuffix(f.gateway, "/")+"/readyz"))
+			through, err := f.secure.http()
+			if err != nil {
+				return err
+			}
+			return ready(cmd.Context(), through, cmp.Or(address, strings.TrimSuffix(f.gateway, "/")+"/readyz"))
 		},
 	}
 	cmd.Flags().StringVar(&address, "url", "", "what to ask, in place of /readyz of the gateway")
@@ -32,14 +36,19 @@ func healthcheckCommand() *cobra.Command {
 }
 
 // Ready asks a gateway whether it is ready; the error says why it is not.
-func Ready(ctx context.Context, url string) error {
+func Ready(ctx context.Context, url string) error { return ready(ctx, http.DefaultClient, url) }
+
+func ready(ctx context.Context, through *http.Client, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return Usage("url: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := through.Do(req)
+	if why := distrust(err); why != "" {
+		return fmt.Errorf("not ready: %s: %w", why, err)
+	}
 	if err != nil {
 		return fmt.Errorf("not ready: %w", err)
 	}

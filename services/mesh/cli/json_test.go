@@ -43,7 +43,7 @@ func TestEveryCommandWritesTheSameJSON(t *testing.T) {
 	})
 	for _, args := range [][]string{
 		{"task", "get", task}, {"task", "list"}, {"task", "trace", task}, {"task", "watch", task}, {"session", "list"}, {"session", "show", session},
-		{"webhook", "get", hook}, {"webhook", "list"}, {"webhook", "rotate", hook}, {"delivery", "list"}, {"delivery", "get", delivery}, {"agents", "list"}, {"top", "--once"}, {"whoami"}, {"audit"},
+		{"webhook", "get", hook}, {"webhook", "list"}, {"webhook", "rotate", hook}, {"delivery", "list"}, {"delivery", "get", delivery}, {"agents", "list"}, {"top", "--once"}, {"whoami"}, {"audit"}, {"tenants", "set", "acme", "--rate", "5"}, {"tenants", "get", "acme"}, {"tenants", "list"},
 		{"session", "say", session, odd},
 	} {
 		code, out, errs := cli(t, append(args, "--gateway", srv.URL, "-o", "json")...)

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+
+	"agentmesh/gateway"
+	"agentmesh/services/mesh/cli"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/auth/certs"
+	"agentmesh/shared/auth/oidc"
+	"agentmesh/shared/egress"
+	"agentmesh/shared/proc"
+)
+
+// vouched is who calls by the word of others: of OIDC issuers, and of authorities
+// of certificates. The gateway's own certificate is with these.
+type vouched struct {
+	oidc  oidc.Config
+	certs certs.Config
+
+	files *certs.Certs // once they are open; nil: no TLS
+}
+
+func defaultVouched() vouched { return vouched{oidc: oidc.Default(), certs: certs.Default()} }
+
+func (v *vouched) settings() []any { return []any{&v.certs, &v.oidc} }
+
+// validate names a setting that does not fit the mode of --auth.
+func (v *vouched) validate(mode string) error {
+	if asksFor(mode, "oidc") {
+		if err := v.oidc.Validate(); err != nil {
+			return cli.Misuse(err)
+		}
+	}
+	if err := v.certs.Validate(); err != nil {
+		return cli.Misuse(err)
+	}
+	switch {
+	case mode == "certs" && !v.certs.Callers():
+		return cli.Usage("auth certs needs tls-cert, tls-key, client-ca and client-cert-map")
+	case mode == "off" && v.certs.Callers():
+		return cli.Usage("client-cert-map says who a client is, and with auth off nobody is asked: choose --auth certs, or keys or oidc beside")
+	}
+	return nil
+}
+
+// open reads the certificates, and has the gateway speak TLS where there are some.
+func (v *vouched) open(cfg *gateway.Config, log *slog.Logger) (err error) {
+	if !v.certs.On() {
+		return nil
+	}
+	if v.files, err = certs.Open(v.certs, log); err != nil {
+		return cli.Misuse(fmt.Errorf("configure tls: %w", err))
+	}
+	cfg.TLS = v.files.TLS()
+	return nil
+}
+
+// authenticators are those that a mode of --auth asks, besides the mesh itself,
+// and the parts that they need.
+func (v *vouched) authenticators(mode string, callbacks egress.Config, log *slog.Logger) (all []auth.Authenticator, parts []proc.Part, err error) {
+	if asksFor(mode, "oidc") {
+		policy, err := callbacks.Policy()
+		if err != nil {
+			return nil, nil, cli.Misuse(err)
+		}
+		issuers, err := oidc.New(v.oidc, oidc.Options{Policy: policy, Log: log})
+		if err != nil {
+			return nil, nil, cli.Misuse(err)
+		}
+		all, parts = append(all, issuers), append(parts, proc.Part{Name: "OIDC issuers", Run: issuers.Run})
+	}
+	if v.certs.Callers() && v.files != nil {
+		all = append(all, v.files)
+	}
+	return all, parts, nil
+}
