@@ -6,5 +6,5 @@ type WhoAmI struct {
 	Subject string   `json:"subject,omitempty" doc:"The name of the caller."`
 	KeyID   string   `json:"key_id,omitempty" doc:"Of the API key that was shown."`
 	Scopes  []string `json:"scopes" doc:"What the caller may do; * is all but admin."`
-	Auth    string   `json:"auth" doc:"How the gateway asks who calls: off, keys, oidc or keys,oidc."`
+	Auth    string   `json:"auth" doc:"How the gateway asks who calls: off, keys, oidc, keys,oidc or certs."`
 }

@@ -146,7 +146,7 @@ func TestAnIssuerThatIsDownIsWaitedForAndSaidOnce(t *testing.T) {
 			t.Errorf("once it is up: %v", err)
 		}
 		// Down again: whose key is known comes in for a day, of others nobody can tell.
-		i.change(func() { i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", 503) } })
+		i.change(func() { i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) } })
 		time.Sleep(time.Hour)
 		if _, err := ask(t, a, i.token()); err != nil {
 			t.Errorf("a known key while it is down: %v", err)
@@ -270,6 +270,26 @@ func TestAnAcceptedTokenEndsWithItsTimeAndItsKey(t *testing.T) {
 		}
 		if _, err := ask(t, a, long+"x"); !errors.Is(err, auth.ErrUnauthenticated) {
 			t.Errorf("another signature: %v", err)
+		}
+	})
+}
+
+func TestAnAcceptedTokenDoesNotOutliveItsIssuersSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, n, cfg := inside(t)
+		n.serve(t, "10.0.0.5:5556", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Second)
+			i.ServeHTTP(w, r)
+		}))
+		a := run(t, cfg, n.options())
+		long := i.token(m{"exp": time.Now().Add(100 * time.Hour).Unix()})
+		if _, err := ask(t, a, long); err != nil { // it waits for the first keys
+			t.Fatal(err)
+		}
+		i.change(func() { i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) } })
+		time.Sleep(25 * time.Hour)
+		if _, err := ask(t, a, long); !errors.Is(err, auth.ErrUnavailable) {
+			t.Errorf("after a day: %v", err)
 		}
 	})
 }
