@@ -25,7 +25,7 @@ func keyed(t *testing.T) (m *meshtest.Mesh, admin string) {
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = keys.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-ended })
-	m.Ask(keys)
+	m.Ask(auth.Chain(keys, mesh.NewTaskAuthenticator(m.Store, meshtest.Quiet())))
 	return m, k.Reveal()
 }
 

@@ -30,7 +30,7 @@ func TestAnAgentCallsTheMeshAsTheTenantOfItsTaskWhileItsAttemptRuns(t *testing.T
 			return meshtest.As(k.Reveal())
 		}
 		blue, green := tenant("blue"), tenant("green")
-		m.Ask(mesh.NewKeyAuthenticator(m.Store, meshtest.Quiet()))
+		m.Ask(auth.Chain(mesh.NewKeyAuthenticator(m.Store, meshtest.Quiet()), mesh.NewTaskAuthenticator(m.Store, meshtest.Quiet())))
 		var others string
 
 		var used []string // keys, one of each attempt

@@ -70,7 +70,7 @@ func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.St
 		return nil, err
 	}
 	if all, parts = append(all, others...), append(parts, needed...); len(all) > 0 {
-		cfg.Authenticator = auth.Chain(all...)
+		cfg.Authenticator = auth.Chain(append(all, core.NewTaskAuthenticator(st, log))...) // also programs that the mesh runs
 	}
 	return parts, nil
 }

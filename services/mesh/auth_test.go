@@ -182,24 +182,37 @@ func TestAProgramOfAMeshThatAsksCallsItBack(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := upWithKeys(t, dir, "--agents", file)
-	k := p.create(fileKey(t, dir), `{"tenant":"blue","scopes":["*"]}`)
-	status, answer := p.call(k.Key, "POST", "/tasks", `{"agent":"calls","instruction":"x"}`, "Prefer", "wait=30")
+	t.Run("keys", func(t *testing.T) {
+		p := upWithKeys(t, dir, "--agents", file)
+		calledBack(p, p.create(fileKey(t, dir), `{"tenant":"blue","scopes":["*"]}`).Key, "blue")
+	})
+	t.Run("oidc", func(t *testing.T) {
+		issuer := newLogin(t)
+		p := startUp(t, t.TempDir(), "--agents", file, "--auth", "oidc", "--oidc-issuer", issuer.URL, "--oidc-audience", "agentmesh",
+			"--oidc-tenant-claim", "org", "--oidc-scope-claim", "groups", "--oidc-scopes", "mesh-user=*")
+		calledBack(asking{t, p}, issuer.token(t, "mesh-user"), "acme")
+	})
+}
+
+// calledBack has the program run for a caller of a tenant, and looks at what it was.
+func calledBack(p asking, bearer, tenant string) {
+	p.t.Helper()
+	status, answer := p.call(bearer, "POST", "/tasks", `{"agent":"calls","instruction":"x"}`, "Prefer", "wait=30")
 	var v struct {
 		Status string
 		Result struct{ Text string }
 	}
 	if err := json.Unmarshal(answer, &v); err != nil || status != 200 || v.Status != "completed" {
-		t.Fatalf("%d %s", status, answer)
+		p.t.Fatalf("%d %s", status, answer)
 	}
 	who, task, _ := strings.Cut(v.Result.Text, "\n")
 	var me api.WhoAmI
 	var again api.Task
 	if err := errors.Join(json.Unmarshal([]byte(who), &me), json.Unmarshal([]byte(task), &again)); err != nil {
-		t.Fatalf("%v: %s", err, v.Result.Text)
+		p.t.Fatalf("%v: %s", err, v.Result.Text)
 	}
-	if me.Tenant != "blue" || strings.Join(me.Scopes, " ") != "tasks:read tasks:write agents:read" || again.Status != "completed" || p.status(k.Key, "/tasks/"+again.TaskID) != 200 {
-		t.Errorf("the program was %+v, and its task %+v", me, again)
+	if me.Tenant != tenant || strings.Join(me.Scopes, " ") != "tasks:read tasks:write agents:read" || again.Status != "completed" || p.status(bearer, "/tasks/"+again.TaskID) != 200 {
+		p.t.Errorf("the program was %+v, and its task %+v", me, again)
 	}
 }
 

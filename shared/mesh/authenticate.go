@@ -16,11 +16,9 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
-	"agentmesh/shared/task"
 )
 
-// KeyAuthenticator knows callers by their API keys, and agents by the key of their
-// attempt. It has a copy of all keys that one watch of the store keeps up to date.
+// KeyAuthenticator knows callers by their API keys. It has a copy of all keys that one watch of the store keeps up to date.
 //
 // It promises that a key that was revoked is refused within 5 seconds, whatever
 // becomes of the watch: every second it asks for the newest change, and while it does
@@ -28,7 +26,7 @@ import (
 type KeyAuthenticator struct {
 	store *store.Store
 	log   *slog.Logger
-	lock  auth.Lockout
+	lock  lockout
 	uses  uses
 
 	mu    sync.RWMutex
@@ -48,28 +46,14 @@ const (
 
 // NewKeyAuthenticator makes one; it knows no key until it runs, and asks the store.
 func NewKeyAuthenticator(st *store.Store, log *slog.Logger) *KeyAuthenticator {
-	return &KeyAuthenticator{store: st, log: log, known: map[string]*store.APIKey{}}
+	return &KeyAuthenticator{store: st, log: log, lock: lockout{log: log}, known: map[string]*store.APIKey{}}
 }
 
 // Authenticate implements auth.Authenticator.
 func (a *KeyAuthenticator) Authenticate(ctx context.Context, c auth.Credentials) (auth.Caller, error) {
-	switch {
-	case strings.HasPrefix(c.Bearer, auth.KeyPrefix):
-		return a.byKey(ctx, c)
-	case strings.HasPrefix(c.Bearer, auth.TaskKeyPrefix):
-		return a.byTask(ctx, c)
+	if !strings.HasPrefix(c.Bearer, auth.KeyPrefix) {
+		return auth.Caller{}, auth.ErrNoCredentials
 	}
-	return auth.Caller{}, auth.ErrNoCredentials
-}
-
-// The names under which ids are counted that there are not: those of one address lock
-// it out from guessing more of the kind, and from nothing else.
-const (
-	unknownKeys  = "keys"
-	unknownTasks = "tasks"
-)
-
-func (a *KeyAuthenticator) byKey(ctx context.Context, c auth.Credentials) (auth.Caller, error) {
 	shown, err := auth.ParseKey(c.Bearer)
 	if err != nil {
 		return auth.Caller{}, refusedKey("API key", err.Error())
@@ -81,12 +65,12 @@ func (a *KeyAuthenticator) byKey(ctx context.Context, c auth.Credentials) (auth.
 	k, err := a.key(ctx, id, c.Addr)
 	switch {
 	case errors.Is(err, store.ErrNoAPIKey):
-		a.failed(ctx, unknownKeys, c.Addr)
+		a.lock.failed(ctx, unknownIDs, c.Addr)
 		return auth.Caller{}, refusedKey("API key "+id, "there is none with this id")
 	case err != nil:
 		return auth.Caller{}, err
 	case !shown.Matches(k.Hash):
-		a.failed(ctx, id, c.Addr)
+		a.lock.failed(ctx, id, c.Addr)
 		return auth.Caller{}, refusedKey("API key "+id, "its secret is wrong")
 	}
 	a.lock.Passed(id, c.Addr)
@@ -97,16 +81,26 @@ func (a *KeyAuthenticator) byKey(ctx context.Context, c auth.Credentials) (auth.
 	return auth.Caller{Tenant: k.Tenant, Subject: k.Name, KeyID: id, Scopes: k.Scopes}, nil
 }
 
-// refusedKey says for the log why a key is refused.
-func refusedKey(what, why string) error {
-	return fmt.Errorf("%s: %s: %w", what, why, auth.ErrUnauthenticated)
+// unknownIDs is the name under which ids are counted that there are not: those of one
+// address lock it out from guessing more of them, and from nothing else.
+const unknownIDs = "unknown"
+
+// lockout is one that says in the log whom it locks out.
+type lockout struct {
+	auth.Lockout
+	log *slog.Logger
 }
 
 // failed counts a wrong secret.
-func (a *KeyAuthenticator) failed(ctx context.Context, name string, addr netip.Addr) {
-	if a.lock.Failed(name, addr) {
-		a.log.WarnContext(ctx, "an address is locked out for a while: it showed too many wrong secrets", "address", addr, "of", name)
+func (l *lockout) failed(ctx context.Context, name string, addr netip.Addr) {
+	if l.Failed(name, addr) {
+		l.log.WarnContext(ctx, "an address is locked out for a while: it showed too many wrong secrets", "address", addr, "of", name)
 	}
+}
+
+// refusedKey says for the log why a key is refused.
+func refusedKey(what, why string) error {
+	return fmt.Errorf("%s: %s: %w", what, why, auth.ErrUnauthenticated)
 }
 
 // key finds a key in the copy, or in the store: where the copy may be behind, and
@@ -119,56 +113,13 @@ func (a *KeyAuthenticator) key(ctx context.Context, id string, addr netip.Addr) 
 		return k, nil
 	}
 	if k == nil {
-		if wait := a.lock.Wait(unknownKeys, addr); wait > 0 {
+		if wait := a.lock.Wait(unknownIDs, addr); wait > 0 {
 			return nil, fmt.Errorf("API key %s: %w", id, &auth.Locked{Wait: wait})
 		}
 	}
 	v, err, _ := a.asking.Do(id, func() (any, error) { return a.store.APIKeys.Get(context.WithoutCancel(ctx), id) })
 	k, _ = v.(*store.APIKey)
 	return k, err
-}
-
-// taskScopes are what the agent of a task may do, as its tenant.
-var taskScopes = []auth.Scope{auth.TasksRead, auth.TasksWrite, auth.AgentsRead}
-
-// byTask knows an agent by the key of its attempt, whose hash stands in the task's
-// record as long as the attempt runs.
-func (a *KeyAuthenticator) byTask(ctx context.Context, c auth.Credentials) (auth.Caller, error) {
-	shown, err := auth.ParseTaskKey(c.Bearer)
-	if err == nil && (!auth.ValidTenant(shown.Tenant) || !task.ID(shown.Task).Valid()) {
-		err = errors.New("its tenant or its task is none")
-	}
-	if err != nil {
-		return auth.Caller{}, refusedKey("key of a task", err.Error())
-	}
-	if wait := max(a.lock.Wait(shown.Task, c.Addr), a.lock.Wait(unknownTasks, c.Addr)); wait > 0 {
-		return auth.Caller{}, fmt.Errorf("key of task %s: %w", shown.Task, &auth.Locked{Wait: wait})
-	}
-	t, err := a.running(ctx, shown)
-	switch {
-	case errors.Is(err, task.ErrNotFound):
-		a.failed(ctx, unknownTasks, c.Addr)
-		return auth.Caller{}, refusedKey("key of task "+shown.Task, "there is no such task")
-	case err != nil:
-		return auth.Caller{}, err
-	case t.Status != task.Processing || t.Lease == nil:
-		return auth.Caller{}, refusedKey("key of task "+shown.Task, "no attempt of it runs, it is "+string(t.Status))
-	case !shown.Matches(t.Lease.Key):
-		a.failed(ctx, shown.Task, c.Addr)
-		return auth.Caller{}, refusedKey("key of task "+shown.Task, "it is not that of the attempt that runs")
-	}
-	return auth.Caller{Tenant: t.Tenant, Subject: "agent " + t.Agent + " of " + string(t.ID), Scopes: taskScopes}, nil
-}
-
-// running reads the task of a key. It runs, since it calls: where its claim is on its
-// way, that is waited for.
-func (a *KeyAuthenticator) running(ctx context.Context, k auth.TaskKey) (*task.Task, error) {
-	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		t, err := a.store.Tasks.Find(ctx, k.Tenant, task.ID(k.Task))
-		if err != nil || t.Status != task.Pending || wait > claimWithin || !pause.For(ctx, wait) {
-			return t, err
-		}
-	}
 }
 
 // Run keeps the copy of the keys up to date and notes when they were used, until ctx
