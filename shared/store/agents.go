@@ -57,15 +57,15 @@ func (s Registry) Remove(ctx context.Context, name string) (waiting int, rev uin
 	return waiting, d.Rev + 1, nil
 }
 
-func (s *core) dropDefinition(ctx context.Context, d Definition) error {
+func (s Registry) dropDefinition(ctx context.Context, d Definition) error {
 	ctx, cancel := s.bound(ctx, writes+topology.AgentsBucket)
 	defer cancel()
 	return s.agents.Delete(ctx, d.Name, jetstream.LastRevision(d.Rev))
 }
 
 // unserved is ErrServed when a live worker serves the agent.
-func (s *core) unserved(ctx context.Context, name string) error {
-	workers, err := Registry{s}.Workers(ctx)
+func (s Registry) unserved(ctx context.Context, name string) error {
+	workers, err := s.Workers(ctx)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func Contested(workers []Presence, agent string) bool {
 
 // signalRival tells the other workers of an agent that this one serves another
 // definition. It is sent at most once; the worker says it again while that lasts.
-func (s *core) signalRival(d task.Definition, workerID string) error {
+func (s Registry) signalRival(d task.Definition, workerID string) error {
 	data, err := marshal(Rival{Agent: d.Name, WorkerID: workerID, Version: d.Version, Digest: d.Digest()})
 	if err != nil {
 		return err

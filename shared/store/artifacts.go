@@ -64,7 +64,7 @@ const (
 
 // putObject stores data as the object name, piece by piece, in the form of the
 // client library.
-func (s *core) putObject(ctx context.Context, name string, data []byte) error {
+func (s Artifacts) putObject(ctx context.Context, name string, data []byte) error {
 	turn := time.NewTimer(putWithin)
 	defer turn.Stop()
 	select {
@@ -93,7 +93,7 @@ func (s *core) putObject(ctx context.Context, name string, data []byte) error {
 	return nil
 }
 
-func (s *core) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
+func (s Artifacts) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
 	for piece := range slices.Chunk(data, pieceSize) {
 		if _, err := s.publish(ctx, &nats.Msg{Subject: topology.ArtifactChunks(info.NUID), Data: piece}); err != nil {
 			return err
@@ -109,7 +109,7 @@ func (s *core) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data [
 // dropPieces deletes the pieces of an object that nothing names. Those that stay
 // expire by themselves. An empty message takes their place: whoever may write pieces
 // may do that, and nobody needs to be let purge the stream.
-func (s *core) dropPieces(ctx context.Context, nuid string) {
+func (s Artifacts) dropPieces(ctx context.Context, nuid string) {
 	_, _ = s.publish(context.WithoutCancel(ctx), inPlace(topology.ArtifactChunks(nuid), nil))
 }
 
@@ -120,7 +120,7 @@ func inPlace(subject string, data []byte) *nats.Msg {
 
 // dropObject deletes an object, in the form of the client library. The error is
 // task.ErrNotFound when there is none.
-func (s *core) dropObject(ctx context.Context, name string) error {
+func (s Artifacts) dropObject(ctx context.Context, name string) error {
 	info, err := s.objectInfo(ctx, name)
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (s *core) dropObject(ctx context.Context, name string) error {
 	return nil
 }
 
-func (s *core) putInfo(ctx context.Context, info *jetstream.ObjectInfo) error {
+func (s Artifacts) putInfo(ctx context.Context, info *jetstream.ObjectInfo) error {
 	meta, err := marshal(info)
 	if err == nil {
 		_, err = s.publish(ctx, inPlace(topology.ArtifactMeta(info.Name), meta))
@@ -153,17 +153,17 @@ func (s Artifacts) Open(ctx context.Context, v task.Value) (io.Reader, error) {
 	return r, err
 }
 
-func (s *core) openObject(ctx context.Context, name string) (*objectReader, error) {
+func (s Artifacts) openObject(ctx context.Context, name string) (*objectReader, error) {
 	info, err := s.objectInfo(ctx, name)
 	if err != nil {
 		return nil, fmt.Errorf("read artifact %s: %w", name, err)
 	}
-	r := &objectReader{ctx: ctx, store: s, info: info, sum: sha256.New()}
+	r := &objectReader{ctx: ctx, store: s.core, info: info, sum: sha256.New()}
 	r.piece, err = r.next()
 	return r, err
 }
 
-func (s *core) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
+func (s Artifacts) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
 	ctx, cancel := s.bound(ctx, topology.ArtifactStream)
 	defer cancel()
 	info, err := s.artifacts.GetInfo(ctx, name)

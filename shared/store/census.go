@@ -60,18 +60,22 @@ type StreamSize struct {
 	Bytes    uint64
 }
 
+// counter counts the parts of a census.
+type counter struct{ *core }
+
 // Census counts. It asks the server a few times, and once more for each agent
 // whose tasks wait: ask it every few seconds, not for each request.
 func (s *Store) Census(ctx context.Context) (Census, error) {
 	c := Census{At: time.Now()}
 	var err error
 	if c.Workers, err = s.Registry.Workers(ctx); err == nil {
-		c.Missing, err = s.missing(ctx, c.Workers)
+		c.Missing, err = s.Consumers.missing(ctx, c.Workers)
 	}
 	if err != nil {
 		return c, err
 	}
-	for _, step := range []func(context.Context, *Census) error{s.censusStreams, s.censusTasks, s.censusDeliveries, s.censusAccount} {
+	by := counter{s.core}
+	for _, step := range []func(context.Context, *Census) error{by.countStreams, by.countTasks, by.countDeliveries, by.countAccount} {
 		bounded, cancel := s.bound(ctx, "census")
 		err := step(bounded, &c)
 		cancel()
@@ -82,7 +86,7 @@ func (s *Store) Census(ctx context.Context) (Census, error) {
 	return c, nil
 }
 
-func (s *core) censusStreams(ctx context.Context, c *Census) error {
+func (s counter) countStreams(ctx context.Context, c *Census) error {
 	ours := map[string]bool{}
 	for _, cfg := range topology.Streams(topology.Settings{Replicas: 1}) {
 		ours[cfg.Name] = true
@@ -107,7 +111,7 @@ func (c *Census) messages(stream string) int {
 	return 0
 }
 
-func (s *core) censusTasks(ctx context.Context, c *Census) error {
+func (s counter) countTasks(ctx context.Context, c *Census) error {
 	by := map[string]*AgentQueue{}
 	held, err := censusQueue(ctx, s.tasks, by)
 	if err != nil {
@@ -184,7 +188,7 @@ func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*Ag
 // restedLooked bounds how many deliveries are asked for their age.
 const restedLooked = 8
 
-func (s *core) censusDeliveries(ctx context.Context, c *Census) error {
+func (s counter) countDeliveries(ctx context.Context, c *Census) error {
 	for _, one := range []struct {
 		stream, durable string
 		count           func(*jetstream.ConsumerInfo)
@@ -217,7 +221,7 @@ func (s *core) censusDeliveries(ctx context.Context, c *Census) error {
 		seq = msg.Sequence + 1
 		d, recorded, err := DueDelivery(msg.Data)
 		if err == nil && recorded {
-			d, err = Deliveries{s}.Get(ctx, d.Tenant, d.Source, d.ID)
+			d, err = Deliveries(s).Get(ctx, d.Tenant, d.Source, d.ID)
 		}
 		if errors.Is(err, task.ErrBadRecord) {
 			s.damaged.note(message{subject: msg.Subject, seq: msg.Sequence}, err)
@@ -231,7 +235,7 @@ func (s *core) censusDeliveries(ctx context.Context, c *Census) error {
 	return nil
 }
 
-func (s *core) censusAccount(ctx context.Context, c *Census) error {
+func (s counter) countAccount(ctx context.Context, c *Census) error {
 	info, err := s.js.AccountInfo(ctx)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (s Tasks) Changes(ctx context.Context, tenant string, after *uint64) (*Chan
 	return &Changes{s: s.core, tenant: tenant, start: start, at: start}, nil
 }
 
-func (s *core) lastRevision(ctx context.Context) (uint64, error) {
+func (s Tasks) lastRevision(ctx context.Context) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	info, err := s.records.Info(ctx)

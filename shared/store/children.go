@@ -76,7 +76,7 @@ func (s Children) Known(ctx context.Context, parent *task.Task, key string) (boo
 // and the revision of its link. The attempt's calls have the numbers below it
 // without a gap, from of which it is known: so it is looked for in steps that
 // double and then by halves, instead of one after the other.
-func (s *core) nextCall(ctx context.Context, parent *task.Task, key string, mine link, from int) (n int, rev uint64, err error) {
+func (s Children) nextCall(ctx context.Context, parent *task.Task, key string, mine link, from int) (n int, rev uint64, err error) {
 	made := func(n int) (bool, uint64, error) {
 		last, rev, err := s.link(ctx, parent.Tenant, parent.ID, task.ChildID(parent.ID, key, n))
 		if err == nil && rev > 0 && last.Attempt > mine.Attempt {
@@ -158,7 +158,7 @@ func (s Children) Link(ctx context.Context, parent *task.Task, child task.ID) er
 	return err
 }
 
-func (s *core) link(ctx context.Context, tenant string, parent, child task.ID) (l link, rev uint64, err error) {
+func (s Children) link(ctx context.Context, tenant string, parent, child task.ID) (l link, rev uint64, err error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, topology.TaskChild(tenant, parent, child))
@@ -171,7 +171,7 @@ func (s *core) link(ctx context.Context, tenant string, parent, child task.ID) (
 	return l, msg.Sequence, unmarshal(msg.Data, &l)
 }
 
-func (s *core) putLink(ctx context.Context, tenant string, parent, child task.ID, l link, rev uint64) error {
+func (s Children) putLink(ctx context.Context, tenant string, parent, child task.ID, l link, rev uint64) error {
 	data, err := marshal(l)
 	if err != nil {
 		return err

@@ -51,7 +51,7 @@ func (s Tasks) ListCreated(ctx context.Context, l Listing, after Place, view str
 	v := s.views.take(view, l.Tenant, after)
 	if v == nil {
 		var err error
-		if v, err = s.newView(ctx, l); err != nil {
+		if v, err = lister(s).newView(ctx, l); err != nil {
 			return ListedCreated{}, fmt.Errorf("list tasks by creation: %w", err)
 		}
 	}
@@ -65,7 +65,7 @@ func (s Tasks) ListCreated(ctx context.Context, l Listing, after Place, view str
 		}
 		caughtUp, err := v.news(ctx, l, until)
 		if err == nil && caughtUp {
-			err = v.emit(ctx, s.core, l, page, &out, until)
+			err = v.emit(ctx, lister(s), l, page, &out, until)
 		}
 		if err != nil {
 			return ListedCreated{}, fmt.Errorf("list tasks by creation: %w", err)
@@ -106,7 +106,7 @@ type half struct {
 	queue  bool
 }
 
-func (s *core) newView(ctx context.Context, l Listing) (*createdView, error) {
+func (s lister) newView(ctx context.Context, l Listing) (*createdView, error) {
 	v := &createdView{id: uuid.NewString(), tenant: l.Tenant}
 	halves := []*half{{stream: s.records, read: s.readers(s.records, topology.TaskRecordsOf(l.Tenant), s.scans)}}
 	if l.Queued {
@@ -259,7 +259,7 @@ func (v *createdView) consider(h *half, l Listing, m message, seen map[string]bo
 
 // emit puts the candidates that no unknown task can come before on the page, as
 // they are now.
-func (v *createdView) emit(ctx context.Context, s *core, l Listing, page *collector, out *ListedCreated, until time.Time) error {
+func (v *createdView) emit(ctx context.Context, s lister, l Listing, page *collector, out *ListedCreated, until time.Time) error {
 	slices.SortFunc(v.found, func(a, b candidate) int { return a.compare(b.Place) })
 	v.found = slices.CompactFunc(v.found, func(a, b candidate) bool { return a.Place == b.Place })
 	known, first := v.known(), v.behind(out.After)
@@ -281,15 +281,15 @@ func (v *createdView) emit(ctx context.Context, s *core, l Listing, page *collec
 }
 
 // candidate reads a task that a view has found, nil where it is gone.
-func (s *core) candidate(ctx context.Context, tenant string, c candidate) (*task.Task, error) {
-	t, err := Tasks{s}.Get(ctx, tenant, c.ID)
+func (s lister) candidate(ctx context.Context, tenant string, c candidate) (*task.Task, error) {
+	t, err := Tasks(s).Get(ctx, tenant, c.ID)
 	if errors.Is(err, task.ErrNotFound) && c.from != nil {
 		err = c.from.read(ctx, c.seq, c.seq, func(m message) (err error) {
 			t, err = decodeQueued(m.data, m.seq)
 			return err
 		})
 		if err == nil && t == nil { // claimed meanwhile
-			t, err = Tasks{s}.Get(ctx, tenant, c.ID)
+			t, err = Tasks(s).Get(ctx, tenant, c.ID)
 		}
 	}
 	if errors.Is(err, task.ErrNotFound) || errors.Is(err, task.ErrBadRecord) || t != nil && t.Tenant != tenant {

@@ -69,7 +69,7 @@ func (s Deliveries) Now(ctx context.Context, d *webhook.Delivery) error {
 }
 
 // deliverNow reports whether the delivery was queued, and not there already.
-func (s *core) deliverNow(ctx context.Context, d *webhook.Delivery) (queued bool, err error) {
+func (s Deliveries) deliverNow(ctx context.Context, d *webhook.Delivery) (queued bool, err error) {
 	msg, err := refMessage(topology.DeliveryDue(d.Tenant, d.ID), d)
 	if err != nil {
 		return false, err
@@ -114,7 +114,7 @@ func (s Deliveries) Again(ctx context.Context, d *webhook.Delivery) error {
 }
 
 // scheduleOf is the sequence of the message that schedules a delivery, 0: none does.
-func (s *core) scheduleOf(ctx context.Context, d *webhook.Delivery) (seq uint64, err error) {
+func (s Deliveries) scheduleOf(ctx context.Context, d *webhook.Delivery) (seq uint64, err error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryLater(d.ID))

@@ -76,7 +76,7 @@ func (s Tasks) List(ctx context.Context, l Listing) (Listed, error) {
 	if l.Queued {
 		share = listShare
 	}
-	records, err := s.listRecords(ctx, l, &out, began.Add(share))
+	records, err := lister(s).listRecords(ctx, l, &out, began.Add(share))
 	if err != nil {
 		return Listed{}, fmt.Errorf("list records: %w", err)
 	}
@@ -84,8 +84,8 @@ func (s Tasks) List(ctx context.Context, l Listing) (Listed, error) {
 	if !l.Queued {
 		out.Next.Queue, out.Next.Turns = 0, 0
 	}
-	for _, q := range s.queues(out.Next, l.Tenant) {
-		queued, err := s.listQueue(ctx, l, q, &out, began.Add(listTime))
+	for _, q := range lister(s).queues(out.Next, l.Tenant) {
+		queued, err := lister(s).listQueue(ctx, l, q, &out, began.Add(listTime))
 		if err != nil {
 			return Listed{}, fmt.Errorf("list queue: %w", err)
 		}
@@ -160,8 +160,11 @@ func (c *collector) add(t *task.Task) {
 	c.size += weight(t)
 }
 
+// lister reads what tasks there are, page by page.
+type lister struct{ *core }
+
 // listRecords reads the records' stream backwards from l.From.
-func (s *core) listRecords(ctx context.Context, l Listing, out *Listed, until time.Time) ([]*task.Task, error) {
+func (s lister) listRecords(ctx context.Context, l Listing, out *Listed, until time.Time) ([]*task.Task, error) {
 	if l.From.Record == 0 {
 		return nil, nil
 	}
@@ -209,7 +212,7 @@ func (s *core) listRecords(ctx context.Context, l Listing, out *Listed, until ti
 }
 
 // newest is the last revision of a subject of the records' stream, 0: none.
-func (s *core) newest(ctx context.Context, subject string) (uint64, error) {
+func (s lister) newest(ctx context.Context, subject string) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
 	msg, err := s.records.GetLastMsgForSubject(ctx, subject)
@@ -230,7 +233,7 @@ type queue struct {
 }
 
 // queues are those that a listing has to look into.
-func (s *core) queues(from Position, tenant string) []queue {
+func (s lister) queues(from Position, tenant string) []queue {
 	return slices.DeleteFunc([]queue{
 		{s.tasks, []string{topology.TasksQueuedOf(tenant), topology.TasksLater}, func(p *Position) *uint64 { return &p.Queue }},
 		{s.turns, []string{topology.TurnsOf(tenant)}, func(p *Position) *uint64 { return &p.Turns }},
@@ -238,7 +241,7 @@ func (s *core) queues(from Position, tenant string) []queue {
 }
 
 // listQueue reads a queue backwards.
-func (s *core) listQueue(ctx context.Context, l Listing, q queue, out *Listed, until time.Time) ([]*task.Task, error) {
+func (s lister) listQueue(ctx context.Context, l Listing, q queue, out *Listed, until time.Time) ([]*task.Task, error) {
 	at := q.at(&out.Next)
 	scan, err := s.newBackwards(ctx, q.stream, s.steps(q, l.Tenant), *at, stepMessages)
 	if err != nil {
@@ -263,7 +266,7 @@ func (s *core) listQueue(ctx context.Context, l Listing, q queue, out *Listed, u
 }
 
 // unrecorded reads a message of a queue: the task, where it has no record yet.
-func (s *core) unrecorded(ctx context.Context, tenant string, m message) (*task.Task, error) {
+func (s lister) unrecorded(ctx context.Context, tenant string, m message) (*task.Task, error) {
 	if m.others {
 		return nil, nil
 	}

@@ -45,7 +45,7 @@ func (s Tasks) EnqueueOnce(ctx context.Context, t *task.Task) (duplicate bool, e
 	return duplicate, err
 }
 
-func (s *core) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.PublishOpt) (duplicate bool, err error) {
+func (s Tasks) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.PublishOpt) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)

@@ -29,7 +29,7 @@ func (s Tasks) Get(ctx context.Context, tenant string, id task.ID) (*task.Task, 
 // written to than it takes is cut.
 const recordsAtOnce = 16
 
-func (s *core) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+func (s Tasks) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	select {
 	case s.reading <- struct{}{}:
 	default:
@@ -77,7 +77,7 @@ func (s Tasks) Save(ctx context.Context, t *task.Task) error {
 	return fmt.Errorf("record task %s: %w", t.ID, err)
 }
 
-func (s *core) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
+func (s Tasks) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
 	msg, err := s.lastRecord(ctx, topology.TaskRecord(t.Tenant, t.ID))
 	if err != nil || msg.Sequence <= t.Rev || !bytes.Equal(msg.Data, data) {
 		return 0, false
@@ -94,7 +94,7 @@ func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task,
 	// is met at its next place.
 	t, err := s.Get(ctx, tenant, id)
 	if errors.Is(err, task.ErrNotFound) && id.Kind() == task.KindTurn {
-		t, err = s.scanTurns(ctx, tenant, id)
+		t, err = Turns(s).scanTurns(ctx, tenant, id)
 	} else {
 		for _, subject := range []string{topology.TaskLater(id), topology.TaskOf(tenant, id)} {
 			if !errors.Is(err, task.ErrNotFound) {
@@ -121,7 +121,7 @@ func (s *core) found(tenant string, id task.ID, err error) error {
 	return err
 }
 
-func (s *core) queued(ctx context.Context, tenant string, id task.ID, subject string) (*task.Task, error) {
+func (s Tasks) queued(ctx context.Context, tenant string, id task.ID, subject string) (*task.Task, error) {
 	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
 	msg, err := s.tasks.GetLastMsgForSubject(ctx, subject)

@@ -86,8 +86,8 @@ func newer(a, b string) bool { return semver.Compare("v"+a, "v"+b) > 0 && semver
 
 // servedBy finds a live worker but one that serves this definition. Where the
 // workers are not known it says that one does, and not which.
-func (s *core) servedBy(ctx context.Context, d task.Definition, but string) (workerID string, live bool) {
-	workers, err := Registry{s}.Workers(ctx)
+func (s Registry) servedBy(ctx context.Context, d task.Definition, but string) (workerID string, live bool) {
+	workers, err := s.Workers(ctx)
 	if err != nil {
 		return "", true // leave what is there
 	}

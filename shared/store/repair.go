@@ -89,7 +89,7 @@ func intakeOf(agent string, info *jetstream.ConsumerInfo) Intake {
 	return in
 }
 
-func (s *core) queue(q Queue) jetstream.Stream {
+func (s Repair) queue(q Queue) jetstream.Stream {
 	if q == TurnQueue {
 		return s.turns
 	}
@@ -140,7 +140,7 @@ func (s Repair) Scheduled(ctx context.Context, from uint64, budget int, f func(t
 
 // walk calls f with the messages of a filter from one sequence to another: a work
 // queue lets nobody but its consumer read it otherwise.
-func (s *core) walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
+func (s Repair) walk(ctx context.Context, queue jetstream.Stream, filter string, from, to uint64, budget int, f func(*jetstream.RawStreamMsg)) (next uint64, err error) {
 	for seq := max(from, 1); seq <= to; {
 		if budget <= 0 {
 			return seq, nil
@@ -166,7 +166,7 @@ func (s *core) walk(ctx context.Context, queue jetstream.Stream, filter string, 
 const messageFrame = 512
 
 // step reads the first message of a filter from a sequence on.
-func (s *core) step(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
+func (s Repair) step(ctx context.Context, stream jetstream.Stream, seq uint64, filter string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
 	defer cancel()
 	return stream.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(filter))
@@ -188,7 +188,7 @@ func (s Repair) HasMessage(ctx context.Context, t *task.Task) (bool, error) {
 }
 
 // lastQueued reads the newest message of a subject, nil when it is none of t's.
-func (s *core) lastQueued(ctx context.Context, t *task.Task, subject string) (*jetstream.RawStreamMsg, error) {
+func (s Repair) lastQueued(ctx context.Context, t *task.Task, subject string) (*jetstream.RawStreamMsg, error) {
 	queue := s.tasks
 	if t.Kind == task.KindTurn {
 		queue = s.turns
@@ -245,7 +245,7 @@ func (s Repair) Requeue(ctx context.Context, t *task.Task) error {
 
 // before gives msg the headers of the newest message of a task on its subject, but
 // the server's own, and returns that one's sequence, 0: there is none.
-func (s *core) before(ctx context.Context, t *task.Task, msg *nats.Msg) (uint64, error) {
+func (s Repair) before(ctx context.Context, t *task.Task, msg *nats.Msg) (uint64, error) {
 	newest, err := s.lastQueued(ctx, t, msg.Subject)
 	if err != nil {
 		return 0, err
@@ -275,7 +275,7 @@ func carryOn(hdr, before nats.Header) {
 // requeueTurn does so for a turn, whose subject takes one message: its record must
 // have been written before, so that a crash in between leaves a turn that is found
 // again. It returns session.ErrBusy when the session has another turn open.
-func (s *core) requeueTurn(ctx context.Context, t *task.Task) error {
+func (s Repair) requeueTurn(ctx context.Context, t *task.Task) error {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return fmt.Errorf("requeue turn %s: %w", t.ID, err)
@@ -331,7 +331,7 @@ const forwardWindow = 1024
 
 // forwards calls f with the messages of the window of a stream that begins at a
 // sequence, and returns where the next one does, 0: nowhere.
-func (s *core) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(message)) (uint64, error) {
+func (s Repair) forwards(ctx context.Context, stream jetstream.Stream, subject string, from uint64, f func(message)) (uint64, error) {
 	info, err := s.info(ctx, stream)
 	if err != nil {
 		return from, classify(err)

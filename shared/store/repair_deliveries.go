@@ -52,7 +52,7 @@ func (s Repair) ScheduledDeliveries(ctx context.Context, from uint64, budget int
 	return s.walkDeliveries(ctx, topology.DueLaterAll, from, ^uint64(0), budget, f)
 }
 
-func (s *core) walkDeliveries(ctx context.Context, filter string, from, to uint64, budget int, f func(QueuedMessage)) (uint64, error) {
+func (s Repair) walkDeliveries(ctx context.Context, filter string, from, to uint64, budget int, f func(QueuedMessage)) (uint64, error) {
 	next, err := s.walk(ctx, s.due, filter, from, to, budget, func(msg *jetstream.RawStreamMsg) {
 		if d, recorded, err := DueDelivery(msg.Data); err == nil {
 			f(QueuedMessage{d, recorded, msg.Sequence, scheduledFor(msg), msg.Data, msg.Header})
@@ -93,7 +93,7 @@ func (s Repair) HasDelivery(ctx context.Context, d *webhook.Delivery) (bool, err
 }
 
 // lastDelivery is the sequence of a subject's newest message, 0: there is none.
-func (s *core) lastDelivery(ctx context.Context, subject string) (uint64, error) {
+func (s Repair) lastDelivery(ctx context.Context, subject string) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, subject)

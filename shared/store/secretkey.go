@@ -40,7 +40,7 @@ func (s Secrets) Print(ctx context.Context) (string, error) {
 	return print, err
 }
 
-func (s *core) secretPrint(ctx context.Context) (print string, rev uint64, err error) {
+func (s Secrets) secretPrint(ctx context.Context) (print string, rev uint64, err error) {
 	ctx, cancel := s.bound(ctx, topology.KeysBucket)
 	defer cancel()
 	e, err := s.apiKeys.Get(ctx, topology.SecretPrint)
@@ -53,7 +53,7 @@ func (s *core) secretPrint(ctx context.Context) (print string, rev uint64, err e
 	return string(e.Value()), e.Revision(), nil
 }
 
-func (s *core) notePrint(ctx context.Context, print string, rev uint64) error {
+func (s Secrets) notePrint(ctx context.Context, print string, rev uint64) error {
 	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
 	defer cancel()
 	_, err := s.apiKeys.Update(ctx, topology.SecretPrint, []byte(print), rev)

@@ -35,7 +35,7 @@ func (s Turns) Place(ctx context.Context, t *task.Task) (session.Waiting, error)
 
 // textBeside reads the text that is kept beside a session's record, ok false when
 // it is gone.
-func (s *core) textBeside(ctx context.Context, t *task.Task) (text string, ok bool, err error) {
+func (s Turns) textBeside(ctx context.Context, t *task.Task) (text string, ok bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
 	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.SessionText(t.Tenant, session.Of(t), t.ID))
@@ -51,7 +51,7 @@ func (s *core) textBeside(ctx context.Context, t *task.Task) (text string, ok bo
 
 // dropText forgets a text that the turn's record has now. It expires by itself,
 // too.
-func (s *core) dropText(ctx context.Context, t *task.Task) {
+func (s Turns) dropText(ctx context.Context, t *task.Task) {
 	subject := topology.SessionText(t.Tenant, session.Of(t), t.ID)
 	_, _ = s.publish(ctx, &nats.Msg{Subject: subject, Header: nats.Header{headerOperation: {"DEL"}}})
 }

@@ -90,7 +90,7 @@ func (s Sessions) Delete(ctx context.Context, sess *session.Session) error {
 
 // putSession is the compare-and-set. A conflict or a timeout may hide the write
 // itself, whose acknowledgement was lost on the way: the bytes tell.
-func (s *core) putSession(ctx context.Context, sess *session.Session, msg *nats.Msg) (rev uint64, err error) {
+func (s Sessions) putSession(ctx context.Context, sess *session.Session, msg *nats.Msg) (rev uint64, err error) {
 	msg.Subject = topology.Session(sess.Tenant, sess.ID)
 	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(sess.Rev))
 	switch {
@@ -126,13 +126,13 @@ func (s Sessions) List(ctx context.Context, tenant string, from uint64, limit in
 }
 
 // archive stores messages that leave a session's record as a page of it.
-func (s *core) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
+func (s Sessions) archive(ctx context.Context, sess *session.Session, name string, messages []session.Message, size int) (session.Page, error) {
 	data, err := marshal(messages)
 	if err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, err)
 	}
 	object := topology.Artifact(sess.Tenant, string(sess.ID), "messages-"+name)
-	if err := s.putObject(ctx, object, data); err != nil {
+	if err := Artifacts(s).putObject(ctx, object, data); err != nil {
 		return session.Page{}, fmt.Errorf("archive messages of session %s: %w", sess.ID, classify(err))
 	}
 	return session.Page{Object: object, Messages: len(messages), Bytes: size, At: task.Stamp(time.Now())}, nil
@@ -141,7 +141,7 @@ func (s *core) archive(ctx context.Context, sess *session.Session, name string, 
 // Page reads the messages of a page. It returns task.ErrNotFound when they are
 // past their retention.
 func (s Sessions) Page(ctx context.Context, p session.Page) ([]session.Message, error) {
-	r, err := s.openObject(ctx, p.Object)
+	r, err := Artifacts(s).openObject(ctx, p.Object)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func (s Sessions) Page(ctx context.Context, p session.Page) ([]session.Message, 
 // DropPages deletes the pages of a session that is deleted.
 func (s Sessions) DropPages(ctx context.Context, pages []session.Page) error {
 	for _, p := range pages {
-		if err := s.dropObject(ctx, p.Object); err != nil && !errors.Is(err, task.ErrNotFound) {
+		if err := Artifacts(s).dropObject(ctx, p.Object); err != nil && !errors.Is(err, task.ErrNotFound) {
 			return fmt.Errorf("drop messages %s: %w", p.Object, err)
 		}
 	}

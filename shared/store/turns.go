@@ -28,7 +28,7 @@ func (s Turns) EnqueueAgain(ctx context.Context, t *task.Task) (duplicate bool, 
 	return s.enqueueTurn(ctx, t, string(t.ID)+"-"+uuid.NewString())
 }
 
-func (s *core) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
+func (s Turns) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
@@ -82,18 +82,18 @@ func (s Turns) Find(ctx context.Context, tenant, agent string, sessionID session
 
 // findWaiting reads a turn that is not open: its record, which is made where the
 // turn waits and has none yet.
-func (s *core) findWaiting(ctx context.Context, tenant string, sessionID session.ID, id task.ID) (*task.Task, error) {
-	if sess, err := (Sessions{s}).Get(ctx, tenant, sessionID); err == nil {
+func (s Turns) findWaiting(ctx context.Context, tenant string, sessionID session.ID, id task.ID) (*task.Task, error) {
+	if sess, err := Sessions(s).Get(ctx, tenant, sessionID); err == nil {
 		if w, ok := sess.Listed(id); ok {
-			return Turns{s}.Waiting(ctx, sess, w)
+			return s.Waiting(ctx, sess, w)
 		}
 	}
-	return Tasks{s}.Get(ctx, tenant, id)
+	return Tasks(s).Get(ctx, tenant, id)
 }
 
 // scanTurns looks a turn whose session is not known up in the queue. No index
 // lists the open turns by their own id, so it reads one after the other.
-func (s *core) scanTurns(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
+func (s Turns) scanTurns(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
 	for seq := uint64(1); ; {
 		msg, err := s.turns.GetMsg(ctx, seq, jetstream.WithGetMsgSubject(topology.TurnsOf(tenant)))
 		if err != nil {

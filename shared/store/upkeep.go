@@ -226,7 +226,7 @@ func namesOf(durables []Durable) (names []string) {
 	return names
 }
 
-func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durable, err error) {
+func (s Consumers) missing(ctx context.Context, workers []Presence) (missing []Durable, err error) {
 	notifiers, err := s.marked(ctx, topology.NotifiersMark)
 	if err != nil {
 		return nil, err
@@ -263,7 +263,7 @@ func (s *core) missing(ctx context.Context, workers []Presence) (missing []Durab
 	return missing, nil
 }
 
-func (s *core) hasConsumer(ctx context.Context, d Durable) error {
+func (s Consumers) hasConsumer(ctx context.Context, d Durable) error {
 	ctx, cancel := s.bound(ctx, d.Stream)
 	defer cancel()
 	_, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
@@ -280,7 +280,7 @@ func TakesBulk(workers []Presence, agent string) bool {
 
 // registered are the agents that workers serve and the registry knows: a worker
 // makes the consumers of an agent before it registers it.
-func (s *core) registered(ctx context.Context, workers []Presence) (agents []string, err error) {
+func (s Consumers) registered(ctx context.Context, workers []Presence) (agents []string, err error) {
 	served := map[string]bool{}
 	for _, w := range workers {
 		for _, a := range w.Agents {
@@ -300,12 +300,12 @@ func (s *core) registered(ctx context.Context, workers []Presence) (agents []str
 	return agents, nil
 }
 
-func (s *core) marked(ctx context.Context, key string) (bool, error) {
+func (s Consumers) marked(ctx context.Context, key string) (bool, error) {
 	return s.known(ctx, s.apiKeys, key)
 }
 
 // known reports whether a bucket has a key.
-func (s *core) known(ctx context.Context, kv jetstream.KeyValue, key string) (bool, error) {
+func (s Consumers) known(ctx context.Context, kv jetstream.KeyValue, key string) (bool, error) {
 	ctx, cancel := s.bound(ctx, kv.Bucket())
 	defer cancel()
 	_, err := kv.Get(ctx, key)
