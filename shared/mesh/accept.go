@@ -54,7 +54,7 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 	t, err := c.prepare(ctx, who, s, parent)
 	if err != nil {
 		// A repeat gets its first answer even if the agent has changed since.
-		if again, err := c.recall(ctx, who, s.Key); again != nil || err != nil {
+		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
 			return again, err
 		}
 		return nil, err
@@ -77,7 +77,7 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 
 // prepare checks a submission and makes its task. All faults of its fields are
 // reported together.
-func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, parent *task.Task) (*task.Task, error) {
+func (c Tasks) prepare(ctx context.Context, who auth.Caller, s *Submission, parent *task.Task) (*task.Task, error) {
 	t := s.Task(who.Tenant, time.Now())
 	faults := s.Check()
 	callback, blocked, err := c.callback(ctx, who, s, &faults)
@@ -109,7 +109,7 @@ func (c *core) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 // accept claims the key and queues t: the one path by which every task but a turn
 // comes into the mesh. A caller that goes away must not leave it half done.
 // r is the room for the task.
-func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool, r *room) (*Acceptance, error) {
+func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool, r *room) (*Acceptance, error) {
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
@@ -119,7 +119,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 	}
 	a.Warning = c.agents.warning(ctx, t.Agent)
 	duplicate := false
-	err := c.claim(ctx, t.Tenant, key, a, location{})
+	err := answers(c).claim(ctx, t.Tenant, key, a, location{})
 	if err == nil && !a.Replayed {
 		err = r.refusal()
 	}
@@ -152,7 +152,7 @@ func (c *core) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 // enqueue stores a large input and publishes the task. Each request stores its
 // own copy of a large input, so that a repeat in flight cannot tear one that a
 // worker reads.
-func (c *core) enqueue(ctx context.Context, t *task.Task, input json.RawMessage) (duplicate bool, err error) {
+func (c Tasks) enqueue(ctx context.Context, t *task.Task, input json.RawMessage) (duplicate bool, err error) {
 	var stored bool
 	if input != nil {
 		t.Input, err = c.store.Artifacts.Put(ctx, t.Tenant, t.ID, "input-"+uuid.NewString(), input)
@@ -184,7 +184,7 @@ func (c Tasks) Retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 	return a, err
 }
 
-func (c *core) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submission) (*Acceptance, error) {
+func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submission) (*Acceptance, error) {
 	old, err := c.store.Tasks.Find(ctx, who.Tenant, id)
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func (c *core) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		return nil, Refuse(ErrTaskNotRetryable, "The task is %s.", old.Status)
 	}
 	if _, err := c.agents.resolve(ctx, old.Agent); err != nil {
-		if again, err := c.recall(ctx, who, s.Key); again != nil || err != nil {
+		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
 			return again, err
 		}
 		return nil, err

@@ -16,12 +16,12 @@ import (
 // and the worker wins the compare-and-set: task.ErrFinished says that the worker
 // did. A repeat goes on where an error stopped it.
 func (c Tasks) Cancel(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
-	t, err := c.cancelTree(context.WithoutCancel(ctx), who.Tenant, id, location{})
+	t, err := cancels(c).cancelTree(context.WithoutCancel(ctx), who.Tenant, id, location{})
 	c.audit(ctx, who, audit.TaskCancel, string(id), err)
 	return t, err
 }
 
-func (c *core) cancelTree(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
+func (c cancels) cancelTree(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
 	t, err := c.cancel(ctx, tenant, id, at)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (c *core) cancelTree(ctx context.Context, tenant string, id task.ID, at loc
 
 // cancelChildren cancels the tasks that a canceled one has started, and theirs.
 // One that is being started in this moment ends when a worker claims it.
-func (c *core) cancelChildren(ctx context.Context, tenant string, id task.ID) error {
+func (c cancels) cancelChildren(ctx context.Context, tenant string, id task.ID) error {
 	children, err := c.store.Children.Of(ctx, tenant, id)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *core) cancelChildren(ctx context.Context, tenant string, id task.ID) er
 	return nil
 }
 
-func (c *core) cancel(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
+func (c cancels) cancel(ctx context.Context, tenant string, id task.ID, at location) (*task.Task, error) {
 	for {
 		t, err := c.find(ctx, tenant, id, at)
 		if err != nil {
@@ -85,7 +85,7 @@ func (c *core) cancel(ctx context.Context, tenant string, id task.ID, at locatio
 // canceled tells of a cancel. It is a courtesy, so a failure is harmless: a
 // worker that misses it reads the record, and acks the message of a record that
 // has ended.
-func (c *core) canceled(ctx context.Context, t *task.Task, waited bool) {
+func (c cancels) canceled(ctx context.Context, t *task.Task, waited bool) {
 	if err := c.store.Tasks.SignalCancel(t.ID); err != nil {
 		c.log.Debug("cancel not signaled", "task", t.ID, "error", err)
 	}

@@ -16,7 +16,7 @@ import (
 const claimWithin = time.Second
 
 // parent reads the task that a new one is to be a child of; nil when id is empty.
-func (c *core) parent(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
+func (c Tasks) parent(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, error) {
 	if id == "" {
 		return nil, nil
 	}
@@ -29,7 +29,7 @@ func (c *core) parent(ctx context.Context, who auth.Caller, id task.ID) (*task.T
 	}
 	if err == nil && parent.Status == task.Pending {
 		// It runs, since it calls, and its claim is on its way.
-		parent, err = c.awaitChange(ctx, parent, true, claimWithin)
+		parent, err = waits(c).awaitChange(ctx, parent, true, claimWithin)
 	}
 	if err == nil && parent.Status.Terminal() {
 		return nil, Refuse(ErrParentFinished, "The parent task %s is %s. Leave it out to start a task of its own.", id, parent.Status)
@@ -54,7 +54,7 @@ func putUnder(t, parent *task.Task, a *Agent) error {
 // which it is accepted. Without a key of the caller's the n-th equal request of
 // an attempt is the n-th equal one of the attempt before, so that a parent that
 // is retried finds its children.
-func (c *core) adopt(ctx context.Context, t, parent *task.Task, s *Submission) error {
+func (c Tasks) adopt(ctx context.Context, t, parent *task.Task, s *Submission) error {
 	if telemetry.TraceID(ctx) != telemetry.TraceIDOf(parent.TraceParent) { // the caller did not pass it on
 		t.TraceParent, t.TraceState = parent.TraceParent, parent.TraceState
 	}
@@ -82,7 +82,7 @@ func (c *core) adopt(ctx context.Context, t, parent *task.Task, s *Submission) e
 // else under the parent of the old one: same trace, its deadline, canceled with
 // it. A parent that was canceled has no more children: the retry stands for itself
 // then.
-func (c *core) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, s *Submission) error {
+func (c Tasks) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, s *Submission) error {
 	parent, err := c.parent(ctx, who, s.Parent)
 	if err != nil {
 		return err

@@ -142,7 +142,7 @@ func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID t
 
 // redeliver starts a delivery's schedule over. One that has no record waits for its
 // first attempt.
-func (c *core) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.Delivery, error) {
+func (c Deliveries) redeliver(ctx context.Context, d *webhook.Delivery) (*webhook.Delivery, error) {
 	if d.Webhook != "" {
 		e, err := c.store.Webhooks.Get(ctx, d.Tenant, d.Webhook)
 		if err != nil {

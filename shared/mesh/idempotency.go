@@ -70,7 +70,7 @@ func digest(parts ...string) string {
 // already. Where a is Replayed, the task exists: nothing is left to do. Otherwise
 // the task is to be queued under a.TaskID; a repeat of the request does the same,
 // and the queue stores it once. at is that of a turn.
-func (c *core) claim(ctx context.Context, tenant string, key *Key, a *Acceptance, at location) error {
+func (c answers) claim(ctx context.Context, tenant string, key *Key, a *Acceptance, at location) error {
 	if key == nil {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (c *core) claim(ctx context.Context, tenant string, key *Key, a *Acceptance
 
 // claimAnswer makes answer that of the key, or replaces it by the one that the key
 // has already: then it is not ours.
-func (c *core) claimAnswer(ctx context.Context, tenant string, key *Key, id string, answer any) (ours bool, err error) {
+func (c answers) claimAnswer(ctx context.Context, tenant string, key *Key, id string, answer any) (ours bool, err error) {
 	body, err := json.Marshal(answer)
 	if err != nil {
 		return false, err
@@ -109,7 +109,7 @@ func (c *core) claimAnswer(ctx context.Context, tenant string, key *Key, id stri
 
 // accepted reports whether an equal request with a key has come before: it may
 // have been accepted.
-func (c *core) accepted(ctx context.Context, tenant string, key *Key) (bool, error) {
+func (c answers) accepted(ctx context.Context, tenant string, key *Key) (bool, error) {
 	if key == nil {
 		return false, nil
 	}
@@ -121,7 +121,7 @@ func (c *core) accepted(ctx context.Context, tenant string, key *Key) (bool, err
 }
 
 // recall is the answer that a key stands for, nil when it stands for none.
-func (c *core) recall(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
+func (c answers) recall(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
 	if key == nil {
 		return nil, nil
 	}

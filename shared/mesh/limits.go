@@ -180,7 +180,7 @@ type room struct {
 
 // room takes the room for a task, or refuses it. A request that may be the repeat of
 // one that was accepted finds that out first: it gets its first answer.
-func (c *core) room(ctx context.Context, t *task.Task, key *Key) (r room, err error) {
+func (c Tasks) room(ctx context.Context, t *task.Task, key *Key) (r room, err error) {
 	lim := c.limits.of(t.Tenant)
 	for i, one := range []struct {
 		agent, of string
@@ -201,7 +201,7 @@ func (c *core) room(ctx context.Context, t *task.Task, key *Key) (r room, err er
 		}
 		r.settle(false)
 		r.refused = Refuse(ErrTooManyPending, "%s has %d tasks that wait or run, which is the limit. Try again when some have ended.", one.of, one.most)
-		if known, err := c.accepted(ctx, t.Tenant, key); err != nil || !known {
+		if known, err := answers(c).accepted(ctx, t.Tenant, key); err != nil || !known {
 			return r, r.refused
 		}
 		return r, nil
@@ -231,7 +231,7 @@ func (c *core) waiting(of, agent string) *tally {
 }
 
 // sessionRoom takes the room for a session, or refuses it; nil: there is no limit.
-func (c *core) sessionRoom(ctx context.Context, of string, key *Key) (*tally, error) {
+func (c Sessions) sessionRoom(ctx context.Context, of string, key *Key) (*tally, error) {
 	most := c.limits.of(of).Sessions
 	if most == tenant.Unlimited {
 		return nil, nil
@@ -245,7 +245,7 @@ func (c *core) sessionRoom(ctx context.Context, of string, key *Key) (*tally, er
 	case ok:
 		return n, nil
 	}
-	if known, err := c.accepted(ctx, of, key); err == nil && known {
+	if known, err := answers(c).accepted(ctx, of, key); err == nil && known {
 		return nil, nil
 	}
 	return nil, Refuse(ErrTooManySessions, "The tenant has %d sessions, which is its limit. Delete one that is not needed: DELETE /sessions/{id}.", most)

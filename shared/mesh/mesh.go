@@ -77,6 +77,18 @@ type core struct {
 	closing  context.Context    // done when waits should end
 }
 
+// What several parts do, each kind on its own.
+type (
+	// answers are the first answers to requests that may come again.
+	answers struct{ *core }
+	// cancels ends tasks and what they have started.
+	cancels struct{ *core }
+	// waits holds a caller until a task has changed.
+	waits struct{ *core }
+	// queue gives the turns of a session their places.
+	queue struct{ *core }
+)
+
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
 	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), adding: make(chan struct{}, 1)}

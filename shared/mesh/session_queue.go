@@ -19,7 +19,7 @@ const tendEvery = 5 * time.Second
 // openTurn accepts the turn: it queues it where no other one is open or waits,
 // else it does as the message asks. A client that goes away before that has sent
 // nothing.
-func (c *core) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
+func (c queue) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
 	closing, since := task.ID(""), time.Time{} // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if accepts(s, t.ID) {
@@ -68,7 +68,7 @@ func accepts(s *session.Session, id task.ID) bool {
 	return listed || outcome != session.Open
 }
 
-func (c *core) admitAnew(ctx context.Context, m *Message, tenant string, id session.ID) (*session.Session, error) {
+func (c queue) admitAnew(ctx context.Context, m *Message, tenant string, id session.ID) (*session.Session, error) {
 	s, err := c.store.Sessions.Get(ctx, tenant, id)
 	if err == nil {
 		err = c.admit(ctx, s, m)
@@ -78,7 +78,7 @@ func (c *core) admitAnew(ctx context.Context, m *Message, tenant string, id sess
 
 // over reports whether a turn has ended and its agent too: its message keeps the
 // session closed for nothing.
-func (c *core) over(ctx context.Context, turn *task.Task) bool {
+func (c queue) over(ctx context.Context, turn *task.Task) bool {
 	rec, err := c.store.Tasks.Get(ctx, turn.Tenant, turn.ID)
 	return err == nil && rec.Status.Terminal() && (rec.Status != task.Canceled || !rec.StoppedAt.IsZero())
 }
@@ -86,7 +86,7 @@ func (c *core) over(ctx context.Context, turn *task.Task) bool {
 // enlist gives the turn its place in the session's queue, by compare-and-set: this
 // accepts it. With the same write an interrupting message cancels what is open and
 // all that waits before it.
-func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *task.Task) error {
+func (c queue) enlist(ctx context.Context, s *session.Session, m *Message, t *task.Task) error {
 	w, err := c.store.Turns.Place(ctx, t)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (c *core) enlist(ctx context.Context, s *session.Session, m *Message, t *ta
 
 // enlisted does what follows the acceptance. The turn is accepted in any case: a
 // step that fails or is cut off is done by the next reader of the session.
-func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []task.ID) {
+func (c queue) enlisted(ctx context.Context, s *session.Session, t *task.Task, w session.Waiting, canceled []task.ID) {
 	left := func(what string, err error) {
 		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			c.log.Warn("left to who looks at the session next", "what", what, "session", s.ID, "task", t.ID, "error", err)
@@ -140,7 +140,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 		*t = *made
 	}
 	for _, id := range canceled {
-		_, err := c.cancelTree(ctx, s.Tenant, id, location{s.Agent, s.ID})
+		_, err := cancels(c).cancelTree(ctx, s.Tenant, id, location{s.Agent, s.ID})
 		left("cancel of turn "+string(id), err)
 	}
 	if len(canceled) > 0 {
@@ -152,7 +152,7 @@ func (c *core) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 
 // displace notes in a session that its open turn and all that wait are canceled,
 // and returns them.
-func (c *core) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []task.ID, err error) {
+func (c queue) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []task.ID, err error) {
 	if open != nil {
 		outcome, _ := next.Outcome(open.ID)
 		rec, err := c.store.Tasks.Get(ctx, next.Tenant, open.ID)
@@ -171,7 +171,7 @@ func (c *core) displace(ctx context.Context, next *session.Session, open *task.T
 
 // overtake cancels a turn that was opened past the queue while the interrupting
 // turn took its place there: it came before that one.
-func (c *core) overtake(ctx context.Context, s *session.Session, id task.ID) error {
+func (c queue) overtake(ctx context.Context, s *session.Session, id task.ID) error {
 	open, err := c.openTurnOf(ctx, s)
 	if err != nil || open == nil || open.ID == id {
 		return err
@@ -184,12 +184,12 @@ func (c *core) overtake(ctx context.Context, s *session.Session, id task.ID) err
 	if w, waits := s.Listed(id); listed || !waits || w.Canceled {
 		return nil
 	}
-	_, err = c.cancelTree(ctx, s.Tenant, open.ID, locationOf(open))
+	_, err = cancels(c).cancelTree(ctx, s.Tenant, open.ID, locationOf(open))
 	return err
 }
 
 // tend has a turn that waits go on, if nobody else does.
-func (c *core) tend(ctx context.Context, t *task.Task) *task.Task {
+func (c queue) tend(ctx context.Context, t *task.Task) *task.Task {
 	now, _, err := c.tendTurn(ctx, t)
 	if err != nil {
 		c.log.Debug("turn that waits not looked after", "task", t.ID, "error", err)
@@ -199,7 +199,7 @@ func (c *core) tend(ctx context.Context, t *task.Task) *task.Task {
 }
 
 // tending does so now and then while a request is held for the turn, until stop.
-func (c *core) tending(ctx context.Context, t *task.Task) (stop func()) {
+func (c queue) tending(ctx context.Context, t *task.Task) (stop func()) {
 	if !t.Waited || t.Status != task.Pending {
 		return func() {}
 	}
@@ -216,7 +216,7 @@ func (c *core) tending(ctx context.Context, t *task.Task) (stop func()) {
 
 // inQueue is what a turn waits for that stands in its session's queue, nil when
 // it is open.
-func (c *core) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
+func (c queue) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
 	s, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
 	if err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (c *core) inQueue(ctx context.Context, t *task.Task) (*Waiting, error) {
 
 // cancelWaiting ends all turns that wait in a session, which is about to be
 // deleted, and returns the session as it is then.
-func (c *core) cancelWaiting(ctx context.Context, s *session.Session) (*session.Session, error) {
+func (c queue) cancelWaiting(ctx context.Context, s *session.Session) (*session.Session, error) {
 	next := s.Clone()
 	ids := next.CancelAll()
 	if len(ids) > 0 {
@@ -244,7 +244,7 @@ func (c *core) cancelWaiting(ctx context.Context, s *session.Session) (*session.
 		}
 	}
 	for _, w := range next.Waiting {
-		if _, err := c.cancelTree(ctx, s.Tenant, w.TurnID, location{s.Agent, s.ID}); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+		if _, err := cancels(c).cancelTree(ctx, s.Tenant, w.TurnID, location{s.Agent, s.ID}); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			return s, err
 		}
 	}

@@ -47,7 +47,7 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 		defer func() { room.settle(err == nil && !o.Replayed) }()
 	}
 	if key != nil {
-		ours, err := c.claimAnswer(ctx, who.Tenant, key, string(o.SessionID), o)
+		ours, err := answers(c).claimAnswer(ctx, who.Tenant, key, string(o.SessionID), o)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +79,7 @@ func (c Sessions) Expires(s *session.Session) time.Time {
 func (c Sessions) Busy(ctx context.Context, s *session.Session) (open task.ID, waiting []task.ID, busy bool, err error) {
 	turn, err := c.store.Turns.Open(ctx, s.Tenant, s.Agent, s.ID)
 	switch {
-	case err == nil && c.over(ctx, turn): // its acknowledgement is on its way
+	case err == nil && queue(c).over(ctx, turn): // its acknowledgement is on its way
 	case err == nil:
 		open = turn.ID
 	case errors.Is(err, task.ErrBadRecord):
@@ -120,7 +120,7 @@ type Message struct {
 func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Message) (*Acceptance, *task.Task, error) {
 	s, err := c.Get(ctx, who, id)
 	if err == nil {
-		err = c.admit(ctx, s, m)
+		err = queue(c).admit(ctx, s, m)
 	}
 	if err != nil {
 		// A repeat gets its first answer, even if the session takes no more.
@@ -141,7 +141,7 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 }
 
 // admit says whether a session takes a message.
-func (c *core) admit(ctx context.Context, s *session.Session, m *Message) error {
+func (c queue) admit(ctx context.Context, s *session.Session, m *Message) error {
 	if m.Agent != "" && m.Agent != s.Agent {
 		return RefuseFields(Field("the session is with agent "+s.Agent+"; leave it out, or start another session", "/agent"))
 	}
@@ -158,8 +158,8 @@ func (c *core) admit(ctx context.Context, s *session.Session, m *Message) error 
 }
 
 // said is the turn of a message that was accepted before, nil when it was not.
-func (c *core) said(ctx context.Context, who auth.Caller, id session.ID, key *Key) (*Acceptance, *task.Task) {
-	a, err := c.recall(ctx, who, key)
+func (c Sessions) said(ctx context.Context, who auth.Caller, id session.ID, key *Key) (*Acceptance, *task.Task) {
+	a, err := answers(c).recall(ctx, who, key)
 	if err != nil || a == nil {
 		return nil, nil
 	}
@@ -167,21 +167,21 @@ func (c *core) said(ctx context.Context, who auth.Caller, id session.ID, key *Ke
 	if err != nil {
 		return nil, nil // it was never accepted
 	}
-	return a, c.tend(ctx, t)
+	return a, queue(c).tend(ctx, t)
 }
 
 // acceptTurn claims the key and opens the turn, or gives it its place in the
 // session's queue.
-func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task) (*Acceptance, *task.Task, error) {
+func (c Sessions) acceptTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task) (*Acceptance, *task.Task, error) {
 	outer := ctx
 	telemetry.Annotate(ctx, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.Agent(t.Agent))...)
 	ctx, span := telemetry.StartPublish(ctx, topology.TurnsTemplate, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))...)
 	a := &Acceptance{TaskID: t.ID, SessionID: s.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx), Warning: c.agents.warning(ctx, t.Agent)}
-	err := c.claim(context.WithoutCancel(ctx), t.Tenant, m.Key, a, locationOf(t))
+	err := answers(c).claim(context.WithoutCancel(ctx), t.Tenant, m.Key, a, locationOf(t))
 	if t.ID = a.TaskID; err == nil && !a.Replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false); err == nil {
-			if err = c.openTurn(ctx, s, m, t, m.Until); err == nil {
+			if err = queue(c).openTurn(ctx, s, m, t, m.Until); err == nil {
 				a.made = true
 				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 			}
@@ -190,7 +190,7 @@ func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t
 	telemetry.End(span, err)
 	if err == nil && a.Replayed {
 		if t, err = c.find(outer, t.Tenant, t.ID, locationOf(t)); err == nil {
-			t = c.tend(outer, t)
+			t = queue(c).tend(outer, t)
 		}
 	}
 	if err != nil {
@@ -203,13 +203,13 @@ func (c *core) acceptTurn(ctx context.Context, s *session.Session, m *Message, t
 // WaitTurn waits until a turn that was said has ended, at most d, and returns the
 // newest state. A turn that waits in its session's queue goes on meanwhile.
 func (c Sessions) WaitTurn(ctx context.Context, a *Acceptance, t *task.Task, d time.Duration) *task.Task {
-	defer c.tending(ctx, t)()
+	defer queue(c).tending(ctx, t)()
 	var done *task.Task
 	var err error
 	if a.watch != nil {
-		done, err = c.await(ctx, t.Tenant, t.ID, d, a.watch)
+		done, err = waits(c).await(ctx, t.Tenant, t.ID, d, a.watch)
 	} else {
-		done, err = c.awaitChange(ctx, t, false, d)
+		done, err = waits(c).awaitChange(ctx, t, false, d)
 	}
 	if err != nil || done == nil {
 		return t
@@ -250,12 +250,12 @@ func (c Sessions) Turn(ctx context.Context, who auth.Caller, id session.ID, turn
 	if err != nil {
 		return nil, err
 	}
-	return c.tend(ctx, t), nil
+	return queue(c).tend(ctx, t), nil
 }
 
 // Cancel cancels a turn, also one that waits in its session's queue.
 func (c Sessions) Cancel(ctx context.Context, who auth.Caller, t *task.Task) (*task.Task, error) {
-	canceled, err := c.cancelTree(context.WithoutCancel(ctx), who.Tenant, t.ID, locationOf(t))
+	canceled, err := cancels(c).cancelTree(context.WithoutCancel(ctx), who.Tenant, t.ID, locationOf(t))
 	c.audit(ctx, who, audit.TaskCancel, string(t.ID), err)
 	return canceled, err
 }
@@ -334,7 +334,7 @@ func (c Sessions) forget(ctx context.Context, who auth.Caller, id session.ID, ex
 			}
 		}
 		waits := len(s.Waiting) > 0
-		if s, err = c.cancelWaiting(ctx, s); err == nil {
+		if s, err = queue(c).cancelWaiting(ctx, s); err == nil {
 			begun = begun || waits // later changes are this request's own doing
 			err = c.store.Sessions.Delete(ctx, s)
 		}
@@ -349,7 +349,7 @@ func (c Sessions) forget(ctx context.Context, who auth.Caller, id session.ID, ex
 		}
 	}
 	if open, err := c.store.Turns.Open(ctx, s.Tenant, s.Agent, s.ID); err == nil {
-		if _, err := c.cancelTree(ctx, s.Tenant, open.ID, locationOf(open)); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+		if _, err := cancels(c).cancelTree(ctx, s.Tenant, open.ID, locationOf(open)); err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			c.log.Warn("open turn of a deleted session not canceled, it ends without effect", "session", s.ID, "task", open.ID, "error", err)
 		}
 	}

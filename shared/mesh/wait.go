@@ -17,23 +17,23 @@ func (c Tasks) Get(ctx context.Context, who auth.Caller, id task.ID) (*task.Task
 	if err != nil {
 		return nil, err
 	}
-	return c.tend(ctx, t), nil
+	return queue(c).tend(ctx, t), nil
 }
 
 // Wait waits until an accepted task has ended, at most d. It returns the newest
 // state seen, nil if none, also when the time or the core's is over.
 func (c Tasks) Wait(ctx context.Context, who auth.Caller, a *Acceptance, d time.Duration) (*task.Task, error) {
-	return c.await(ctx, who.Tenant, a.TaskID, d, a.watch)
+	return waits(c).await(ctx, who.Tenant, a.TaskID, d, a.watch)
 }
 
 // WaitChange waits until t has changed, or with ended until it has ended, at most
 // d, and returns the newest state.
 func (c Tasks) WaitChange(ctx context.Context, t *task.Task, ended bool, d time.Duration) (*task.Task, error) {
-	defer c.tending(ctx, t)()
-	return c.awaitChange(ctx, t, !ended, d)
+	defer queue(c).tending(ctx, t)()
+	return waits(c).awaitChange(ctx, t, !ended, d)
 }
 
-func (c *core) await(ctx context.Context, tenant string, id task.ID, d time.Duration, watch *store.Watch) (*task.Task, error) {
+func (c waits) await(ctx context.Context, tenant string, id task.ID, d time.Duration, watch *store.Watch) (*task.Task, error) {
 	if watch == nil {
 		var err error
 		if watch, err = c.store.Tasks.Watch(tenant, id, false); err != nil {
@@ -49,7 +49,7 @@ func (c *core) await(ctx context.Context, tenant string, id task.ID, d time.Dura
 }
 
 // awaitChange waits until t has changed in any way, or ended, at most d.
-func (c *core) awaitChange(ctx context.Context, t *task.Task, any bool, d time.Duration) (*task.Task, error) {
+func (c waits) awaitChange(ctx context.Context, t *task.Task, any bool, d time.Duration) (*task.Task, error) {
 	watch, err := c.store.Tasks.Watch(t.Tenant, t.ID, false)
 	if err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (c *core) awaitChange(ctx context.Context, t *task.Task, any bool, d time.D
 }
 
 // follow reads a watch until enough says so, and returns the newest state.
-func (c *core) follow(ctx context.Context, watch *store.Watch, t *task.Task, d time.Duration, enough func(*task.Task) bool) (*task.Task, error) {
+func (c waits) follow(ctx context.Context, watch *store.Watch, t *task.Task, d time.Duration, enough func(*task.Task) bool) (*task.Task, error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	defer context.AfterFunc(c.closing, cancel)()

@@ -41,7 +41,7 @@ func (c Tasks) Waiting(ctx context.Context, t *task.Task) *Waiting {
 		return w
 	}
 	if t.Waited && t.Attempt == 0 {
-		w, err := c.inQueue(ctx, t)
+		w, err := queue(c).inQueue(ctx, t)
 		if err != nil || w != nil {
 			return w
 		}

@@ -71,7 +71,7 @@ func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id webhook.ID,
 		}
 		at = found.Next
 		for _, d := range found.Items {
-			if _, err := c.redeliver(ctx, d); err != nil {
+			if _, err := Deliveries(c).redeliver(ctx, d); err != nil {
 				return n, "", err
 			}
 			n++

@@ -44,7 +44,7 @@ const (
 
 // apply puts settings into an endpoint and its secrets, or refuses all of them.
 // faults are those that were found before.
-func (c *core) apply(e *webhook.Endpoint, secrets *webhook.Secrets, s *WebhookSettings, faults []Invalid) error {
+func (c Webhooks) apply(e *webhook.Endpoint, secrets *webhook.Secrets, s *WebhookSettings, faults []Invalid) error {
 	var blocked error
 	if s.URL != nil {
 		e.URL = *s.URL

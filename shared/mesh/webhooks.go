@@ -70,7 +70,7 @@ func (c Webhooks) Create(ctx context.Context, who auth.Caller, s WebhookSettings
 
 // addWebhook records a new webhook. Those of one process are recorded one after
 // the other: they would only be in each other's way.
-func (c *core) addWebhook(ctx context.Context, e *webhook.Endpoint) error {
+func (c Webhooks) addWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	select {
 	case c.adding <- struct{}{}:
 		defer func() { <-c.adding }()
@@ -172,7 +172,7 @@ func changedByOthers() error {
 
 // rewrite changes an endpoint and seals its secrets again. Secrets that cannot be
 // opened stay as they are until they are replaced: their key may be found again.
-func (c *core) rewrite(e *webhook.Endpoint, change func(*webhook.Endpoint, *webhook.Secrets) error) error {
+func (c Webhooks) rewrite(e *webhook.Endpoint, change func(*webhook.Endpoint, *webhook.Secrets) error) error {
 	secrets, lost := c.keys.Open(e)
 	if lost != nil && !errors.Is(lost, webhook.ErrUnreadable) {
 		return lost
