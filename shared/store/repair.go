@@ -89,7 +89,7 @@ func intakeOf(agent string, info *jetstream.ConsumerInfo) Intake {
 	return in
 }
 
-func (s Repair) queue(q Queue) jetstream.Stream {
+func (s *core) queue(q Queue) jetstream.Stream {
 	if q == TurnQueue {
 		return s.turns
 	}
