@@ -9,7 +9,7 @@ import (
 
 func deliveryView(d *webhook.Delivery) api.Delivery {
 	v := api.Delivery{
-		DeliveryID: string(d.ID), EventID: d.EventID, Type: string(d.Type), TaskID: string(d.Source), Agent: d.Agent, WebhookID: string(d.Webhook), URL: d.URL,
+		DeliveryID: string(d.ID), EventID: d.EventID, Type: string(d.Type), TaskID: string(d.Source), Agent: d.Agent, WebhookID: string(d.Webhook), URL: shownURL(d.URL),
 		Status: string(d.Status), CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, NextAt: d.NextAt,
 		Attempts: []api.DeliveryAttempt{}, TraceID: telemetry.TraceIDOf(d.TraceParent),
 	}
@@ -20,10 +20,10 @@ func deliveryView(d *webhook.Delivery) api.Delivery {
 		v.ActionID = string(d.Source)
 	}
 	for _, a := range d.Attempts {
-		v.URL = a.URL
+		v.URL = shownURL(a.URL)
 		v.Attempts = append(v.Attempts, api.DeliveryAttempt{
-			At: a.At, URL: a.URL, StatusCode: a.StatusCode, DurationMS: float64(a.Duration.Microseconds()) / 1000, Class: string(a.Class),
-			Error: a.Error, Answer: a.Answer, Location: a.Location, NextAt: a.NextAt,
+			At: a.At, URL: v.URL, StatusCode: a.StatusCode, DurationMS: float64(a.Duration.Microseconds()) / 1000, Class: string(a.Class),
+			Error: a.Error, Answer: a.Answer, Location: shownURL(a.Location), NextAt: a.NextAt,
 		})
 	}
 	return v

@@ -81,7 +81,7 @@ func viewOf(l links, t *task.Task) api.Task {
 	}
 	nameKind(&v, t)
 	if t.Callback != nil {
-		v.CallbackURL, v.CallbackEvents = t.Callback.URL, t.Callback.Events
+		v.CallbackURL, v.CallbackEvents = shownURL(t.Callback.URL), t.Callback.Events
 	}
 	if v.UpdatedAt.IsZero() {
 		v.UpdatedAt = v.CreatedAt

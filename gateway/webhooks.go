@@ -175,7 +175,7 @@ func (h webhooks) redeliverWebhook(ctx context.Context, in missed) (out redelive
 
 func (h webhooks) webhookView(e *webhook.Endpoint, secret string) api.Webhook {
 	v := api.Webhook{
-		WebhookID: string(e.ID), URL: e.URL, Description: e.Description, Events: make([]string, 0, len(e.Events)), Agents: e.Agents, Enabled: e.Disabled == nil,
+		WebhookID: string(e.ID), URL: shownURL(e.URL), Description: e.Description, Events: make([]string, 0, len(e.Events)), Agents: e.Agents, Enabled: e.Disabled == nil,
 		Headers: e.Headers, ClientCertificate: e.Certificate, CA: e.CA, Secret: secret, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
 		Keys: []api.Key{},
 	}

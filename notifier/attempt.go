@@ -78,7 +78,7 @@ func (s sender) traced(ctx context.Context, d *webhook.Delivery, to target, hdr 
 func (s sender) attempt(ctx context.Context, d *webhook.Delivery, to target) verdict {
 	began := time.Now()
 	v := s.exchange(ctx, d, to)
-	v.attempt.At, v.attempt.URL = began.UTC().Truncate(time.Millisecond), to.url
+	v.attempt.At, v.attempt.URL = began.UTC().Truncate(time.Millisecond), shown(to.url)
 	v.attempt.Duration = time.Since(began)
 	return v
 }
@@ -148,7 +148,7 @@ func answered(resp *http.Response, now time.Time) verdict {
 	case says == "abort-message":
 		v.attempt.Class, v.after = webhook.ClassAborted, giveUp
 	case code >= 300 && code < 400:
-		v.attempt.Class, v.attempt.Location = webhook.ClassRedirect, task.Clip(resp.Header.Get("Location"), 2048)
+		v.attempt.Class, v.attempt.Location = webhook.ClassRedirect, task.Clip(shown(resp.Header.Get("Location")), 2048)
 	case code == http.StatusRequestTimeout, code == http.StatusTooEarly, code == http.StatusTooManyRequests:
 		v.attempt.Class, v.health = webhook.ClassThrottled, failure
 	case code >= 500:
@@ -159,6 +159,12 @@ func answered(resp *http.Response, now time.Time) verdict {
 	v.asked = pause.RetryAfter(resp.Header, now, maxRetryAfter)
 	v.attempt.Error = fmt.Sprintf("the receiver answered %d %s", code, http.StatusText(code))
 	return v
+}
+
+// shown is a URL without what may be a secret.
+func shown(url string) string {
+	text, _ := webhook.ShownURL(url)
+	return text
 }
 
 // kept is what the record keeps of an answer. Control characters would take six

@@ -121,7 +121,7 @@ func (c courier) take(ctx context.Context, d *webhook.Delivery, hdr map[string][
 	to, endpoint, err := c.addresses.of(ctx, d)
 	if err != nil || endpoint != nil && endpoint.Disabled != nil && !d.Test {
 		done(neutral)
-		return c.withhold(ctx, d, endpoint, to.url, err)
+		return c.withhold(ctx, d, endpoint, shown(to.url), err)
 	}
 	v := c.sender.traced(ctx, d, to, hdr)
 	if ctx.Err() != nil && v.attempt.Class != webhook.ClassDelivered { // cut by our own end

@@ -173,7 +173,7 @@ func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiv
 	if r.webhook != nil {
 		d.Webhook = r.webhook.ID
 	} else {
-		d.URL, d.SecretRef = r.callback.URL, webhook.ID(r.callback.SecretRef)
+		d.URL, d.SealedURL, d.SecretRef = r.callback.URL, r.callback.Sealed, webhook.ID(r.callback.SecretRef)
 	}
 	d.ID = webhook.NewDeliveryID(e.ID, d.Receiver())
 	begins := webhook.Pending

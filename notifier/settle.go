@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -162,7 +163,7 @@ func (c courier) disable(ctx context.Context, e *webhook.Endpoint, a webhook.Att
 		if err != nil {
 			return err
 		}
-		if fresh.URL != e.URL { // it was somebody else who asked
+		if fresh.URL != e.URL || !bytes.Equal(fresh.Sealed, e.Sealed) { // it was somebody else who asked
 			return nil
 		}
 		e = fresh

@@ -1,6 +1,7 @@
 package notifier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,13 +44,16 @@ func (a addresses) of(ctx context.Context, d *webhook.Delivery) (to target, e *w
 		to.url = e.URL
 		secrets, err := a.keys.Open(e)
 		if err == nil {
+			to.url = cmp.Or(secrets.URL, e.URL)
 			to.headers = secrets.Headers
 			to.identity = egress.Identity{Certificate: e.Certificate, Key: secrets.ClientKey, CA: e.CA}
 			to.keys, err = keyring.SigningKeys(e, secrets, time.Now())
 		}
 		return to, e, noKey(err)
 	}
-	to.url = d.URL
+	if to.url, err = a.whole(d); err != nil {
+		return to, nil, noKey(err)
+	}
 	if d.SecretRef == "" {
 		to.keys, err = a.keys.CallbackKeys(d.Tenant)
 		return to, nil, noKey(err)
@@ -68,6 +72,14 @@ func (a addresses) of(ctx context.Context, d *webhook.Delivery) (to target, e *w
 		err = bad
 	}
 	return to, nil, noKey(err)
+}
+
+// whole is the URL of a callback, also what of it is sealed.
+func (a addresses) whole(d *webhook.Delivery) (string, error) {
+	if len(d.SealedURL) == 0 {
+		return d.URL, nil
+	}
+	return a.keys.OpenURL(d.Tenant, d.SealedURL)
 }
 
 func noKey(err error) error {

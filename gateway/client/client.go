@@ -127,8 +127,11 @@ func WithTenant(name string) Option { return WithHeader("Mesh-Tenant", name) }
 // New makes a client of the gateway at base, such as "http://127.0.0.1:8080".
 func New(base string, opts ...Option) (*Client, error) {
 	u, err := url.Parse(base)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("gateway URL %q: it must look like http://127.0.0.1:8080", base)
+	if err != nil { // the error would have it, with its password
+		return nil, errors.New("gateway URL: it is malformed, it must look like http://127.0.0.1:8080")
+	}
+	if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, fmt.Errorf("gateway URL %q: it must look like http://127.0.0.1:8080", u.Redacted())
 	}
 	w := &wire{base: strings.TrimSuffix(base, "/"), http: &http.Client{}, header: http.Header{}}
 	c := &Client{Tasks{w}, Actions{w}, Sessions{w}, Webhooks{w}, Deliveries{w}, Agents{w}, Keys{w}, Audit{w}, w}

@@ -33,6 +33,7 @@ type collector struct {
 	spans   []span
 	metrics map[string]bool
 	logs    []*logs.LogRecord
+	raw     []byte // everything, as it came by HTTP
 }
 
 // span is a span as it came over the wire.
@@ -87,6 +88,9 @@ func (c *collector) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	c.mu.Lock()
+	c.raw = append(append(c.raw, raw...), '\n')
+	c.mu.Unlock()
 	c.take(traces, metrics, records)
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }

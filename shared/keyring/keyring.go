@@ -91,6 +91,20 @@ func (r *Ring) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 	return s, nil
 }
 
+// SealURL seals the URL of a tenant's callback.
+func (r *Ring) SealURL(tenant, url string) []byte {
+	return r.keeper.Seal(callbackURL+tenant, []byte(url))
+}
+
+// OpenURL reads a URL that was sealed. The error is webhook.ErrUnreadable.
+func (r *Ring) OpenURL(tenant string, sealed []byte) (string, error) {
+	url, err := r.keeper.Open(callbackURL+tenant, sealed)
+	if err != nil {
+		return "", fmt.Errorf("the URL of the callback: %w: %w", webhook.ErrUnreadable, err)
+	}
+	return string(url), nil
+}
+
 // CallbackSecret is the secret that signs (v1) the callbacks of a tenant that
 // name no webhook's. While the mesh's own key is replaced, one of the old key
 // signs beside it.
@@ -103,6 +117,7 @@ func (r *Ring) CallbackSecret(tenant string) (signature.Secret, error) {
 const (
 	callbackV1  = "callback v1 "
 	callbackV1a = "callback v1a "
+	callbackURL = "callback url "
 )
 
 func callbackSecret(raw []byte) (signature.Secret, error) {

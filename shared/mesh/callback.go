@@ -36,7 +36,14 @@ func (c Tasks) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 		return nil, nil, callbacksOff()
 	}
 	blocked = checkURL(c.guard, s.CallbackURL, "/callback_url", faults)
-	cb = &task.Callback{URL: s.CallbackURL, SecretRef: string(s.CallbackSecret)}
+	cb = &task.Callback{SecretRef: string(s.CallbackSecret)}
+	var secret bool
+	if cb.URL, secret = webhook.ShownURL(s.CallbackURL); secret {
+		cb.Sealed = c.keys.SealURL(who.Tenant, s.CallbackURL)
+	}
+	if webhook.HidesSecret(s.CallbackURL) {
+		fault("/callback_url", hiddenURL)
+	}
 	cb.Events = eventTypes(s.CallbackEvents, string(s.Kind), "/callback_events", faults)
 	if cb.SecretRef == "" {
 		return cb, blocked, nil
@@ -51,6 +58,9 @@ func (c Tasks) callback(ctx context.Context, who auth.Caller, s *Submission, fau
 	}
 	return cb, blocked, err
 }
+
+// hiddenURL is the fault of a URL that was read here and sent back.
+const hiddenURL = "it has *** where a secret was left out when it was shown; send the whole URL"
 
 // checkURL has the policy decide on an address: a fault of its form goes to
 // faults, one that is blocked is returned.

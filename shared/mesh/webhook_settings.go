@@ -47,8 +47,8 @@ const (
 func (c Webhooks) apply(e *webhook.Endpoint, secrets *webhook.Secrets, s *WebhookSettings, faults []Invalid) error {
 	var blocked error
 	if s.URL != nil {
-		e.URL = *s.URL
-		blocked = checkURL(c.guard, e.URL, "/url", &faults)
+		blocked = checkURL(c.guard, *s.URL, "/url", &faults)
+		faults = append(faults, setURL(e, secrets, *s.URL)...)
 	}
 	if s.Description != nil {
 		if e.Description = *s.Description; len(e.Description) > maxDescription {
@@ -77,6 +77,22 @@ func (c Webhooks) apply(e *webhook.Endpoint, secrets *webhook.Secrets, s *Webhoo
 		return RefuseFields(faults...)
 	}
 	return blocked
+}
+
+// setURL puts a URL into an endpoint as it may be shown, and the rest of it into
+// the secrets. The shown one, sent back, changes nothing.
+func setURL(e *webhook.Endpoint, secrets *webhook.Secrets, url string) []Invalid {
+	if e.URLSealed && url == e.URL {
+		return nil
+	}
+	secrets.URL = ""
+	if e.URL, e.URLSealed = webhook.ShownURL(url); e.URLSealed {
+		secrets.URL = url
+	}
+	if webhook.HidesSecret(url) {
+		return []Invalid{Field(hiddenURL, "/url")}
+	}
+	return nil
 }
 
 func enable(e *webhook.Endpoint, on bool) {

@@ -173,7 +173,10 @@ type Error struct {
 
 // Callback is who wants to be told what becomes of a task.
 type Callback struct {
-	URL string `json:"url"`
+	// URL is as it may be shown. Where it leaves something out that may be a secret,
+	// the whole of it is in Sealed; a record of an earlier version has it here.
+	URL    string `json:"url"`
+	Sealed []byte `json:"sealed_url,omitempty"`
 	// Events are the types to tell, such as "action.completed"; none: the
 	// milestones and the outcome.
 	Events []string `json:"events,omitempty"`

@@ -48,7 +48,8 @@ const (
 type Endpoint struct {
 	ID          ID           `json:"webhook_id"`
 	Tenant      string       `json:"tenant"`
-	URL         string       `json:"url"`
+	URL         string       `json:"url"`                  // as it may be shown
+	URLSealed   bool         `json:"url_sealed,omitempty"` // the whole of it is in Sealed
 	Description string       `json:"description,omitempty"`
 	Events      []event.Type `json:"events,omitempty"` // none: milestones and outcomes
 	Agents      []string     `json:"agents,omitempty"` // none: all
@@ -98,6 +99,7 @@ type Secrets struct {
 	Keys      map[string]string `json:"keys"` // by key id: whsec_... or whsk_...
 	Headers   map[string]string `json:"headers,omitempty"`
 	ClientKey string            `json:"client_key,omitempty"` // PEM
+	URL       string            `json:"url,omitempty"`        // the whole of it, where the endpoint's leaves something out
 }
 
 // Lost says what of an endpoint's secrets s does not have; nil when it has all.
@@ -111,6 +113,9 @@ func (e *Endpoint) Lost(s Secrets) error {
 		if _, ok := s.Headers[name]; !ok {
 			return fmt.Errorf("%w: the values of its headers are lost, set headers again", ErrUnreadable)
 		}
+	}
+	if e.URLSealed && s.URL == "" {
+		return fmt.Errorf("%w: its URL is lost, set url again", ErrUnreadable)
 	}
 	if e.Certificate != "" && s.ClientKey == "" {
 		return fmt.Errorf("%w: the key of its client certificate is lost, set client_certificate and client_key again", ErrUnreadable)
@@ -136,7 +141,8 @@ type Delivery struct {
 
 	// Webhook is the subscription, empty for a callback.
 	Webhook   ID     `json:"webhook_id,omitempty"`
-	URL       string `json:"url,omitempty"`        // of a callback
+	URL       string `json:"url,omitempty"`        // of a callback, as it may be shown
+	SealedURL []byte `json:"sealed_url,omitempty"` // the whole of it, where URL is not
 	SecretRef ID     `json:"secret_ref,omitempty"` // of a callback: the webhook whose keys sign
 
 	Body      []byte    `json:"body"`            // frozen when the event was read

@@ -105,7 +105,7 @@ func contextListCommand() *cobra.Command {
 			lines := []contextLine{}
 			for _, name := range all.names() {
 				one := all.Named[name]
-				lines = append(lines, contextLine{name, one.URL, name == all.Current, one.Key != ""})
+				lines = append(lines, contextLine{name, shownURL(one.URL), name == all.Current, one.Key != ""})
 			}
 			return Write(cmd.OutOrStdout(), output, lines, showContexts)
 		},

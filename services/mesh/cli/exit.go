@@ -83,7 +83,16 @@ func (f *clientFlags) explain(doing string, err error) error {
 	case distrust(err) != "":
 		return &ExitError{ExitFailed, fmt.Errorf("%s: %s: %w", doing, distrust(err), err)}
 	case errors.As(err, &network), errors.As(err, &lookup):
-		return &ExitError{ExitFailed, fmt.Errorf("%s: no gateway at %s; is `mesh up` running? choose another with --gateway", doing, f.gateway)}
+		return &ExitError{ExitFailed, fmt.Errorf("%s: no gateway at %s; is `mesh up` running? choose another with --gateway", doing, shownURL(f.gateway))}
 	}
 	return &ExitError{ExitFailed, fmt.Errorf("%s: %w", doing, err)}
+}
+
+// shownURL is a URL without its password.
+func shownURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "that URL"
+	}
+	return u.Redacted()
 }

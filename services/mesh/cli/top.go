@@ -29,7 +29,7 @@ func topCommand() *cobra.Command {
 				doing: readingStats, requests: get("/stats"),
 				ask: func(ctx context.Context, c *client.Client) (*client.Stats, error) { return c.Stats(ctx) },
 				show: func(out io.Writer, s *client.Stats) error {
-					_, err := fmt.Fprintln(out, topText(s, f.gateway))
+					_, err := fmt.Fprintln(out, topText(s, shownURL(f.gateway)))
 					return err
 				},
 			}.run(cmd, f)
@@ -68,9 +68,9 @@ func (f *clientFlags) top(ctx context.Context, c *client.Client, s *screen, ever
 				return err
 			}
 		case s.live:
-			s.show(topText(stats, f.gateway+" (q leaves)"))
+			s.show(topText(stats, shownURL(f.gateway)+" (q leaves)"))
 		default:
-			s.show(topText(stats, f.gateway))
+			s.show(topText(stats, shownURL(f.gateway)))
 		}
 		select {
 		case <-tick.C:
