@@ -25,6 +25,12 @@ type Cluster struct {
 // two seconds on an idle machine.
 func StartCluster(tb testing.TB) *Cluster {
 	tb.Helper()
+	return StartClusterWith(tb, func(int, *server.Options) {})
+}
+
+// StartClusterWith runs a cluster with changed options of each node.
+func StartClusterWith(tb testing.TB, change func(node int, opts *server.Options)) *Cluster {
+	tb.Helper()
 	c := &Cluster{}
 	var routes []*url.URL
 	for range 3 {
@@ -36,6 +42,7 @@ func StartCluster(tb testing.TB) *Cluster {
 			ServerName: fmt.Sprintf("n%d", i+1), StoreDir: tb.TempDir(), Routes: routes,
 			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: port},
 		})
+		change(i, &c.opts[i])
 		c.Nodes = append(c.Nodes, startNode(tb, c.opts[i]))
 	}
 	c.ready(tb)

@@ -112,7 +112,7 @@ func (s Audit) storedSince(ctx context.Context, at time.Time) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.Audit)
 	defer cancel()
 	c, err := s.trail.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at,
+		AckPolicy: jetstream.AckNonePolicy, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &at, FilterSubject: topology.AuditOf("", ""),
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: readerIdle,
 	})
 	if err != nil {

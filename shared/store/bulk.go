@@ -54,7 +54,7 @@ type Taker struct {
 
 // Taker makes one.
 func (s Consumers) Taker(q Queue, agent string) (*Taker, error) {
-	sub, err := s.nc.SubscribeSync(nats.NewInbox())
+	sub, err := s.nc.SubscribeSync(s.nc.NewInbox())
 	if err != nil {
 		return nil, fmt.Errorf("take tasks of agent %s: %w", agent, classify(err))
 	}

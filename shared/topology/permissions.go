@@ -1,0 +1,192 @@
+package topology
+
+import (
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Permissions are the subjects that a NATS user of the mesh needs, and no others. A
+// user without subjects to publish to may publish nothing.
+type Permissions struct {
+	User      string
+	Publish   []string
+	Subscribe []string
+}
+
+// Users that there is one of in every mesh. Each has the inbox that its name says,
+// as natsconn gives it.
+const (
+	AdminUser    = "admin"
+	GatewayUser  = "gateway"
+	NotifierUser = "notifier"
+	FaceUser     = "face"
+)
+
+// WorkerUser is the user of workers of some agents, EventsUser that of who is told
+// what happens in a tenant.
+func WorkerUser(name string) string   { return "worker." + name }
+func EventsUser(tenant string) string { return "events." + tenant }
+
+// Admin may make, change and delete streams and consumers, and read and write what
+// they hold. Nobody else makes or deletes a stream.
+func Admin() Permissions {
+	p := Permissions{User: AdminUser}
+	p.subscribe(inbox(AdminUser))
+	p.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>", "mesh.>")
+	p.subscribe("$JS.EVENT.>", "mesh.>")
+	return p
+}
+
+// Gateway may do what the HTTP interface offers, and repair: it reads and writes
+// everything but the streams' settings.
+func Gateway() Permissions {
+	p := user(GatewayUser)
+	p.asks()
+	p.publish("$KV."+AgentsBucket+".*", APIKey("*"), APIKeyUsed("*"), "$KV."+TenantsBucket+".*",
+		Webhook("*", "*"), DeliveryRecord("*", "*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"))
+	p.api("INFO", "STREAM.LIST", "STREAM.PURGE."+BucketStream(KeysBucket), // of keys that have ended
+		"STREAM.MSG.GET."+Deliveries, "STREAM.MSG.DELETE."+Deliveries)
+	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket} {
+		p.api("STREAM.MSG.GET." + BucketStream(bucket))
+		p.walks(BucketStream(bucket), ">")
+	}
+	p.walks(Audit, AuditOf("", ""))
+	p.watches(BucketStream(KeysBucket))
+	for _, queue := range []string{Tasks, Turns} { // of agents that are removed
+		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*")
+	}
+	p.api("CONSUMER.CREATE."+Tasks+".*."+AgentReady("*"), "CONSUMER.CREATE."+Tasks+".*."+AgentBulk("*"), "CONSUMER.CREATE."+Turns+".*."+AgentTurns("*"),
+		"CONSUMER.INFO."+BucketStream(TasksBucket)+"."+FanoutDurable, "CONSUMER.INFO."+Deliveries+"."+DeliverDurable)
+	return p
+}
+
+// Face may do for clients of a protocol on NATS what the gateway does for those of
+// HTTP with tasks and sessions, and speak that protocol.
+func Face() Permissions {
+	p := user(FaceUser)
+	p.asks()
+	p.publish("agents.>", "$SRV.>")
+	p.subscribe("agents.>", "$SRV.>")
+	return p
+}
+
+// Worker may take and settle the work of some agents, and call others. It reads no
+// queue but by the consumers of its agents. The records of tasks and sessions do not
+// name an agent in their subjects: NATS lets it read and write all of them.
+func Worker(name string, agents ...string) Permissions {
+	p := user(WorkerUser(name))
+	p.records()
+	p.reads()
+	p.publish("$KV."+WorkersBucket+".*", Listeners, TaskOutput("*", "*"), Rival)
+	p.subscribe(CancelAny, ChildAny, Rival, TaskEvents("*", "*"))
+	for _, agent := range agents {
+		p.publish("$KV."+AgentsBucket+"."+agent, Turn("*", agent, "*"))
+		p.takes(Tasks, AgentConsumer(agent, 1, 0))
+		p.takes(Tasks, BulkConsumer(agent, 0))
+		p.takes(Turns, TurnConsumer(agent, 1, 0))
+	}
+	return p
+}
+
+// Notifier may read what has happened, and deliver.
+func Notifier() Permissions {
+	p := user(NotifierUser)
+	p.publish(DeliveryRecord("*", "*", "*"), Webhook("*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"), Listeners,
+		"$KV."+KeysBucket+"."+NotifiersMark, "$KV."+KeysBucket+"."+SecretKey, "$KV."+KeysBucket+"."+SecretPrint)
+	for _, bucket := range []string{DeliveriesBucket, WebhooksBucket, KeysBucket} {
+		p.api("STREAM.MSG.GET." + BucketStream(bucket))
+	}
+	p.walks(BucketStream(WebhooksBucket), WebhooksAll)
+	p.walks(BucketStream(IdempotencyBucket), Listeners)
+	p.takes(BucketStream(TasksBucket), FanoutConsumer(0))
+	p.takes(Deliveries, DeliverConsumer(0))
+	return p
+}
+
+// Events may hear what happens to the tasks of a tenant, and nothing else.
+func Events(tenant string) Permissions {
+	return Permissions{User: EventsUser(tenant), Subscribe: []string{TaskEvents(tenant, "*")}}
+}
+
+// user is a user who may look whether the streams are there, and be answered.
+func user(name string) Permissions {
+	p := Permissions{User: name}
+	p.subscribe(inbox(name))
+	for _, s := range Streams(Settings{Replicas: 1}) {
+		p.api("STREAM.INFO." + s.Name)
+	}
+	return p
+}
+
+func inbox(name string) string { return "_INBOX." + name + ".>" }
+
+func (p *Permissions) publish(subjects ...string)   { p.Publish = add(p.Publish, subjects) }
+func (p *Permissions) subscribe(subjects ...string) { p.Subscribe = add(p.Subscribe, subjects) }
+
+func add(to, subjects []string) []string {
+	for _, s := range subjects {
+		if !slices.Contains(to, s) {
+			to = append(to, s)
+		}
+	}
+	return to
+}
+
+// api lets the user ask JetStream.
+func (p *Permissions) api(requests ...string) {
+	for _, r := range requests {
+		p.publish(jetstream.DefaultAPIPrefix + r)
+	}
+}
+
+// records lets the user write the records of tasks and sessions, accept tasks, and
+// keep large values.
+func (p *Permissions) records() {
+	p.publish(TaskReady("*", "*", "*"), TaskLater("*"), TaskRecord("*", "*"), TaskChild("*", "*", "*"),
+		Session("*", "*"), SessionText("*", "*", "*"), Cancel("*"), ArtifactChunks("*"), "$O."+Artifacts+".M.*")
+}
+
+// reads lets the user read the records of tasks and sessions, who serves which
+// agent, and large values.
+func (p *Permissions) reads() {
+	for _, stream := range []string{BucketStream(TasksBucket), BucketStream(SessionsBucket), BucketStream(AgentsBucket), BucketStream(WorkersBucket), ArtifactStream} {
+		p.api("STREAM.MSG.GET." + stream)
+	}
+}
+
+// walks lets the user read what is on a subject of a stream, by consumers of its own.
+func (p *Permissions) walks(stream, subject string) {
+	p.api("CONSUMER.CREATE."+stream+".*."+subject, "CONSUMER.DELETE."+stream+".*", "CONSUMER.MSG.NEXT."+stream+".*")
+}
+
+// watches lets the user have the changes of a bucket pushed.
+func (p *Permissions) watches(stream string) {
+	p.api("CONSUMER.CREATE."+stream+".*.>", "CONSUMER.DELETE."+stream+".*")
+	p.publish("$JS.FC." + stream + ".>")
+}
+
+// asks lets the user do everything with tasks and sessions that clients may.
+func (p *Permissions) asks() {
+	p.records()
+	p.reads()
+	p.api("STREAM.MSG.GET."+BucketStream(TenantsBucket), "STREAM.MSG.GET."+BucketStream(IdempotencyBucket))
+	for _, bucket := range []string{TasksBucket, SessionsBucket, IdempotencyBucket} {
+		p.walks(BucketStream(bucket), ">")
+	}
+	p.watches(BucketStream(AgentsBucket))
+	p.watches(BucketStream(TenantsBucket))
+	p.publish(TaskBulk("*", "*", "*"), Turn("*", "*", "*"), Child("*"), "$KV."+IdempotencyBucket+".*.*", AuditOf("", ""))
+	p.subscribe(TaskEvents("*", "*"), TaskOutput("*", "*"), SessionEvents("*", "*"), SessionTurns("*", "*"))
+	for _, queue := range []string{Tasks, Turns} {
+		p.api("STREAM.MSG.GET."+queue, "STREAM.MSG.DELETE."+queue, "CONSUMER.INFO."+queue+".*")
+	}
+}
+
+// takes lets the user make a durable consumer and take its messages.
+func (p *Permissions) takes(stream string, c jetstream.ConsumerConfig) {
+	p.api("CONSUMER.INFO."+stream+"."+c.Durable, "CONSUMER.MSG.NEXT."+stream+"."+c.Durable,
+		"CONSUMER.CREATE."+stream+"."+c.Durable+"."+c.FilterSubject)
+	p.publish("$JS.ACK."+stream+"."+c.Durable+".>", "$JS.ACK.*.*."+stream+"."+c.Durable+".>") // of either form
+	p.subscribe(ConsumerDeleted(stream, c.Durable))
+}
