@@ -42,11 +42,10 @@ const (
 	// bulk; one with an idle slot is told.
 	bulkLook = 50 * time.Millisecond
 	// bulkPlaces is how long a count of the ready tasks is good.
-	bulkPlaces = 10 * time.Millisecond
-	// bulkRest is how long a worker promotes nothing when that had no use, at first and
-	// at most.
-	bulkRest     = 250 * time.Millisecond
-	bulkRestMost = time.Second
+	bulkPlaces = 10 * time.Millisecond // while tasks are quick
+	// bulkRest is how long a worker promotes nothing when that had no use, at most; at
+	// first it is bulkPlaces.
+	bulkRest = time.Second
 )
 
 // quick reports whether tasks in bulk run, and each is over in a moment.
@@ -161,10 +160,18 @@ func (b *bulk) none() {
 // turn reports whether the next task of a slot is one in bulk.
 func (b *bulk) turn(ctx context.Context) bool {
 	b.look(ctx)
-	first := b.in.slots.wanted()
+	wanted, open := b.in.slots.wanted(), b.in.slots.open()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ctx.Err() != nil || !b.more || b.ready < bulkShare && (first || b.places.Waiting > 0) {
+	if ctx.Err() != nil || !b.more {
+		return false
+	}
+	// Slots that are idle take those that wait, unless no more may run.
+	if !wanted && b.places.Waiting > 0 && (b.places.Waiting > open || b.places.Free() <= 0) {
+		wanted = true
+		b.places.Waiting-- // the next slot is for the next one
+	}
+	if wanted && b.ready < bulkShare {
 		return false
 	}
 	b.ready = 0
@@ -174,8 +181,12 @@ func (b *bulk) turn(ctx context.Context) bool {
 // look counts the ready tasks, unless that was done a moment ago or somebody does. An
 // error leaves what is known.
 func (b *bulk) look(ctx context.Context) {
+	good := bulkPlaces
+	if !b.in.streak.earned() {
+		good /= 10 // nobody says when a ready task comes, see quick
+	}
 	b.mu.Lock()
-	old := !b.looking && time.Since(b.places.At) > bulkPlaces
+	old := !b.looking && time.Since(b.places.At) >= good
 	b.looking = b.looking || old
 	b.mu.Unlock()
 	if !old {
@@ -256,7 +267,7 @@ func (b *bulk) rest(ctx context.Context) {
 		return
 	}
 	b.in.w.attempts.Go(func() {
-		for wait := bulkRest; pause.For(ctx, wait) && !b.helps(ctx); wait = min(2*wait, bulkRestMost) {
+		for wait := bulkPlaces; pause.For(ctx, wait) && !b.helps(ctx); wait = min(2*wait, bulkRest) {
 		}
 		b.mu.Lock()
 		b.rests, b.moved = false, 0

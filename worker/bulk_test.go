@@ -109,12 +109,12 @@ func (m *crowdedMesh) inBulk() int {
 // behind them or later.
 func TestTheFirstTaskOfATenantWaitsForAFewOfAnothers(t *testing.T) {
 	for _, takes := range []time.Duration{time.Millisecond, 70 * time.Millisecond, 20 * time.Second} {
-		for _, later := range []time.Duration{0, 100 * takes} {
+		for _, later := range []time.Duration{0, 50 * takes} {
 			t.Run(fmt.Sprint(takes, later), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					m := newCrowdedMesh(t, takes)
 					stop := m.Work(m.agent(1, 0))
-					m.accept("big", 400)
+					m.accept("big", 150)
 					time.Sleep(later)
 					before := m.count()
 					m.accept("small", 1)
