@@ -16,7 +16,7 @@ import (
 const module = "agentmesh/"
 
 // nouns import the standard library and each other only.
-var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant", "shared/audit"}
+var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant", "shared/audit", "shared/schedule"}
 
 // plain packages of shared know neither the domain nor the store.
 var plain = []string{"shared/auth", "shared/pause", "shared/reread", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
