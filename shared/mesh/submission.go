@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 // Submission is what somebody asks to have done.
 type Submission struct {
+	ID          task.ID // empty: a new one is made
 	Kind        task.Kind
 	Agent       string // empty: the mesh's default agent
 	Instruction string
@@ -36,6 +38,9 @@ type Submission struct {
 	// of a parent that is retried is the n-th of the attempt before.
 	Request []byte
 	Key     *Key // of a request that may come again
+
+	ScheduleID  string    // of the schedule that asks, if one does
+	ScheduledAt time.Time // its due time
 
 	// EventDepth is how many events lie behind the request, see task.Task.
 	EventDepth int
@@ -87,9 +92,9 @@ func (s *Submission) Check() []Invalid {
 // Task makes the task that is asked for, without its agent and its input.
 func (s *Submission) Task(tenant string, now time.Time) *task.Task {
 	return &task.Task{
-		ID: newID(s.Kind), Tenant: tenant, Kind: s.Kind, Status: task.Pending, Instruction: s.Instruction, Labels: s.Labels, Metadata: s.Metadata,
+		ID: cmp.Or(s.ID, newID(s.Kind)), Tenant: tenant, Kind: s.Kind, Status: task.Pending, Instruction: s.Instruction, Labels: s.Labels, Metadata: s.Metadata,
 		NotBefore: task.Stamp(s.NotBefore), Deadline: task.Stamp(s.Deadline), Timeout: task.Duration(s.Timeout), MaxAttempts: s.MaxAttempts,
-		CreatedAt: task.Stamp(now), EventDepth: s.EventDepth,
+		CreatedAt: task.Stamp(now), EventDepth: s.EventDepth, ScheduleID: s.ScheduleID, ScheduledAt: task.Stamp(s.ScheduledAt),
 	}
 }
 

@@ -76,6 +76,7 @@ type Work struct {
 type Message struct {
 	SessionID string `json:"session_id"`
 	Text      string `json:"text"`
+	Agent     string `json:"agent,omitempty"` // of the session; the mesh writes it
 }
 
 // Spec is what the owner of a schedule has said: when, and what. Either Cron or

@@ -64,6 +64,7 @@ type Store struct {
 	Secrets     Secrets
 	Tenants     Tenants
 	APIKeys     APIKeys
+	Schedules   Schedules
 	Repair      Repair
 	Audit       Audit
 }
@@ -212,7 +213,8 @@ func connect(ctx context.Context, nc *nats.Conn, streams func(context.Context, j
 // open finds the streams and buckets.
 func (s *core) open(ctx context.Context) (*Store, error) {
 	js := s.js
-	var errs [17]error
+	var errs [19]error
+	schedules := Schedules{core: s}
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -229,13 +231,15 @@ func (s *core) open(ctx context.Context) (*Store, error) {
 	s.objects, errs[13] = js.Stream(ctx, topology.ArtifactStream)
 	s.tenants, errs[14] = js.KeyValue(ctx, topology.TenantsBucket)
 	s.keyRecords, errs[15] = js.Stream(ctx, topology.BucketStream(topology.KeysBucket))
+	schedules.records, errs[17] = js.Stream(ctx, topology.BucketStream(topology.SchedulesBucket))
+	schedules.alarms, errs[18] = js.Stream(ctx, topology.Schedules)
 	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	return &Store{
 		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Repair: Repair{s}, Audit: Audit{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
 

@@ -2,10 +2,12 @@ package task
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 )
 
 // MaxDepth is how many tasks may stand above one another.
@@ -45,13 +47,29 @@ func CallKey(agent string, input []byte) string {
 // the parent's time, the rest from a hash, so that a retry of the parent finds
 // the same child.
 func ChildID(parent ID, key string, n int) ID {
-	sum := sha256.Sum256([]byte(string(parent) + "." + key + "." + strconv.Itoa(n)))
-	var uuid [16]byte
-	copy(uuid[6:], sum[:])
+	var at [6]byte
 	if i := len(parent) - 32; i >= 0 {
-		_, _ = hex.Decode(uuid[:6], []byte(parent[i:i+12]))
+		_, _ = hex.Decode(at[:], []byte(parent[i:i+12]))
 	}
+	return derived(KindTask, at, string(parent)+"."+key+"."+strconv.Itoa(n))
+}
+
+// DerivedID is the id of the task that a thing of ours starts for a time: a UUIDv7
+// with that time, the rest from a hash of the thing's id and the time. Whoever
+// starts it twice starts one task.
+func DerivedID(kind Kind, at time.Time, by string) ID {
+	var ms [8]byte
+	binary.BigEndian.PutUint64(ms[:], uint64(at.UnixMilli()))
+	return derived(kind, [6]byte(ms[2:]), by+"."+strconv.FormatInt(at.UnixMilli(), 10))
+}
+
+// derived makes a UUIDv7 of a time in milliseconds and the hash of a text.
+func derived(kind Kind, at [6]byte, text string) ID {
+	sum := sha256.Sum256([]byte(text))
+	var uuid [16]byte
+	copy(uuid[:6], at[:])
+	copy(uuid[6:], sum[:])
 	uuid[6] = uuid[6]&0x0f | 0x70 // version 7
 	uuid[8] = uuid[8]&0x3f | 0x80 // RFC 9562 variant
-	return NewID(KindTask, uuid)
+	return NewID(kind, uuid)
 }

@@ -101,6 +101,9 @@ type Task struct {
 	ParentID    ID     `json:"parent_id,omitempty"`
 	SessionID   string `json:"session_id,omitempty"` // of a turn
 
+	ScheduleID  string    `json:"schedule_id,omitempty"` // of the schedule that started it
+	ScheduledAt time.Time `json:"scheduled_at,omitzero"` // the time that it was due
+
 	// Waited says of a turn that it stood in its session's queue: it has a record
 	// before a worker has claimed it.
 	Waited bool `json:"waited,omitempty"`

@@ -22,10 +22,13 @@ const (
 	SpanCommit = "store.commit"
 	SpanFinish = "store.finish"
 	SpanFanout = "notifier.fanout"
+	// SpanSchedule is a due time of a schedule, the root of its task's trace.
+	SpanSchedule = "schedule run"
 )
 
 const (
 	keyTaskID     = attribute.Key("mesh.task.id")
+	keyScheduleID = attribute.Key("mesh.schedule.id")
 	keySessionID  = attribute.Key("mesh.session.id")
 	keyTenant     = attribute.Key("mesh.tenant")
 	keyAgent      = attribute.Key("mesh.agent")
@@ -123,6 +126,14 @@ var (
 	SlotsUsed      = gauge("mesh.slots.used", "{slot}", "Slots of this process that are taken.", "agent")
 	SlotsSize      = gauge("mesh.slots.size", "{slot}", "Slots of this process.", "agent")
 	Sessions       = gauge("mesh.sessions", "{session}", "Sessions that are kept.")
+)
+
+// What starts at a time.
+var (
+	SchedulesFired   = counter("mesh.schedule.fired", "{run}", "Due times that started a task.")
+	SchedulesSkipped = counter("mesh.schedule.skipped", "{run}", "Due times that the overlap policy left out.")
+	SchedulesMissed  = counter("mesh.schedule.missed", "{run}", "Due times that nobody was there to run.")
+	ScheduleLateness = histogram("mesh.schedule.lateness", "From the due time to its decision.")
 )
 
 // The way of an event to those who want to know.

@@ -126,6 +126,11 @@ func StartInternal(ctx context.Context, name string, attrs ...attribute.KeyValue
 	return start(ctx, name, trace.SpanKindInternal, attrs)
 }
 
+// StartSchedule begins the root of a trace: of a task that a schedule starts.
+func StartSchedule(ctx context.Context, id string) (context.Context, trace.Span) {
+	return tracer().Start(ctx, SpanSchedule, trace.WithNewRoot(), kinds[trace.SpanKindInternal], trace.WithAttributes(keyScheduleID.String(id)))
+}
+
 // Link links ctx's span to the one of a traceparent, if both exist.
 func Link(ctx context.Context, traceparent string) {
 	span := trace.SpanFromContext(ctx)

@@ -34,6 +34,8 @@ func Streams(set Settings) []jetstream.StreamConfig {
 	tasks.AllowMsgSchedules = true
 	deliveries := queue(Deliveries, DueAll, DueLaterAll)
 	deliveries.AllowMsgSchedules = true
+	schedules := queue(Schedules, schedulesAt, schedulesDue)
+	schedules.AllowMsgSchedules = true
 	// One message for each subject: the server itself refuses a second turn.
 	turns := queue(Turns, "mesh.turns.*.*.*")
 	turns.MaxMsgsPerSubject, turns.Discard, turns.DiscardNewPerSubject = 1, jetstream.DiscardNew, true
@@ -48,7 +50,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 	sessions.RePublish = &jetstream.RePublish{Source: "$KV." + SessionsBucket + ".>", Destination: "mesh.sessions.>", HeadersOnly: true}
 
 	all := []jetstream.StreamConfig{
-		tasks, turns, deliveries, records, sessions, trail(set),
+		tasks, turns, deliveries, schedules, records, sessions, trail(set),
 		bucket(IdempotencyBucket, 1, IdempotencyWindow),
 		bucket(AgentsBucket, 1, 0),
 		bucket(WorkersBucket, 1, PresenceTTL),
@@ -56,6 +58,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		bucket(WebhooksBucket, 1, 0),
 		bucket(KeysBucket, 1, 0),
 		bucket(TenantsBucket, 1, 0),
+		bucket(SchedulesBucket, 1, 0),
 		{
 			Name:     ArtifactStream,
 			Subjects: []string{ArtifactChunks(">"), "$O." + Artifacts + ".M.>"},

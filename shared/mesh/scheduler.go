@@ -1,0 +1,419 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/pause"
+	"agentmesh/shared/schedule"
+	"agentmesh/shared/session"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
+)
+
+// scheduler starts what is due. Every gateway runs one; an alarm that went off is
+// given to one of them, and to another when that one dies. All that it does again
+// then has happened already: the id of a task follows from its schedule and its
+// time, and the record is changed by compare-and-set.
+type scheduler struct {
+	Schedules
+
+	upkeep *store.Upkeep
+	log    *slog.Logger
+	room   chan struct{} // taken while an alarm is worked on
+}
+
+// Times and bounds of the scheduler.
+const (
+	alarmLease   = 30 * time.Second
+	alarmRetry   = 5 * time.Second // after an alarm that could not be worked on
+	alarmsAtOnce = 32
+	sweepEvery   = 5 * time.Minute
+	// A time that waits for the run before is looked at again after a tenth of what
+	// that run has taken, within these bounds.
+	waitLeast = 5 * time.Second
+	waitMost  = time.Minute
+)
+
+func newScheduler(c *core) *scheduler {
+	return &scheduler{Schedules: Schedules{c}, upkeep: c.store.Consumers.Upkeep(c.log), log: c.log, room: make(chan struct{}, alarmsAtOnce)}
+}
+
+func (r *scheduler) durables() []store.Durable {
+	return []store.Durable{store.SchedulerDurable(alarmLease)}
+}
+
+// run works on alarms until ctx is done.
+func (r *scheduler) run(ctx context.Context) {
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	loops.Go(func() { r.upkeep.Run(ctx, r.durables) })
+	loops.Go(func() { r.sweep(ctx) })
+	for ctx.Err() == nil {
+		kept, err := r.upkeep.Open(ctx, r.durables()[0])
+		if err == nil {
+			err = r.listen(ctx, kept, &loops)
+		}
+		if err != nil && ctx.Err() == nil {
+			r.log.Warn("scheduler cannot pull, trying again", "error", err)
+		}
+		pause.For(ctx, time.Second)
+	}
+}
+
+// listen works on the alarms of one life of the consumer.
+func (r *scheduler) listen(ctx context.Context, kept *store.Kept, works *sync.WaitGroup) error {
+	prefetch := store.Prefetch{Messages: alarmsAtOnce, Bytes: 2 * int(r.store.MaxPayload()), Expires: 30 * time.Second, Heartbeat: 15 * time.Second}
+	disturbed := func(err error) bool {
+		r.log.Debug("pull of alarms disturbed", "error", err)
+		pause.For(ctx, time.Second)
+		now, err := r.upkeep.Open(ctx, r.durables()[0])
+		return err == nil && now != kept
+	}
+	return kept.Each(ctx, prefetch, disturbed, func(msg *store.Delivered) {
+		select {
+		case r.room <- struct{}{}:
+		case <-ctx.Done():
+			_ = msg.Nak(0)
+			return
+		}
+		works.Go(func() {
+			defer func() { <-r.room }()
+			r.ring(context.WithoutCancel(ctx), msg)
+		})
+	})
+}
+
+// ring works on an alarm that went off.
+func (r *scheduler) ring(ctx context.Context, msg *store.Delivered) {
+	a, err := msg.Alarm()
+	if err != nil {
+		r.log.Error("alarm is not readable, dropping it", "error", err)
+		_ = msg.Drop()
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, alarmLease-alarmRetry)
+	defer cancel()
+	if err := r.fire(ctx, a); err != nil {
+		r.log.Warn("schedule is not worked on, trying again", "schedule", a.ID, "error", err)
+		_ = msg.Nak(alarmRetry)
+		return
+	}
+	if err := msg.AckSync(ctx); err != nil {
+		r.log.Debug("alarm not acked, it comes again", "schedule", a.ID, "error", err)
+	}
+}
+
+// fire decides everything that is due of a schedule and sets its next alarm.
+func (r *scheduler) fire(ctx context.Context, a store.Alarm) error {
+	for {
+		s, err := r.store.Schedules.Get(ctx, a.Tenant, a.ID)
+		if errors.Is(err, schedule.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if s.Paused || s.Version != a.Version {
+			return nil
+		}
+		now := time.Now()
+		if now.Before(a.At) { // the server's clock is ahead of ours
+			now = a.At
+		}
+		f := firing{Schedules: r.Schedules, s: s, now: now}
+		if err := f.all(ctx); err != nil {
+			return err
+		}
+		err = r.store.Schedules.Save(ctx, s)
+		if errors.Is(err, task.ErrConflict) {
+			continue
+		}
+		if err == nil && !f.paused {
+			err = r.rearm(ctx, s)
+		}
+		return err
+	}
+}
+
+// sweep sets the alarms that are missing: of a schedule whose gateway died between
+// its record and its alarm. It looks at once and every five minutes.
+func (r *scheduler) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		if err := r.look(ctx); err != nil && ctx.Err() == nil {
+			r.log.Debug("alarms not looked at, trying again", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *scheduler) look(ctx context.Context) error {
+	all, err := r.store.Schedules.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if s.Paused {
+			continue
+		}
+		armed, err := r.store.Schedules.Armed(ctx, s)
+		if err == nil && !armed {
+			err = r.rearm(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rearm sets the alarm of a schedule for what comes next, or takes it away.
+func (c Schedules) rearm(ctx context.Context, s *schedule.Schedule) error {
+	at, ok := alarmOf(s, time.Now())
+	if !ok {
+		return c.store.Schedules.Disarm(ctx, s)
+	}
+	return c.store.Schedules.Arm(ctx, s, at)
+}
+
+// alarmOf is when a schedule is to be looked at next, and whether at all.
+func alarmOf(s *schedule.Schedule, now time.Time) (at time.Time, ok bool) {
+	rule, faults := s.Rule(s.CreatedAt)
+	if s.Paused || s.Over() || len(faults) > 0 {
+		return time.Time{}, false
+	}
+	if at, ok = rule.Next(s.Last); ok {
+		at = at.Add(schedule.Delay(s.ID, at, time.Duration(s.Jitter)))
+	}
+	if len(s.Waits) > 0 {
+		wait := waitLeast
+		if open := s.OpenRun(); open != nil {
+			wait = min(max(waitLeast, now.Sub(open.Decided)/10), waitMost)
+		}
+		if again := now.Add(wait); !ok || again.Before(at) {
+			at, ok = again, true
+		}
+	}
+	return at, ok
+}
+
+// firing is one look at a schedule. It changes its copy of the record only.
+type firing struct {
+	Schedules
+
+	s      *schedule.Schedule
+	now    time.Time
+	paused bool // the schedule has just been paused for its failures
+}
+
+// all decides what waits and what is due.
+func (f *firing) all(ctx context.Context) error {
+	s := f.s
+	if err := f.refresh(ctx); err != nil {
+		return err
+	}
+	for len(s.Waits) > 0 && s.OpenRun() == nil && !s.Over() {
+		if err := f.start(ctx, s.Waits[0]); err != nil {
+			return err
+		}
+		s.Waits = s.Waits[1:]
+	}
+	rule, faults := s.Rule(s.CreatedAt)
+	if len(faults) > 0 { // no zone data for it any more
+		return fmt.Errorf("schedule %s: %s: %s", s.ID, faults[0].Pointer, faults[0].Detail)
+	}
+	until := f.now
+	run, missed, count := rule.Due(s.Last, until, s.CatchUp)
+	for len(run) > 0 { // the newest may have to be late
+		newest := run[len(run)-1]
+		if !newest.Add(schedule.Delay(s.ID, newest, time.Duration(s.Jitter))).After(f.now) {
+			break
+		}
+		until = newest.Add(-1)
+		run, missed, count = rule.Due(s.Last, until, s.CatchUp)
+	}
+	f.miss(missed, count)
+	for _, at := range run {
+		telemetry.ScheduleLateness.Record(f.now.Sub(at))
+		if err := f.decide(ctx, at, ""); err != nil {
+			return err
+		}
+	}
+	if until.After(s.Last) {
+		s.Last = task.Stamp(until)
+	}
+	return nil
+}
+
+// miss writes down the times that nobody was there to run.
+func (f *firing) miss(missed []time.Time, count int) {
+	for _, at := range missed {
+		f.s.Record(schedule.Run{At: at, Decided: f.now, Outcome: schedule.Missed, Reason: "nothing looked at the schedule in time; catch_up says which of such times run"})
+	}
+	f.s.Counts.Missed += count - len(missed)
+	if count > 0 {
+		telemetry.SchedulesMissed.Add(int64(count))
+		f.log.Warn("due times were missed", "schedule", f.s.ID, "name", f.s.Name, "tenant", f.s.Tenant, "times", count)
+	}
+}
+
+// refresh asks how the tasks of open runs are, and pauses a schedule whose runs
+// fail.
+func (f *firing) refresh(ctx context.Context) error {
+	s := f.s
+	for i := range s.Runs {
+		r := &s.Runs[i]
+		if !r.Open() {
+			continue
+		}
+		t, err := f.find(ctx, s.Tenant, r.TaskID, f.place())
+		switch {
+		case errors.Is(err, task.ErrNotFound):
+			s.Ended(r, task.Canceled) // it is past its retention
+		case err != nil:
+			return err
+		case t.Status.Terminal():
+			s.Ended(r, t.Status)
+		default:
+			r.Status = t.Status
+		}
+	}
+	if n := s.PauseAfterFailures; n > 0 && s.Failures >= n && !s.Paused {
+		s.Paused, s.Note, f.paused = true, fmt.Sprintf("%d runs failed in a row", s.Failures), true
+		s.Version++
+		f.log.Warn("schedule paused: its runs fail", "schedule", s.ID, "name", s.Name, "tenant", s.Tenant, "failures", s.Failures)
+	}
+	return nil
+}
+
+// place is where the runs' turns are; zero for tasks.
+func (f *firing) place() location {
+	if f.s.Message == nil {
+		return location{}
+	}
+	return location{agent: f.s.Message.Agent, session: session.ID(f.s.Message.SessionID)}
+}
+
+// decide says what becomes of a due time.
+func (f *firing) decide(ctx context.Context, at time.Time, overlap schedule.Overlap) error {
+	s := f.s
+	if overlap == "" {
+		overlap = s.Overlap
+	}
+	open := s.OpenRun()
+	most := schedule.MaxWaiting
+	if overlap == schedule.Queue {
+		most = 1
+	}
+	switch {
+	case s.Paused && f.paused, s.Over():
+		f.skip(at, "the schedule has ended or was paused")
+		return nil
+	case open == nil && len(s.Waits) == 0, overlap == schedule.Allow:
+		return f.start(ctx, at)
+	case overlap == schedule.Skip:
+		f.skip(at, "the run before, "+string(open.TaskID)+", is still open")
+		return nil
+	case overlap == schedule.CancelRunning:
+		return f.replace(ctx, open, at)
+	case len(s.Waits) >= most:
+		f.skip(at, fmt.Sprintf("%d due times wait already", len(s.Waits)))
+		return nil
+	}
+	s.Waits = append(s.Waits, at)
+	s.Record(schedule.Run{At: at, Decided: f.now, Outcome: schedule.Waiting, Reason: "the run before is still open"})
+	return nil
+}
+
+func (f *firing) skip(at time.Time, reason string) {
+	f.s.Record(schedule.Run{At: at, Decided: f.now, Outcome: schedule.Skipped, Reason: reason})
+	telemetry.SchedulesSkipped.Add(1)
+}
+
+// replace cancels the open run and starts the next one.
+func (f *firing) replace(ctx context.Context, open *schedule.Run, at time.Time) error {
+	if open != nil {
+		_, err := f.cancelTree(ctx, f.s.Tenant, open.TaskID, f.place())
+		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
+			return err
+		}
+		f.s.Ended(open, task.Canceled)
+	}
+	return f.start(ctx, at)
+}
+
+// start starts the task of a due time, or finds it where it was started before. A
+// refusal that lasts is written down; one that may pass is returned.
+func (f *firing) start(ctx context.Context, at time.Time) error {
+	r := schedule.Run{At: at, Decided: f.now, Outcome: schedule.Fired, Status: task.Pending}
+	var err error
+	ctx, span := telemetry.StartSchedule(ctx, string(f.s.ID))
+	if f.s.Message != nil {
+		err = f.say(ctx, &r)
+	} else {
+		err = f.submit(ctx, &r)
+	}
+	telemetry.End(span, err)
+	if err != nil {
+		refused := RefusalOf(err)
+		if refused.Wait() > 0 || refused.Refusal == ErrInternal {
+			return err
+		}
+		r.Outcome, r.TaskID, r.Status, r.Reason = schedule.Refused, "", "", refused.Refusal.Code+": "+Clip(refused.Detail, 512)
+		f.log.Error("the task of a schedule is refused", "schedule", f.s.ID, "name", f.s.Name, "tenant", f.s.Tenant, "reason", r.Reason)
+	} else {
+		telemetry.SchedulesFired.Add(1)
+	}
+	f.s.Record(r)
+	return nil
+}
+
+// by is who a schedule acts as.
+func (f *firing) by() auth.Caller {
+	return auth.Caller{Tenant: f.s.Tenant, Subject: string(f.s.ID), Scopes: []auth.Scope{auth.TasksWrite, auth.SessionsWrite}}
+}
+
+func (f *firing) submit(ctx context.Context, r *schedule.Run) error {
+	r.TaskID = task.DerivedID(task.KindTask, r.At, string(f.s.ID))
+	old, err := f.store.Tasks.Find(ctx, f.s.Tenant, r.TaskID)
+	if err == nil {
+		r.Status = old.Status
+		return nil
+	}
+	if !errors.Is(err, task.ErrNotFound) {
+		return err
+	}
+	s := submissionOf(f.s.Task)
+	s.ID, s.ScheduleID, s.ScheduledAt = r.TaskID, string(f.s.ID), r.At
+	a, err := Tasks{f.core}.Accept(ctx, f.by(), s)
+	if err == nil {
+		a.Close()
+	}
+	return err
+}
+
+// say says the schedule's message. The key has a repeat find the first turn.
+func (f *firing) say(ctx context.Context, r *schedule.Run) error {
+	m := &Message{
+		Text: f.s.Message.Text, OnBusy: Wait, Until: time.Now().Add(alarmRetry),
+		Key: NewKey(f.by(), fmt.Sprint(r.At.UnixMilli()), []string{"schedule", string(f.s.ID)}, f.s.Message.Text),
+	}
+	a, _, err := (Sessions{f.core}).Say(ctx, f.by(), session.ID(f.s.Message.SessionID), m)
+	if err == nil {
+		r.TaskID = a.TaskID
+		a.Close()
+	}
+	return err
+}

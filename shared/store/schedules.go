@@ -1,0 +1,230 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/pause"
+	"agentmesh/shared/schedule"
+	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
+)
+
+// Schedules are the records of schedules, and their alarms.
+type Schedules struct {
+	*core
+
+	records jetstream.Stream // behind the bucket
+	alarms  jetstream.Stream
+}
+
+// SchedulerDurable is the consumer of the alarms that went off.
+func SchedulerDurable(ackWait time.Duration) Durable {
+	return Durable{topology.Schedules, topology.SchedulerConsumer(ackWait)}
+}
+
+// headerVersion is that of an alarm: the version of the schedule that it is for.
+const (
+	headerVersion = "Mesh-Revision"
+	headerSlot    = "Mesh-Slot" // when it was to go off
+)
+
+// Add records a new schedule of a tenant that has fewer than limit and none of the
+// same name, or returns schedule.ErrTooMany or schedule.ErrExists. The write holds
+// only if no schedule has changed since they were counted.
+func (s Schedules) Add(ctx context.Context, e *schedule.Schedule, limit int) error {
+	data, err := marshal(e)
+	if err != nil {
+		return fmt.Errorf("record schedule %s: %w", e.ID, err)
+	}
+	for range addTries {
+		bounded, cancel := s.bound(ctx, topology.SchedulesBucket)
+		info, err := s.records.Info(bounded)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("count schedules: %w", classify(err))
+		}
+		all, err := s.List(ctx, e.Tenant)
+		if err != nil {
+			return err
+		}
+		if len(all) >= limit {
+			return fmt.Errorf("record schedule %s: %w", e.ID, schedule.ErrTooMany)
+		}
+		if e.Name != "" && slices.ContainsFunc(all, func(other *schedule.Schedule) bool { return other.Name == e.Name }) {
+			return fmt.Errorf("record schedule %s: %w", e.ID, schedule.ErrExists)
+		}
+		ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequence(info.State.LastSeq))
+		if err == nil {
+			e.Rev = ack.Sequence
+			return nil
+		}
+		if !errors.Is(err, task.ErrConflict) {
+			return fmt.Errorf("record schedule %s: %w", e.ID, err)
+		}
+		if !pause.For(ctx, rand.N(addPause)) {
+			return fmt.Errorf("record schedule %s: %w", e.ID, ctx.Err())
+		}
+	}
+	return fmt.Errorf("record schedule %s: %w", e.ID, task.ErrConflict)
+}
+
+// Save writes a schedule's record if its revision is still e.Rev, and sets e.Rev.
+// It returns task.ErrConflict when another writer came first.
+func (s Schedules) Save(ctx context.Context, e *schedule.Schedule) error {
+	data, err := marshal(e)
+	if err != nil {
+		return fmt.Errorf("record schedule %s: %w", e.ID, err)
+	}
+	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequencePerSubject(e.Rev))
+	if err != nil {
+		return fmt.Errorf("record schedule %s: %w", e.ID, err)
+	}
+	e.Rev = ack.Sequence
+	return nil
+}
+
+// Get reads a schedule. It returns schedule.ErrNotFound when there is none, also
+// when it was deleted or is another tenant's.
+func (s Schedules) Get(ctx context.Context, tenant string, id schedule.ID) (*schedule.Schedule, error) {
+	ctx, cancel := s.bound(ctx, topology.SchedulesBucket)
+	defer cancel()
+	msg, err := s.records.GetLastMsgForSubject(ctx, topology.Schedule(tenant, id))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && len(msg.Data) == 0 {
+		return nil, fmt.Errorf("read schedule %s: %w", id, schedule.ErrNotFound)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read schedule %s: %w", id, classify(err))
+	}
+	return decodeSchedule(msg.Data, msg.Sequence)
+}
+
+func decodeSchedule(data []byte, rev uint64) (*schedule.Schedule, error) {
+	var e schedule.Schedule
+	if err := unmarshal(data, &e); err != nil {
+		return nil, fmt.Errorf("decode schedule at revision %d: %w", rev, err)
+	}
+	if !e.ID.Valid() || !task.ValidTenant(e.Tenant) {
+		return nil, fmt.Errorf("decode schedule at revision %d: %w", rev, task.ErrBadRecord)
+	}
+	e.Rev = rev
+	return &e, nil
+}
+
+// Delete leaves a mark in the place of a schedule's record and takes its alarm
+// away: an alarm that has gone off finds no schedule.
+func (s Schedules) Delete(ctx context.Context, e *schedule.Schedule) error {
+	msg := &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Header: nats.Header{headerOperation: {"DEL"}}}
+	if _, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(e.Rev)); err != nil {
+		return fmt.Errorf("delete schedule %s: %w", e.ID, err)
+	}
+	return s.Disarm(ctx, e)
+}
+
+// List lists the schedules of a tenant in the order of their creation; an empty
+// tenant means all.
+func (s Schedules) List(ctx context.Context, tenant string) (all []*schedule.Schedule, err error) {
+	subject := topology.SchedulesAll
+	if tenant != "" {
+		subject = topology.Schedule(tenant, "*")
+	}
+	err = s.all(ctx, s.records, subject, func(m message) error {
+		if len(m.data) == 0 {
+			return nil
+		}
+		e, err := decodeSchedule(m.data, m.seq)
+		if err == nil {
+			all = append(all, e)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list schedules: %w", err)
+	}
+	slices.SortFunc(all, func(a, b *schedule.Schedule) int { return cmp.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// Arm has the alarm of a schedule go off at a time, in place of any time before.
+func (s Schedules) Arm(ctx context.Context, e *schedule.Schedule, at time.Time) error {
+	msg := &nats.Msg{Subject: topology.ScheduleAlarm(e.Tenant, e.ID), Header: nats.Header{}}
+	msg.Header.Set(headerSchedule, "@at "+at.UTC().Format(time.RFC3339Nano))
+	msg.Header.Set(headerScheduleTarget, topology.ScheduleDue(e.Tenant, e.ID))
+	msg.Header.Set(headerVersion, strconv.Itoa(e.Version))
+	msg.Header.Set(headerSlot, at.UTC().Format(time.RFC3339Nano))
+	if _, err := s.publish(ctx, msg); err != nil {
+		return fmt.Errorf("set alarm of schedule %s: %w", e.ID, err)
+	}
+	return nil
+}
+
+// Disarm takes the alarm of a schedule away.
+func (s Schedules) Disarm(ctx context.Context, e *schedule.Schedule) error {
+	seq, err := s.alarm(ctx, topology.ScheduleAlarm(e.Tenant, e.ID))
+	if err != nil || seq == 0 {
+		return err
+	}
+	ctx, cancel := s.bound(ctx, topology.Schedules)
+	defer cancel()
+	return discard(ctx, s.alarms, seq)
+}
+
+// Armed reports whether a schedule has an alarm that will go off, or has.
+func (s Schedules) Armed(ctx context.Context, e *schedule.Schedule) (bool, error) {
+	for _, subject := range []string{topology.ScheduleAlarm(e.Tenant, e.ID), topology.ScheduleDue(e.Tenant, e.ID)} {
+		if seq, err := s.alarm(ctx, subject); err != nil || seq > 0 {
+			return seq > 0, err
+		}
+	}
+	return false, nil
+}
+
+// alarm is the sequence of the message on a subject; 0: there is none.
+func (s Schedules) alarm(ctx context.Context, subject string) (uint64, error) {
+	ctx, cancel := s.bound(ctx, topology.Schedules)
+	defer cancel()
+	msg, err := s.alarms.GetLastMsgForSubject(ctx, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look for alarm: %w", classify(err))
+	}
+	return msg.Sequence, nil
+}
+
+// Alarm is an alarm that went off.
+type Alarm struct {
+	Tenant  string
+	ID      schedule.ID
+	Version int       // of the schedule that it was set for
+	At      time.Time // when it was to go off
+}
+
+// Alarm decodes an alarm that went off.
+func (d *Delivered) Alarm() (a Alarm, err error) {
+	a.ID = schedule.ID(topology.SubjectID(d.Subject))
+	if i := strings.LastIndexByte(d.Subject, '.'); i > 0 {
+		a.Tenant = topology.SubjectID(d.Subject[:i])
+	}
+	if v := d.Header[headerVersion]; len(v) == 1 {
+		a.Version, err = strconv.Atoi(v[0])
+	}
+	if at := d.Header[headerSlot]; err == nil && len(at) == 1 {
+		a.At, err = time.Parse(time.RFC3339Nano, at[0])
+	}
+	if err != nil || a.Version < 1 || !a.ID.Valid() || !task.ValidTenant(a.Tenant) {
+		return Alarm{}, fmt.Errorf("decode alarm on %s: %w", d.Subject, task.ErrBadRecord)
+	}
+	return a, nil
+}
