@@ -169,9 +169,15 @@ func (i *inspector) refuse(t *testing.T, id string) {
 	if len(nothing) == 0 || method == "put" { // which makes what is not there
 		return
 	}
-	if method == "patch" {
-		i.ask(t, id, 404, nothing, "", `{"enabled":true}`, "Content-Type", "application/json")
-	} else {
+	asJSON := []string{"Content-Type", "application/json"}
+	switch {
+	case id == "updateSchedule":
+		i.ask(t, id, 404, nothing, "", `{"max_runs":1}`, asJSON...)
+	case id == "backfillSchedule":
+		i.ask(t, id, 404, nothing, "", `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`, asJSON...)
+	case method == "patch":
+		i.ask(t, id, 404, nothing, "", `{"enabled":true}`, asJSON...)
+	default:
 		body := map[bool]string{true: `{"text":"x"}`}[id == "postMessage"]
 		i.ask(t, id, 404, nothing, "", body)
 	}
@@ -188,6 +194,7 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.webhooks(t, r.URL)
 		i.keys(t)
 		i.tenants(t)
+		i.schedules(t)
 		for _, id := range []string{"webhookKeys", "listAgents", "getStats", "listAudit", "getVersion", "whoAmI", "listProblems", "healthz", "allEvents", "listDeliveries"} {
 			i.ask(t, id, 200, nil, "", "")
 		}
@@ -244,6 +251,31 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	i.ask(t, "redeliverAction", 409, []string{waits}, "", "")
 	i.ask(t, "cancelAction", 200, []string{waits}, "", "")
 	i.ask(t, "retryAction", 202, []string{waits}, "", "")
+}
+
+func (i *inspector) schedules(t *testing.T) {
+	asJSON := []string{"Content-Type", "application/json"}
+	const hourly = `{"cron":["0 * * * *"],"timezone":"Europe/Berlin","task":{"agent":"echo","instruction":"x","timeout":"1m","max_attempts":2},"labels":{"a":"b"},"catch_up":{"window":"1h"},"jitter":"1m"}`
+	s := meshtest.Decode[api.Schedule](t, i.ask(t, "createSchedule", 201, nil, "", hourly).Body)
+	if s.Timezone != "Europe/Berlin" || len(s.NextAt) != 5 || s.Task.Labels["a"] != "b" || s.CatchUp.Window != "1h0m0s" || s.CatchUp.Policy != "one" || *s.Task.MaxAttempts != 2 {
+		t.Errorf("made %+v", s)
+	}
+	one := []string{s.ScheduleID}
+	i.ask(t, "createSchedule", 422, nil, "", `{"cron":["x"]}`)
+	i.ask(t, "putSchedule", 201, []string{"nightly"}, "", hourly, asJSON...)
+	i.ask(t, "putSchedule", 200, []string{"nightly"}, "", hourly, asJSON...)
+	i.ask(t, "listSchedules", 200, nil, "", "")
+	tag := i.ask(t, "getSchedule", 200, one, "", "").Header().Get("ETag")
+	i.ask(t, "updateSchedule", 200, one, "", `{"every":"90s","cron":[],"jitter":""}`, append(asJSON, "If-Match", tag)...)
+	i.ask(t, "updateSchedule", 412, one, "", `{"max_runs":3}`, append(asJSON, "If-Match", tag)...)
+	i.ask(t, "pauseSchedule", 200, one, "", `{"note":"holidays"}`)
+	i.ask(t, "resumeSchedule", 200, one, "", "")
+	i.ask(t, "triggerSchedule", 202, one, "", "")
+	i.ask(t, "backfillSchedule", 202, one, "", `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`, asJSON...)
+	i.ask(t, "scheduleRuns", 200, one, "", "")
+	i.ask(t, "previewSchedule", 200, nil, "", `{"cron":["30 2 * * *"],"timezone":"Europe/Berlin","count":3,"from":"2027-03-26T00:00:00Z"}`)
+	i.ask(t, "previewSchedule", 422, nil, "", `{"count":0,"every":"90s"}`)
+	i.ask(t, "deleteSchedule", 204, one, "", "")
 }
 
 func (i *inspector) keys(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,10 +91,16 @@ func TestAWrongMethodLearnsTheRightOnes(t *testing.T) {
 	m := meshtest.New(t)
 	for path, methods := range documented(m) {
 		to := strings.NewReplacer("{id}", "tsk_1", "{name}", "echo", "{code}", "x", "{turn_id}", "trn_1").Replace(path)
+		for other, also := range documented(m) { // /schedules/preview is also a /schedules/{id}
+			if other != path && regexp.MustCompile(`^`+regexp.MustCompile(`\{[a-z_]+\}`).ReplaceAllString(other, `[^/]+`)+`$`).MatchString(to) {
+				methods = append(methods, also...)
+			}
+		}
 		if slices.Contains(methods, "GET") {
 			methods = append(methods, "HEAD")
 		}
 		slices.Sort(methods)
+		methods = slices.Compact(methods)
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"} {
 			if slices.Contains(methods, method) {
 				continue

@@ -28,9 +28,9 @@ type (
 	known struct {
 		Known string `header:"If-None-Match" doc:"The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."`
 	}
-	// ifUnchanged is the version of a session that a write is for.
+	// ifUnchanged is the version of a thing that a write is for.
 	ifUnchanged struct {
-		IfMatch string `header:"If-Match" doc:"The ETag of the session as it was read: 412 when it has changed."`
+		IfMatch string `header:"If-Match" doc:"The ETag of what was read: 412 when it has changed."`
 	}
 	// caused is the chain of events that a request belongs to.
 	caused struct {
@@ -52,7 +52,7 @@ type (
 	}
 )
 
-// expect is the check of a session's revision, nil when the client asks for none.
+// expect is the check of a revision, nil when the client asks for none.
 func (u ifUnchanged) expect() func(uint64) error {
 	if u.IfMatch == "" {
 		return nil
@@ -60,13 +60,13 @@ func (u ifUnchanged) expect() func(uint64) error {
 	return func(rev uint64) error { return ifMatch(u.IfMatch, rev) }
 }
 
-// ifMatch refuses a write to a session that has changed since the client read it
+// ifMatch refuses a write to what has changed since the client read it
 // (RFC 9110, 13.1.1).
 func ifMatch(known string, rev uint64) error {
 	if matches(known, revTag(rev)) {
 		return nil
 	}
-	return mesh.Refuse(mesh.ErrPreconditionFailed, "The session has changed: If-Match is %s, its ETag is %s. Read it again.", mesh.Clip(known, 64), revTag(rev))
+	return mesh.Refuse(mesh.ErrPreconditionFailed, "It has changed: If-Match is %s, its ETag is %s. Read it again.", mesh.Clip(known, 64), revTag(rev))
 }
 
 // last is the id after which a reader goes on; empty: it begins.

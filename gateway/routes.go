@@ -19,6 +19,7 @@ func (g *Gateway) operations() []route {
 		keySet{g.mesh}.routes(),
 		agents{g.mesh}.routes(),
 		g.stats().routes(),
+		schedules{g.mesh}.routes(),
 		apiKeys{g.mesh}.routes(),
 		auditTrail{g.mesh}.routes(),
 		whoAmI{g.cfg.Auth}.routes(),

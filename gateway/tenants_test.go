@@ -24,12 +24,12 @@ type twoTenants struct {
 	*meshtest.Mesh
 	receiver *meshtest.Receiver
 
-	tasks, actions, sessions, turns, webhooks, deliveries []string
+	tasks, actions, sessions, turns, webhooks, deliveries, schedules []string
 }
 
 func (m *twoTenants) as(who, method, path, body string, headers ...string) *httptest.ResponseRecorder {
 	h := append(meshtest.As(who), headers...)
-	if method == "PATCH" {
+	if method == "PATCH" || method == "PUT" {
 		h = append(h, "Content-Type", "application/json")
 	}
 	return m.Do(method, path, body, h...)
@@ -45,7 +45,7 @@ func (m *twoTenants) made(path, body string, headers ...string) string {
 	return anID.FindString(w.Body.String())
 }
 
-var anID = regexp.MustCompile(`\b(tsk|act|trn|ses|dlv|whk)_[0-9a-zA-Z]+`)
+var anID = regexp.MustCompile(`\b(tsk|act|trn|ses|dlv|whk|sch)_[0-9a-zA-Z]+`)
 
 const bigInput = 300 << 10 // it is kept apart
 
@@ -92,11 +92,12 @@ func (m *twoTenants) fill() {
 	}
 	time.Sleep(time.Minute)
 	m.webhooks = []string{hook}
+	m.schedules = []string{m.made("/schedules", `{"every":"24h","name":"ann's","task":{"agent":"echo","instruction":"ann's"}}`)}
 	list := meshtest.Decode[api.DeliveryList](m.T, m.as("ann", "GET", "/deliveries", "").Body)
 	for _, d := range list.Deliveries {
 		m.deliveries = append(m.deliveries, d.DeliveryID)
 	}
-	for _, all := range [][]string{m.tasks, m.actions, m.sessions, m.turns, m.webhooks, m.deliveries} {
+	for _, all := range [][]string{m.tasks, m.actions, m.sessions, m.turns, m.webhooks, m.deliveries, m.schedules} {
 		if len(all) == 0 || slices.Contains(all, "") {
 			m.T.Fatalf("ann has %+v", m)
 		}
@@ -112,7 +113,7 @@ func (m *twoTenants) turn(session string, headers ...string) string {
 // has; none when it has no id.
 func (m *twoTenants) targets(e endpoint) (pairs [][2]string) {
 	of := map[string][]string{
-		"/tasks": slices.Concat(m.tasks, m.actions, m.turns), "/actions": m.actions, "/sessions": m.sessions, "/webhooks": m.webhooks, "/deliveries": m.deliveries,
+		"/tasks": slices.Concat(m.tasks, m.actions, m.turns), "/actions": m.actions, "/sessions": m.sessions, "/webhooks": m.webhooks, "/deliveries": m.deliveries, "/schedules": m.schedules,
 	}
 	noun, rest, ok := strings.Cut(e.pattern, "/{id}")
 	if !ok || e.scope == auth.Admin {
@@ -144,6 +145,10 @@ func bodyOf(e endpoint) string {
 	switch {
 	case strings.HasSuffix(e.pattern, "/messages") && e.method == "POST":
 		return `{"text":"bob says"}`
+	case strings.HasSuffix(e.pattern, "/backfill"):
+		return `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`
+	case strings.HasPrefix(e.pattern, "/schedules") && (e.method == "PATCH" || e.method == "PUT"):
+		return `{"every":"1h","task":{"agent":"echo","instruction":"bob's"}}`
 	case e.method == "PATCH":
 		return `{"enabled":true}`
 	}
@@ -164,7 +169,7 @@ func plainAnswer(w *httptest.ResponseRecorder) string {
 // snapshot is all of ann's that can be read.
 func (m *twoTenants) snapshot() string {
 	var all strings.Builder
-	for _, list := range []string{"/tasks?order=created", "/sessions", "/webhooks", "/deliveries"} {
+	for _, list := range []string{"/tasks?order=created", "/sessions", "/webhooks", "/deliveries", "/schedules"} {
 		fmt.Fprintln(&all, m.as("ann", "GET", list, "").Body)
 	}
 	for _, id := range m.sessions {

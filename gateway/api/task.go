@@ -73,6 +73,8 @@ type Task struct {
 	NotBefore   time.Time         `json:"not_before,omitzero" doc:"When a delayed task or a retry may run."`
 	Deadline    time.Time         `json:"deadline,omitzero"`
 	At          time.Time         `json:"at,omitzero" doc:"In events: when it happened."`
+	ScheduleID  string            `json:"schedule_id,omitempty" doc:"The schedule that started it."`
+	ScheduledAt time.Time         `json:"scheduled_at,omitzero" doc:"The time that it was due."`
 	RetriedFrom string            `json:"retried_from,omitempty"`
 	ParentID    string            `json:"parent_id,omitempty"`
 	Children    []string          `json:"children,omitempty" doc:"The tasks that this one has started; GET /tasks?parent_id= lists them whole."`

@@ -75,6 +75,7 @@ type Client struct {
 	Agents     Agents
 	Keys       Keys
 	Audit      Audit
+	Schedules  Schedules
 
 	*wire
 }
@@ -97,6 +98,8 @@ type (
 	Keys struct{ *wire }
 	// Audit is who did what. Only an admin may.
 	Audit struct{ *wire }
+	// Schedules are what starts again and again. A name stands for an id or a name.
+	Schedules struct{ *wire }
 )
 
 // wire sends the requests of all nouns.
@@ -134,7 +137,7 @@ func New(base string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("gateway URL %q: it must look like http://127.0.0.1:8080", u.Redacted())
 	}
 	w := &wire{base: strings.TrimSuffix(base, "/"), http: &http.Client{}, header: http.Header{}}
-	c := &Client{Tasks{w}, Actions{w}, Sessions{w}, Webhooks{w}, Deliveries{w}, Agents{w}, Keys{w}, Audit{w}, w}
+	c := &Client{Tasks{w}, Actions{w}, Sessions{w}, Webhooks{w}, Deliveries{w}, Agents{w}, Keys{w}, Audit{w}, Schedules{w}, w}
 	for _, o := range opts {
 		o(c)
 	}

@@ -89,7 +89,7 @@ var (
 	ErrSessionBusy          = NewRefusal("session_busy", "The session has an open turn.", 1*time.Second)
 	ErrSessionQueueFull     = NewRefusal("session_queue_full", "As many messages wait in the session as may.", 1*time.Second)
 	ErrSessionFull          = NewRefusal("session_full", "The session takes no more messages.", 0)
-	ErrPreconditionFailed   = NewRefusal("precondition_failed", "The session has changed.", 0)
+	ErrPreconditionFailed   = NewRefusal("precondition_failed", "It has changed since it was read.", 0)
 	ErrTaskFinished         = NewRefusal("task_finished", "The task has finished.", 0)
 	ErrParentFinished       = NewRefusal("parent_finished", "The parent task has finished.", 0)
 	ErrTaskNotRetryable     = NewRefusal("task_not_retryable", "Only a failed or canceled task can be retried.", 0)

@@ -56,14 +56,19 @@ func schedulesChanged() error {
 	return Refuse(ErrConflict, "Schedules are being changed by others. Try again.")
 }
 
-// Put makes the schedule of a name what spec says, whatever it was before.
+// Put makes the schedule of a name what spec says, whatever it was before. In the
+// place of a name there may be the id of a schedule that there is.
 func (c Schedules) Put(ctx context.Context, who auth.Caller, name string, spec schedule.Spec, faults ...Invalid) (s *schedule.Schedule, created bool, err error) {
+	old, err := c.Get(ctx, who, name)
+	byID := schedule.ID(name).Valid()
+	if byID && err == nil {
+		name = old.Name
+	}
 	if spec.Name != "" && spec.Name != name {
-		faults = append(faults, Field("the schedule's name is "+name+", as its URL says; leave it out", "/name"))
+		faults = append(faults, Field("it is not the name in the URL; leave it out", "/name"))
 	}
 	spec.Name = name
-	old, err := c.Get(ctx, who, name)
-	if errors.Is(err, ErrScheduleNotFound) {
+	if !byID && errors.Is(err, ErrScheduleNotFound) {
 		s, err = c.Create(ctx, who, spec, faults...)
 		return s, true, err
 	}

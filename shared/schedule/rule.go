@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	_ "time/tzdata" // the same zones on every gateway, whatever the image has
 
 	"agentmesh/shared/task"
 )

@@ -21,6 +21,7 @@ type Job struct {
 	Input       json.RawMessage // nil when the task has none
 	Labels      map[string]string
 	Deadline    time.Time // zero: none
+	ScheduledAt time.Time // of a schedule's run: when it was due; else zero
 	TraceParent string    // W3C, of the span that this attempt runs in
 
 	Metadata json.RawMessage // as the client sent it; nil: none
@@ -78,7 +79,7 @@ type Warner interface{ Warn(text string) }
 func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter) *Job {
 	return &Job{
 		TaskID: string(t.ID), Kind: t.Kind, Tenant: t.Tenant, Agent: t.Agent, Attempt: t.Attempt,
-		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline,
+		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline, ScheduledAt: t.ScheduledAt,
 		TraceParent: traceParent, Metadata: t.Metadata, MaxResult: DefaultMaxResult, reporter: r,
 	}
 }

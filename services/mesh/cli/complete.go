@@ -169,3 +169,14 @@ func someContexts(context.Context, *client.Client) (found []choice, err error) {
 	}
 	return found, err
 }
+
+func someSchedules(ctx context.Context, c *client.Client) (found []choice, err error) {
+	all, err := c.Schedules.List(ctx)
+	for _, s := range all {
+		found = append(found, choice{s.ScheduleID, s.Name})
+		if s.Name != "" {
+			found = append(found, choice{s.Name, timing(s)})
+		}
+	}
+	return found, err
+}

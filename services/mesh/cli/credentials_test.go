@@ -32,6 +32,8 @@ func argumentsOf(cmd *cobra.Command) (args []string) {
 		args = append(args, "--once")
 	case "mesh keys create":
 		args = append(args, "--scopes", "tasks:read")
+	case "mesh schedule apply":
+		args = append(args, "-f", "testdata/schedules.yaml")
 	case "mesh action run":
 		args = append(args, "--callback-url", "http://127.0.0.1:1/")
 	}

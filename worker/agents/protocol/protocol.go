@@ -41,7 +41,8 @@ type Request struct {
 	Deadline    *time.Time        `json:"deadline,omitempty"`
 	TraceParent string            `json:"traceparent,omitempty"`
 	Metadata    json.RawMessage   `json:"metadata,omitempty"`
-	Session     *Session          `json:"session,omitempty"` // of a turn
+	ScheduledAt *time.Time        `json:"scheduled_at,omitempty"` // of a schedule's run: when it was due
+	Session     *Session          `json:"session,omitempty"`      // of a turn
 }
 
 // Session is the conversation that a turn belongs to.
@@ -59,6 +60,9 @@ func Encode(job *agent.Job) ([]byte, error) {
 	}
 	if !job.Deadline.IsZero() {
 		r.Deadline = &job.Deadline
+	}
+	if !job.ScheduledAt.IsZero() {
+		r.ScheduledAt = &job.ScheduledAt
 	}
 	if t := job.Turn; t != nil {
 		r.Session = &Session{SessionID: t.SessionID, Messages: t.Messages, State: t.State}

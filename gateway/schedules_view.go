@@ -1,0 +1,163 @@
+package gateway
+
+import (
+	"strconv"
+	"time"
+
+	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/schedule"
+	"agentmesh/shared/task"
+)
+
+// view is a schedule as clients see it.
+func (h schedules) view(s *schedule.Schedule) api.Schedule {
+	v := api.Schedule{
+		ScheduleID: string(s.ID), Name: s.Name, Cron: s.Cron, Every: duration(s.Every), Anchor: s.Anchor, Timezone: s.Timezone,
+		Overlap: string(s.Overlap), CatchUp: api.ScheduleCatchUp{Policy: string(s.CatchUp.Policy), Window: duration(s.CatchUp.Window), Max: s.CatchUp.Max},
+		Jitter: duration(s.Jitter), StartAt: s.StartAt, EndAt: s.EndAt, Exclude: s.Exclude, MaxRuns: s.MaxRuns, PauseAfterFailures: s.PauseAfterFailures,
+		NextAt: []time.Time{}, Paused: s.Paused, Note: s.Note, Waiting: len(s.Waits), Counts: api.ScheduleCounts(s.Counts), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+	}
+	if w := s.Task; w != nil {
+		v.Task = &api.ScheduleTask{
+			Agent: w.Agent, Instruction: w.Instruction, Input: w.Input, Labels: w.Labels, Metadata: w.Metadata, Timeout: duration(w.Timeout),
+			CallbackURL: w.CallbackURL, CallbackEvents: w.CallbackEvents, CallbackSecretRef: w.CallbackSecretRef,
+		}
+		if w.MaxAttempts > 0 {
+			v.Task.MaxAttempts = &w.MaxAttempts
+		}
+	}
+	if m := s.Message; m != nil {
+		v.Message = &api.ScheduleMessage{SessionID: m.SessionID, Text: m.Text}
+	}
+	for _, r := range h.mesh.Schedules.Next(s, 5) {
+		v.NextAt = append(v.NextAt, r.At)
+		if v.Note == "" {
+			v.Note = r.Note
+		}
+	}
+	return v
+}
+
+// duration is a duration as text, empty for none.
+func duration(d task.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return time.Duration(d).String()
+}
+
+// fields reads fields with a form of their own and keeps what is wrong with them.
+// An empty text is no value.
+type fields struct{ faults []mesh.Invalid }
+
+func (f *fields) time(pointer, text string) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		f.faults = append(f.faults, mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, pointer))
+	}
+	return at
+}
+
+func (f *fields) duration(pointer, text string) task.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "24h"`, pointer))
+	}
+	return task.Duration(d)
+}
+
+// applySchedule puts the members that a request has into a specification.
+func applySchedule(s *schedule.Spec, r api.ScheduleRequest) []mesh.Invalid {
+	var f fields
+	put(&s.Name, r.Name)
+	put(&s.Cron, r.Cron)
+	put(&s.Timezone, r.Timezone)
+	put(&s.Exclude, r.Exclude)
+	put(&s.MaxRuns, r.MaxRuns)
+	put(&s.PauseAfterFailures, r.PauseAfterFailures)
+	for _, d := range []struct {
+		to      *task.Duration
+		from    *string
+		pointer string
+	}{{&s.Every, r.Every, "/every"}, {&s.Jitter, r.Jitter, "/jitter"}} {
+		if d.from != nil {
+			*d.to = f.duration(d.pointer, *d.from)
+		}
+	}
+	for _, t := range []struct {
+		to      *time.Time
+		from    *string
+		pointer string
+	}{{&s.Anchor, r.Anchor, "/anchor"}, {&s.StartAt, r.StartAt, "/start_at"}, {&s.EndAt, r.EndAt, "/end_at"}} {
+		if t.from != nil {
+			*t.to = f.time(t.pointer, *t.from)
+		}
+	}
+	if r.Overlap != nil {
+		s.Overlap = schedule.Overlap(*r.Overlap)
+	}
+	if c := r.CatchUp; c != nil {
+		if c.Policy != "" {
+			s.CatchUp.Policy = schedule.Policy(c.Policy)
+		}
+		if c.Window != "" {
+			s.CatchUp.Window = f.duration("/catch_up/window", c.Window)
+		}
+		if c.Max != 0 {
+			s.CatchUp.Max = c.Max
+		}
+	}
+	f.work(s, r)
+	return f.faults
+}
+
+// put sets a field that a request has.
+func put[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+// work puts what a schedule starts into its specification. A task takes the place
+// of a message, and the other way round.
+func (f *fields) work(s *schedule.Spec, r api.ScheduleRequest) {
+	if t := r.Task; t != nil {
+		s.Task = &schedule.Work{
+			Agent: t.Agent, Instruction: t.Instruction, Input: null(t.Input), Labels: t.Labels, Metadata: null(t.Metadata), Timeout: f.duration("/task/timeout", t.Timeout),
+			CallbackURL: t.CallbackURL, CallbackEvents: t.CallbackEvents, CallbackSecretRef: t.CallbackSecretRef,
+		}
+		if time.Duration(s.Task.Timeout) > task.MaxTimeout {
+			f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "5m", at most 24h`, "/task/timeout"))
+		}
+		if n := t.MaxAttempts; n != nil {
+			if s.Task.MaxAttempts = *n; *n < 1 || *n > task.MaxAttempts {
+				f.faults = append(f.faults, mesh.Field("it must be 1 to "+strconv.Itoa(task.MaxAttempts)+"; leave it out for the agent's own", "/task/max_attempts"))
+			}
+		}
+		if r.Message == nil {
+			s.Message = nil
+		}
+	}
+	if m := r.Message; m != nil {
+		s.Message = &schedule.Message{SessionID: m.SessionID, Text: m.Text}
+		if r.Task == nil {
+			s.Task = nil
+		}
+	}
+	for pointer, sent := range map[string]bool{"/labels": r.Labels != nil, "/callback_url": r.CallbackURL != nil} {
+		if sent && s.Task == nil {
+			f.faults = append(f.faults, mesh.Field("it is for a schedule that starts a task", pointer))
+		}
+	}
+	if s.Task != nil {
+		put(&s.Task.Labels, r.Labels)
+		put(&s.Task.CallbackURL, r.CallbackURL)
+	}
+}
