@@ -34,6 +34,14 @@ const (
 
 	AgentDelete Action = "agent.delete"
 
+	ScheduleCreate   Action = "schedule.create"
+	ScheduleUpdate   Action = "schedule.update"
+	SchedulePause    Action = "schedule.pause"
+	ScheduleResume   Action = "schedule.resume"
+	ScheduleTrigger  Action = "schedule.trigger"
+	ScheduleBackfill Action = "schedule.backfill"
+	ScheduleDelete   Action = "schedule.delete"
+
 	KeyCreate Action = "key.create"
 	KeyRotate Action = "key.rotate"
 	KeyRevoke Action = "key.revoke"
@@ -48,6 +56,7 @@ var Actions = []Action{
 	SessionOpen, SessionMessage, SessionDelete,
 	WebhookCreate, WebhookUpdate, WebhookRotate, WebhookTest, WebhookRedeliver, WebhookDelete, DeliveryRetry,
 	AgentDelete,
+	ScheduleCreate, ScheduleUpdate, SchedulePause, ScheduleResume, ScheduleTrigger, ScheduleBackfill, ScheduleDelete,
 	KeyCreate, KeyRotate, KeyRevoke,
 	TenantSet, TenantDelete,
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/schedule"
 	"agentmesh/shared/session"
@@ -28,17 +29,19 @@ const (
 )
 
 // Create makes a schedule. The task is checked as if it were to run now.
-func (c Schedules) Create(ctx context.Context, who auth.Caller, spec schedule.Spec, faults ...Invalid) (*schedule.Schedule, error) {
+func (c Schedules) Create(ctx context.Context, who auth.Caller, spec schedule.Spec, faults ...Invalid) (made *schedule.Schedule, err error) {
+	id := schedule.NewID(uuid.Must(uuid.NewV7()))
+	defer func() { c.audit(ctx, who, audit.ScheduleCreate, string(id), err) }()
 	now := task.Stamp(time.Now())
 	s := &schedule.Schedule{
-		Spec: spec.WithDefaults(), ID: schedule.NewID(uuid.Must(uuid.NewV7())), Tenant: who.Tenant, Version: 1,
+		Spec: spec.WithDefaults(), ID: id, Tenant: who.Tenant, Version: 1,
 		CreatedAt: now, UpdatedAt: now, Last: now,
 	}
 	if err := c.check(ctx, who, s, faults); err != nil {
 		return nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	err := c.store.Schedules.Add(ctx, s, maxSchedules)
+	err = c.store.Schedules.Add(ctx, s, maxSchedules)
 	switch {
 	case errors.Is(err, schedule.ErrTooMany):
 		return nil, Refuse(ErrTooManySchedules, "There are %d, which is the limit. Delete one that is not needed.", maxSchedules)
@@ -110,7 +113,8 @@ func (c Schedules) List(ctx context.Context, who auth.Caller) ([]*schedule.Sched
 
 // Update changes what the owner of a schedule has said. Times that have passed are
 // not decided again.
-func (c Schedules) Update(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error, change func(*schedule.Spec) []Invalid) (*schedule.Schedule, error) {
+func (c Schedules) Update(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error, change func(*schedule.Spec) []Invalid) (s *schedule.Schedule, err error) {
+	defer func() { c.audit(ctx, who, audit.ScheduleUpdate, name, err) }()
 	return c.change(ctx, who, name, expect, func(s *schedule.Schedule) error {
 		faults := change(&s.Spec)
 		s.Spec = s.Spec.WithDefaults()
@@ -119,7 +123,8 @@ func (c Schedules) Update(ctx context.Context, who auth.Caller, name string, exp
 }
 
 // Pause has a schedule start nothing until it is resumed.
-func (c Schedules) Pause(ctx context.Context, who auth.Caller, name, note string) (*schedule.Schedule, error) {
+func (c Schedules) Pause(ctx context.Context, who auth.Caller, name, note string) (s *schedule.Schedule, err error) {
+	defer func() { c.audit(ctx, who, audit.SchedulePause, name, err) }()
 	const most = 256
 	if len(note) > most {
 		return nil, RefuseFields(Field("it has at most 256 bytes", "/note"))
@@ -132,7 +137,8 @@ func (c Schedules) Pause(ctx context.Context, who auth.Caller, name, note string
 
 // Resume has a schedule go on from now. The times that it was paused for run by
 // Backfill only.
-func (c Schedules) Resume(ctx context.Context, who auth.Caller, name string) (*schedule.Schedule, error) {
+func (c Schedules) Resume(ctx context.Context, who auth.Caller, name string) (s *schedule.Schedule, err error) {
+	defer func() { c.audit(ctx, who, audit.ScheduleResume, name, err) }()
 	return c.change(ctx, who, name, nil, func(s *schedule.Schedule) error {
 		if s.Paused {
 			s.Last = task.Stamp(time.Now())
@@ -173,7 +179,8 @@ func (c Schedules) change(ctx context.Context, who auth.Caller, name string, exp
 }
 
 // Delete deletes a schedule. What it has started goes on.
-func (c Schedules) Delete(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error) error {
+func (c Schedules) Delete(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error) (err error) {
+	defer func() { c.audit(ctx, who, audit.ScheduleDelete, name, err) }()
 	ctx = context.WithoutCancel(ctx)
 	for range 5 {
 		s, err := c.Get(ctx, who, name)
@@ -193,7 +200,8 @@ func (c Schedules) Delete(ctx context.Context, who auth.Caller, name string, exp
 }
 
 // Trigger starts a run now, whatever the time, by the overlap policy.
-func (c Schedules) Trigger(ctx context.Context, who auth.Caller, name string) (schedule.Run, error) {
+func (c Schedules) Trigger(ctx context.Context, who auth.Caller, name string) (r schedule.Run, err error) {
+	defer func() { c.audit(ctx, who, audit.ScheduleTrigger, name, err) }()
 	at := task.Stamp(time.Now())
 	s, err := c.decideNow(ctx, who, name, "", at)
 	if err != nil {
@@ -207,6 +215,7 @@ func (c Schedules) Trigger(ctx context.Context, who auth.Caller, name string) (s
 // first time. An empty overlap is allow. A time whose task is known runs no second
 // time.
 func (c Schedules) Backfill(ctx context.Context, who auth.Caller, name string, from, to time.Time, overlap schedule.Overlap) (times []time.Time, err error) {
+	defer func() { c.audit(ctx, who, audit.ScheduleBackfill, name, err) }()
 	s, err := c.Get(ctx, who, name)
 	if err != nil {
 		return nil, err
