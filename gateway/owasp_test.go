@@ -24,7 +24,7 @@ import (
 // bodies are requests that are granted, by operation, with paths that have the
 // ids of twoTenants.
 func (m *twoTenants) bodies() map[string]struct{ path, body string } {
-	session, hook := "/sessions/"+m.sessions[0], "/webhooks/"+m.webhooks[0]
+	session, hook, planned := "/sessions/"+m.sessions[0], "/webhooks/"+m.webhooks[0], "/schedules/"+m.schedules[0]
 	return map[string]struct{ path, body string }{
 		"createTask":       {"/tasks", `{"agent":"echo","instruction":"x"}`},
 		"createAction":     {"/actions", `{"agent":"echo","instruction":"x","callback_url":"` + m.receiver.URL + `"}`},
@@ -34,18 +34,24 @@ func (m *twoTenants) bodies() map[string]struct{ path, body string } {
 		"updateWebhook":    {hook, `{"description":"d"}`},
 		"rotateSecret":     {hook + "/rotate-secret", `{"overlap":"1h"}`},
 		"redeliverWebhook": {hook + "/redeliver", `{}`},
+		"createSchedule":   {"/schedules", `{"every":"24h","task":{"agent":"echo","instruction":"x"}}`},
+		"putSchedule":      {"/schedules/weekly", `{"every":"24h","task":{"agent":"echo","instruction":"x"}}`},
+		"updateSchedule":   {planned, `{"max_runs":3}`},
+		"pauseSchedule":    {planned + "/pause", `{"note":"n"}`},
+		"backfillSchedule": {planned + "/backfill", `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`},
+		"previewSchedule":  {"/schedules/preview", `{"every":"24h"}`},
 	}
 }
 
 // owned are the members that the mesh sets, and no client.
 var owned = map[string]string{
 	"id": `"injected"`, "task_id": `"injected"`, "action_id": `"injected"`, "session_id": `"injected"`, "turn_id": `"injected"`, "webhook_id": `"injected"`, "key_id": `"injected"`,
-	"tenant": `"injected"`, "tenant_id": `"injected"`, "subject": `"injected"`, "scopes": `["injected"]`, "status": `"completed"`, "done": `true`, "attempt": `77`, "attempts": `[{"attempt":77}]`,
+	"tenant": `"injected"`, "tenant_id": `"injected"`, "subject": `"injected"`, "scopes": `["injected"]`, "status": `"completed"`, "done": `true`, "attempt": `770077007`, "attempts": `[{"attempt":770077007}]`,
 	"result": `"injected"`, "result_url": `"injected"`, "error": `{"code":"injected"}`, "progress": `"injected"`, "milestones": `[{"name":"injected"}]`,
 	"created_at": `"1999-01-01T00:00:00Z"`, "updated_at": `"1999-01-01T00:00:00Z"`, "started_at": `"1999-01-01T00:00:00Z"`, "finished_at": `"1999-01-01T00:00:00Z"`, "expires_at": `"2999-01-01T00:00:00Z"`,
-	"parent_id": `"injected"`, "retried_from": `"injected"`, "children": `["injected"]`, "trace_id": `"injected"`, "revision": `77`, "rev": `77`, "kind": `"turn"`, "worker_id": `"injected"`,
-	"keys": `[{"key_id":"injected"}]`, "signing_secret": `"injected"`, "unreadable": `"injected"`, "disabled_reason": `"injected"`, "queue_seq": `77`, "callers": `["injected"]`, "event_depth": `77`,
-	"turns": `77`, "messages": `[{"text":"injected"}]`, "state": `"injected"`, "greeting": `"injected"`,
+	"parent_id": `"injected"`, "retried_from": `"injected"`, "children": `["injected"]`, "trace_id": `"injected"`, "revision": `770077007`, "rev": `770077007`, "kind": `"turn"`, "worker_id": `"injected"`,
+	"keys": `[{"key_id":"injected"}]`, "signing_secret": `"injected"`, "unreadable": `"injected"`, "disabled_reason": `"injected"`, "queue_seq": `770077007`, "callers": `["injected"]`, "event_depth": `770077007`,
+	"turns": `770077007`, "messages": `[{"text":"injected"}]`, "state": `"injected"`, "greeting": `"injected"`,
 }
 
 // A3: a member that the mesh owns is refused, and has no effect where the client
@@ -87,7 +93,7 @@ func TestOWASP3NobodySetsWhatTheMeshOwns(t *testing.T) {
 				time.Sleep(time.Minute)
 				answers += m.as("ann", "GET", to, "").Body.String()
 			}
-			for _, trace := range []string{"injected", "1999-", "2999-", "77"} {
+			for _, trace := range []string{"injected", "1999-", "2999-", "770077007"} {
 				if strings.Contains(anID.ReplaceAllString(traceOf.ReplaceAllString(answers, ""), ""), trace) {
 					t.Errorf("%s takes %s over: %s", op.id, trace, answers)
 				}
