@@ -345,7 +345,7 @@ func (f *firing) skip(at time.Time, reason string) {
 // replace cancels the open run and starts the next one.
 func (f *firing) replace(ctx context.Context, open *schedule.Run, at time.Time) error {
 	if open != nil {
-		_, err := f.cancelTree(ctx, f.s.Tenant, open.TaskID, f.place())
+		_, err := cancels{f.core}.cancelTree(ctx, f.s.Tenant, open.TaskID, f.place())
 		if err != nil && !errors.Is(err, task.ErrFinished) && !errors.Is(err, task.ErrNotFound) {
 			return err
 		}
