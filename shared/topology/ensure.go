@@ -45,7 +45,6 @@ func Streams(set Settings) []jetstream.StreamConfig {
 	records.RePublish = &jetstream.RePublish{Source: "$KV." + TasksBucket + ".>", Destination: "mesh.events.>"}
 	// The server leaves a marker where a session has expired.
 	sessions := bucket(SessionsBucket, 1, cmp.Or(set.SessionIdle, SessionIdle))
-	sessions.Compression = jetstream.S2Compression
 	sessions.AllowMsgTTL, sessions.SubjectDeleteMarkerTTL = true, SessionTombstone
 	sessions.RePublish = &jetstream.RePublish{Source: "$KV." + SessionsBucket + ".>", Destination: "mesh.sessions.>", HeadersOnly: true}
 
@@ -187,6 +186,11 @@ func addLaterSettings(got *jetstream.StreamConfig, want jetstream.StreamConfig) 
 	}
 	if want.Name != Turns && want.Name != BucketStream(SessionsBucket) {
 		return changed
+	}
+	// A node did not start any more after a kill: raw records stood behind compressed
+	// ones in a block. The server reads the compressed ones on.
+	if got.Compression != want.Compression {
+		got.Compression, changed = want.Compression, true
 	}
 	if got.RePublish == nil {
 		got.RePublish, changed = want.RePublish, true

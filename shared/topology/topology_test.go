@@ -1,6 +1,11 @@
 package topology_test
 
 import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/session"
 	"agentmesh/shared/topology"
 )
 
@@ -47,7 +53,7 @@ func TestEnsure(t *testing.T) {
 				t.Errorf("%s: %+v", c.Name, c)
 			}
 		case topology.BucketStream(topology.SessionsBucket):
-			if c.MaxMsgsPerSubject != 1 || c.MaxAge != 24*time.Hour || c.Compression != jetstream.S2Compression || c.SubjectDeleteMarkerTTL != 7*24*time.Hour {
+			if c.MaxMsgsPerSubject != 1 || c.MaxAge != 24*time.Hour || c.Compression != jetstream.NoCompression || c.SubjectDeleteMarkerTTL != 7*24*time.Hour {
 				t.Errorf("%s: %+v", c.Name, c)
 			}
 		case topology.BucketStream(topology.TasksBucket):
@@ -128,5 +134,69 @@ func TestEnsureUpgrades(t *testing.T) {
 	}
 	if c := s.CachedInfo().Config; c.RePublish == nil || !c.RePublish.HeadersOnly || c.SubjectDeleteMarkerTTL == 0 || c.MaxBytes != 1<<30 {
 		t.Errorf("sessions: %+v", c)
+	}
+}
+
+// What the sessions' stream holds of the time when it was compressed is read on
+// after it is not any more, also after starts of the server, and so is what comes
+// after it in the same block.
+func TestSessionsThatWereCompressedAreReadOn(t *testing.T) {
+	dir := t.TempDir()
+	const each = 500
+	write := func(js jetstream.JetStream, from int) {
+		for i := from; i < from+each; i++ {
+			text := strings.Repeat(fmt.Sprintf("message %d, ", i), 2500)
+			if _, err := js.Publish(t.Context(), topology.Session("default", session.ID(fmt.Sprintf("ses_%d", i))), []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	start := func() (jetstream.JetStream, func()) {
+		srv := natstest.StartIn(t, dir)
+		nc := srv.Connect(t)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return js, func() { nc.Close(); srv.Stop() }
+	}
+	js, stop := start()
+	for _, c := range topology.Streams(topology.Settings{Replicas: 1}) {
+		if c.Name == topology.BucketStream(topology.SessionsBucket) {
+			c.Compression = jetstream.S2Compression
+		}
+		if _, err := js.CreateStream(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(js, 0)
+	stop()
+	blocks, err := filepath.Glob(filepath.Join(dir, "jetstream", "*", "streams", topology.BucketStream(topology.SessionsBucket), "msgs", "*.blk"))
+	if err != nil || !slices.ContainsFunc(blocks, func(name string) bool {
+		text, _ := os.ReadFile(name)
+		return bytes.HasPrefix(text, []byte("cmp"))
+	}) {
+		t.Fatalf("no block is compressed: %v, %v", blocks, err)
+	}
+	js, stop = start()
+	made, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
+	if err != nil || len(made) != 1 {
+		t.Fatalf("changed are %v, %v", made, err)
+	}
+	write(js, each)
+	stop()
+	js, _ = start()
+	s, err := js.Stream(t.Context(), topology.BucketStream(topology.SessionsBucket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := s.CachedInfo(); c.Config.Compression != jetstream.NoCompression || c.State.Msgs != 2*each {
+		t.Errorf("compression %v, %d messages of %d", c.Config.Compression, c.State.Msgs, 2*each)
+	}
+	for i := range 2 * each {
+		m, err := s.GetLastMsgForSubject(t.Context(), topology.Session("default", session.ID(fmt.Sprintf("ses_%d", i))))
+		if err != nil || !strings.HasPrefix(string(m.Data), fmt.Sprintf("message %d, ", i)) {
+			t.Fatalf("message %d: %v", i, err)
+		}
 	}
 }
