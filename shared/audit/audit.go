@@ -64,7 +64,7 @@ var Actions = []Action{
 // Valid reports whether a is one of Actions.
 func (a Action) Valid() bool { return slices.Contains(Actions, a) }
 
-// What became of an action. One that was refused changed nothing, so it is no
+// The outcomes of an action. One that was refused changed nothing, so it is no
 // entry.
 const (
 	Done    = "done"

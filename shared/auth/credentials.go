@@ -32,8 +32,8 @@ var (
 	ErrUnauthenticated = errors.New("credentials not accepted")
 	ErrNoCredentials   = errors.New("no credentials")
 	ErrLocked          = errors.New("too many wrong credentials")
-	// ErrUnavailable says that nobody can tell: who vouches for the caller does not
-	// answer.
+	// ErrUnavailable says that nobody can tell: the issuer that vouches for the caller
+	// does not answer.
 	ErrUnavailable = errors.New("who vouches for the caller does not answer")
 )
 

@@ -104,7 +104,7 @@ func ParseKey(text string) (Key, error) {
 	return k, nil
 }
 
-// ParseTaskKey reads the key of an attempt, or returns ErrBadKey. Whoever reads one
+// ParseTaskKey reads the key of an attempt, or returns ErrBadKey. Its reader
 // checks the names in it.
 func ParseTaskKey(text string) (TaskKey, error) {
 	rest, ok := strings.CutPrefix(text, TaskKeyPrefix)

@@ -75,7 +75,7 @@ func TestAKeyOfATaskNamesItsTenantAndTask(t *testing.T) {
 	}
 }
 
-// Whatever prints a key hides its secret.
+// A key that is printed, in whatever way, hides its secret.
 func TestAKeyThatIsPrintedHidesItsSecret(t *testing.T) {
 	k, task := auth.NewKey(), auth.NewTaskKey("a", "tsk_1")
 	for whole, v := range map[string]any{k.Reveal(): k, task.Reveal(): task} {

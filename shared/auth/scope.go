@@ -25,7 +25,7 @@ const (
 	All             Scope = "*"     // all but Admin
 )
 
-// What an operation may ask for besides: nobody has these as a scope.
+// Other demands of an operation: nobody has these as a scope.
 const (
 	Public Scope = "public" // nobody is asked who they are
 	Known  Scope = "known"  // any caller that is known

@@ -196,7 +196,7 @@ func TestPagesOfTheTrailAreFullAndInOrder(t *testing.T) {
 	})
 }
 
-// What a filter names becomes a part of a subject: it is checked.
+// The names in a filter become parts of a subject: they are checked.
 func TestAFilterOfTheTrailNamesOneTenantAndOneAction(t *testing.T) {
 	m, _, _ := audited(t, newHouse(t))
 	for _, f := range []audit.Filter{{Tenant: "x.>"}, {Tenant: "*"}, {Action: "*.*"}, {Action: "task"}} {

@@ -304,7 +304,7 @@ func TestAKeyWhoseRecordIsDeletedIsRefused(t *testing.T) {
 	})
 }
 
-// Who guesses waits, at his address and for what he guessed only.
+// A caller that guesses secrets waits: at its address, and for the key that it guessed.
 func TestWhoGuessesSecretsIsLockedOutAndTheOwnerIsNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)

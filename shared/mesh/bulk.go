@@ -19,8 +19,8 @@ const (
 	// are, or as many as there are slots: those are worked off in one go.
 	crowd = 4
 	// countFresh bounds how often something is counted that a decision hangs on, and
-	// countKept is how long a count is good otherwise: what other processes accept
-	// meanwhile is not seen.
+	// countKept is how long a count is good otherwise. Tasks that other processes
+	// accept meanwhile are not in it.
 	countFresh = 2 * time.Millisecond
 	countKept  = 50 * time.Millisecond
 	// countCost is how much longer a count of a tenant's tasks is good for each of them:

@@ -92,8 +92,8 @@ func TestProcessesAgreeOnWhoHasMany(t *testing.T) {
 	}
 }
 
-// Who has tasks in bulk gets its next ones behind them, also when none is ready any
-// more.
+// A tenant that has tasks in bulk gets its next ones behind them, also when none of
+// its tasks is ready any more.
 func TestTheTasksOfATenantKeepTheirOrderInBulk(t *testing.T) {
 	h := newHouse(t)
 	h.served(true)

@@ -115,7 +115,7 @@ func TestARateMayBeNothingOrNoLimit(t *testing.T) {
 	}
 }
 
-// What a tenant holds is counted until it is given back, waits and streams apart.
+// Waits and streams of a tenant are counted apart, each until it is given back.
 func TestWhatIsHeldIsGivenBack(t *testing.T) {
 	tenants := mesh.New(nil, mesh.Options{Log: quiet(), Limits: unlimited(func(l *tenant.Limits) { l.Waits, l.Streams = 2, 1 })}).Tenants
 	hold := func(who string, why mesh.Held) func() {
@@ -256,7 +256,7 @@ func TestTheLimitHoldsForThoseWhoComeAtOnce(t *testing.T) {
 	}
 }
 
-// What other gateways accept counts, at the latest after a second.
+// Tasks that other gateways accept count, at the latest after a second.
 func TestTheLimitHoldsAcrossGateways(t *testing.T) {
 	h := newHouse(t)
 	few := func(l *tenant.Limits) { l.Pending = 5 }

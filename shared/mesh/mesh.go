@@ -78,7 +78,7 @@ type core struct {
 	closing  context.Context    // done when waits should end
 }
 
-// What several parts do, each kind on its own.
+// These types do what several parts need.
 type (
 	// answers are the first answers to requests that may come again.
 	answers struct{ *core }

@@ -108,8 +108,8 @@ func tenantChanged() error {
 	return Refuse(ErrConflict, "The tenant is being changed by others. Try again.")
 }
 
-// Delete takes a tenant's own limits away: those of the mesh hold for it. What the
-// tenant has stays.
+// Delete takes a tenant's own limits away: those of the mesh hold for it. Its
+// tasks, sessions and webhooks stay.
 func (c Tenants) Delete(ctx context.Context, who auth.Caller, name string) (err error) {
 	defer func() { c.audit(ctx, who.For(name), audit.TenantDelete, name, err) }()
 	ctx = context.WithoutCancel(ctx)

@@ -30,7 +30,7 @@ const (
 // counted.
 const refusedLines = 10
 
-// What becomes of entries, as their metric names it.
+// The ends of entries, as their metric names them.
 const (
 	entryWritten = "written"
 	entryDropped = "dropped"

@@ -102,8 +102,8 @@ func (c Config) neighbour() (config.Secret, error) {
 	return token, err
 }
 
-// inbox gives the connection an inbox of its own: who may read `_INBOX.>` reads what
-// others are answered. What a NATS context says of it stands.
+// inbox gives the connection an inbox of its own: a user that may read `_INBOX.>` reads the
+// answers to others. An inbox that a NATS context names stands.
 func (c Config) inbox() nats.Option {
 	return func(o *nats.Options) error {
 		if c.Inbox != "" {

@@ -194,8 +194,8 @@ func (s APIKeys) Revision(ctx context.Context) (uint64, error) {
 	return msg.Sequence, nil
 }
 
-// Forget removes what is left of a key that has ended. Whoever follows the keys is
-// not told: it knows that the key has ended.
+// Forget removes what is left of a key that has ended. Processes that follow
+// the keys are not told: they know that the key has ended.
 func (s APIKeys) Forget(ctx context.Context, id string) error {
 	ctx, cancel := s.bound(ctx, writes+topology.KeysBucket)
 	defer cancel()

@@ -11,8 +11,8 @@ import (
 	"agentmesh/shared/task"
 )
 
-// Whatever the store keeps is stored as the JSON that encoding/json would write, so that whoever
-// reads the stream needs nothing of ours. The codec is the experiment that is
+// Records are stored as the JSON that encoding/json would write, so that a reader of the
+// stream needs nothing of ours. The codec is the experiment that is
 // to become encoding/json/v2, with the rules of v1: on a record of 900 bytes it
 // decodes in 3.8 instead of 8.6 µs and allocates 6 instead of 21 times.
 var codec = json.JoinOptions(jsonv1.DefaultOptionsV1(), jsontext.EscapeForHTML(false), jsontext.EscapeForJS(false))

@@ -10,8 +10,8 @@ import (
 	"agentmesh/shared/tenant"
 )
 
-// What waits is counted for each tenant and agent: not what is scheduled, settled or
-// another's.
+// Tasks that wait are counted for each tenant and agent, and none that is scheduled,
+// settled or another's.
 func TestWaitingTasksAreCounted(t *testing.T) {
 	st := open(t, natstest.Start(t))
 	ctx := t.Context()

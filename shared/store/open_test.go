@@ -109,8 +109,8 @@ func TestWhoMayNotMakeStreamsWaitsForThem(t *testing.T) {
 	}
 }
 
-// What the server does not let a user do is an error that names it, at once: not a
-// time that runs out.
+// A request that the server does not let a user make is an error that names it, at
+// once: not a time that runs out.
 func TestWhatAUserMayNotDoIsSaidAtOnce(t *testing.T) {
 	for name, tt := range map[string]struct {
 		publish, subscribe *server.SubjectPermission

@@ -290,8 +290,8 @@ type backwards struct {
 // errHeavy is a window that holds more than may be kept.
 var errHeavy = errors.New("too much for one window")
 
-// The widths of windows: a first page needs few messages, who looks for one among
-// a million reads more at a time.
+// The widths of windows: a first page needs few messages, a search for one among a
+// million reads more at a time.
 const (
 	firstWindow  = 128
 	widestWindow = 1 << 20

@@ -116,8 +116,8 @@ type Task struct {
 	// first.
 	Callers []string `json:"callers,omitempty"`
 
-	// EventDepth is how many events lie behind this task: 0 for one that nobody
-	// made because he was told of another, see MaxEventDepth.
+	// EventDepth is how many events lie behind this task: 0 for one that was not
+	// made because of the event of another, see MaxEventDepth.
 	EventDepth int `json:"event_depth,omitempty"`
 
 	// Callback is where the outcome is sent, if anywhere.
@@ -187,8 +187,8 @@ type Callback struct {
 	SecretRef string `json:"secret_ref,omitempty"`
 }
 
-// MaxEventDepth is the length of a chain of events: a task is done, who is told of
-// it makes another, and so on. A receiver that is the mesh itself would make one
+// MaxEventDepth is the length of a chain of events: a task is done, a receiver
+// that is told of it makes another, and so on. A receiver that is the mesh itself would make one
 // for ever.
 const MaxEventDepth = 16
 

@@ -130,7 +130,8 @@ func prefixed(kind, value string) string {
 
 func plainDNS(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// plainEmail has the host in small letters; what stands before it is its owner's.
+// plainEmail has the host in small letters; the part before it is left as its owner
+// spells it.
 func plainEmail(address string) string {
 	at := strings.LastIndexByte(address, '@') + 1
 	return address[:at] + strings.ToLower(address[at:])

@@ -75,7 +75,7 @@ func TestAnEndThatNobodyAskedForIsUnexpected(t *testing.T) {
 	}
 }
 
-// What no webhook has told is missing until it is.
+// An end that no webhook has told is missing until one does.
 func TestEndsThatWereNotToldAreMissing(t *testing.T) {
 	l := NewLedger()
 	l.accepted(l.sends("a", "/tasks", "{}"), "tsk_1")
