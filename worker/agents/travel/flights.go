@@ -2,39 +2,34 @@ package travel
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strings"
 )
 
 // The sample data. No such flight exists; cities and airlines are those that
 // people will ask for.
 
-// name is a city or an airline and how people call it.
-type name struct {
-	name    string
-	aliases []string // in lower case
+// words are what people call a city or an airline, in lower case, and its name.
+type words map[string]string
+
+var cities = words{
+	"berlin": "Berlin", "london": "London", "new york": "New York", "new york city": "New York", "nyc": "New York", "osaka": "Osaka", "paris": "Paris",
+	"san francisco": "San Francisco", "sf": "San Francisco", "singapore": "Singapore", "sydney": "Sydney", "tokyo": "Tokyo", "tokio": "Tokyo",
 }
 
-var cities = []name{
-	{"Berlin", []string{"berlin"}},
-	{"London", []string{"london"}},
-	{"New York", []string{"new york city", "new york", "nyc", "manhattan"}},
-	{"Osaka", []string{"osaka", "大阪"}},
-	{"Paris", []string{"paris"}},
-	{"San Francisco", []string{"san francisco", "sf", "sfo"}},
-	{"Singapore", []string{"singapore"}},
-	{"Sydney", []string{"sydney"}},
-	{"Tokyo", []string{"tokyo", "tokio", "東京"}},
+var airlines = words{
+	"air france": "Air France", "ana": "ANA", "all nippon airways": "ANA", "british airways": "British Airways", "ba": "British Airways",
+	"japan airlines": "Japan Airlines", "jal": "Japan Airlines", "lufthansa": "Lufthansa", "qantas": "Qantas",
+	"singapore airlines": "Singapore Airlines", "united airlines": "United", "united": "United",
 }
 
-var airlines = []name{
-	{"Air France", []string{"air france"}},
-	{"ANA", []string{"ana", "all nippon airways", "all nippon"}},
-	{"British Airways", []string{"british airways", "british air", "ba"}},
-	{"Japan Airlines", []string{"japan airlines", "jal"}},
-	{"Lufthansa", []string{"lufthansa"}},
-	{"Qantas", []string{"qantas"}},
-	{"Singapore Airlines", []string{"singapore airlines", "singapore air"}},
-	{"United", []string{"united airlines", "united"}},
+func (w words) names() []string { return slices.Compact(slices.Sorted(maps.Values(w))) }
+
+// pattern matches the words, the longest first.
+func (w words) pattern() string {
+	longest := func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) }
+	return strings.Join(slices.SortedFunc(maps.Keys(w), longest), "|")
 }
 
 // flight goes every day.
@@ -61,15 +56,8 @@ var routes = []struct {
 	{"ANA", "Tokyo", "Osaka", flight{number: "NH 9013", leaves: "08:00", lands: "09:10", price: 75}, flight{number: "NH 9014", leaves: "19:00", lands: "20:10", price: 75}},
 	{"Japan Airlines", "London", "Osaka", flight{number: "JL 9048", leaves: "09:40", lands: "06:55", days: 1, price: 455}, flight{number: "JL 9047", leaves: "10:55", lands: "16:20", price: 465}},
 	{"Air France", "Paris", "Osaka", flight{number: "AF 9292", leaves: "14:10", lands: "10:25", days: 1, price: 430}, flight{number: "AF 9291", leaves: "12:15", lands: "19:20", price: 435}},
-	{"Air France", "Paris", "New York", flight{number: "AF 9006", leaves: "13:30", lands: "15:45", price: 310}, flight{number: "AF 9007", leaves: "19:30", lands: "08:50", days: 1, price: 315}},
 	{"British Airways", "London", "New York", flight{number: "BA 9117", leaves: "08:25", lands: "11:20", price: 305}, flight{number: "BA 9178", leaves: "07:55", lands: "19:45", price: 300}},
-	{"United", "London", "San Francisco", flight{number: "UA 9901", leaves: "14:10", lands: "17:20", price: 390}, flight{number: "UA 9900", leaves: "12:50", lands: "07:10", days: 1, price: 385}},
-	{"Air France", "Berlin", "Paris", flight{number: "AF 9735", leaves: "09:55", lands: "11:45", price: 95}, flight{number: "AF 9734", leaves: "18:10", lands: "19:55", price: 99}},
-	{"British Airways", "Berlin", "London", flight{number: "BA 9981", leaves: "10:40", lands: "11:40", price: 88}, flight{number: "BA 9982", leaves: "17:05", lands: "20:00", price: 92}},
-	{"Lufthansa", "Berlin", "London", flight{number: "LH 9902", leaves: "07:15", lands: "08:20", price: 94}, flight{number: "LH 9903", leaves: "20:30", lands: "23:25", price: 90}},
-	{"Qantas", "London", "Sydney", flight{number: "QF 9002", leaves: "11:50", lands: "20:30", days: 1, price: 690}, flight{number: "QF 9001", leaves: "15:30", lands: "06:10", days: 1, price: 710}},
 	{"Qantas", "Tokyo", "Sydney", flight{number: "QF 9026", leaves: "20:10", lands: "07:00", days: 1, price: 480}, flight{number: "QF 9025", leaves: "10:20", lands: "18:55", price: 470}},
-	{"Singapore Airlines", "London", "Singapore", flight{number: "SQ 9317", leaves: "11:25", lands: "07:30", days: 1, price: 410}, flight{number: "SQ 9318", leaves: "12:45", lands: "19:10", price: 420}},
 }
 
 // journey is a flight there and, unless one way is asked for, one back.
@@ -102,29 +90,11 @@ func journeys(origin, destination, airline string, oneWay bool) []journey {
 	return found
 }
 
-// of are the different values that journeys have, in order.
-func of(all []journey, value func(journey) string) []string {
-	var values []string
+// carriers are the airlines of journeys, each once.
+func carriers(all []journey) (names []string) {
 	for _, j := range all {
-		values = append(values, value(j))
+		names = append(names, j.there.airline)
 	}
-	slices.Sort(values)
-	return slices.Compact(values)
-}
-
-func carrier(j journey) string { return j.there.airline }
-func start(j journey) string   { return j.there.from }
-
-func names(of []name) []string {
-	var all []string
-	for _, n := range of {
-		all = append(all, n.name)
-	}
-	return all
-}
-
-// named is the name that an alias stands for.
-func named(list []name, alias string) string {
-	i := slices.IndexFunc(list, func(n name) bool { return slices.Contains(n.aliases, alias) })
-	return list[i].name
+	slices.Sort(names)
+	return slices.Compact(names)
 }

@@ -6,141 +6,106 @@ import (
 	"time"
 )
 
-// slot is something that a search needs.
-type slot int
-
-const (
-	slotNone slot = iota
-	slotDestination
-	slotDeparture
-	slotReturn
-	slotAirline
-)
-
-// missing is what to ask for next.
-func (t *trip) missing() slot {
-	switch {
-	case t.Destination == "":
-		return slotDestination
-	case t.Depart == "":
-		return slotDeparture
-	case t.Return == "" && !t.OneWay:
-		return slotReturn
-	case t.Airline == "":
-		return slotAirline
-	}
-	return slotNone
+// slot is something that a search needs, and the question for it.
+type slot struct {
+	filled func(*trip) bool
+	ask    func(*trip) string
 }
 
-const abilities = `I understand cities, dates such as May 16 or tomorrow, airlines, the number of passengers, and "start over".`
+// slots are asked for in this order.
+var slots = []slot{
+	{func(t *trip) bool { return t.Destination != "" }, func(*trip) string {
+		return "Where would you like to go? I know " + list(cities.names(), "and") + "."
+	}},
+	{func(t *trip) bool { return t.Depart != "" }, func(t *trip) string {
+		return "When would you like to travel to " + t.Destination + "? For example: from May 10 to May 16."
+	}},
+	{func(t *trip) bool { return t.Return != "" || t.OneWay }, func(t *trip) string {
+		return "And when do you come back from " + t.Destination + "? Or say one way."
+	}},
+	{func(t *trip) bool { return t.Airline != "" }, func(t *trip) string {
+		return "Which airline do you prefer: " + list(carriers(journeys("", t.Destination, "", true)), "or") + "? Or any airline?"
+	}},
+}
+
+const (
+	returnSlot  = 2
+	airlineSlot = 3
+)
+
+// missing is the first slot that is empty, len(slots): none.
+func (t *trip) missing() int {
+	for i, s := range slots {
+		if !s.filled(t) {
+			return i
+		}
+	}
+	return len(slots)
+}
+
+const abilities = `I understand cities, dates such as May 16 or tomorrow, airlines, and "start over".`
 
 // respond says what came of a message, piece by piece.
-func respond(text string, before trip, t *trip, faults []string) []string {
-	var pieces []string
-	say := func(format string, args ...any) {
-		text := fmt.Sprintf(format, args...)
+func respond(text string, before trip, t *trip, fault string) (pieces []string) {
+	say := func(text string) {
 		if n := len(pieces); n > 0 && !strings.HasSuffix(pieces[n-1], "\n") {
 			text = " " + text
 		}
 		pieces = append(pieces, text)
 	}
-	for _, f := range faults {
-		say("%s", f)
-	}
 	lost := false
-	switch low := strings.ToLower(text); {
-	case startsOver.MatchString(low):
+	switch {
+	case fault != "":
+		say(fault)
+	case startsOver.MatchString(text):
 		say("Let us start over.")
-	case *t != before || len(faults) > 0:
-	case strings.Contains(low, "thank"):
+	case *t != before:
+	case strings.HasPrefix(text, "thank"):
 		say("You're welcome!")
-	case strings.HasPrefix(low, "bye") || strings.HasPrefix(low, "goodbye"):
+	case strings.HasPrefix(text, "bye"):
 		return []string{"Goodbye! I keep your search in case you come back."}
-	case strings.HasPrefix(low, "hello") || strings.HasPrefix(low, "hi"):
+	case strings.HasPrefix(text, "hello"):
 		say("Hello!")
 	default:
 		lost = true
-		say("Sorry, I did not understand that. %s", abilities)
+		say("Sorry, I did not understand that. " + abilities)
 	}
-	t.fit(say)
-	if t.missing() != slotNone && (*t != before || lost) && *t != (trip{Destination: t.Destination}) {
-		say("%s.", t.summary())
-	}
-	t.next(say)
-	return pieces
-}
-
-// fit drops what the sample data has no flights for, and says so.
-func (t *trip) fit(say func(string, ...any)) {
-	if t.Destination == "" {
-		return
-	}
-	if t.Origin != "" && len(journeys(t.Origin, t.Destination, "", true)) == 0 {
-		say("There are no flights from %s to %s in the sample data, only from %s.", t.Origin, t.Destination,
-			list(of(journeys("", t.Destination, "", true), start), "and"))
-		t.Origin = ""
-	}
-	if t.Airline != "" && len(journeys(t.Origin, t.Destination, t.Airline, true)) == 0 {
-		say("%s has no flights%s in the sample data.", t.Airline, t.route())
-		t.Airline = ""
-	}
-}
-
-// next asks for what is missing, or lists the flights.
-func (t *trip) next(say func(string, ...any)) {
-	switch t.missing() {
-	case slotDestination:
-		say("Where would you like to go? I know %s.", list(names(cities), "and"))
-	case slotDeparture:
-		say("When would you like to travel to %s? For example: from May 10 to May 16.", t.Destination)
-	case slotReturn:
-		say("And when do you come back from %s? Or say one way.", t.Destination)
-	case slotAirline:
-		say("Which airline do you prefer: %s? Or any airline?", list(of(journeys(t.Origin, t.Destination, "", true), carrier), "or"))
-	case slotNone:
+	missing := t.missing()
+	if missing == len(slots) {
 		t.flights(say)
+		return pieces
 	}
+	if (*t != before || lost) && *t != (trip{Destination: t.Destination}) {
+		say(t.summary() + ".")
+	}
+	say(slots[missing].ask(t))
+	return pieces
 }
 
 const maxListed = 5
 
 // flights lists what there is.
-func (t *trip) flights(say func(string, ...any)) {
+func (t *trip) flights(say func(string)) {
 	found := journeys(t.Origin, t.Destination, t.Airline, t.OneWay)
-	total := len(found)
-	found = found[:min(total, maxListed)]
 	noun := "flights"
-	if total == 1 {
+	if len(found) == 1 {
 		noun = "flight"
 	}
-	say("%s. I found %d %s (sample data, not real flights):\n", t.summary(), total, noun)
-	for i, j := range found {
-		say("%d. %s: %s\n", i+1, j, t.total(j))
+	say(fmt.Sprintf("%s. I found %d %s (sample data, not real flights):\n", t.summary(), len(found), noun))
+	for i, j := range found[:min(len(found), maxListed)] {
+		say(fmt.Sprintf("%d. %s: EUR %d\n", i+1, j, j.price))
 	}
 	say("Say another city, date or airline to change the search.")
 }
 
 // String is the flight there and the one back.
 func (j journey) String() string {
-	text := fmt.Sprintf("%s %s, %s %s to %s %s%s", j.there.airline, j.there.number, j.there.from, j.there.leaves, j.there.to, j.there.lands, j.there.later())
+	later := func(f flight) string { return strings.Repeat(" (+1 day)", f.days) }
+	text := fmt.Sprintf("%s %s, %s %s to %s %s%s", j.there.airline, j.there.number, j.there.from, j.there.leaves, j.there.to, j.there.lands, later(j.there))
 	if j.price > j.there.price {
-		text += fmt.Sprintf("; back %s, %s to %s%s", j.back.number, j.back.leaves, j.back.lands, j.back.later())
+		text += fmt.Sprintf("; back %s, %s to %s%s", j.back.number, j.back.leaves, j.back.lands, later(j.back))
 	}
 	return text
-}
-
-func (f flight) later() string {
-	if f.days == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" (+%d day)", f.days)
-}
-
-func (t *trip) total(j journey) string {
-	if n := t.Passengers; n > 1 {
-		return fmt.Sprintf("EUR %d for %d passengers", n*j.price, n)
-	}
-	return fmt.Sprintf("EUR %d", j.price)
 }
 
 // route is " from London to Tokyo" as far as it is known.
@@ -157,25 +122,14 @@ func (t *trip) route() string {
 
 // summary is what is known of the trip, as a sentence.
 func (t *trip) summary() string {
-	var parts []string
-	if route := t.route(); route != "" {
-		parts = append(parts, "Flights"+route)
-	}
-	leaves, ok := day(t.Depart)
-	if ok {
+	parts := []string{"Flights" + t.route()}
+	if leaves, ok := day(t.Depart); ok {
 		parts = append(parts, "leaving "+dated(leaves))
 	}
 	if returns, ok := day(t.Return); ok {
 		parts = append(parts, "back "+dated(returns))
 	} else if t.OneWay {
 		parts = append(parts, "one way")
-	}
-	if t.Passengers > 0 {
-		noun := "passengers"
-		if t.Passengers == 1 {
-			noun = "passenger"
-		}
-		parts = append(parts, fmt.Sprintf("%d %s", t.Passengers, noun))
 	}
 	switch t.Airline {
 	case "":
@@ -184,11 +138,7 @@ func (t *trip) summary() string {
 	default:
 		parts = append(parts, "with "+t.Airline)
 	}
-	text := strings.Join(parts, ", ")
-	if text == "" {
-		return ""
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
+	return strings.Join(parts, ", ")
 }
 
 func dated(d time.Time) string { return d.Format("Monday, January 2, 2006") }

@@ -1,6 +1,6 @@
 // Package travel is the sample agent that has a conversation. It is a slot
 // machine: a message may fill the slots of a search for flights (city, two dates,
-// airline, passengers), and the answer asks for the first empty one or lists what
+// airline), and the answer asks for the first empty one or lists what
 // it finds.
 //
 // Its flights are sample data and not real, and every list says so. It promises
@@ -23,7 +23,7 @@ const greeting = "Hello! How can I help you today?"
 func Agent() agent.Agent {
 	a := agent.Conversation(answer)
 	a.Definition = agent.Definition{
-		Name: "travel", Version: "1.1.0", Greeting: greeting,
+		Name: "travel", Version: "1.2.0", Greeting: greeting,
 		Description: "A conversation about flights: asks for destination, dates and airline, and lists matching flights of a small set of sample data.",
 	}
 	return a
@@ -38,7 +38,6 @@ type trip struct {
 	Return      string `json:"return,omitempty"`
 	OneWay      bool   `json:"one_way,omitempty"`
 	Airline     string `json:"airline,omitempty"`
-	Passengers  int    `json:"passengers,omitempty"` // 0: one
 }
 
 // anyAirline is the airline of a traveller without a preference.
@@ -52,9 +51,10 @@ func answer(_ context.Context, job *agent.Job, text string, t *trip) (string, er
 	}
 	today = today.Truncate(24 * time.Hour)
 	before := *t
-	faults := understand(strings.ToLower(text), today, t)
+	text = strings.ToLower(text)
+	fault := understand(text, today, t)
 	var reply strings.Builder
-	for _, piece := range respond(text, before, t, faults) {
+	for _, piece := range respond(text, before, t, fault) {
 		job.Output(piece)
 		reply.WriteString(piece)
 	}
