@@ -105,7 +105,7 @@ func TestConnectionsBeyondTheLimitAreToldSo(t *testing.T) {
 		busy = append(busy, c)
 	}
 	resp, body := ask(t, dial(), "GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n")
-	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.Contains(body, "too_many_connections") {
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || !strings.HasPrefix(body, `{"type":"/problems/too_many_connections"`) || !strings.Contains(body, `"status":503`) {
 		t.Errorf("one too many: %s %s", resp.Status, body)
 	}
 	close(release)

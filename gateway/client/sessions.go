@@ -141,7 +141,7 @@ func (c Sessions) Turn(ctx context.Context, sessionID, turnID string) (*Turn, er
 
 // WaitTurn waits until a turn has ended, as Wait does, and returns it.
 func (c Sessions) WaitTurn(ctx context.Context, sessionID, turnID string) (*Turn, error) {
-	if _, err := (Tasks{c.wire}).Wait(ctx, turnID); err != nil {
+	if _, err := Tasks(c).Wait(ctx, turnID); err != nil {
 		return nil, err
 	}
 	return c.Turn(ctx, sessionID, turnID)
