@@ -58,10 +58,11 @@ func (b *bulk) quick() bool {
 // wanted notes that a ready task has ended, and reports whether one in bulk may run in
 // its place.
 func (b *bulk) wanted() bool {
+	idle := b.in.slots.open() > 0 // then a pull is open, and tells
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ready++
-	if !b.more && time.Since(b.asked) > bulkLook {
+	if !b.more && !idle && time.Since(b.asked) > bulkLook {
 		b.more, b.asked = true, time.Now()
 	}
 	return b.more

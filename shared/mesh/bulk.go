@@ -22,7 +22,7 @@ const (
 	// countKept is how long a count is good otherwise. Tasks that other processes
 	// accept meanwhile are not in it.
 	countFresh = 2 * time.Millisecond
-	countKept  = 50 * time.Millisecond
+	countKept  = 200 * time.Millisecond
 	// countCost is how much longer a count of a tenant's tasks is good for each of them:
 	// counting costs the server 0.4 µs each.
 	countCost = 20 * time.Microsecond
