@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -111,12 +113,18 @@ func (s secure) curl() (parts []string) {
 // empty where that is not what an error means.
 func distrust(err error) string {
 	var unverified *tls.CertificateVerificationError
-	var alert *net.OpError
+	var asked *url.Error
+	var step *net.OpError
+	onTheWay := errors.As(err, &step) && step.Op == "dial"
 	switch {
+	case !errors.As(err, &asked) || !strings.HasPrefix(asked.URL, "https://") || asked.Timeout() || onTheWay:
+		return ""
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "the gateway speaks plain HTTP; write http:// before its address"
 	case errors.As(err, &unverified):
 		return "the gateway's certificate is not trusted; name its authority with --ca"
-	case errors.As(err, &alert) && alert.Op == "remote error": // as package tls calls what the other side says
-		return "the gateway does not take the client certificate, or wants one; name it with --cert and --cert-key"
 	}
-	return ""
+	// A server that takes no client without a certificate says so after the handshake:
+	// often the client is writing by then, and sees the connection end only.
+	return "the gateway ended the connection; where it wants a client certificate, or another one, name it with --cert and --cert-key"
 }

@@ -34,6 +34,8 @@ func TestAPrivateAuthorityAndAClientCertificateAreNamedByFiles(t *testing.T) {
 	ca := meshtest.NewAuthority(t)
 	var callers []string
 	url := closed(t, ca, &callers)
+	plain := httptest.NewServer(nil)
+	t.Cleanup(plain.Close)
 	issued := func(name string) (cert, key string) {
 		c, k := ca.Issue(t, func(c *x509.Certificate) { c.Subject.CommonName = name })
 		return meshtest.WriteFile(t, home, name+".pem", c), meshtest.WriteFile(t, home, name+".key", k)
@@ -56,6 +58,8 @@ func TestAPrivateAuthorityAndAClientCertificateAreNamedByFiles(t *testing.T) {
 		{"", []string{"agents", "list", "--gateway", url, "--ca", nonsense}, 2, "no certificate", ""},
 		{"", []string{"agents", "list", "--gateway", url, "--ca", authority, "--cert", nonsense, "--cert-key", oneKey}, 2, "--cert and --cert-key", ""},
 		{"", []string{"agents", "list", "--gateway", url, "--ca", authority, "--cert", oneCert, "--cert-key", oneKey}, 0, "", "one HTTP/2.0"},
+		{"", []string{"agents", "list", "--gateway", "https://" + plain.Listener.Addr().String()}, 1, "speaks plain HTTP", ""},
+		{"", []string{"agents", "list", "--gateway", "https://127.0.0.1:1"}, 1, "no gateway at", ""},
 		{"", []string{"healthcheck", "--gateway", url}, 1, "name its authority with --ca", ""},
 		{"", []string{"healthcheck", "--gateway", url, "--ca", authority, "--cert", oneCert, "--cert-key", oneKey}, 0, "", "one HTTP/2.0"},
 		{"", []string{"healthcheck", "--url", url + "/readyz", "--ca", authority, "--cert", oneCert, "--cert-key", oneKey}, 0, "", "one HTTP/2.0"},
