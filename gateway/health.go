@@ -60,7 +60,7 @@ func newReadiness(cfg Config, st *store.Store) *readiness {
 	return &readiness{store: st, cfg: cfg, writer: uuid.NewString()}
 }
 
-func (c *readiness) check(ctx context.Context, agents *mesh.Agents) api.Readiness {
+func (c *readiness) check(ctx context.Context, m *mesh.Mesh) api.Readiness {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) < readyKept {
@@ -86,7 +86,8 @@ func (c *readiness) check(ctx context.Context, agents *mesh.Agents) api.Readines
 		note("write", c.store.Probe(ctx, c.writer)) // a frozen or full store still answers reads
 		note("consumers", c.consumers(ctx))
 	}
-	note("agents", agents.Check())
+	note("agents", m.Agents.Check())
+	note("tenants", m.Tenants.Check()) // whoever has limits of its own must be held to them
 	if c.cfg.Health != nil {
 		note("server", c.cfg.Health())
 	}
@@ -118,7 +119,7 @@ func (h health) readyz(ctx context.Context, _ plain) (out readied, err error) {
 	if h.closing.Err() != nil {
 		return out, mesh.Refuse(problem.ErrShuttingDown, "Another gateway takes requests.")
 	}
-	ready := h.ready.check(ctx, h.mesh.Agents)
+	ready := h.ready.check(ctx, h.mesh)
 	if !ready.Ready {
 		return readied{Not: &ready}, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/shared/tenant"
 )
 
@@ -55,6 +56,9 @@ func newLimits(st *store.Store, o Options) *limits {
 
 // follow keeps the limits of tenants up to date until ctx ends.
 func (l *limits) follow(ctx context.Context) {
+	for _, r := range []*Refusal{ErrRateLimited, ErrTooManyPending, ErrTooManyWaits, ErrTooManySessions, ErrTooManyWebhooks} {
+		telemetry.Limited.Add(0, r.Code) // so that the first one is seen
+	}
 	l.watched.follow(ctx, func(ctx context.Context, ready func()) error {
 		return l.store.Tenants.Watch(ctx, l.learn, l.forget, ready)
 	})
@@ -118,6 +122,14 @@ type Allowance struct {
 	Reset   time.Duration // until Left is Quota; of a request that is refused: until the next one may come
 }
 
+// limited refuses a request for a limit, and counts it.
+func limited(r *Refusal, wait time.Duration, format string, args ...any) error {
+	telemetry.Limited.Add(1, r.Code)
+	e := Refuse(r, format, args...)
+	e.RetryAfter = wait
+	return e
+}
+
 // closed is how long a tenant is told to wait that may ask for nothing.
 const closed = time.Minute
 
@@ -129,9 +141,7 @@ func (c Tenants) Allow(who auth.Caller) (a Allowance, err error) {
 	case tenant.Unlimited:
 		return a, nil
 	case 0:
-		e := Refuse(ErrRateLimited, "The tenant may send no requests now.")
-		e.RetryAfter = closed
-		return Allowance{Limited: true, Window: closed, Reset: closed}, e
+		return Allowance{Limited: true, Window: closed, Reset: closed}, limited(ErrRateLimited, closed, "The tenant may send no requests now.")
 	}
 	every := max(time.Duration(float64(time.Second)/lim.Rate), 1)
 	a = Allowance{Limited: true, Quota: lim.AtOnce(), Window: every * time.Duration(lim.AtOnce())}
@@ -140,9 +150,7 @@ func (c Tenants) Allow(who auth.Caller) (a Allowance, err error) {
 		return a, nil
 	}
 	a.Reset = p.wait
-	e := Refuse(ErrRateLimited, "The tenant may send %v requests a second, and %d at once. Send fewer, and wait as Retry-After says.", lim.Rate, a.Quota)
-	e.RetryAfter = p.wait
-	return a, e
+	return a, limited(ErrRateLimited, p.wait, "The tenant may send %v requests a second, and %d at once. Send fewer, and wait as Retry-After says.", lim.Rate, a.Quota)
 }
 
 // Held is a reason to keep a request.
@@ -165,9 +173,9 @@ func (c Tenants) Hold(who auth.Caller, why Held) (release func(), err error) {
 	if n := taken.Add(1); most != tenant.Unlimited && n > int64(most) {
 		taken.Add(-1)
 		if why == HeldStream {
-			return nil, Refuse(ErrTooManyWaits, "The tenant has %d streams of events open at this gateway, which is its limit. Close one that is not needed.", most)
+			return nil, limited(ErrTooManyWaits, 0, "The tenant has %d streams of events open at this gateway, which is its limit. Close one that is not needed.", most)
 		}
-		return nil, Refuse(ErrTooManyWaits, "%d requests of the tenant are held at this gateway, which is its limit. Send it without Prefer: wait, and ask for the outcome later.", most)
+		return nil, limited(ErrTooManyWaits, 0, "%d requests of the tenant are held at this gateway, which is its limit. Send it without Prefer: wait, and ask for the outcome later.", most)
 	}
 	return func() { taken.Add(-1) }, nil
 }
@@ -200,7 +208,7 @@ func (c Tasks) room(ctx context.Context, t *task.Task, key *Key) (r room, err er
 			continue
 		}
 		r.settle(false)
-		r.refused = Refuse(ErrTooManyPending, "%s has %d tasks that wait or run, which is the limit. Try again when some have ended.", one.of, one.most)
+		r.refused = limited(ErrTooManyPending, 0, "%s has %d tasks that wait or run, which is the limit. Try again when some have ended.", one.of, one.most)
 		if known, err := answers(c).accepted(ctx, t.Tenant, key); err != nil || !known {
 			return r, r.refused
 		}
@@ -248,5 +256,5 @@ func (c Sessions) sessionRoom(ctx context.Context, of string, key *Key) (*tally,
 	if known, err := answers(c).accepted(ctx, of, key); err == nil && known {
 		return nil, nil
 	}
-	return nil, Refuse(ErrTooManySessions, "The tenant has %d sessions, which is its limit. Delete one that is not needed: DELETE /sessions/{id}.", most)
+	return nil, limited(ErrTooManySessions, 0, "The tenant has %d sessions, which is its limit. Delete one that is not needed: DELETE /sessions/{id}.", most)
 }

@@ -147,9 +147,7 @@ func (c Webhooks) mayTest(who auth.Caller, to string) (release func(), err error
 	}
 	if p := c.limits.hosts.take(strings.ToLower(u.Hostname())); !p.ok {
 		release()
-		e := Refuse(ErrRateLimited, "Tests go to one host once a second, and %d at once, whoever asks for them.", pingBurst)
-		e.RetryAfter = p.wait
-		return nil, e
+		return nil, limited(ErrRateLimited, p.wait, "Tests go to one host once a second, and %d at once, whoever asks for them.", pingBurst)
 	}
 	return release, nil
 }

@@ -84,7 +84,7 @@ func (c Webhooks) addWebhook(ctx context.Context, e *webhook.Endpoint) error {
 	err := c.store.Webhooks.Add(context.WithoutCancel(ctx), e, most)
 	switch {
 	case errors.Is(err, webhook.ErrTooMany):
-		return Refuse(ErrTooManyWebhooks, "The tenant has %d, which is its limit. Delete one that is not needed.", most)
+		return limited(ErrTooManyWebhooks, 0, "The tenant has %d, which is its limit. Delete one that is not needed.", most)
 	case errors.Is(err, task.ErrConflict):
 		return Refuse(ErrConflict, "Webhooks are being changed by others. Try again.")
 	}

@@ -155,6 +155,7 @@ var (
 	HTTPDuration    = histogram("http.server.request.duration", "One request at the gateway.", string(keyHTTPMethod), string(keyHTTPRoute), string(keyHTTPStatus))
 	StoreConflicts  = counter("mesh.store.conflicts", "{write}", "Writes of task records that another writer was ahead of.")
 	AuditEntries    = counter("mesh.audit.entries", "{entry}", "Entries of the audit trail: written, or dropped since the store did not take them for too long.", "result")
+	Limited         = counter("mesh.requests.limited", "{request}", "Requests refused for a limit of their tenant, by the code of the refusal.", "code")
 	AuditRefused    = counter("mesh.audit.refused", "{attempt}", "Attempts to do or change something that were refused, by the code of the refusal.", "code")
 	StoreUnreadable = counter("mesh.store.unreadable", "{record}", "Records that are left out of lists and counts because they cannot be read.")
 	Reconciled      = counter("mesh.reconciled", "{message}", "Accepted work that no queue would have delivered any more and that was queued again. Not zero is a fault of the mesh.", "kind")
