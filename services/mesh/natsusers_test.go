@@ -251,6 +251,8 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		g.settled(life + ": sessions")
 		g.callbacks(m)
 		g.settled(life + ": callbacks")
+		g.schedules(m)
+		g.settled(life + ": schedules")
 		g.asks(m)
 		g.settled(life + ": the gateway's routes")
 		g.upkeep(m, w, alpha)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"time"
@@ -233,5 +234,21 @@ func (g *guarded) upkeep(m *meshtest.Mesh, w *worker.Worker, alpha agent.Agent) 
 	}
 	if v := m.End(m.Create(`{"agent":"alpha","instruction":"x"}`)); v.Status != "completed" {
 		g.t.Errorf("after it all: %+v", v.Error)
+	}
+}
+
+func (g *guarded) schedules(m *meshtest.Mesh) {
+	asJSON := []string{"Content-Type", "application/json"}
+	const path = "/schedules/often"
+	if w := m.Do("PUT", path, `{"every":"1s","overlap":"allow","task":{"agent":"alpha","instruction":"x"}}`, asJSON...); w.Code != http.StatusCreated {
+		g.t.Fatalf("schedule = %d %s", w.Code, w.Body)
+	}
+	natstest.Until(g.t, "it has started a task", func() bool {
+		return strings.Contains(m.Do("GET", path+"/runs", "").Body.String(), `"fired"`)
+	})
+	for _, w := range []*httptest.ResponseRecorder{m.Do("POST", path+"/pause", ""), m.Do("GET", "/schedules", ""), m.Do("DELETE", path, "")} {
+		if w.Code >= 300 {
+			g.t.Errorf("schedules = %d %s", w.Code, w.Body)
+		}
 	}
 }

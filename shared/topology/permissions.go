@@ -55,6 +55,10 @@ func Gateway() Permissions {
 		p.walks(BucketStream(bucket), ">")
 	}
 	p.walks(Audit, AuditOf("", ""))
+	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"))
+	p.api("STREAM.MSG.GET."+BucketStream(SchedulesBucket), "STREAM.MSG.GET."+Schedules, "STREAM.MSG.DELETE."+Schedules)
+	p.walks(BucketStream(SchedulesBucket), ">")
+	p.takes(Schedules, SchedulerConsumer(0))
 	p.watches(BucketStream(KeysBucket))
 	for _, queue := range []string{Tasks, Turns} { // of agents that are removed
 		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*")
