@@ -25,6 +25,11 @@ func (f *front) serve(op *route) http.HandlerFunc {
 			return err
 		}
 		defer c.letGo()
+		if op.gives.streams() {
+			known, end := f.whileKnown(c.r, op.scope)
+			defer end()
+			c.r = known
+		}
 		c.prefs = preferred(r)
 		if c.prefs.lenient {
 			w.Header().Set("Preference-Applied", preferences{lenient: true}.honoured())
