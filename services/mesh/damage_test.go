@@ -233,8 +233,8 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 	})
 }
 
-// Healthy blocks of every form are no damage, such as packed ones of the sessions
-// and those that lost most of their messages; a flipped bit of a packed block is.
+// Healthy blocks of every form are no damage, such as packed ones, which sessions
+// had once, and those that lost most of their messages; a flipped bit of a packed block is.
 func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	srv, _, end := dataServer(t, dir, meshtest.Quiet(), false)
@@ -245,6 +245,15 @@ func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	defer nc.Close()
 	js, err := jetstream.New(nc)
 	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := js.Stream(t.Context(), topology.BucketStream(topology.SessionsBucket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packing := sessions.CachedInfo().Config
+	packing.Compression = jetstream.S2Compression // as meshes of before had it
+	if _, err := js.UpdateStream(t.Context(), packing); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 { // a session and a record that change all the time, and others that stay

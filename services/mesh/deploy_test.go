@@ -17,6 +17,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/manualtest"
 	"agentmesh/shared/natstest"
@@ -103,6 +104,14 @@ func busyMesh(t *testing.T) string {
 			t.Fatalf("%+v, %v", task, err)
 		}
 	}
+	every, overlap := "1s", "allow"
+	if _, err := c.Schedules.Create(t.Context(), client.ScheduleRequest{Every: &every, Overlap: &overlap, Task: &api.ScheduleTask{Agent: "echo", Instruction: "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Until(t, "a schedule has fired", func() bool {
+		all, err := c.Schedules.List(t.Context())
+		return err == nil && all[0].Counts.Fired > 0
+	})
 	if _, err := c.Tasks.Cancel(t.Context(), "tsk_00000000000070008000000000000000"); err == nil {
 		t.Fatal("a task that is not there was canceled")
 	}

@@ -279,6 +279,5 @@ var seldom = []string{
 	"mesh.deliveries.later.*",                                           // of the gateway: a delivery is asked for while its attempt ends
 	"$KV.sessions.*.*.*", "mesh.control.cancel.*", "mesh.tasks.later.*", // of a worker: a waiting turn that a crash has left, a long backoff
 	"mesh.tasks.bulk.", ".bulk-alpha.>", // nobody has that many tasks
-	"mesh.schedules.", "$KV.schedules.", "_SCHEDULES", "KV_schedules", // nobody has one
 	"$JS.API.STREAM.PURGE.KV_keys", "$KV.keys._used.", // keys that have ended, or that callers show
 }

@@ -42,6 +42,9 @@ const (
 )
 
 func newScheduler(c *core) *scheduler {
+	for _, counter := range []*telemetry.Counter{telemetry.SchedulesFired, telemetry.SchedulesSkipped, telemetry.SchedulesMissed} {
+		counter.Add(0)
+	}
 	return &scheduler{Schedules: Schedules{c}, upkeep: c.store.Consumers.Upkeep(c.log), log: c.log, room: make(chan struct{}, alarmsAtOnce)}
 }
 

@@ -47,7 +47,7 @@ func Gateway() Permissions {
 		Webhook("*", "*"), DeliveryRecord("*", "*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"))
 	p.api("INFO", "STREAM.LIST", "STREAM.PURGE."+BucketStream(KeysBucket), // of keys that have ended
 		"STREAM.MSG.GET."+Deliveries, "STREAM.MSG.DELETE."+Deliveries)
-	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"), ScheduleDue("*", "*"))
+	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"))
 	p.api("STREAM.MSG.GET."+Schedules, "STREAM.MSG.DELETE."+Schedules)
 	p.takes(Schedules, SchedulerConsumer(0))
 	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket, SchedulesBucket} {
@@ -55,10 +55,6 @@ func Gateway() Permissions {
 		p.walks(BucketStream(bucket), ">")
 	}
 	p.walks(Audit, AuditOf("", ""))
-	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"))
-	p.api("STREAM.MSG.GET."+BucketStream(SchedulesBucket), "STREAM.MSG.GET."+Schedules, "STREAM.MSG.DELETE."+Schedules)
-	p.walks(BucketStream(SchedulesBucket), ">")
-	p.takes(Schedules, SchedulerConsumer(0))
 	p.watches(BucketStream(KeysBucket))
 	for _, queue := range []string{Tasks, Turns} { // of agents that are removed
 		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*")
