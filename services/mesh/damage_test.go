@@ -253,7 +253,10 @@ func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
 	}
 	packing := sessions.CachedInfo().Config
 	packing.Compression = jetstream.S2Compression // as meshes of before had it
-	if _, err := js.UpdateStream(t.Context(), packing); err != nil {
+	if err := js.DeleteStream(t.Context(), packing.Name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), packing); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 100 { // a session and a record that change all the time, and others that stay
