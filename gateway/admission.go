@@ -107,7 +107,7 @@ func acting(w http.ResponseWriter, r *http.Request, who auth.Caller) (auth.Calle
 		return who, nil
 	}
 	if err := permit(w, who, auth.Admin); err != nil {
-		return who, err
+		return who, mesh.Refuse(mesh.ErrForbidden, "%s needs the scope %s, and these credentials have %v. Leave it out: they are of the tenant %s.", tenantHeader, auth.Admin, who.Scopes, who.Tenant)
 	}
 	if len(names) > 1 || !auth.ValidTenant(names[0]) {
 		return who, mesh.Refuse(problem.ErrBadTenant, "%s is %q: send one name of [a-zA-Z0-9][a-zA-Z0-9_-]{0,63}.", tenantHeader, mesh.Clip(strings.Join(names, ", "), 64))

@@ -107,7 +107,7 @@ func TestOnlyAnAdminActsForAnotherTenant(t *testing.T) {
 	}
 	for _, name := range []string{"green", "blue"} {
 		w := m.Do("GET", "/whoami", "", append(meshtest.As("blue"), "Mesh-Tenant", name)...)
-		if p := meshtest.Problem(t, w); w.Code != 403 || !strings.Contains(p.Detail, "admin") {
+		if p := meshtest.Problem(t, w); w.Code != 403 || !strings.Contains(p.Detail, "admin") || !strings.Contains(p.Detail, "Mesh-Tenant") || !strings.Contains(p.Detail, "Leave it out") {
 			t.Errorf("a caller of tenant blue acts for %s: %d %+v", name, w.Code, p)
 		}
 	}

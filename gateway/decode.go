@@ -22,7 +22,7 @@ func decodeObject(body []byte, v any, lenient bool) error {
 	if err := json.Unmarshal(body, v); err != nil {
 		var wrong *json.SemanticError
 		if errors.As(err, &wrong) && wrong.JSONPointer != "" && wrong.GoType != nil {
-			return mesh.RefuseFields(mesh.Field("it is a "+jsonKind(wrong.JSONKind)+", it must be a "+jsonType(wrong.GoType), string(wrong.JSONPointer)))
+			return mesh.RefuseFields(mesh.Field(misfit(jsonKind(wrong.JSONKind), jsonType(wrong.GoType)), string(wrong.JSONPointer)))
 		}
 		return mesh.Refuse(mesh.ErrMalformedJSON, "The body must be a JSON object.")
 	}
@@ -101,6 +101,25 @@ func membersOf(t reflect.Type) memberSet {
 	}
 	memberSets.Store(t, m)
 	return m
+}
+
+// misfit says that a member of one kind must be of another.
+func misfit(is, must string) string {
+	if is == "number" && strings.HasSuffix(must, "number") {
+		return "it must be a " + must + ", of a size that fits"
+	}
+	return "it is " + one(is) + ", it must be " + one(must)
+}
+
+// one is a noun with its article.
+func one(noun string) string {
+	switch {
+	case noun == "null":
+		return noun
+	case strings.ContainsRune("aeiou", rune(noun[0])):
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 func jsonKind(k jsontext.Kind) string {

@@ -5,6 +5,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -124,6 +125,24 @@ func TestAMisspelledMemberDoesNotRun(t *testing.T) {
 		refusedAs(t, decodeObject([]byte(`{"nmae":1}`), v, false), 422)
 		if err := decodeObject([]byte(`{"nmae":1}`), v, true); err != nil {
 			t.Errorf("%T, lenient: %v", v, err)
+		}
+	}
+}
+
+func TestAMemberOfAnotherTypeIsToldItsOwn(t *testing.T) {
+	for _, tt := range []struct {
+		v          any
+		body, want string
+	}{
+		{&api.ScheduleRequest{}, `{"cron":"@daily"}`, "it is a string, it must be an array"},
+		{&api.ScheduleRequest{}, `{"name":["x"]}`, "it is an array, it must be a string"},
+		{&api.ScheduleRequest{}, `{"task":true}`, "it is a bool, it must be an object"},
+		{&api.CreateTask{}, `{"max_attempts":1e400}`, "it must be a whole number, of a size that fits"},
+		{&api.CreateTask{}, `{"max_attempts":"3"}`, "it is a string, it must be a whole number"},
+	} {
+		var e *mesh.Error
+		if err := decodeObject([]byte(tt.body), tt.v, false); !errors.As(err, &e) || len(e.Faults) != 1 || e.Faults[0].Detail != tt.want {
+			t.Errorf("%s is refused by %v, want %q", tt.body, err, tt.want)
 		}
 	}
 }

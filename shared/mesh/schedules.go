@@ -336,6 +336,9 @@ func (c Schedules) check(ctx context.Context, who auth.Caller, s *schedule.Sched
 	if len(faults) > 0 {
 		return RefuseFields(faults...)
 	}
+	if err := mayStart(who, s); err != nil {
+		return err
+	}
 	if s.Message != nil {
 		if s.Message.Text == "" {
 			return RefuseFields(Field("it must say something", "/message/text"))
@@ -357,6 +360,18 @@ func (c Schedules) check(ctx context.Context, who auth.Caller, s *schedule.Sched
 		return &under
 	}
 	return err
+}
+
+// mayStart refuses a caller who may not do itself what a schedule does for it.
+func mayStart(who auth.Caller, s *schedule.Schedule) error {
+	need, what := auth.TasksWrite, "starts tasks"
+	if s.Message != nil {
+		need, what = auth.SessionsWrite, "speaks in a session"
+	}
+	if who.May(need) {
+		return nil
+	}
+	return Refuse(ErrForbidden, "The schedule %s, which needs the scope %s, too, and these credentials have %v.", what, need, who.Scopes)
 }
 
 // submissionOf is the task that a schedule starts, as if it were asked for now.

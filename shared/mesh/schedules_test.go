@@ -387,3 +387,44 @@ func TestAScheduleIsCheckedBeforeItIsKept(t *testing.T) {
 		}
 	})
 }
+
+// A schedule acts for its tenant when its owner is away, so it may do no more than
+// its owner could.
+func TestAScheduleStartsNothingThatItsOwnerMayNot(t *testing.T) {
+	inTime(t, 1, func(h *timed) {
+		talk, err := h.core.Sessions.Open(h.t.Context(), auth.Local(), "echo", nil)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		speaks := schedule.Spec{Cron: []string{"@daily"}, Message: &schedule.Message{SessionID: string(talk.SessionID), Text: "hi"}}
+		kept := h.create(hourly(nil))
+		for _, tt := range []struct {
+			spec schedule.Spec
+			has  auth.Scope
+			may  bool
+		}{
+			{hourly(nil), auth.SchedulesRead, false},
+			{hourly(nil), auth.SessionsWrite, false},
+			{hourly(nil), auth.TasksWrite, true},
+			{speaks, auth.TasksWrite, false},
+			{speaks, auth.SessionsWrite, true},
+		} {
+			who := auth.Caller{Tenant: auth.DefaultTenant, Subject: "someone", Scopes: []auth.Scope{auth.SchedulesWrite, tt.has}}
+			_, err := h.core.Schedules.Create(h.t.Context(), who, tt.spec)
+			if err == nil != tt.may || !tt.may && !errors.Is(err, mesh.ErrForbidden) {
+				t.Errorf("create with %v: %v", who.Scopes, err)
+			}
+			_, err = h.core.Schedules.Update(h.t.Context(), who, string(kept.ID), nil, func(s *schedule.Spec) []mesh.Invalid {
+				*s = tt.spec
+				return nil
+			})
+			if err == nil != tt.may || !tt.may && !errors.Is(err, mesh.ErrForbidden) {
+				t.Errorf("update with %v: %v", who.Scopes, err)
+			}
+		}
+		operator := auth.Caller{Tenant: auth.DefaultTenant, Subject: "operator", Scopes: []auth.Scope{auth.SchedulesWrite}}
+		if _, err := h.core.Schedules.Pause(h.t.Context(), operator, string(kept.ID), ""); err != nil {
+			t.Errorf("pause: %v", err)
+		}
+	})
+}
