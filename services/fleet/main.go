@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,13 +25,13 @@ import (
 func main() {
 	ctx, stop := proc.Context(context.Background())
 	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(ctx context.Context, args []string, out io.Writer) error {
 	if len(args) != 2 {
 		return errors.New("say start or stop, and the folder of the fleet")
 	}
@@ -40,9 +41,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch args[0] {
 	case "start":
-		return start(ctx, dir)
+		return start(ctx, dir, out)
 	case "stop":
-		return stop(ctx, dir)
+		return stop(ctx, dir, out)
 	}
 	return fmt.Errorf("%q is neither start nor stop", args[0])
 }
@@ -53,7 +54,7 @@ type running []struct {
 	PID  int    `json:"pid"`
 }
 
-func start(ctx context.Context, dir string) error {
+func start(ctx context.Context, dir string, out io.Writer) error {
 	if _, err := read(dir); err == nil {
 		return fmt.Errorf("a fleet runs in %s: end it with make cluster-stop", dir)
 	}
@@ -73,7 +74,7 @@ func start(ctx context.Context, dir string) error {
 	all := running{}
 	for _, m := range f.Members() {
 		all = append(all, running{{m.Name, m.PID()}}...)
-		fmt.Printf("%-10s process %-7d %s\n", m.Name, m.PID(), m.URL)
+		_, _ = fmt.Fprintf(out, "%-10s process %-7d %s\n", m.Name, m.PID(), m.URL)
 	}
 	raw, err := json.Marshal(all)
 	if err == nil {
@@ -83,7 +84,7 @@ func start(ctx context.Context, dir string) error {
 		f.Kill()
 		return err
 	}
-	fmt.Printf("\nNATS_URL=%s\nlogs and data in %s; make cluster-stop ends it\n\ncurl -s %s/tasks -H 'Content-Type: application/json' -d '{\"agent\":\"echo\",\"instruction\":\"hello\"}'\n",
+	_, _ = fmt.Fprintf(out, "\nNATS_URL=%s\nlogs and data in %s; make cluster-stop ends it\n\ncurl -s %s/tasks -H 'Content-Type: application/json' -d '{\"agent\":\"echo\",\"instruction\":\"hello\"}'\n",
 		f.NATSURL(), dir, f.Gateways[0].URL)
 	return nil
 }
@@ -99,11 +100,11 @@ func read(dir string) (all running, err error) {
 }
 
 // stop ends the roles first, then the servers, and removes the folder.
-func stop(ctx context.Context, dir string) error {
+func stop(ctx context.Context, dir string, out io.Writer) error {
 	all, err := read(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		fmt.Println("no fleet runs in", dir)
-		return nil
+		_, err := fmt.Fprintln(out, "no fleet runs in", dir)
+		return err
 	}
 	if err != nil {
 		return err

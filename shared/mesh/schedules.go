@@ -349,7 +349,7 @@ func (c Schedules) check(ctx context.Context, who auth.Caller, s *schedule.Sched
 		}
 		return err
 	}
-	_, err := (Tasks{c.core}).prepare(ctx, who, submissionOf(s.Task), nil)
+	_, err := Tasks(c).prepare(ctx, who, submissionOf(s.Task), nil)
 	var refused *Error
 	if errors.As(err, &refused) {
 		under := *refused

@@ -1,7 +1,6 @@
 package natsconn_test
 
 import (
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -107,7 +106,7 @@ func TestAConnectionLeavesAFrozenNodeWithinFiveSeconds(t *testing.T) {
 			}
 			cfg := natsconn.Default("test")
 			cfg.URL = urls[1:]
-			nc, err := natsconn.Connect(t.Context(), cfg, "test", slog.New(slog.NewTextHandler(io.Discard, nil)))
+			nc, err := natsconn.Connect(t.Context(), cfg, "test", slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
