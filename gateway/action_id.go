@@ -20,7 +20,7 @@ func ofActions(routes ...route) []route {
 // ofAction makes a handler of a task one of an action.
 func ofAction(f handler) handler {
 	return func(c *call) error {
-		id := task.ID(c.r.PathValue("id"))
+		id := task.ID(c.inPath("id"))
 		if !id.Valid() || id.Kind() != task.KindAction {
 			return mesh.Refuse(mesh.ErrActionNotFound, "%q is not the id of an action.", mesh.Clip(id, 64))
 		}

@@ -55,6 +55,20 @@ type plain struct{ request }
 // caller is who asks.
 func (c *call) caller() auth.Caller { return callerOf(c.r) }
 
+// inPath is the value of a parameter of the path. The router takes a path with
+// escapes such as %2F as it was sent, and leaves them in.
+func (c *call) inPath(name string) string {
+	sent := c.r.PathValue(name)
+	if c.r.URL.RawPath == "" {
+		return sent
+	}
+	value, err := url.PathUnescape(sent)
+	if err != nil { // it was parsed before
+		return sent
+	}
+	return value
+}
+
 func (c *call) links() links { return linksOf(c.w) }
 
 // key is the Idempotency-Key of the request, nil when it has none.

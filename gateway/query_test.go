@@ -13,6 +13,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/go-chi/chi/v5"
 )
 
 // bare is a gateway that is asked for refusals only: nothing behind it is
@@ -178,5 +180,24 @@ func TestARefusalIsSmallHoweverMuchIsWrong(t *testing.T) {
 		if name == "labels" && !strings.Contains(p.Detail, "100000") {
 			t.Errorf("the others are not counted: %s", p.Detail)
 		}
+	}
+}
+
+// The router leaves what is escaped in a path as it is, where it is unusual.
+func TestANameInAPathMayBeEscaped(t *testing.T) {
+	for sent, want := range map[string]string{
+		"a%2Fb": "a/b", "a%20b": "a b", "%61b": "ab", "a%252Fb": "a%2Fb", "%2e%2e": "..", "a%2Fb%25": "a/b%", "%C3%BC%2F": "\u00fc/",
+	} {
+		got := ""
+		r := chi.NewRouter()
+		r.Get("/schedules/{id}", func(_ http.ResponseWriter, r *http.Request) { got = (&call{r: r}).inPath("id") })
+		r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/schedules/"+sent, nil))
+		if got != want {
+			t.Errorf("%s is %q, want %q", sent, got, want)
+		}
+	}
+	w, p := refusal(t, bare(), "PATCH", "/tasks/a%2Fb", "{}")
+	if w.Code != 405 || p.Code != "method_not_allowed" || w.Header().Get("Allow") != "GET, HEAD" {
+		t.Errorf("a method that an escaped path does not take: %d %+v %v", w.Code, p, w.Header())
 	}
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -40,7 +41,7 @@ func (g *Gateway) routes() http.Handler {
 		return mesh.Refuse(problem.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
 	})
 	wrongMethod := g.front.handle(func(w http.ResponseWriter, r *http.Request) error {
-		allowed := methods(root, r.URL.Path)
+		allowed := methods(root, cmp.Or(r.URL.RawPath, r.URL.Path))
 		if len(allowed) == 0 { // also a method that nobody knows comes here
 			missing(w, r)
 			return nil

@@ -89,7 +89,7 @@ func (k *taken) read(c *call, in reflect.Value) error {
 		var err error
 		switch f.from {
 		case 'p':
-			err = set(c, to, []string{c.r.PathValue(f.name)})
+			err = set(c, to, []string{c.inPath(f.name)})
 		case 'h':
 			err = set(c, to, c.r.Header[f.name])
 		case 'q':

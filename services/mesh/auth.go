@@ -86,7 +86,7 @@ func asksFor(mode, kind string) bool {
 }
 
 // admin sees to it that an operator can begin: with the key of the setting, else,
-// where no key was ever made, with the one in the file.
+// where no admin's key was ever made, with the one in the file.
 func (c authConfig) admin(ctx context.Context, st *store.Store, data string, log *slog.Logger) error {
 	if c.AdminKey != "" {
 		k, err := auth.ParseKey(string(c.AdminKey))

@@ -119,7 +119,7 @@ func (c Keys) add(ctx context.Context, k *store.APIKey, secret auth.Key) error {
 	now := time.Now()
 	count := len(all)
 	for _, old := range all {
-		if end := old.Ended(now); end.IsZero() || now.Sub(end) < keepEndedFor || old.ID == secret.ID() {
+		if end := old.Ended(now); end.IsZero() || now.Sub(end) < keepEndedFor || old.ID == secret.ID() || old.CreatedBy == operator {
 			continue
 		}
 		if err := c.store.APIKeys.Forget(ctx, old.ID); err != nil {

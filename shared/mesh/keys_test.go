@@ -265,6 +265,55 @@ func TestTheKeyOfTheOperatorHoldsUntilAnotherIsSet(t *testing.T) {
 	}
 }
 
+func TestAnOperatorsKeyThatWasRevokedStaysSo(t *testing.T) {
+	h := newHouse(t)
+	first, set := auth.NewKey(), auth.NewKey()
+	begin := func() {
+		t.Helper()
+		if err := mesh.FirstKey(t.Context(), h.st, "admin.key", func() (auth.Key, error) { return first, nil }); err != nil {
+			t.Fatal(err)
+		}
+		if err := mesh.SetOperatorKey(t.Context(), h.st, "MESH_ADMIN_KEY", set, quiet()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	begin()
+	for _, k := range []auth.Key{first, set} {
+		got, err := keysOf(h.st).Get(t.Context(), auth.Local(), k.ID())
+		if err == nil {
+			got.RevokedAt = time.Now().Add(-31 * 24 * time.Hour)
+			err = h.st.APIKeys.Save(t.Context(), got)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := keysOf(h.st).Create(t.Context(), auth.Local(), mesh.KeyRequest{Scopes: []string{"tasks:read"}}); err != nil {
+		t.Fatal(err)
+	}
+	begin() // a month later, with the file and the setting as they were
+	for _, k := range []auth.Key{first, set} {
+		if got, err := keysOf(h.st).Get(t.Context(), auth.Local(), k.ID()); err != nil || got.Live(time.Now()) {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+}
+
+// Who prepares keys without authentication, and then asks for them, is not locked out.
+func TestTheFirstKeyIsMadeBesideKeysThatAreNoAdmins(t *testing.T) {
+	h := newHouse(t)
+	if _, _, err := keysOf(h.st).Create(t.Context(), auth.Local(), mesh.KeyRequest{Scopes: []string{"tasks:write"}}); err != nil {
+		t.Fatal(err)
+	}
+	k := auth.NewKey()
+	if err := mesh.FirstKey(t.Context(), h.st, "admin.key", func() (auth.Key, error) { return k, nil }); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := keysOf(h.st).Get(t.Context(), auth.Local(), k.ID()); err != nil || !slices.Contains(got.Scopes, auth.Admin) {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
 func TestTheFirstKeyIsMadeOnceInAMeshWithoutKeys(t *testing.T) {
 	h := newHouse(t)
 	k, shown := auth.NewKey(), 0

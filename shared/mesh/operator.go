@@ -13,20 +13,26 @@ import (
 	"agentmesh/shared/task"
 )
 
+// operator is who made the keys that came from files and settings. They are not
+// forgotten when they have ended: the file or the setting is still there, and would
+// make them live again.
+const operator = "operator"
+
 // adminKey is the record of a key that may do everything.
 func adminKey(k auth.Key, name string) *store.APIKey {
 	return &store.APIKey{
 		ID: k.ID(), Hash: k.Hash(), Tenant: auth.DefaultTenant, Name: name,
-		Scopes: []auth.Scope{auth.All, auth.Admin}, CreatedAt: task.Stamp(time.Now()), CreatedBy: "operator",
+		Scopes: []auth.Scope{auth.All, auth.Admin}, CreatedAt: task.Stamp(time.Now()), CreatedBy: operator,
 	}
 }
 
-// FirstKey gives a mesh that has never had an API key the one by which its operator
-// begins, an admin's. show makes the key and keeps it where the operator finds it: it
-// is called before the key is recorded, and again after a crash in between.
+// FirstKey gives a mesh that has never had the API key of an admin the one by which
+// its operator begins: others may have been made while nobody was asked. show makes
+// the key and keeps it where the operator finds it: it is called before the key is
+// recorded, and again after a crash in between.
 func FirstKey(ctx context.Context, st *store.Store, name string, show func() (auth.Key, error)) error {
 	all, err := st.APIKeys.List(ctx)
-	if err != nil || len(all) > 0 {
+	if err != nil || slices.ContainsFunc(all, ofAdmin) {
 		return err
 	}
 	k, err := show()
@@ -39,6 +45,9 @@ func FirstKey(ctx context.Context, st *store.Store, name string, show func() (au
 	}
 	return err
 }
+
+// ofAdmin reports whether a key may do what admins may, or might when it had not ended.
+func ofAdmin(k *store.APIKey) bool { return slices.Contains(k.Scopes, auth.Admin) }
 
 // SetOperatorKey has the mesh take the key that its operator has set, an admin's, and
 // ends the one that was set before. A key that has ended stays so: somebody revoked
