@@ -81,3 +81,10 @@ func TestEveryCommandShowsItsCredentials(t *testing.T) {
 	}
 	walk(Root())
 }
+
+func TestAFileInPlaceOfAKeyIsNotSent(t *testing.T) {
+	t.Setenv("MESH_API_KEY", "@admin.key")
+	if code, _, errs := cli(t, "whoami", "--gateway", "http://127.0.0.1:1"); code != ExitUsage || !strings.Contains(errs, "--api-key @admin.key") {
+		t.Errorf("exit %d, %s", code, errs)
+	}
+}

@@ -133,7 +133,11 @@ func (f *clientFlags) resolve() error {
 	if err != nil {
 		return err
 	}
-	f.key = cmp.Or(strings.TrimSpace(string(key)), os.Getenv("MESH_API_KEY"), f.key)
+	environment := os.Getenv("MESH_API_KEY")
+	if len(key) == 0 && strings.HasPrefix(environment, "@") {
+		return Usage("MESH_API_KEY is %s, and must be the key itself: --api-key %s reads the file", environment, environment)
+	}
+	f.key = cmp.Or(strings.TrimSpace(string(key)), environment, f.key)
 	f.tenant = cmp.Or(f.tenant, os.Getenv("MESH_TENANT"))
 	f.resolved = true
 	return nil
