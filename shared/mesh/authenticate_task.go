@@ -42,20 +42,23 @@ func (a *TaskAuthenticator) Authenticate(ctx context.Context, c auth.Credentials
 	if err != nil {
 		return auth.Caller{}, refusedKey("key of a task", err.Error())
 	}
-	if wait := max(a.lock.Wait(shown.Task, c.Addr), a.lock.Wait(unknownIDs, c.Addr)); wait > 0 {
+	// The wrong key is locked out, and no other of its task or its address: the agents
+	// of a host share that address, and one of them may go on with an old key.
+	name := shown.Task + " " + shown.Hash()[:16]
+	if wait := a.lock.Wait(name, c.Addr); wait > 0 {
 		return auth.Caller{}, fmt.Errorf("key of task %s: %w", shown.Task, &auth.Locked{Wait: wait})
 	}
 	t, err := a.running(ctx, shown)
 	switch {
 	case errors.Is(err, task.ErrNotFound):
-		a.lock.failed(ctx, unknownIDs, c.Addr)
+		a.lock.failed(ctx, name, c.Addr)
 		return auth.Caller{}, refusedKey("key of task "+shown.Task, "there is no such task")
 	case err != nil:
 		return auth.Caller{}, err
 	case t.Status != task.Processing || t.Lease == nil:
 		return auth.Caller{}, refusedKey("key of task "+shown.Task, "no attempt of it runs, it is "+string(t.Status))
 	case !shown.Matches(t.Lease.Key):
-		a.lock.failed(ctx, shown.Task, c.Addr)
+		a.lock.failed(ctx, name, c.Addr)
 		return auth.Caller{}, refusedKey("key of task "+shown.Task, "it is not that of the attempt that runs")
 	}
 	return auth.Caller{Tenant: t.Tenant, Subject: "agent " + t.Agent + " of " + string(t.ID), Scopes: taskScopes}, nil
