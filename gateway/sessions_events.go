@@ -72,7 +72,7 @@ func (s *sessionStream) run(ctx context.Context) {
 	for ; err == nil; turn, err = s.next(ctx) {
 		if turn != nil && turn.QueueSeq > s.last {
 			s.last = turn.QueueSeq
-			if !s.follow(ctx, turn) {
+			if !s.before(ctx, turn.ID) || !s.follow(ctx, turn) {
 				return
 			}
 		}
@@ -81,7 +81,7 @@ func (s *sessionStream) run(ctx context.Context) {
 		case err == nil:
 			s.sess = sess
 			s.look()
-			if !s.replies(ctx) {
+			if !s.replies(ctx, "") {
 				return
 			}
 		case errors.Is(err, session.ErrExpired):
@@ -92,6 +92,17 @@ func (s *sessionStream) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// before tells what the transcript has in front of a turn: others that were canceled
+// while they waited for this one's place may have got there only now.
+func (s *sessionStream) before(ctx context.Context, turn task.ID) (ok bool) {
+	sess, err := s.of.mesh.Sessions.Get(ctx, s.who, s.sess.ID)
+	if err != nil {
+		return true // what there is to say of it is said after the turn
+	}
+	s.sess = sess
+	return s.replies(ctx, turn)
 }
 
 // look takes what has happened since the session was read: a turn that was opened
@@ -152,15 +163,15 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 	return s.stream.follow(ctx, watch, t)
 }
 
-// replies sends what the agent has said since the last one, and tells of the
-// turns that were canceled before they were open: nobody follows those.
-func (s *sessionStream) replies(ctx context.Context) bool {
+// replies sends what the agent has said since the last one, up to the turn until, and
+// tells of the turns that were canceled before they were open: nobody follows those.
+func (s *sessionStream) replies(ctx context.Context, until task.ID) bool {
 	t, err := s.of.mesh.Sessions.Transcript(ctx, s.sess, s.seen, mesh.MaxMessages)
 	if err != nil {
 		return false // the reader resumes
 	}
 	for _, m := range t.Messages {
-		if slices.ContainsFunc(s.ahead, func(t *task.Task) bool { return t.ID == m.TurnID && t.QueueSeq > s.last }) {
+		if until != "" && m.TurnID == until || slices.ContainsFunc(s.ahead, func(t *task.Task) bool { return t.ID == m.TurnID && t.QueueSeq > s.last }) {
 			return true
 		}
 		s.seen++
