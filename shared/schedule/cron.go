@@ -1,6 +1,7 @@
-// Package schedule says when something that repeats is due: cron expressions and
-// intervals, in a time zone. It needs the standard library only and keeps no
-// state; the core decides what a due time means.
+// Package schedule is the noun of what repeats: its record, what its owner has said
+// of it, and when it is due by cron expressions and intervals in a time zone. It
+// imports nouns and the standard library, and does not know how a due time becomes
+// a task: the core decides that.
 //
 // A time of day that a change of the clock skips or repeats runs once all the
 // same. See Cron.Next for the rule.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/shared/pause"
 	"agentmesh/shared/schedule"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -40,43 +38,27 @@ const (
 )
 
 // Add records a new schedule of a tenant that has fewer than limit and none of the
-// same name, or returns schedule.ErrTooMany or schedule.ErrExists. The write holds
-// only if no schedule has changed since they were counted.
+// same name, or returns schedule.ErrTooMany or schedule.ErrExists.
 func (s Schedules) Add(ctx context.Context, e *schedule.Schedule, limit int) error {
 	data, err := marshal(e)
+	if err == nil {
+		e.Rev, err = s.addWhere(ctx, topology.SchedulesBucket, s.records, &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Data: data}, func() error {
+			all, err := s.List(ctx, e.Tenant)
+			switch {
+			case err != nil:
+				return err
+			case len(all) >= limit:
+				return schedule.ErrTooMany
+			case e.Name != "" && slices.ContainsFunc(all, func(other *schedule.Schedule) bool { return other.Name == e.Name }):
+				return schedule.ErrExists
+			}
+			return nil
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("record schedule %s: %w", e.ID, err)
 	}
-	for range addTries {
-		bounded, cancel := s.bound(ctx, topology.SchedulesBucket)
-		info, err := s.records.Info(bounded)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("count schedules: %w", classify(err))
-		}
-		all, err := s.List(ctx, e.Tenant)
-		if err != nil {
-			return err
-		}
-		if len(all) >= limit {
-			return fmt.Errorf("record schedule %s: %w", e.ID, schedule.ErrTooMany)
-		}
-		if e.Name != "" && slices.ContainsFunc(all, func(other *schedule.Schedule) bool { return other.Name == e.Name }) {
-			return fmt.Errorf("record schedule %s: %w", e.ID, schedule.ErrExists)
-		}
-		ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequence(info.State.LastSeq))
-		if err == nil {
-			e.Rev = ack.Sequence
-			return nil
-		}
-		if !errors.Is(err, task.ErrConflict) {
-			return fmt.Errorf("record schedule %s: %w", e.ID, err)
-		}
-		if !pause.For(ctx, rand.N(addPause)) {
-			return fmt.Errorf("record schedule %s: %w", e.ID, ctx.Err())
-		}
-	}
-	return fmt.Errorf("record schedule %s: %w", e.ID, task.ErrConflict)
+	return nil
 }
 
 // Save writes a schedule's record if its revision is still e.Rev, and sets e.Rev.

@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
@@ -35,48 +32,23 @@ func (s Webhooks) Save(ctx context.Context, e *webhook.Endpoint) error {
 }
 
 // Add records a new webhook of a tenant that has fewer than limit, or returns
-// webhook.ErrTooMany. The write holds only if no webhook has changed since they
-// were counted, so that the limit holds whoever else adds some at the same time.
+// webhook.ErrTooMany.
 func (s Webhooks) Add(ctx context.Context, e *webhook.Endpoint, limit int) error {
 	data, err := marshal(e)
+	if err == nil {
+		e.Rev, err = s.addWhere(ctx, topology.WebhooksBucket, s.webhooks, &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Data: data}, func() error {
+			all, err := s.List(ctx, e.Tenant)
+			if err == nil && len(all) >= limit {
+				err = webhook.ErrTooMany
+			}
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
 	}
-	for range addTries {
-		bounded, cancel := s.bound(ctx, topology.WebhooksBucket)
-		info, err := s.webhooks.Info(bounded)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("count webhooks: %w", classify(err))
-		}
-		all, err := s.List(ctx, e.Tenant)
-		if err != nil {
-			return err
-		}
-		if len(all) >= limit {
-			return fmt.Errorf("record webhook %s: %w", e.ID, webhook.ErrTooMany)
-		}
-		ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequence(info.State.LastSeq))
-		if err == nil {
-			e.Rev = ack.Sequence
-			return nil
-		}
-		if !errors.Is(err, task.ErrConflict) {
-			return fmt.Errorf("record webhook %s: %w", e.ID, err)
-		}
-		if !pause.For(ctx, rand.N(addPause)) {
-			return fmt.Errorf("record webhook %s: %w", e.ID, ctx.Err())
-		}
-	}
-	return fmt.Errorf("record webhook %s: %w", e.ID, task.ErrConflict)
+	return nil
 }
-
-// How often a webhook is added while others change, and the longest pause between
-// two tries.
-const (
-	addTries = 40
-	addPause = 50 * time.Millisecond
-)
 
 // Get reads a webhook. It returns webhook.ErrNotFound when there is none,
 // also when it was deleted or is another tenant's.
