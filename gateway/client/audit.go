@@ -58,22 +58,23 @@ func (c Audit) List(ctx context.Context, f AuditFilter, cursor string) (page []A
 	return out.Entries, out.NextCursor, err
 }
 
+// Pages reads page after page of the trail, newest first.
+func (c Audit) Pages(ctx context.Context, f AuditFilter) iter.Seq2[*api.AuditList, error] {
+	return pages(ctx, c.wire, "/audit", f.Query(), func(p *api.AuditList) string { return p.NextCursor })
+}
+
 // All reads the entries of every page.
 func (c Audit) All(ctx context.Context, f AuditFilter) iter.Seq2[AuditEntry, error] {
 	return func(yield func(AuditEntry, error) bool) {
-		for cursor := ""; ; {
-			page, next, err := c.List(ctx, f, cursor)
+		for page, err := range c.Pages(ctx, f) {
 			if err != nil {
 				yield(AuditEntry{}, err)
 				return
 			}
-			for _, e := range page {
+			for _, e := range page.Entries {
 				if !yield(e, nil) {
 					return
 				}
-			}
-			if cursor = next; next == "" {
-				return
 			}
 		}
 	}

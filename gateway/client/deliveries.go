@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,6 +42,11 @@ func (c Deliveries) List(ctx context.Context, f DeliveryFilter, cursor string) (
 	var out api.DeliveryList
 	err = c.call(ctx, http.MethodGet, "/deliveries?"+q.Encode(), nil, nil, &out)
 	return out.Deliveries, out.NextCursor, err
+}
+
+// Pages reads page after page of deliveries, newest change first.
+func (c Deliveries) Pages(ctx context.Context, f DeliveryFilter) iter.Seq2[*api.DeliveryList, error] {
+	return pages(ctx, c.wire, "/deliveries", f.Query(), func(p *api.DeliveryList) string { return p.NextCursor })
 }
 
 // Deliveries lists what was sent of an action, and every attempt.

@@ -70,6 +70,23 @@ func (c Tasks) Pages(ctx context.Context, f Filter) iter.Seq2[TaskPage, error] {
 	}
 }
 
+// pages reads page after page of a listing; next is the cursor behind a page.
+func pages[T any](ctx context.Context, c *wire, path string, q url.Values, next func(*T) string) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for {
+			var page T
+			if err := c.call(ctx, http.MethodGet, path+"?"+q.Encode(), nil, nil, &page); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(&page, nil) || next(&page) == "" {
+				return
+			}
+			q.Set("cursor", next(&page))
+		}
+	}
+}
+
 // All reads the tasks of every page, by creation unless f.Order says otherwise.
 func (c Tasks) All(ctx context.Context, f Filter) iter.Seq2[Task, error] {
 	return func(yield func(Task, error) bool) {

@@ -57,16 +57,21 @@ func (c Sessions) Get(ctx context.Context, id string) (*Session, error) {
 	return &s, err
 }
 
-// All are all sessions, or those with one agent, newest change first.
+// Pages reads page after page of all sessions, or those with one agent, newest
+// change first.
+func (c Sessions) Pages(ctx context.Context, agent string) iter.Seq2[*api.SessionList, error] {
+	q := url.Values{}
+	if agent != "" {
+		q.Set("agent", agent)
+	}
+	return pages(ctx, c.wire, "/sessions", q, func(p *api.SessionList) string { return p.NextCursor })
+}
+
+// All are the sessions of every page.
 func (c Sessions) All(ctx context.Context, agent string) iter.Seq2[Session, error] {
 	return func(yield func(Session, error) bool) {
-		q := url.Values{}
-		if agent != "" {
-			q.Set("agent", agent)
-		}
-		for {
-			var page api.SessionList
-			if err := c.call(ctx, http.MethodGet, "/sessions?"+q.Encode(), nil, nil, &page); err != nil {
+		for page, err := range c.Pages(ctx, agent) {
+			if err != nil {
 				yield(Session{}, err)
 				return
 			}
@@ -75,10 +80,6 @@ func (c Sessions) All(ctx context.Context, agent string) iter.Seq2[Session, erro
 					return
 				}
 			}
-			if page.NextCursor == "" {
-				return
-			}
-			q.Set("cursor", page.NextCursor)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/event"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
@@ -29,6 +30,10 @@ func (f DeliveryFilter) match(d *webhook.Delivery) bool {
 	return (f.Status == "" || d.Status == f.Status) && (f.Webhook == "" || d.Webhook == f.Webhook) && (f.Type == "" || d.Type == f.Type)
 }
 
+func (f DeliveryFilter) holds() []store.Member {
+	return holding("status", string(f.Status), "webhook_id", string(f.Webhook), "type", string(f.Type))
+}
+
 // ListedDeliveries is a page of a listing.
 type ListedDeliveries struct {
 	Deliveries []*webhook.Delivery
@@ -44,7 +49,7 @@ func (c Deliveries) List(ctx context.Context, who auth.Caller, f DeliveryFilter,
 	if err != nil {
 		return ListedDeliveries{}, err
 	}
-	page, err := c.store.Deliveries.List(ctx, who.Tenant, at, limit, f.match)
+	page, err := c.store.Deliveries.List(ctx, who.Tenant, store.Search[*webhook.Delivery]{From: at, Limit: limit, Match: f.match, Holds: f.holds()})
 	if err != nil {
 		return ListedDeliveries{}, err
 	}

@@ -39,7 +39,7 @@ type Listed struct {
 // and still have a next one: a listing that filters hard ends after 2 s.
 func (c Tasks) List(ctx context.Context, who auth.Caller, f Filter, limit int, cursor string) (Listed, error) {
 	bound := f.canonical()
-	l := store.Listing{Tenant: who.Tenant, Limit: limit, Match: f.match, Since: f.CreatedAfter, Queued: f.queued()}
+	l := store.Listing{Tenant: who.Tenant, Limit: limit, Match: f.match, Holds: f.holds(), Since: f.CreatedAfter, Queued: f.queued()}
 	if f.Created {
 		after, view, err := decodePlace(cursor, bound)
 		if err != nil {
@@ -119,6 +119,32 @@ func (f Filter) match(t *task.Task) bool {
 		}
 	}
 	return true
+}
+
+// holds are members that the record of a task that matches has.
+func (f Filter) holds() []store.Member {
+	all := holding("agent", f.Agent, "parent_id", string(f.Parent), "session_id", string(f.Session), "code", f.Error, "kind", string(f.Kind))
+	for k, v := range f.Labels {
+		all = append(all, holding(k, v)...)
+	}
+	if len(f.Statuses) > 0 {
+		of := store.Member{Name: "status"}
+		for _, s := range f.Statuses {
+			of.Values = append(of.Values, string(s))
+		}
+		all = append(all, of)
+	}
+	return all
+}
+
+// holding makes members of names and values; one without a value is left out.
+func holding(pairs ...string) (all []store.Member) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			all = append(all, store.Member{Name: pairs[i], Values: pairs[i+1 : i+2]})
+		}
+	}
+	return all
 }
 
 // queued reports whether a task that no worker has met may match.

@@ -11,6 +11,7 @@ import (
 	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/session"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
@@ -374,7 +375,8 @@ func (c Sessions) List(ctx context.Context, who auth.Caller, agent string, limit
 	if err != nil {
 		return l, err
 	}
-	found, err := c.store.Sessions.List(ctx, who.Tenant, at, limit, func(s *session.Session) bool { return agent == "" || s.Agent == agent })
+	q := store.Search[*session.Session]{From: at, Limit: limit, Holds: holding("agent", agent), Match: func(s *session.Session) bool { return agent == "" || s.Agent == agent }}
+	found, err := c.store.Sessions.List(ctx, who.Tenant, q)
 	if err != nil {
 		return l, err
 	}

@@ -14,6 +14,7 @@ import (
 	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/event"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
@@ -64,8 +65,10 @@ func (c Webhooks) Redeliver(ctx context.Context, who auth.Caller, id webhook.ID,
 	match := func(d *webhook.Delivery) bool {
 		return d.Webhook == e.ID && !d.Test && slices.Contains(m.Statuses, d.Status) && !d.CreatedAt.Before(m.Since)
 	}
+	q := store.Search[*webhook.Delivery]{Limit: redeliverPage, Match: match, Holds: DeliveryFilter{Webhook: e.ID}.holds()}
 	for more := true; more && n < maxRedeliver; more = at > 0 {
-		found, err := c.store.Deliveries.List(ctx, who.Tenant, at, redeliverPage, match)
+		q.From = at
+		found, err := c.store.Deliveries.List(ctx, who.Tenant, q)
 		if err != nil {
 			return n, "", err
 		}

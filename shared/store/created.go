@@ -108,24 +108,25 @@ type half struct {
 
 func (s lister) newView(ctx context.Context, l Listing) (*createdView, error) {
 	v := &createdView{id: uuid.NewString(), tenant: l.Tenant}
-	halves := []*half{{stream: s.records, read: s.readers(s.records, topology.TaskRecordsOf(l.Tenant), s.scans)}}
+	records := &half{stream: s.records, read: s.readers(s.records, topology.TaskRecordsOf(l.Tenant), s.scans)}
+	var err error
+	if records.scan, err = s.backwardsOf(ctx, s.records, topology.TaskRecordsOf(l.Tenant), ^uint64(0), holdingOf(l.Holds)); err != nil {
+		return nil, err
+	}
+	halves := []*half{records}
 	if l.Queued {
 		for _, q := range s.queues(Start, l.Tenant) {
-			halves = append(halves, &half{stream: q.stream, read: s.steps(q, l.Tenant), queue: true})
+			h := &half{stream: q.stream, read: s.steps(q, l.Tenant), queue: true}
+			if h.scan, err = s.newBackwards(ctx, h.stream, h.read, ^uint64(0), stepMessages); err != nil {
+				return nil, err
+			}
+			halves = append(halves, h)
 		}
 	}
 	for _, h := range halves {
-		most := windowMessages
-		if h.queue {
-			most = stepMessages
-		}
-		scan, err := s.newBackwards(ctx, h.stream, h.read, ^uint64(0), most)
-		if err != nil {
-			return nil, err
-		}
-		h.scan, h.top, h.oldest = scan, scan.at, time.Now()
-		v.halves = append(v.halves, h)
+		h.top, h.oldest = h.scan.at, time.Now()
 	}
+	v.halves = halves
 	return v, nil
 }
 
@@ -234,11 +235,14 @@ func (v *createdView) news(ctx context.Context, l Listing, until time.Time) (all
 
 // consider notes the task of a message, if it matches as it is there.
 func (v *createdView) consider(h *half, l Listing, m message, seen map[string]bool) {
-	if len(m.data) == 0 || m.others || !h.queue && seen[m.subject] {
+	if len(m.data) == 0 && !m.passed || m.others || !h.queue && seen[m.subject] {
 		return // a marker, another tenant's, or an older revision
 	}
 	if seen != nil && !h.queue {
 		seen[m.subject] = true
+	}
+	if m.passed {
+		return
 	}
 	t, err := decode(m.data)
 	if err != nil {

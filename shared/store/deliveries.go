@@ -248,8 +248,8 @@ func (s Deliveries) Of(ctx context.Context, tenant string, source webhook.Source
 // List returns up to limit recorded deliveries of a tenant that match,
 // newest change first, from revision at (0: the newest) downwards. A short page
 // is not the end.
-func (s Deliveries) List(ctx context.Context, tenant string, at uint64, limit int, match func(*webhook.Delivery) bool) (Found[*webhook.Delivery], error) {
-	page, err := newestFirst(ctx, s.core, s.deliveries, topology.DeliveriesOf(tenant), at, limit, decodeDelivery, match)
+func (s Deliveries) List(ctx context.Context, tenant string, q Search[*webhook.Delivery]) (Found[*webhook.Delivery], error) {
+	page, err := newestFirst(ctx, s.core, s.deliveries, topology.DeliveriesOf(tenant), q, decodeDelivery)
 	if err != nil {
 		return page, fmt.Errorf("list deliveries: %w", err)
 	}

@@ -44,6 +44,9 @@ type Listing struct {
 	From   Position
 	Limit  int
 	Match  func(*task.Task) bool
+	// Holds are members that the record of a task that matches has: the others are
+	// passed over before they are decoded.
+	Holds []Member
 	// Since says that no task matches that was created before it; zero: any may.
 	Since time.Time
 	// Queued says that tasks may match that no worker has met: they are pending.
@@ -168,7 +171,7 @@ func (s lister) listRecords(ctx context.Context, l Listing, out *Listed, until t
 	if l.From.Record == 0 {
 		return nil, nil
 	}
-	scan, err := s.newBackwards(ctx, s.records, s.readers(s.records, topology.TaskRecordsOf(l.Tenant), s.scans), l.From.Record, windowMessages)
+	scan, err := s.backwardsOf(ctx, s.records, topology.TaskRecordsOf(l.Tenant), l.From.Record, holdingOf(l.Holds))
 	if err != nil {
 		return nil, err
 	}
@@ -178,10 +181,12 @@ func (s lister) listRecords(ctx context.Context, l Listing, out *Listed, until t
 			return false, nil
 		}
 		id := task.ID(topology.SubjectID(m.subject))
-		if seen[id] || len(m.data) == 0 {
+		if seen[id] || len(m.data) == 0 && !m.passed {
 			return true, nil // an older revision, or a marker
 		}
-		seen[id] = true
+		if seen[id] = true; m.passed {
+			return true, nil
+		}
 		t, err := decodeRecord(m.data, m.seq)
 		if err == nil && (t.ID != id || t.Tenant != l.Tenant) {
 			err = fmt.Errorf("it is the record of %s of tenant %s: %w", t.ID, t.Tenant, task.ErrBadRecord)
@@ -292,30 +297,38 @@ type Found[T any] struct {
 	Scanned int
 }
 
-// newestFirst reads a page of a bucket that keeps one revision of each key: up to
-// limit values that match, newest change first, from revision from (0: the
-// newest) on. A short page is not the end.
-func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, from uint64, limit int, decode func(data []byte, rev uint64) (T, error), match func(T) bool) (out Found[T], err error) {
+// Search is what a listing of a bucket looks for.
+type Search[T any] struct {
+	From  uint64 // revision that the page starts at, and goes down from; 0: the newest
+	Limit int
+	Match func(T) bool
+	Holds []Member // that the record of what matches has
+}
+
+// newestFirst reads a page of a bucket that keeps one revision of each key: the
+// values that are looked for, newest change first. A short page is not the end.
+func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, q Search[T], decode func(data []byte, rev uint64) (T, error)) (out Found[T], err error) {
+	from := q.From
 	if from == 0 {
 		from = ^uint64(0)
 	}
-	scan, err := s.newBackwards(ctx, stream, s.readers(stream, subject, s.scans), from, windowMessages)
+	scan, err := s.backwardsOf(ctx, stream, subject, from, holdingOf(q.Holds))
 	if err != nil {
 		return out, err
 	}
 	size := 0
 	err = scan.each(ctx, time.Now().Add(listTime), func(m message) (bool, error) {
-		if len(out.Items) >= limit || size > pageBytes {
+		if len(out.Items) >= q.Limit || size > pageBytes {
 			return false, nil
 		}
 		if len(m.data) == 0 {
-			return true, nil // a marker
+			return true, nil // a marker, or passed over
 		}
 		v, err := decode(m.data, m.seq)
 		switch {
 		case err != nil:
 			s.damaged.note(m, err)
-		case match(v):
+		case q.Match(v):
 			out.Items, size = append(out.Items, v), size+len(m.data)
 		}
 		return true, nil

@@ -22,6 +22,7 @@ type message struct {
 	at      time.Time // when it was stored
 	size    int       // of the data, also where only the header was asked for
 	others  bool      // it is of another tenant than the one that is asked for
+	passed  bool      // it holds not what is looked for, and its data was let go
 }
 
 // Bounds of reading. However large the messages, the scans of a store have at
@@ -140,7 +141,7 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 			return false, fmt.Errorf("read %s: %w", msg.Subject, err)
 		}
 		got++
-		if err := f(message{msg.Subject, msg.Data, meta.Sequence.Stream, meta.Timestamp, sizeOf(msg), false}); err != nil {
+		if err := f(message{subject: msg.Subject, data: msg.Data, seq: meta.Sequence.Stream, at: meta.Timestamp, size: sizeOf(msg)}); err != nil {
 			return false, err
 		}
 	}
@@ -259,7 +260,7 @@ func (s *core) steps(q queue, tenant string) span {
 			if first == nil || first.Sequence > high {
 				return nil
 			}
-			m := message{first.Subject, first.Data, first.Sequence, first.Time, len(first.Data), ofOthers(first, tenant)}
+			m := message{subject: first.Subject, data: first.Data, seq: first.Sequence, at: first.Time, size: len(first.Data), others: ofOthers(first, tenant)}
 			if err := f(m); err != nil {
 				return err
 			}
@@ -272,102 +273,4 @@ func (s *core) steps(q queue, tenant string) span {
 func ofOthers(msg *jetstream.RawStreamMsg, tenant string) bool {
 	target := msg.Header.Get(headerScheduleTarget)
 	return target != "" && !topology.IsQueuedOf(target, tenant)
-}
-
-// backwards reads a stream from its end to its beginning, in windows.
-type backwards struct {
-	s      *core
-	read   span
-	at     uint64 // the highest sequence that was not looked at yet; 0: the end
-	first  uint64
-	looked int // messages
-
-	width uint64 // of the next window, in sequences
-	most  int    // messages of a window
-	full  bool   // the last one could not have been much wider
-}
-
-// errHeavy is a window that holds more than may be kept.
-var errHeavy = errors.New("too much for one window")
-
-// The widths of windows: a first page needs few messages, a search for one among a
-// million reads more at a time.
-const (
-	firstWindow  = 128
-	widestWindow = 1 << 20
-)
-
-// newBackwards begins at sequence from, or at the end of the stream when that
-// comes first.
-func (s *core) newBackwards(ctx context.Context, stream jetstream.Stream, read span, from uint64, most int) (*backwards, error) {
-	ctx, cancel := s.bound(ctx, stream.CachedInfo().Config.Name)
-	defer cancel()
-	info, err := stream.Info(ctx)
-	if err != nil {
-		return nil, classify(err)
-	}
-	b := &backwards{s: s, read: read, at: min(from, info.State.LastSeq), first: max(info.State.FirstSeq, 1), width: firstWindow, most: most}
-	b.settle()
-	return b, nil
-}
-
-func (b *backwards) settle() {
-	if b.at < b.first {
-		b.at = 0
-	}
-}
-
-// each calls f with the messages, newest first, until f does not take one or,
-// after a window, the time is over.
-func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (taken bool, err error)) error {
-	for b.at > 0 {
-		low := max(b.first, b.at-min(b.at-1, b.width-1))
-		found, heavy, err := b.window(ctx, low)
-		if err != nil {
-			return err
-		}
-		if heavy {
-			b.width = max((b.at-low+1)/4, 1)
-			continue
-		}
-		for i := len(found) - 1; i >= 0; i-- {
-			taken, err := f(found[i])
-			if err != nil {
-				return err
-			}
-			if !taken {
-				b.at = found[i].seq
-				return nil
-			}
-			if !found[i].others {
-				b.looked++
-			}
-		}
-		if !b.full {
-			b.width = min(2*b.width, widestWindow)
-		}
-		b.at = low - 1
-		b.settle()
-		if !time.Now().Before(until) {
-			return nil
-		}
-	}
-	return nil
-}
-
-// window reads what is between low and b.at, unless that is more than may be kept.
-func (b *backwards) window(ctx context.Context, low uint64) (found []message, heavy bool, err error) {
-	size := 0
-	err = b.read(ctx, low, b.at, func(m message) error {
-		size += len(m.data)
-		if found = append(found, m); low < b.at && (size > windowBytes || len(found) > b.most) {
-			return errHeavy
-		}
-		return nil
-	})
-	b.full = size > windowBytes/4 || len(found) > b.most/4
-	if errors.Is(err, errHeavy) {
-		return nil, true, nil
-	}
-	return found, false, err
 }

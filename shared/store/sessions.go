@@ -115,10 +115,10 @@ func (s Sessions) Idle() time.Duration { return s.sessions.CachedInfo().Config.M
 
 // List lists up to limit sessions of a tenant that match, newest change
 // first, from position from (0: the newest) on. A short page is not the end.
-func (s Sessions) List(ctx context.Context, tenant string, from uint64, limit int, match func(*session.Session) bool) (Found[*session.Session], error) {
-	page, err := newestFirst(ctx, s.core, s.sessions, topology.SessionsOf(tenant), from, limit, func(data []byte, rev uint64) (*session.Session, error) {
+func (s Sessions) List(ctx context.Context, tenant string, q Search[*session.Session]) (Found[*session.Session], error) {
+	page, err := newestFirst(ctx, s.core, s.sessions, topology.SessionsOf(tenant), q, func(data []byte, rev uint64) (*session.Session, error) {
 		return decodeSession(data, nil, rev)
-	}, match)
+	})
 	if err != nil {
 		return page, fmt.Errorf("list sessions: %w", err)
 	}

@@ -26,26 +26,35 @@ func auditCommand() *cobra.Command {
 		if filter.Limit < 1 || filter.Limit > 200 {
 			return Usage("limit is %d, allowed is 1 to 200", filter.Limit)
 		}
+		looked := beginSearch(f)
 		if since > 0 {
 			filter.After = time.Now().Add(-since)
 		}
 		return call[[]client.AuditEntry]{
 			doing: "list audit trail", requests: get(with("/audit", filter.Query())), show: showAudit,
-			ask: func(ctx context.Context, c *client.Client) ([]client.AuditEntry, error) {
-				all := []client.AuditEntry{}
-				for e, err := range c.Audit.All(ctx, filter) {
-					if err != nil {
-						return all, err
-					}
-					if all = append(all, e); len(all) == filter.Limit {
-						break
-					}
-				}
-				return all, nil
+			ask: func(ctx context.Context, c *client.Client) (all []client.AuditEntry, err error) {
+				all, looked.scanned, err = listAudit(ctx, c, filter)
+				looked.tellWhere(filter.Action+filter.Object+filter.KeyID != "", cmd.ErrOrStderr(), len(all), filter.Limit)
+				return all, err
 			},
 		}.run(cmd, f)
 	}
 	return f.bind(cmd)
+}
+
+// listAudit reads pages until as many entries are there as the filter's limit says,
+// and says how many were looked at.
+func listAudit(ctx context.Context, c *client.Client, filter client.AuditFilter) (all []client.AuditEntry, scanned int, err error) {
+	all = []client.AuditEntry{}
+	for page, err := range c.Audit.Pages(ctx, filter) {
+		if err != nil {
+			return all, scanned, err
+		}
+		if all, scanned = append(all, page.Entries...), scanned+page.Scanned; len(all) >= filter.Limit {
+			break
+		}
+	}
+	return all[:min(len(all), filter.Limit)], scanned, nil
 }
 
 func showAudit(out io.Writer, all []client.AuditEntry) error {

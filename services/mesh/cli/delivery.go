@@ -27,10 +27,13 @@ func deliveryListCommand(f *clientFlags) *cobra.Command {
 	completeFlag(cmd, "status", words("pending", "retrying", "delivered", "dead", "parked", "canceled"))
 	completeFlag(cmd, "webhook", someWebhooks)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		looked := beginSearch(f)
 		return call[[]client.Delivery]{
 			doing: "list deliveries", requests: get(with("/deliveries", filter.Query())), show: showDeliveries,
-			ask: func(ctx context.Context, c *client.Client) ([]client.Delivery, error) {
-				return listDeliveries(ctx, c, filter)
+			ask: func(ctx context.Context, c *client.Client) (all []client.Delivery, err error) {
+				all, looked.scanned, err = listDeliveries(ctx, c, filter)
+				looked.tellWhere(filter.Status+filter.WebhookID+filter.Type != "", cmd.ErrOrStderr(), len(all), filter.Limit)
+				return all, err
 			},
 		}.run(cmd, f)
 	}
@@ -38,16 +41,18 @@ func deliveryListCommand(f *clientFlags) *cobra.Command {
 }
 
 // listDeliveries reads pages until as many deliveries are there as the filter's
-// limit says.
-func listDeliveries(ctx context.Context, c *client.Client, filter client.DeliveryFilter) ([]client.Delivery, error) {
-	all := []client.Delivery{}
-	for cursor := ""; ; {
-		page, next, err := c.Deliveries.List(ctx, filter, cursor)
-		all = append(all, page...)
-		if cursor = next; err != nil || next == "" || len(all) >= filter.Limit {
-			return all[:min(len(all), filter.Limit)], err
+// limit says, and says how many records were looked at.
+func listDeliveries(ctx context.Context, c *client.Client, filter client.DeliveryFilter) (all []client.Delivery, scanned int, err error) {
+	all = []client.Delivery{}
+	for page, err := range c.Deliveries.Pages(ctx, filter) {
+		if err != nil {
+			return all, scanned, err
+		}
+		if all, scanned = append(all, page.Deliveries...), scanned+page.Scanned; len(all) >= filter.Limit {
+			break
 		}
 	}
+	return all[:min(len(all), filter.Limit)], scanned, nil
 }
 
 func showDeliveries(out io.Writer, all []client.Delivery) error {

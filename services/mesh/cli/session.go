@@ -28,31 +28,38 @@ func sessionListCommand(f *clientFlags) *cobra.Command {
 	cmd.Flags().IntVar(&limit, "limit", 20, "how many; 0: all")
 	completeFlag(cmd, "agent", someAgents)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		query := url.Values{}
+		looked, query := beginSearch(f), url.Values{}
 		if agent != "" {
 			query.Set("agent", agent)
 		}
 		return call[[]client.Session]{
 			doing: "list sessions", requests: get(with("/sessions", query)), show: showSessions,
-			ask: func(ctx context.Context, c *client.Client) ([]client.Session, error) {
-				return listSessions(ctx, c, agent, limit)
+			ask: func(ctx context.Context, c *client.Client) (all []client.Session, err error) {
+				all, looked.scanned, err = listSessions(ctx, c, agent, limit)
+				looked.tellWhere(agent != "", cmd.ErrOrStderr(), len(all), limit)
+				return all, err
 			},
 		}.run(cmd, f)
 	}
 	return cmd
 }
 
-func listSessions(ctx context.Context, c *client.Client, agent string, limit int) ([]client.Session, error) {
-	all := []client.Session{}
-	for s, err := range c.Sessions.All(ctx, agent) {
+// listSessions reads pages until as many sessions are there as the limit says, 0: all,
+// and says how many records were looked at.
+func listSessions(ctx context.Context, c *client.Client, agent string, limit int) (all []client.Session, scanned int, err error) {
+	all = []client.Session{}
+	for page, err := range c.Sessions.Pages(ctx, agent) {
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		if all = append(all, s); len(all) == limit {
-			break
+		scanned += page.Scanned
+		for _, s := range page.Sessions {
+			if all = append(all, client.Session{Session: s}); len(all) == limit {
+				return all, scanned, nil
+			}
 		}
 	}
-	return all, nil
+	return all, scanned, nil
 }
 
 func showSessions(out io.Writer, all []client.Session) error {

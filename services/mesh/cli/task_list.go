@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
@@ -40,21 +39,18 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 		if filter.Limit < 1 || filter.Limit > 200 {
 			return Usage("limit is %d, allowed is 1 to 200", filter.Limit)
 		}
-		began := time.Now()
+		looked := beginSearch(f)
 		if since > 0 {
-			filter.After = began.Add(-since)
+			filter.After = looked.began.Add(-since)
 		}
-		scanned := 0
 		return call[[]client.Task]{
 			doing: "list tasks", requests: get(with("/tasks", filter.Query())),
 			ask: func(ctx context.Context, c *client.Client) (tasks []client.Task, err error) {
-				tasks, scanned, err = listTasks(ctx, c, filter, all)
+				tasks, looked.scanned, err = listTasks(ctx, c, filter, all)
+				looked.tell(cmd.ErrOrStderr(), len(tasks), filter.Limit)
 				return tasks, err
 			},
 			show: func(out io.Writer, tasks []client.Task) error {
-				if took := time.Since(began); len(tasks) < filter.Limit || took > time.Second { // with few hits the reader wants to know how far the search went
-					fmt.Fprintf(cmd.ErrOrStderr(), "looked at %d records in %v\n", scanned, took.Round(time.Millisecond))
-				}
 				return showTasks(out, tasks, time.Now())
 			},
 		}.run(cmd, f)

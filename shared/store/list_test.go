@@ -1,0 +1,106 @@
+package store_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"agentmesh/shared/natstest"
+	"agentmesh/shared/store"
+	"agentmesh/shared/task"
+)
+
+// What a listing looks for is found whatever it takes to write it as JSON.
+func TestATextIsFoundHoweverItIsWritten(t *testing.T) {
+	st := open(t, natstest.Start(t))
+	for _, text := range []string{"plain", `a "quoted" one`, `a\b`, "a/b", "<a> & 'b'", "größer", "👍", "two\nlines", "\u2028", " ", "~"} {
+		one := newTask()
+		one.Labels = map[string]string{text: text}
+		save(t, st, one)
+		for _, order := range []string{"changed", "created"} {
+			l := store.Listing{Tenant: "default", Limit: 5, From: store.Start, Holds: []store.Member{{Name: text, Values: []string{"other", text}}}, Match: func(t *task.Task) bool { return t.Labels[text] == text }}
+			page, err := st.Tasks.List(t.Context(), l)
+			if order == "created" {
+				var p store.ListedCreated
+				p, err = st.Tasks.ListCreated(t.Context(), l, store.Place{}, "")
+				page = p.Listed
+			}
+			if err != nil || len(page.Tasks) != 1 || page.Tasks[0].ID != one.ID {
+				t.Errorf("%q by %s: %d tasks, %v", text, order, len(page.Tasks), err)
+			}
+		}
+	}
+}
+
+// A record that was passed over is the newest of its task all the same: what it was
+// before is not listed.
+func TestAPassedRecordHidesItsOlderRevisions(t *testing.T) {
+	st := open(t, natstest.Start(t))
+	one := newTask()
+	save(t, st, one)
+	one.Status, one.Attempt = task.Processing, 1
+	save(t, st, one)
+	for _, status := range []task.State{task.Pending, task.Processing} {
+		l := store.Listing{Tenant: "default", Limit: 5, From: store.Start, Holds: []store.Member{{Name: "status", Values: []string{string(status)}}}, Match: func(t *task.Task) bool { return t.Status == status }}
+		page, err := st.Tasks.List(t.Context(), l)
+		if want := status == task.Processing; err != nil || (len(page.Tasks) == 1) != want || page.Scanned != 2 {
+			t.Errorf("%s: %d tasks of %d records, %v", status, len(page.Tasks), page.Scanned, err)
+		}
+	}
+}
+
+// A filter costs the server a walk over the subjects of a stream each time that it
+// is asked for: where most of the records are the tenant's, none is used, and the
+// tenant sees its own records only.
+func TestAListReadsUnfilteredWhereMostIsAskedFor(t *testing.T) {
+	srv := natstest.Start(t)
+	st := open(t, srv)
+	for i := range 600 {
+		one := newTask()
+		if one.Tenant = "many"; i%60 == 0 {
+			one.Tenant = "few"
+		}
+		save(t, st, one)
+	}
+	for tenant, c := range map[string]struct {
+		want     int
+		filtered bool
+	}{"many": {590, false}, "few": {10, true}} {
+		listens := srv.Connect(t)
+		made, err := listens.SubscribeSync("$JS.API.CONSUMER.CREATE.KV_tasks.>")
+		if err == nil {
+			err = listens.Flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := st.Tasks.List(t.Context(), store.Listing{Tenant: tenant, Limit: 1000, From: store.Start, Match: func(t *task.Task) bool { return t.Tenant == tenant }})
+		if err != nil || len(page.Tasks) != c.want || page.Scanned != c.want {
+			t.Errorf("%s: %d tasks, %d scanned, %v; want %d", tenant, len(page.Tasks), page.Scanned, err, c.want)
+		}
+		if err := listens.Flush(); err != nil { // it has been sent all that was made
+			t.Fatal(err)
+		}
+		if filtered := readersWithFilter(t, made); filtered != c.filtered {
+			t.Errorf("%s was read with a filter: %t, want %t", tenant, filtered, c.filtered)
+		}
+	}
+}
+
+// readersWithFilter reports whether any of the consumers that were made has a filter.
+func readersWithFilter(t *testing.T, made *nats.Subscription) (filtered bool) {
+	t.Helper()
+	n, _, err := made.Pending()
+	if err != nil || n == 0 {
+		t.Fatalf("%d consumers were made, %v", n, err)
+	}
+	for range n {
+		msg, err := made.NextMsgWithContext(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		filtered = filtered || !strings.HasSuffix(msg.Subject, ".>")
+	}
+	return filtered
+}
