@@ -163,7 +163,7 @@ func forbidden(from, to string, test bool) string {
 		return "shared imports no role and no program"
 	case from == "shared/topology" && !under(inner, nouns...):
 		return "topology imports the domain only"
-	case under(inner, "services") && !(from == "services/mesh" && inner == "services/mesh/cli"):
+	case under(inner, "services") && !(from == "services/mesh" && under(inner, "services/mesh/cli", "services/mesh/floor", "services/mesh/load")):
 		return "nobody imports a program"
 	case under(from, "services/mesh/cli") && !under(inner, append(nouns, "gateway/client", "gateway/api", "worker/agents", "shared/signature")...):
 		return "the terminal client knows the gateway by its API, and of the roles only the file of agents"

@@ -25,6 +25,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
 	"agentmesh/notifier"
+	"agentmesh/services/mesh/floor"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
@@ -94,8 +95,15 @@ func benchParts(b *testing.B, always bool, a agent.Agent) (*httptest.Server, *st
 func benchFloor(b *testing.B, always bool) *httptest.Server {
 	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
-	front := httptest.NewServer(startFloor(b, srv.Connect(b), benchSlots))
-	b.Cleanup(front.Close)
+	f, err := floor.Start(b.Context(), srv.Connect(b), benchSlots)
+	if err != nil {
+		b.Fatal(err)
+	}
+	front := httptest.NewServer(f)
+	b.Cleanup(func() {
+		front.Close()
+		f.Stop()
+	})
 	return front
 }
 

@@ -1,11 +1,16 @@
-package main
+// Package floor is the least code that does the same JetStream writes as the mesh
+// behind bare net/http: one publish to accept, one compare-and-set of a record, one
+// confirmed ack. It validates nothing, retries nothing and traces nothing. What the
+// mesh costs is measured against it, by the benchmarks and by `mesh bench`; nothing
+// else uses it.
+package floor
 
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,16 +21,16 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// floor is the least code that does the same JetStream writes behind bare
-// net/http: one publish to accept, one compare-and-set of a record, one confirmed
-// ack. It validates nothing, retries nothing and traces nothing. The cost of the
-// mesh is measured against it.
-type floor struct {
-	nc *nats.Conn
-	js jetstream.JetStream
+// Floor answers POST /tasks for the agent "echo", and works on what it accepts.
+type Floor struct {
+	http.Handler
+
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	consuming jetstream.ConsumeContext
 }
 
-type floorTask struct {
+type record struct {
 	ID     task.ID         `json:"task_id"`
 	Status string          `json:"status"`
 	Agent  string          `json:"agent"`
@@ -34,23 +39,23 @@ type floorTask struct {
 	At     time.Time       `json:"at"`
 }
 
-// startFloor runs the floor's worker on nc and returns its handler.
-func startFloor(b *testing.B, nc *nats.Conn, slots int) http.Handler {
-	b.Helper()
+// Start makes the streams of a mesh on the server of nc and works on slots tasks at
+// a time, until Stop.
+func Start(ctx context.Context, nc *nats.Conn, slots int) (*Floor, error) {
 	js, err := jetstream.New(nc)
 	if err == nil {
-		_, err = topology.Ensure(b.Context(), js, topology.Settings{Replicas: 1})
+		_, err = topology.Ensure(ctx, js, topology.Settings{Replicas: 1})
 	}
 	if err != nil {
-		b.Fatal(err)
+		return nil, fmt.Errorf("open the floor: %w", err)
 	}
-	f := &floor{nc, js}
-	c, err := js.CreateOrUpdateConsumer(b.Context(), topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second))
+	f := &Floor{nc: nc, js: js}
+	c, err := js.CreateOrUpdateConsumer(ctx, topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second))
 	if err != nil {
-		b.Fatal(err)
+		return nil, fmt.Errorf("open the floor: %w", err)
 	}
 	free := make(chan struct{}, slots)
-	consuming, err := c.Consume(func(msg jetstream.Msg) {
+	f.consuming, err = c.Consume(func(msg jetstream.Msg) {
 		free <- struct{}{}
 		go func() {
 			defer func() { <-free }()
@@ -58,16 +63,19 @@ func startFloor(b *testing.B, nc *nats.Conn, slots int) http.Handler {
 		}()
 	}, jetstream.PullMaxMessages(slots))
 	if err != nil {
-		b.Fatal(err)
+		return nil, fmt.Errorf("open the floor: %w", err)
 	}
-	b.Cleanup(consuming.Stop)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /tasks", f.post)
-	return mux
+	f.Handler = mux
+	return f, nil
 }
 
-func (f *floor) work(msg jetstream.Msg) {
-	var t floorTask
+// Stop takes no more.
+func (f *Floor) Stop() { f.consuming.Stop() }
+
+func (f *Floor) work(msg jetstream.Msg) {
+	var t record
 	if json.Unmarshal(msg.Data(), &t) != nil {
 		return
 	}
@@ -82,9 +90,9 @@ func (f *floor) work(msg jetstream.Msg) {
 	_ = msg.DoubleAck(context.Background())
 }
 
-func (f *floor) post(w http.ResponseWriter, r *http.Request) {
+func (f *Floor) post(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	t := floorTask{ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Status: "pending", At: time.Now()}
+	t := record{ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Status: "pending", At: time.Now()}
 	if err == nil {
 		err = json.Unmarshal(body, &t)
 	}
