@@ -31,7 +31,7 @@ var natsFree = []string{"gateway", "worker", "notifier", "shared/mesh"}
 var roles = []string{"gateway", "worker", "notifier"}
 
 // forTests are for tests only, and may link everything.
-var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest", "services/fleet"}
+var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest", "services/fleet", "worker/agents/linestest"}
 
 // spellings are what only shared/topology may write.
 var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "mesh.audit.", "mesh.schedules.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES", "MESH_SCHEDULES"}
@@ -173,7 +173,7 @@ func forbidden(from, to string, test bool) string {
 		if !under(inner, "worker/agent", "worker/agents", "shared/task", "shared/schema") {
 			return "the file of agents makes agents and runs none"
 		}
-	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session", "shared/pause"):
+	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session", "shared/pause", "shared/schema"):
 		return "an agent needs the SDK and the protocol only"
 	}
 	for _, role := range roles {

@@ -41,6 +41,7 @@ type Job struct {
 
 	reporter Reporter
 	caller   Caller
+	lines    Lines
 }
 
 // Secret never shows itself.

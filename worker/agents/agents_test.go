@@ -34,7 +34,7 @@ agents:
     max_transcript: 65536
     max_turns: 50
     input_schema: {type: object, required: [topic]}
-    exec: {command: [python3, agents/research.py], dir: ., env: {KEY: "${KEY}", LITERAL: "$${KEY}"}}
+    exec: {command: [python3, agents/research.py], dir: ., env: {KEY: "${KEY}", LITERAL: "$${KEY}"}, protocol: steps}
   - name: pricing
     http: {url: "http://127.0.0.1:9000/run", headers: {Authorization: "Bearer ${KEY}"}}
   - name: summarize
@@ -57,7 +57,7 @@ func TestParse(t *testing.T) {
 		r.History != task.HistoryWindow || r.MaxTranscript != 65536 || r.MaxTurns != 50 {
 		t.Errorf("%+v", r.Definition)
 	}
-	if !slices.Equal(r.Exec.Command, []string{"python3", "agents/research.py"}) || r.Exec.Dir != "/etc/mesh" || r.Exec.Env["KEY"] != "secret" || r.Exec.Env["LITERAL"] != "${KEY}" {
+	if !slices.Equal(r.Exec.Command, []string{"python3", "agents/research.py"}) || r.Exec.Dir != "/etc/mesh" || r.Exec.Env["KEY"] != "secret" || r.Exec.Env["LITERAL"] != "${KEY}" || !r.Exec.Steps {
 		t.Errorf("%+v", r.Exec)
 	}
 	if p := specs[1]; p.Default || p.HTTP.URL != "http://127.0.0.1:9000/run" || p.HTTP.Headers["Authorization"] != "Bearer secret" {
@@ -105,6 +105,8 @@ func TestMistakes(t *testing.T) {
 		{"agents:\n  - name: A b\n    builtin: echo\n", "[a-z0-9-]{1,40}"},
 		{"agents:\n  - name: a\n    exec: {command: python3 x.py}\n", "agents[0].exec.command: it must be a list"},
 		{"agents:\n  - name: a\n    exec: {dir: /}\n", "agents[0].exec.command: it is missing"},
+		{"agents:\n  - name: a\n    exec: {command: [x], protocol: stps}\n", `agents.yaml:3: agents[0].exec.protocol: "stps" is not allowed, it must be lines`},
+		{"agents:\n  - name: a\n    exec: {command: [x], protocl: steps}\n", "agents[0].exec.protocl: there is no such field; there are command, dir, env, protocol"},
 		{"agents:\n  - name: a\n    http: {url: \"localhost:80\"}\n", "agents.yaml:3: agents[0].http.url: it must be an address"},
 		{"agents:\n  - name: a\n    http: {}\n", "agents[0].http.url"},
 		{"agents:\n  - name: a\n    http: {url: \"http://x\", headers: {A: {}}}\n", "agents[0].http.headers.A: it must be a text"},

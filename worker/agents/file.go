@@ -71,7 +71,7 @@ type fields map[string]func(value *yaml.Node, field string)
 // order is how messages list the fields: that of the manual.
 var order = []string{
 	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "retry",
-	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "url", "headers",
+	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "protocol", "url", "headers",
 }
 
 func (f fields) names() string {
@@ -220,6 +220,13 @@ func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
 			c.Dir = dir
 		},
 		"env": func(n *yaml.Node, f string) { c.Env = p.strings(n, f) },
+		"protocol": func(n *yaml.Node, f string) {
+			protocol := ""
+			if p.text(n, f, &protocol); protocol != "lines" && protocol != "steps" {
+				p.fault(n, f, "%q is not allowed, it must be lines (as it is when left out) or steps (the program keeps steps, and its standard input stays open)", protocol)
+			}
+			c.Steps = protocol == "steps"
+		},
 	})
 	if len(c.Command) == 0 || c.Command[0] == "" {
 		p.fault(n, field+".command", "it is missing: the program, then its arguments, such as [python3, agent.py]")

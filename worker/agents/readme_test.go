@@ -27,6 +27,7 @@ import (
 	"agentmesh/worker/agents"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
+	"agentmesh/worker/agents/linestest"
 	"agentmesh/worker/agents/protocol"
 )
 
@@ -100,6 +101,16 @@ func TestReadmeSnippets(t *testing.T) {
 	if err != nil || strings.Join(e.said, " ") != "progress milestone output" || o.Result == nil || o.Reply == nil || o.Err == nil || o.Err.Permanent {
 		t.Errorf("%v %+v %v", err, o, e.said)
 	}
+	m := &linestest.Memory{}
+	durable := agent.NewJob(&task.Task{}, nil, "", &ear{}).WithLines(m)
+	book, err := protocol.OpenBook(t.Context(), durable)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := manualtest.Snippets(t, "README.md", "jsonl")[1]
+	if o, err := protocol.ReadDurable(t.Context(), strings.NewReader(lines), durable, book, nil); err != nil || o.Text != "" || len(m.Told()) != 6 {
+		t.Errorf("steps: %v %+v %v", err, o, m.Told())
+	}
 	job := agent.NewJob(&task.Task{ID: "tsk_1", Instruction: `say "it" \ louder`}, nil, "", &ear{})
 	for language, program := range map[string][]string{"python": {"python3", "-c"}, "sh": {"sh", "-c"}} {
 		if _, err := osexec.LookPath(program[0]); err != nil {
@@ -115,7 +126,7 @@ func TestReadmeSnippets(t *testing.T) {
 			t.Skip("node is not here")
 		}
 		url := serveNode(t, snippet(t, "js"))
-		v, err := http.New(http.Config{URL: url})(t.Context(), job)
+		v, err := http.New(http.Config{URL: url}, http.Options{})(t.Context(), job)
 		if got, _ := v.(json.RawMessage); err != nil || string(got) != `"SAY \"IT\" \\ LOUDER"` {
 			t.Errorf("%s, %v", got, err)
 		}
@@ -169,7 +180,7 @@ func TestReadmeSaysWhichStatusesAreTriedAgain(t *testing.T) {
 				w.WriteHeader(status)
 				_, _ = io.WriteString(w, "")
 			}))
-			_, err = http.New(http.Config{URL: srv.URL})(t.Context(), agent.NewJob(&task.Task{}, nil, "", &ear{}))
+			_, err = http.New(http.Config{URL: srv.URL}, http.Options{})(t.Context(), agent.NewJob(&task.Task{}, nil, "", &ear{}))
 			srv.Close()
 			var e *agent.Error
 			errors.As(err, &e)

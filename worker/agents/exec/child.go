@@ -2,6 +2,7 @@ package exec
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,8 @@ type child struct {
 	stdin          *os.File
 	stdout, stderr *source
 
+	words *words // that it is still to be told
+
 	read, heard chan struct{} // closed when stdout and stderr are read
 	outcome     *protocol.Outcome
 	fault       error
@@ -34,7 +37,7 @@ type child struct {
 func (p *program) start(job *agent.Job) (*child, error) {
 	Adopt()
 	cmd := osexec.Command(p.cfg.Command[0], p.cfg.Command[1:]...)
-	c := &child{cmd: cmd, mark: newMark(), read: make(chan struct{}), heard: make(chan struct{})}
+	c := &child{cmd: cmd, mark: newMark(), words: newWords(), read: make(chan struct{}), heard: make(chan struct{})}
 	cmd.Dir = p.cfg.Dir
 	cmd.Env = append(p.env[:len(p.env):len(p.env)],
 		"MESH_TASK_ID="+job.TaskID, "MESH_ATTEMPT="+strconv.Itoa(job.Attempt), "TRACEPARENT="+job.TraceParent, c.mark)
@@ -82,10 +85,23 @@ func (c *child) close() {
 // where Linux takes 128 KiB for a variable.
 const maxInstruction = 64 << 10
 
-// feed writes the input. A program need not read it.
-func (c *child) feed(input []byte) {
-	_, _ = c.stdin.Write(input)
-	_ = c.stdin.Close()
+// feed writes the input. A program need not read it. Where the input stays open, the
+// words for the program follow until it has ended.
+func (c *child) feed(input []byte, open bool) {
+	defer func() { _ = c.stdin.Close() }()
+	for text := input; text != nil; text = c.words.next() {
+		if _, err := c.stdin.Write(text); err != nil || !open {
+			return
+		}
+	}
+}
+
+// tell has the program hear that what it said is kept. It does not wait for a
+// program that does not read.
+func (c *child) tell(ack protocol.Ack) {
+	if line, err := json.Marshal(ack); err == nil {
+		c.words.add(append(line, '\n'))
+	}
 }
 
 // wait waits until the program has ended and its output is read, and ends what
@@ -116,6 +132,7 @@ func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
 	_ = signalGroup(pgid, syscall.SIGKILL) // the processes that it forked and left
 	group.remove(pgid)
 	endMarked(c.mark) // processes that have left the group
+	c.words.end()
 	_ = c.stdin.Close()
 	c.stdout.end()
 	c.stderr.end()

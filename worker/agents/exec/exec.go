@@ -32,6 +32,7 @@ type Config struct {
 	Command []string          // program and arguments; a name without a slash is looked up in PATH
 	Dir     string            // working directory
 	Env     map[string]string // added to the worker's own, without what is the mesh's
+	Steps   bool              // the program keeps steps: it is told those before, and its input stays open
 }
 
 // Options are what the worker adds.
@@ -76,22 +77,57 @@ type program struct {
 	ownKey bool // the file of agents gives it one
 }
 
-// run is one attempt: start, feed, read, and leave nothing behind.
+// run is one attempt. A program that keeps steps and waits is started again when it
+// has waited, unless the job is suspended before.
 func (p *program) run(ctx context.Context, job *agent.Job) (any, error) {
-	input, err := protocol.Encode(job)
-	if err != nil {
-		return nil, err
+	if !p.cfg.Steps {
+		input, err := protocol.Encode(job)
+		if err != nil {
+			return nil, err
+		}
+		o, err := p.once(ctx, job, input, nil)
+		if err != nil {
+			return nil, err
+		}
+		return o.Value()
 	}
+	book, err := protocol.OpenBook(ctx, job)
+	for err == nil {
+		var value any
+		again := false
+		if value, again, err = p.durable(ctx, job, book); !again {
+			return value, err
+		}
+		book, err = book.Await(ctx)
+	}
+	return nil, err
+}
+
+// durable starts a program that keeps steps once; again says that it waits.
+func (p *program) durable(ctx context.Context, job *agent.Job, book *protocol.Book) (value any, again bool, err error) {
+	input, err := book.Encode("", "")
+	if err != nil {
+		return nil, false, err
+	}
+	o, err := p.once(ctx, job, input, book)
+	if err != nil {
+		return nil, false, err
+	}
+	return book.Ended(o)
+}
+
+// once starts the program, feeds it, reads it, and leaves nothing behind.
+func (p *program) once(ctx context.Context, job *agent.Job, input []byte, book *protocol.Book) (*protocol.Outcome, error) {
 	c, err := p.start(job)
 	if err != nil {
 		return nil, &agent.Error{Code: task.CodeAgentUnreachable, Message: "the program could not be started", Detail: err.Error(), Err: err}
 	}
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go c.feed(append(input, '\n'))
+	go c.feed(append(input, '\n'), book != nil)
 	go c.listen(p.log.With("task", job.TaskID, "agent", job.Agent, "attempt", job.Attempt))
 	go func() {
-		c.outcome, c.fault = protocol.Read(ctx, c.stdout, job)
+		c.outcome, c.fault = protocol.ReadDurable(ctx, c.stdout, job, book, c.tell)
 		if c.fault != nil {
 			stop(c.fault) // further output is not read
 		}
@@ -113,7 +149,7 @@ func (p *program) run(ctx context.Context, job *agent.Job) (any, error) {
 	case !state.Success():
 		fault.Code, fault.Message = task.CodeAgentCrashed, died(state)
 	default:
-		return c.outcome.Value()
+		return c.outcome, nil
 	}
 	fault.Detail = c.tail.String()
 	return nil, fault

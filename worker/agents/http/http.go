@@ -40,6 +40,11 @@ type Config struct {
 	Headers map[string]string
 }
 
+// Options are what the worker adds.
+type Options struct {
+	GatewayURL string // where a service keeps steps while it runs; empty: nowhere
+}
+
 const (
 	maxExcerpt  = 1 << 10 // bytes of an error's body
 	maxRetry    = time.Hour
@@ -47,10 +52,10 @@ const (
 )
 
 // New makes the handler of a service.
-func New(cfg Config) agent.Handler {
+func New(cfg Config, o Options) agent.Handler {
 	transport := nethttp.DefaultTransport.(*nethttp.Transport).Clone()
 	transport.MaxIdleConnsPerHost = connections
-	s := &service{cfg: cfg, place: placeOf(cfg.URL), client: &nethttp.Client{
+	s := &service{cfg: cfg, gateway: o.GatewayURL, place: placeOf(cfg.URL), client: &nethttp.Client{
 		Transport:     transport,
 		CheckRedirect: func(*nethttp.Request, []*nethttp.Request) error { return nethttp.ErrUseLastResponse },
 	}}
@@ -58,18 +63,63 @@ func New(cfg Config) agent.Handler {
 }
 
 type service struct {
-	cfg    Config
-	place  string // for errors
-	client *nethttp.Client
+	cfg     Config
+	gateway string
+	place   string // for errors
+	client  *nethttp.Client
 }
 
-// run is one attempt. The attempt's timeout, in ctx, is that of the whole
-// exchange.
+// run is one attempt. The attempt's timeout, in ctx, is that of the whole exchange.
+// A service that waits is asked again when it has waited, unless the job is suspended
+// before.
 func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
-	body, err := protocol.Encode(job)
-	if err != nil {
-		return nil, err
+	if _, err := job.Lines(); err != nil { // a job that keeps no steps
+		body, err := protocol.Encode(job)
+		if err != nil {
+			return nil, err
+		}
+		a, err := s.ask(ctx, job, body, nil)
+		if err != nil {
+			return nil, err
+		}
+		return a.Value()
 	}
+	book, err := protocol.OpenBook(ctx, job)
+	for err == nil {
+		var value any
+		again := false
+		if value, again, err = s.durable(ctx, job, book); !again {
+			return value, err
+		}
+		book, err = book.Await(ctx)
+	}
+	return nil, err
+}
+
+// durable asks the service once; again says that it waits.
+func (s *service) durable(ctx context.Context, job *agent.Job, book *protocol.Book) (value any, again bool, err error) {
+	url, lease := "", ""
+	if s.gateway != "" && job.Key != "" {
+		url, lease = s.gateway+"/tasks/"+job.TaskID+"/steps", job.Key.Reveal()
+		lines, err := job.Lines()
+		if err != nil {
+			return nil, false, err
+		}
+		defer lines.Listen(book.Answer)()
+	}
+	body, err := book.Encode(url, lease)
+	if err != nil {
+		return nil, false, err
+	}
+	o, err := s.ask(ctx, job, body, book)
+	if err != nil {
+		return nil, false, err
+	}
+	return book.Ended(o)
+}
+
+// ask is one exchange.
+func (s *service) ask(ctx context.Context, job *agent.Job, body []byte, book *protocol.Book) (*protocol.Outcome, error) {
 	req, err := nethttp.NewRequestWithContext(ctx, nethttp.MethodPost, s.cfg.URL, bytes.NewReader(body))
 	if err != nil {
 		return nil, s.unreachable(err)
@@ -91,7 +141,7 @@ func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, refused(resp)
 	}
-	return s.read(ctx, resp, job)
+	return s.read(ctx, resp, job, book)
 }
 
 // The kinds of body.
@@ -120,11 +170,11 @@ func kindOf(contentType string) int {
 }
 
 // read takes a good answer: the work is done, so whatever can be its result is.
-func (s *service) read(ctx context.Context, resp *nethttp.Response, job *agent.Job) (any, error) {
+func (s *service) read(ctx context.Context, resp *nethttp.Response, job *agent.Job, book *protocol.Book) (*protocol.Outcome, error) {
 	contentType := resp.Header.Get("Content-Type")
 	kind := kindOf(contentType)
 	if kind == isLines {
-		o, err := protocol.Read(ctx, resp.Body, job)
+		o, err := protocol.ReadDurable(ctx, resp.Body, job, book, nil)
 		var fault *agent.Error
 		switch {
 		case errors.As(err, &fault):
@@ -132,7 +182,7 @@ func (s *service) read(ctx context.Context, resp *nethttp.Response, job *agent.J
 		case err != nil:
 			return nil, s.interrupted(ctx, err)
 		}
-		return o.Value()
+		return o, nil
 	}
 	limit := cmp.Or(job.MaxResult, agent.DefaultMaxResult)
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
@@ -145,15 +195,15 @@ func (s *service) read(ctx context.Context, resp *nethttp.Response, job *agent.J
 	raw = bytes.TrimPrefix(raw, []byte("\uFEFF"))
 	switch {
 	case len(bytes.TrimSpace(raw)) == 0 && kind != isText:
-		return nil, nil
+		return &protocol.Outcome{Empty: true}, nil
 	case kind == isForeign, kind == isAnything && !utf8.Valid(raw):
 		return nil, bad(raw, "the content type is %q; answer application/json, application/x-ndjson or text/plain", contentType)
 	case kind == isJSON && !json.Valid(raw):
 		return nil, bad(raw, "the content type is %s and the body is not JSON", contentType)
 	case kind == isJSON, kind == isAnything && json.Valid(raw):
-		return json.RawMessage(raw), nil
+		return &protocol.Outcome{Result: raw}, nil
 	}
-	return map[string]string{"text": strings.ToValidUTF8(string(raw), "\uFFFD")}, nil
+	return &protocol.Outcome{Text: strings.ToValidUTF8(string(raw), "\uFFFD")}, nil
 }
 
 // refused is the error of an answer that is none: 4xx is permanent but for 408,

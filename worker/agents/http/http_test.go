@@ -111,7 +111,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			after = tt.answer
-			v, err := http.New(http.Config{URL: srv.URL})(t.Context(), job(&reports{}))
+			v, err := http.New(http.Config{URL: srv.URL}, http.Options{})(t.Context(), job(&reports{}))
 			var e *agent.Error
 			if tt.err == "" {
 				if b, _ := json.Marshal(v); err != nil || string(b) != tt.result {
@@ -124,7 +124,7 @@ func TestAnswers(t *testing.T) {
 	}
 	srv.Close()
 	var e *agent.Error
-	if _, err := http.New(http.Config{URL: srv.URL})(t.Context(), job(&reports{})); !errors.As(err, &e) || e.Code != task.CodeAgentUnreachable || e.Permanent {
+	if _, err := http.New(http.Config{URL: srv.URL}, http.Options{})(t.Context(), job(&reports{})); !errors.As(err, &e) || e.Code != task.CodeAgentUnreachable || e.Permanent {
 		t.Errorf("nobody there: %v", err)
 	}
 }
@@ -139,7 +139,7 @@ func TestAnErrorDoesNotTellWhereTheServiceIs(t *testing.T) {
 		_, _ = io.WriteString(w, `{"trace":"connect to 10.0.0.7 as root"}`)
 	}))
 	defer srv.Close()
-	handler := http.New(http.Config{URL: strings.Replace(srv.URL, "http://", "http://user:hunter2@", 1) + "/run?code=hunter3#hunter4"})
+	handler := http.New(http.Config{URL: strings.Replace(srv.URL, "http://", "http://user:hunter2@", 1) + "/run?code=hunter3#hunter4"}, http.Options{})
 	try := func(name, detail string) {
 		t.Helper()
 		_, err := handler(t.Context(), job(&reports{}))
@@ -183,7 +183,7 @@ func TestTurns(t *testing.T) {
 		}))
 		j := job(&reports{})
 		j.Turn = &agent.Turn{SessionID: "ses_1", Messages: []agent.Message{{Role: "user", Text: "x"}}, State: json.RawMessage(`{"n":0}`)}
-		v, err := http.New(http.Config{URL: srv.URL})(t.Context(), j)
+		v, err := http.New(http.Config{URL: srv.URL}, http.Options{})(t.Context(), j)
 		srv.Close()
 		var message string
 		var state json.RawMessage
@@ -206,7 +206,7 @@ func TestRequest(t *testing.T) {
 		fmt.Fprintf(w, "%s %s %s %s %s", r.Method, r.Header.Get("Idempotency-Key"), r.Header.Get("Traceparent"), r.Header.Get("Authorization"), body)
 	}))
 	defer srv.Close()
-	v, err := http.New(http.Config{URL: srv.URL, Headers: map[string]string{"authorization": "Bearer x"}})(t.Context(), job(&reports{}))
+	v, err := http.New(http.Config{URL: srv.URL, Headers: map[string]string{"authorization": "Bearer x"}}, http.Options{})(t.Context(), job(&reports{}))
 	want := `POST tsk_1.2 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01 Bearer x {"task_id":"tsk_1","kind":"","agent":"a","attempt":2,"instruction":"x","traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}`
 	if err != nil || v.(map[string]string)["text"] != want {
 		t.Errorf("%v, %v\nwant %s", v, err, want)
@@ -228,7 +228,7 @@ func TestStreams(t *testing.T) {
 	why := errors.New("canceled")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	r := told{at: func() { cancel(why) }}
-	_, err := http.New(http.Config{URL: srv.URL})(ctx, agent.NewJob(&task.Task{ID: "tsk_1"}, nil, "", &r))
+	_, err := http.New(http.Config{URL: srv.URL}, http.Options{})(ctx, agent.NewJob(&task.Task{ID: "tsk_1"}, nil, "", &r))
 	if !errors.Is(err, why) {
 		t.Errorf("%v", err)
 	}
@@ -262,7 +262,7 @@ func BenchmarkHTTP(b *testing.B) {
 		}
 	})
 	b.Run("impl=mesh", func(b *testing.B) {
-		h := http.New(http.Config{URL: srv.URL})
+		h := http.New(http.Config{URL: srv.URL}, http.Options{})
 		for b.Loop() {
 			if _, err := h(b.Context(), job(&reports{})); err != nil {
 				b.Fatal(err)

@@ -24,12 +24,12 @@ type message struct {
 	job    *agent.Job // is told of what is odd
 }
 
-// parse tells a message from text. A line that was meant as a message and is
+// parse tells a message of one of the types from text. A line that was meant as a message and is
 // none is a fault: taken for text it would be lost, or become the result.
-func parse(line []byte) (m message, ok bool, err error) {
+func parse(line []byte, types []string) (m message, ok bool, err error) {
 	trimmed := bytes.Trim(bytes.TrimPrefix(line, mark), blanks)
 	if err := json.Unmarshal(trimmed, &m.fields); err != nil {
-		if kind := meant(trimmed); kind != "" {
+		if kind := meant(trimmed, types); kind != "" {
 			return m, false, bad("the %s message %s is no JSON object: %v", kind, task.Clip(string(trimmed), maxShown), err)
 		}
 		return m, false, nil
@@ -47,7 +47,7 @@ var typeField = regexp.MustCompile(`^\s*["']?type["']?\s*:\s*["']?([a-z]*)(["']?
 // meant is the type of the message that a line was meant to be which is no JSON:
 // one that is cut short, two in a row, a value that JSON does not have. Empty: it
 // is text.
-func meant(line []byte) string {
+func meant(line []byte, types []string) string {
 	depth, quote := 0, byte(0)
 	for i := 0; i < len(line); i++ {
 		c := line[i]
@@ -116,8 +116,19 @@ func (s *stream) take(m message) error {
 		return s.reply(m)
 	case "error":
 		return s.failure(m)
+	default:
+		return s.durable(m)
 	}
 	return nil
+}
+
+// durable keeps a message before the next one is read.
+func (s *stream) durable(m message) error {
+	ack, wanted, err := s.book.take(s.ctx, m)
+	if err == nil && wanted && s.acks != nil {
+		s.acks(ack)
+	}
+	return err
 }
 
 func (s *stream) milestone(m message) {

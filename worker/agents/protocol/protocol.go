@@ -12,6 +12,16 @@
 //	{"type":"reply","message":"..","state":{}}     of a turn
 //	{"type":"error","code":"..","message":"..","retryable":false}
 //
+// What an agent that keeps steps says besides, see [Book], is durable in the order
+// of its lines, and each of them is as it should be or a fault:
+//
+//	{"type":"step","name":"..","n":0,"key":any,"value":any,"error":{"code":"..","message":".."},"ack":true}
+//	{"type":"started","name":".."}
+//	{"type":"checkpoint","value":any}
+//	{"type":"sleep","name":"..","for":"24h"}                                   it ends then, and so for
+//	{"type":"ask","name":"..","prompt":"..","schema":{},"timeout":"48h"}
+//	{"type":"wait","name":"..","timeout":"10m"}
+//
 // It promises that every stream of bytes has a defined outcome, within bounds
 // of memory. It knows neither processes nor HTTP.
 package protocol
@@ -43,6 +53,13 @@ type Request struct {
 	Metadata    json.RawMessage   `json:"metadata,omitempty"`
 	ScheduledAt *time.Time        `json:"scheduled_at,omitempty"` // of a schedule's run: when it was due
 	Session     *Session          `json:"session,omitempty"`      // of a turn
+
+	// Of agents that keep steps.
+	Run        int              `json:"run,omitempty"` // from 1: how often the task was begun or gone on with
+	Steps      []agent.PastStep `json:"steps,omitempty"`
+	Checkpoint json.RawMessage  `json:"checkpoint,omitempty"`
+	StepsURL   string           `json:"steps_url,omitempty"` // where a service keeps steps while it runs
+	Lease      string           `json:"lease,omitempty"`     // what it shows there
 }
 
 // Session is the conversation that a turn belongs to.
@@ -53,7 +70,9 @@ type Session struct {
 }
 
 // Encode is the object of a job as one line of JSON, without a line break.
-func Encode(job *agent.Job) ([]byte, error) {
+func Encode(job *agent.Job) ([]byte, error) { return task.Marshal(request(job)) }
+
+func request(job *agent.Job) Request {
 	r := Request{
 		TaskID: job.TaskID, Kind: job.Kind, Agent: job.Agent, Attempt: job.Attempt,
 		Instruction: job.Instruction, Input: job.Input, Labels: job.Labels, TraceParent: job.TraceParent, Metadata: job.Metadata,
@@ -70,7 +89,7 @@ func Encode(job *agent.Job) ([]byte, error) {
 			r.Session.State = json.RawMessage("{}")
 		}
 	}
-	return task.Marshal(r)
+	return r
 }
 
 // Outcome is what an agent's lines came to.
@@ -79,6 +98,7 @@ type Outcome struct {
 	Reply  *agent.Reply    // of the last reply message, nil without one
 	Err    *agent.Error    // of the last error message
 	Text   string          // all output text
+	Empty  bool            // it is nothing at all: null
 }
 
 // Value is the result of an agent that ended well: its error, else its reply or
@@ -91,6 +111,8 @@ func (o *Outcome) Value() (any, error) {
 		return *o.Reply, nil
 	case o.Result != nil:
 		return o.Result, nil
+	case o.Empty:
+		return nil, nil
 	}
 	return map[string]string{"text": o.Text}, nil
 }
@@ -99,7 +121,16 @@ func (o *Outcome) Value() (any, error) {
 // the job. A fault of the agent is an *agent.Error with the code
 // agent_bad_output or result_too_large; any other error is that of r.
 func Read(ctx context.Context, r io.Reader, job *agent.Job) (*Outcome, error) {
-	s := &stream{ctx: ctx, job: job, outcome: &Outcome{}, limit: int(cmp.Or(job.MaxResult, agent.DefaultMaxResult))}
+	return ReadDurable(ctx, r, job, nil, nil)
+}
+
+// ReadDurable is Read for an agent that keeps steps: b has them, and acks gets the
+// words that the agent has asked for. An error of the journal is returned as it is.
+func ReadDurable(ctx context.Context, r io.Reader, job *agent.Job, b *Book, acks func(Ack)) (*Outcome, error) {
+	s := &stream{ctx: ctx, job: job, book: b, acks: acks, outcome: &Outcome{}, types: types, limit: int(cmp.Or(job.MaxResult, agent.DefaultMaxResult))}
+	if b != nil {
+		s.types = allTypes
+	}
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)

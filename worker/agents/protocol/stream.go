@@ -24,6 +24,10 @@ type stream struct {
 	outcome *Outcome
 	limit   int // bytes of the result and of all text
 
+	types []string  // of messages
+	book  *Book     // nil: the agent keeps no steps
+	acks  func(Ack) // nil: it hears of none
+
 	line   []byte // the beginning of a line that may be a message
 	isText bool   // the line goes out as it comes
 	begun  bool   // the first line is past
@@ -99,7 +103,7 @@ func (s *stream) end() (*Outcome, error) {
 // it.
 func (s *stream) message(line []byte) error {
 	s.begun = true
-	m, ok, err := parse(line)
+	m, ok, err := parse(line, s.types)
 	switch {
 	case err != nil:
 		return err
