@@ -50,36 +50,37 @@ func TestLayers(t *testing.T) {
 // nothing.
 func TestLayersSeesFaults(t *testing.T) {
 	for path, source := range map[string]string{
-		"shared/task/a.go":       `package task; import _ "agentmesh/shared/store"`,
-		"shared/task/b.go":       `package task; import _ "github.com/nats-io/nats.go"`,
-		"shared/config/a.go":     `package config; import _ "agentmesh/shared/task"`,
-		"shared/store/a.go":      `package store; import _ "agentmesh/gateway"`,
-		"gateway/a.go":           `package gateway; import _ "agentmesh/worker"`,
-		"gateway/client/a.go":    `package client; import _ "agentmesh/gateway"`,
-		"gateway/api/a.go":       `package api; import _ "agentmesh/shared/task"`,
-		"worker/a.go":            `package worker; import _ "agentmesh/services/mesh"`,
-		"gateway/b.go":           `package gateway; import _ "agentmesh/shared/natstest"`,
-		"worker/b.go":            `package worker; import _ "github.com/nats-io/nats-server/v2/server"`,
-		"worker/c.go":            `package worker; const s = "mesh.tasks.ready.x"`,
-		"shared/store/b.go":      `package store; const s = "$KV.tasks.x"`,
-		"notifier/signer/a.go":   `package signer; import _ "agentmesh/gateway"`,
-		"shared/signature/a.go":  `package signature; import _ "agentmesh/shared/webhook"`,
-		"shared/egress/a.go":     `package egress; import _ "agentmesh/shared/store"`,
-		"shared/mesh/a.go":       `package mesh; import _ "net/http"`,
-		"shared/mesh/b.go":       `package mesh; import _ "github.com/nats-io/nats.go"`,
-		"notifier/d.go":          `package notifier; import _ "github.com/nats-io/nats.go/jetstream"`,
-		"worker/d.go":            `package worker; import _ "github.com/nats-io/nats.go"`,
-		"gateway/c.go":           `package gateway; import _ "github.com/nats-io/nats.go/jetstream"`,
-		"shared/topology/a.go":   `package topology; import _ "agentmesh/shared/store"`,
-		"worker/agents/x/a.go":   `package x; import _ "agentmesh/shared/store"`,
-		"worker/agents/x/b.go":   `package x; import _ "agentmesh/worker/agents/y"`,
-		"worker/agents/a.go":     `package agents; import _ "agentmesh/shared/store"`,
-		"shared/telemetry/a.go":  `package telemetry; import _ "agentmesh/shared/store"`,
-		"services/mesh/cli/a.go": `package cli; import _ "agentmesh/gateway"`,
-		"services/mesh/cli/b.go": `package cli; import _ "agentmesh/worker"`,
-		"services/mesh/cli/c.go": `package cli; import _ "agentmesh/shared/store"`,
-		"services/mesh/cli/d.go": `package cli; import _ "agentmesh/services/mesh"`,
-		"gateway/d.go":           `package gateway; import _ "agentmesh/services/mesh/cli"`,
+		"shared/task/a.go":        `package task; import _ "agentmesh/shared/store"`,
+		"shared/task/b.go":        `package task; import _ "github.com/nats-io/nats.go"`,
+		"shared/config/a.go":      `package config; import _ "agentmesh/shared/task"`,
+		"shared/store/a.go":       `package store; import _ "agentmesh/gateway"`,
+		"gateway/a.go":            `package gateway; import _ "agentmesh/worker"`,
+		"gateway/client/a.go":     `package client; import _ "agentmesh/gateway"`,
+		"gateway/api/a.go":        `package api; import _ "agentmesh/shared/task"`,
+		"worker/a.go":             `package worker; import _ "agentmesh/services/mesh"`,
+		"gateway/b.go":            `package gateway; import _ "agentmesh/shared/natstest"`,
+		"worker/b.go":             `package worker; import _ "github.com/nats-io/nats-server/v2/server"`,
+		"worker/c.go":             `package worker; const s = "mesh.tasks.ready.x"`,
+		"shared/store/b.go":       `package store; const s = "$KV.tasks.x"`,
+		"notifier/signer/a.go":    `package signer; import _ "agentmesh/gateway"`,
+		"shared/signature/a.go":   `package signature; import _ "agentmesh/shared/webhook"`,
+		"shared/egress/a.go":      `package egress; import _ "agentmesh/shared/store"`,
+		"shared/mesh/a.go":        `package mesh; import _ "net/http"`,
+		"shared/mesh/b.go":        `package mesh; import _ "github.com/nats-io/nats.go"`,
+		"notifier/d.go":           `package notifier; import _ "github.com/nats-io/nats.go/jetstream"`,
+		"worker/d.go":             `package worker; import _ "github.com/nats-io/nats.go"`,
+		"gateway/c.go":            `package gateway; import _ "github.com/nats-io/nats.go/jetstream"`,
+		"shared/topology/a.go":    `package topology; import _ "agentmesh/shared/store"`,
+		"worker/agents/x/a.go":    `package x; import _ "agentmesh/shared/store"`,
+		"worker/agents/x/b.go":    `package x; import _ "agentmesh/worker/agents/y"`,
+		"worker/agents/a.go":      `package agents; import _ "agentmesh/shared/store"`,
+		"shared/telemetry/a.go":   `package telemetry; import _ "agentmesh/shared/store"`,
+		"services/mesh/cli/a.go":  `package cli; import _ "agentmesh/gateway"`,
+		"services/mesh/cli/b.go":  `package cli; import _ "agentmesh/worker"`,
+		"services/mesh/cli/c.go":  `package cli; import _ "agentmesh/shared/store"`,
+		"services/mesh/cli/d.go":  `package cli; import _ "agentmesh/services/mesh"`,
+		"gateway/d.go":            `package gateway; import _ "agentmesh/services/mesh/cli"`,
+		"services/mesh/load/a.go": `package load; import _ "agentmesh/gateway/client"`,
 	} {
 		dir := t.TempDir()
 		file := filepath.Join(dir, path)
@@ -163,6 +164,8 @@ func forbidden(from, to string, test bool) string {
 		return "shared imports no role and no program"
 	case from == "shared/topology" && !under(inner, nouns...):
 		return "topology imports the domain only"
+	case from == "services/mesh/load" && ours:
+		return "the load knows a mesh by HTTP only"
 	case under(inner, "services") && !(from == "services/mesh" && under(inner, "services/mesh/cli", "services/mesh/floor", "services/mesh/load")):
 		return "nobody imports a program"
 	case under(from, "services/mesh/cli") && !under(inner, append(nouns, "gateway/client", "gateway/api", "worker/agents", "shared/signature")...):

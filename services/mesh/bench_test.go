@@ -16,7 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -36,8 +35,6 @@ import (
 
 // benchBody has an input of about 200 bytes.
 var benchBody = `{"agent":"echo","input":{"text":"` + strings.Repeat("0123456789", 18) + `"}}`
-
-const benchSlots = 64
 
 // benchMesh runs the whole mesh on a server with the given durability, and
 // returns a gateway on a socket.
@@ -154,16 +151,6 @@ func benchPost(b *testing.B, url string, clients int, prefer string, status int,
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tasks/s")
 	b.ReportMetric(float64(processorTime()-before)/float64(b.N), "cpu-ns/op")
-}
-
-// processorTime is what this process has computed so far: neighbours on the machine
-// change it less than they change the time that passes.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func grid(b *testing.B, f func(b *testing.B, impl string, always bool, clients int)) {

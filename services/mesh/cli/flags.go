@@ -50,13 +50,14 @@ func OutputFlag(cmd *cobra.Command, output *string) {
 
 // Write writes an answer of such a command as output says.
 func Write[T any](out io.Writer, output string, answer T, show func(io.Writer, T) error) error {
-	if err := checkOutput(output); err != nil {
+	if err := CheckOutput(output); err != nil {
 		return err
 	}
 	return write(out, output, answer, show)
 }
 
-func checkOutput(output string) error {
+// CheckOutput refuses what --output must not be, before anything is done.
+func CheckOutput(output string) error {
 	if output != "text" && output != "json" {
 		return Usage("output is %q, allowed are text and json", output)
 	}
@@ -65,7 +66,7 @@ func checkOutput(output string) error {
 
 // client makes a client of the gateway that the flags choose.
 func (f *clientFlags) client() (*client.Client, error) {
-	if err := checkOutput(f.output); err != nil {
+	if err := CheckOutput(f.output); err != nil {
 		return nil, err
 	}
 	if err := f.resolve(); err != nil {
@@ -154,6 +155,16 @@ func keyValues(pairs []string) (map[string]string, error) {
 		m[k] = v
 	}
 	return m, nil
+}
+
+// Credential is the API key that a flag of a command outside of this package names,
+// else that of the environment.
+func Credential(flag, value string) (string, error) {
+	key, err := textFlag(flag, value, nil)
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(strings.TrimSpace(string(key)), os.Getenv("MESH_API_KEY")), nil
 }
 
 // jsonFlag reads a flag that is JSON, a file of it or standard input.
