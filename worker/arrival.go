@@ -28,6 +28,11 @@ func (a *arrival) decide(ctx context.Context) (d decision, err error) {
 			return d, err
 		}
 	}
+	if record != nil && record.Suspended {
+		if _, err := a.at.endedChildren(ctx, record); err != nil {
+			return d, err
+		}
+	}
 	d = decide(a.queued, record, a.at.in.agent.Definition, a.at.w.id, time.Now())
 	a.follow(ctx, record, d)
 	if d.verb == run && record != nil && record.Status == task.Processing {

@@ -27,8 +27,10 @@ type attempt struct {
 	queued *task.Task // as the message has it
 	due    time.Time  // when the message might run, if not at once
 
-	rec  *record
-	talk talk // of a turn
+	rec    *record
+	waits  *waits
+	memory memory // of waits in earlier runs
+	talk   talk   // of a turn
 
 	key agent.Secret // by which the agent calls the mesh; empty: it does not
 
@@ -101,8 +103,11 @@ func (at *attempt) run(parent context.Context) error {
 
 	done := make(chan outcome, 1)
 	t := at.rec.t // a late claim replaces it while the handler starts
+	at.waits = newWaits(t, stop, at.rec.reports.ring, at.look)
+	at.rec.waits = at.waits
 	go func() { done <- at.call(ctx, stop, t) }()
 	o := at.watchHandler(ctx, parent, stop, done)
+	at.waits.close()
 	final, cancel := endLater(parent, lastWord)
 	defer cancel()
 	err := settlement{at, at.rec}.settle(final, context.Cause(ctx), o)

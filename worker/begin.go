@@ -32,11 +32,22 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			return nil
 		case requeue:
 			return at.requeue(ctx, d.task)
+		case look:
+			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Save(ctx, d.task) })
+			if err == nil {
+				return at.requeue(ctx, d.task)
+			}
+		case wake:
+			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Save(ctx, d.task) })
+			if err == nil {
+				continue
+			}
 		case end:
 			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Save(ctx, d.task) })
 			if err == nil {
 				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
 				countFinished(d.task)
+				at.w.core.Tasks.Ended(ctx, d.task)
 				at.letGo(ctx)
 				return nil
 			}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
@@ -58,8 +59,6 @@ func (c *caller) notCalled(name string, err error) error {
 		return &agent.Error{Code: task.CodeChildFailed, Message: fmt.Sprintf("call: there is no agent %q", name), Permanent: true}
 	case errors.Is(err, task.ErrTooDeep):
 		return &agent.Error{Code: task.CodeCallTooDeep, Message: err.Error(), Permanent: true, Err: err}
-	case errors.Is(err, task.ErrDeadlock):
-		return &agent.Error{Code: task.CodeCallDeadlock, Message: err.Error(), Permanent: true, Err: err}
 	case errors.As(err, &refusal):
 		return &agent.Error{Code: refusal.Refusal.Code, Message: "call: " + refusal.Detail + faultsOf(refusal), Permanent: refusal.Wait() == 0, RetryAfter: refusal.Wait(), Err: err}
 	case errors.Is(err, task.ErrConflict): // an heir has called already: this attempt works in vain
@@ -84,14 +83,19 @@ func faultsOf(refusal *mesh.Error) string {
 // wait waits for the child without a slot, so that the child may have it.
 func (c *caller) wait(ctx context.Context, watch *store.Watch, t *task.Task, def task.Definition) (*task.Task, error) {
 	w := c.at.w
+	o, err := c.at.waits.begin(task.WaitChild, string(t.ID))
+	if err != nil {
+		return t, err
+	}
+	o.AskedAt = task.Stamp(time.Now())
+	defer time.AfterFunc(c.at.in.agent.Patience(), func() { c.at.waits.allow(o) }).Stop()
+	ctx, release := c.at.waits.bind(ctx)
+	defer release()
 	w.waits(c.parent.Agent, 1)
 	c.at.seat.lend()
-	var err error
 	for !t.Status.Terminal() && err == nil {
 		if t.Status == task.Pending && w.stuck(ctx, def) {
-			err = &agent.Error{Code: task.CodeCallDeadlock, Message: fmt.Sprintf(
-				"call: all %d tasks of agent %s that may run wait for tasks that they called (max_in_flight)", def.MaxInFlight, def.Name)}
-			break
+			c.at.waits.allow(o) // else the child would never run
 		}
 		look, done := context.WithTimeout(ctx, w.cfg.Lease/3)
 		err = watch.Updates(look, t.Rev, func(u store.Update) bool { t = u.Task; return !t.Status.Terminal() })
@@ -107,6 +111,7 @@ func (c *caller) wait(ctx context.Context, watch *store.Watch, t *task.Task, def
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
+	c.at.waits.end(o, err == nil)
 	return t, err
 }
 

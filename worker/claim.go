@@ -15,7 +15,9 @@ type verb int
 const (
 	run     verb = iota // begin an attempt
 	forget              // the task has ended, or another message carries it: ack
-	requeue             // the message is spent: queue the retry that it stands for, then ack
+	requeue             // the message is spent: queue the retry or the wait that it stands for, then ack
+	look                // the task waits on: note that somebody looked, schedule the next look, then ack
+	wake                // it waits no longer: record so, and decide again
 	end                 // it ends without a further attempt: record the end, then ack
 )
 
@@ -46,6 +48,8 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 			return decision{verb: forget, why: "task is " + string(t.Status)}
 		case t.Status == task.Processing && !ours:
 			return decision{verb: forget, why: "task is held under another message"}
+		case t.Suspended && ours:
+			return decision{verb: requeue, task: t, why: "message is spent"}
 		case t.Status == task.Pending && ours && !t.NotBefore.IsZero() && t.Kind != task.KindTurn:
 			return decision{verb: requeue, task: t, why: "message is spent"}
 		case t.Status == task.Pending && !ours && queued.Attempt < t.Attempt:
@@ -55,6 +59,9 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 	if t.Expired(now) {
 		t.Error = &task.Error{Code: task.CodeDeadlineExceeded, Message: "the deadline passed before an attempt could end", Attempt: t.Attempt}
 		return ended(t, now)
+	}
+	if t.Suspended {
+		return resumed(t, workerID, now)
 	}
 	attempt := max(t.Attempt, queued.Attempt) + 1
 	if limit := maxAttempts(t, d); attempt > limit {
@@ -72,8 +79,25 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 	return decision{verb: run, task: t}
 }
 
+// resumed decides on a task that was suspended: its next run has the same attempt.
+func resumed(t *task.Task, workerID string, now time.Time) decision {
+	if !t.Ready(now) {
+		t.Touch(now)
+		return decision{verb: look, task: t, why: "task waits on"}
+	}
+	t.Expire(now)
+	if t.Status == task.InputRequired {
+		if err := t.Wake(now); err != nil {
+			return decision{verb: forget, why: err.Error()}
+		}
+		return decision{verb: wake, task: t, why: "a wait is over"}
+	}
+	t.Lease = &task.Lease{Worker: workerID, Seq: t.QueueSeq}
+	return decision{verb: run, task: t}
+}
+
 func ended(t *task.Task, now time.Time) decision {
-	if err := t.To(task.Failed, now); err != nil { // input_required cannot be in the queue
+	if err := t.To(task.Failed, now); err != nil {
 		return decision{verb: forget, why: err.Error()}
 	}
 	return decision{verb: end, task: t, why: t.Error.Code}

@@ -27,16 +27,24 @@ type record struct {
 	claimed bool       // the processing state is written
 
 	reports *reports
+	waits   *waits             // nil: the handler has not begun
 	unsaved []pendingMilestone // taken from reports, and in no record that is known to be written
 	flushed time.Time
 }
 
 // put saves next. Where the record is a version that this attempt wrote without
-// hearing of it, next goes on from there. It returns task.ErrConflict when the
-// record is not this attempt's any more.
+// hearing of it, or one to which somebody else has added an answer, next goes on
+// from there. It returns task.ErrConflict when the record is not this attempt's any
+// more.
 func (r *record) put(ctx context.Context, next *task.Task) error {
 	for {
+		if r.waits != nil {
+			r.waits.put(next)
+		}
 		err := r.store.Tasks.Save(ctx, next)
+		if err == nil && r.waits != nil {
+			r.waits.saw(next)
+		}
 		if !errors.Is(err, task.ErrConflict) {
 			return err
 		}
@@ -44,11 +52,18 @@ func (r *record) put(ctx context.Context, next *task.Task) error {
 		switch {
 		case look != nil && !errors.Is(look, task.ErrNotFound):
 			return look
-		case look != nil, !r.holds(rec), rec.Rev == next.Rev:
+		case look != nil, !r.holds(rec) && !r.unbegun(rec), rec.Rev == next.Rev:
 			return err
 		}
 		next.Rebase(rec)
+		next.Answers = rec.Answers
 	}
+}
+
+// unbegun reports whether rec only says that answers came before the task began: it
+// may be claimed over.
+func (r *record) unbegun(rec *task.Task) bool {
+	return !r.claimed && rec.Status == task.Pending && len(rec.Transitions) == 0 && rec.Attempt == 0 && rec.Kind != task.KindTurn
 }
 
 // write is put for the record of an outcome: it waits for the store.
@@ -82,6 +97,11 @@ func (r *record) verify(ctx context.Context) error {
 	case err == nil && rec.Status == task.Canceled:
 		return agent.ErrCanceled
 	case err == nil && r.holds(rec):
+		if r.waits != nil {
+			r.waits.saw(rec)
+		}
+		return nil
+	case err == nil && r.unbegun(rec):
 		return nil
 	}
 	return agent.ErrLeaseLost

@@ -32,6 +32,8 @@ func (s settlement) settle(ctx context.Context, cause error, o outcome) error {
 		return s.stopped(ctx, o)
 	case errors.Is(cause, agent.ErrDraining) && o.err != nil:
 		return s.handBack(ctx)
+	case errors.Is(cause, agent.ErrSuspended):
+		return s.suspend(ctx)
 	}
 	next := s.rec.t.Clone()
 	s.rec.takeAll(next)
@@ -251,6 +253,7 @@ func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 	at.in.streak.note(took, t.Status == task.Completed)
 	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
 	countFinished(t)
+	at.w.core.Tasks.Ended(ctx, t)
 	at.letGo(ctx)
 }
 
@@ -265,7 +268,7 @@ func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 	err := at.untilAnswered(ctx, enqueue)
 	if refused(err) {
 		t = t.Clone()
-		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail = "", nil, nil, nil, ""
+		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail, t.Answers = "", nil, nil, nil, "", nil
 		err = at.untilAnswered(ctx, enqueue)
 	}
 	if err == nil {

@@ -116,6 +116,8 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrPreconditionFailed:   412,
 	ErrMethodNotAllowed:          405,
 	mesh.ErrTaskFinished:         409,
+	mesh.ErrAlreadyAnswered:      409,
+	mesh.ErrTooManyInputs:        409,
 	mesh.ErrParentFinished:       409,
 	mesh.ErrTaskNotRetryable:     409,
 	ErrBodyStalled:               408,

@@ -65,7 +65,7 @@ func (c cancels) cancel(ctx context.Context, tenant string, id task.ID, at locat
 				return nil, err
 			}
 		}
-		waited := t.Status == task.Pending
+		waited := t.Status == task.Pending || t.Suspended
 		t.Error = nil
 		if err := t.To(task.Canceled, time.Now()); err != nil {
 			return nil, err
@@ -91,6 +91,7 @@ func (c cancels) canceled(ctx context.Context, t *task.Task, waited bool) {
 	}
 	telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
 	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
+	Tasks(c).Ended(ctx, t)
 	if waited {
 		withdraw := c.store.Tasks.Withdraw
 		if t.Kind == task.KindTurn {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"time"
 
 	"agentmesh/shared/auth"
@@ -132,16 +133,15 @@ type Child struct {
 // is linked to its parent, but is not accepted. The n-th equal call of an attempt
 // gets the child of the n-th equal call of the attempt before, so that a parent
 // that is retried finds its children, also when the called agent would refuse the
-// input by now. The error is a refusal of the input, task.ErrTooDeep or
-// task.ErrDeadlock of a call that may not be, and task.ErrConflict when a later
-// attempt has called already.
+// input by now. The error is a refusal of the input, task.ErrTooDeep of a call that
+// may not be, and task.ErrConflict when a later attempt has called already.
 func (c Tasks) Adopt(ctx context.Context, parent *task.Task, agent string, input json.RawMessage) (*Child, error) {
 	a, err := c.agents.read(ctx, agent)
 	if err != nil {
 		return nil, err
 	}
 	d := a.WithDefaults()
-	t, err := parent.Child(d.Name, d.MaxInFlight)
+	t, err := parent.Child(d.Name, math.MaxInt) // a parent that waits lets go of its task, if need be
 	if err != nil {
 		return nil, err
 	}

@@ -91,6 +91,8 @@ var (
 	ErrSessionFull          = NewRefusal("session_full", "The session takes no more messages.", 0)
 	ErrPreconditionFailed   = NewRefusal("precondition_failed", "It has changed since it was read.", 0)
 	ErrTaskFinished         = NewRefusal("task_finished", "The task has finished.", 0)
+	ErrAlreadyAnswered      = NewRefusal("already_answered", "The question was answered already.", 0)
+	ErrTooManyInputs        = NewRefusal("too_many_inputs", "Too many answers wait for the task.", 1*time.Second)
 	ErrParentFinished       = NewRefusal("parent_finished", "The parent task has finished.", 0)
 	ErrTaskNotRetryable     = NewRefusal("task_not_retryable", "Only a failed or canceled task can be retried.", 0)
 	ErrValidationFailed     = NewRefusal("validation_failed", "The request has invalid fields.", 0)

@@ -14,16 +14,22 @@ import (
 	"agentmesh/shared/topology"
 )
 
-// link is what a parent knows of a child: which attempt called it last, and on
-// which worker, since an attempt that a draining worker hands back is begun
-// again under the same number.
+// link is what a parent knows of a child: which attempt called it last, in which
+// run, and on which worker, since an attempt that a draining worker hands back is
+// begun again under the same number.
 type link struct {
 	Attempt int    `json:"attempt"`
+	Run     int    `json:"run,omitempty"`
 	Worker  string `json:"worker,omitempty"`
 }
 
+// later reports whether l is of a later attempt or run than o.
+func (l link) later(o link) bool {
+	return l.Attempt > o.Attempt || l.Attempt == o.Attempt && l.Run > o.Run
+}
+
 func linkOf(parent *task.Task) link {
-	l := link{Attempt: parent.Attempt}
+	l := link{Attempt: parent.Attempt, Run: parent.Run}
 	if parent.Lease != nil {
 		l.Worker = parent.Lease.Worker
 	}
@@ -79,7 +85,7 @@ func (s Children) Known(ctx context.Context, parent *task.Task, key string) (boo
 func (s Children) nextCall(ctx context.Context, parent *task.Task, key string, mine link, from int) (n int, rev uint64, err error) {
 	made := func(n int) (bool, uint64, error) {
 		last, rev, err := s.link(ctx, parent.Tenant, parent.ID, task.ChildID(parent.ID, key, n))
-		if err == nil && rev > 0 && last.Attempt > mine.Attempt {
+		if err == nil && rev > 0 && last.later(mine) {
 			err = fmt.Errorf("attempt %d has called: %w", last.Attempt, task.ErrConflict)
 		}
 		return rev > 0 && last == mine, rev, err

@@ -56,7 +56,10 @@ func (s Tasks) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.Publ
 			return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 		}
 	}
-	ack, err := s.publish(ctx, msg, append(opts, jetstream.WithMsgID(messageID(t)))...)
+	if id := messageID(t); id != "" {
+		opts = append(opts, jetstream.WithMsgID(id))
+	}
+	ack, err := s.publish(ctx, msg, opts...)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
@@ -92,12 +95,41 @@ func (s *core) roomFor(msg *nats.Msg) error {
 }
 
 // messageID is the task id for the message that accepts it, so that a repeated
-// accept is stored once, and tells the attempts apart after that.
+// accept is stored once, and tells the attempts apart after that. That of a
+// suspended task stands for its record; a schedule of one replaces the one before,
+// and has none.
 func messageID(t *task.Task) string {
-	if t.Attempt == 0 {
+	switch {
+	case t.Suspended && !t.NotBefore.IsZero():
+		return ""
+	case t.Suspended:
+		return string(t.ID) + "-" + strconv.Itoa(t.Attempt) + "-" + strconv.FormatUint(t.Rev, 10)
+	case t.Attempt == 0:
 		return string(t.ID)
 	}
 	return string(t.ID) + "-" + strconv.Itoa(t.Attempt)
+}
+
+// Rearm has a task that was suspended looked at at a time, instead of the one that
+// its schedule says, and returns the sequence of the schedule.
+func (s Tasks) Rearm(ctx context.Context, t *task.Task, at time.Time) (seq uint64, err error) {
+	later := t.Clone()
+	later.NotBefore = task.Stamp(at)
+	msg, err := queueMessage(later)
+	if err == nil {
+		var ack *jetstream.PubAck
+		if ack, err = s.publish(ctx, msg); err == nil {
+			return ack.Sequence, nil
+		}
+	}
+	return 0, fmt.Errorf("schedule task %s: %w", t.ID, err)
+}
+
+// Disarm drops a schedule that Rearm made, unless another has replaced it.
+func (s Tasks) Disarm(ctx context.Context, seq uint64) error {
+	ctx, cancel := s.bound(ctx, topology.Tasks)
+	defer cancel()
+	return discard(ctx, s.tasks, seq)
 }
 
 // Withdraw takes the queue messages of a task that was canceled before it ran

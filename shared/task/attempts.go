@@ -13,6 +13,7 @@ const (
 	AttemptRetried   Outcome = "retried"     // failed, and another one follows
 	AttemptLost      Outcome = "lost"        // its worker died, stalled or was cut off
 	AttemptReturned  Outcome = "handed_back" // its worker was shut down: it does not count
+	AttemptSuspended Outcome = "suspended"   // it waits, and goes on under the same number
 	AttemptRunning   Outcome = "running"
 )
 
@@ -57,6 +58,8 @@ func (t *Task) Attempts() []Attempt {
 			all = append(all, Attempt{N: tr.Attempt, StartedAt: t.StartedAt})
 		}
 		switch {
+		case tr.Suspended:
+			end(tr, AttemptSuspended)
 		case tr.Status == Pending && tr.Attempt < all[len(all)-1].N:
 			tr.Attempt, tr.Error = all[len(all)-1].N, nil
 			end(tr, AttemptReturned)

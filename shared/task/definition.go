@@ -1,6 +1,7 @@
 package task
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,16 +13,19 @@ import (
 // Definition is what the mesh knows of an agent. It is kept in the registry,
 // where it outlives the workers.
 type Definition struct {
-	Name        string          `json:"name"` // [a-z0-9-]{1,40}
-	Description string          `json:"description,omitempty"`
-	Version     string          `json:"version,omitempty"`
-	Greeting    string          `json:"greeting,omitempty"`
-	Concurrency int             `json:"concurrency,omitempty"`   // slots per worker process; default 8
-	MaxInFlight int             `json:"max_in_flight,omitempty"` // in the whole mesh; default 1000
-	Timeout     Duration        `json:"timeout,omitzero"`        // of one attempt; default 5m
-	Retry       Retry           `json:"retry,omitzero"`
-	InputSchema json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
-	Default     bool            `json:"default,omitempty"`      // serves tasks that name no agent
+	Name        string   `json:"name"` // [a-z0-9-]{1,40}
+	Description string   `json:"description,omitempty"`
+	Version     string   `json:"version,omitempty"`
+	Greeting    string   `json:"greeting,omitempty"`
+	Concurrency int      `json:"concurrency,omitempty"`   // slots per worker process; default 8
+	MaxInFlight int      `json:"max_in_flight,omitempty"` // in the whole mesh; default 1000
+	Timeout     Duration `json:"timeout,omitzero"`        // of one attempt; default 5m
+	Retry       Retry    `json:"retry,omitzero"`
+	// SuspendAfter is how long an attempt waits in place, without its slot, before it
+	// lets go of its task; default 30s.
+	SuspendAfter Duration        `json:"suspend_after,omitzero"`
+	InputSchema  json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
+	Default      bool            `json:"default,omitempty"`      // serves tasks that name no agent
 
 	// Limits of a session with the agent.
 	History       History `json:"history,omitempty"`        // default full
@@ -82,6 +86,11 @@ func (d Definition) WithDefaults() Definition {
 	return d
 }
 
+// Patience is SuspendAfter with its default.
+func (d Definition) Patience() time.Duration {
+	return time.Duration(cmp.Or(d.SuspendAfter, Duration(30*time.Second)))
+}
+
 // Digest tells definitions apart: equal ones have the same.
 func (d Definition) Digest() string {
 	data, _ := json.Marshal(d) // of plain fields; a schema that is no JSON is told by Validate
@@ -105,6 +114,7 @@ func (d Definition) Validate() error {
 		{"max_transcript", int64(d.MaxTranscript), 1 << 10, MaxTranscript, count},
 		{"max_turns", int64(d.MaxTurns), 1, 1_000_000, count},
 		{"timeout", int64(d.Timeout), int64(time.Millisecond), int64(MaxTimeout), duration},
+		{"suspend_after", int64(d.Patience()), int64(time.Millisecond), int64(time.Hour), duration},
 		{"retry.backoff", int64(d.Retry.Backoff), 1, int64(time.Hour), duration},
 		{"retry.max_backoff", int64(d.Retry.MaxBackoff), int64(d.Retry.Backoff), int64(24 * time.Hour), duration},
 	} {

@@ -37,7 +37,9 @@ const (
 	CodeInputUnavailable = "input_unavailable"
 	CodeChildFailed      = "child_failed"
 	CodeCallTooDeep      = "call_too_deep"
-	CodeCallDeadlock     = "call_deadlock"
+	CodeStepAmbiguous    = "step_ambiguous"
+	CodeWaitInTurn       = "wait_in_turn"
+	CodeInputTimeout     = "input_timeout"
 	CodeSessionGone      = "session_gone"
 	CodeSessionFull      = "session_full"
 )
@@ -77,5 +79,7 @@ var Codes = map[string]struct {
 	CodeCallTooDeep:      {FaultAgent, "Agents call each other more than 16 levels deep."},
 	CodeSessionGone:      {FaultClient, "The session of the turn was deleted or has expired."},
 	CodeSessionFull:      {FaultClient, "The session had no room left when the turn's time came."},
-	CodeCallDeadlock:     {FaultAgent, "Every running task of an agent waits for another one of the same agent."},
+	CodeStepAmbiguous:    {FaultAgent, "Two steps or waits of one name were begun at the same time."},
+	CodeWaitInTurn:       {FaultAgent, "A turn of a session cannot wait that long."},
+	CodeInputTimeout:     {FaultClient, "A question was not answered in time."},
 }

@@ -12,7 +12,7 @@ type State string
 const (
 	Pending       State = "pending"
 	Processing    State = "processing"
-	InputRequired State = "input_required" // reserved: no agent produces it yet
+	InputRequired State = "input_required" // its agent has asked a question, and nothing goes on without the answer
 	Completed     State = "completed"
 	Failed        State = "failed"
 	Canceled      State = "canceled"

@@ -120,6 +120,19 @@ type Task struct {
 	// made because of the event of another, see MaxEventDepth.
 	EventDepth int `json:"event_depth,omitempty"`
 
+	// Waits are what the task waits for, first asked first: its run was suspended, or
+	// waits for them while it runs. Answers are what came, see Answer.
+	Waits   []Wait   `json:"waits,omitempty"`
+	Answers []Answer `json:"answers,omitempty"`
+
+	// Suspended says that the run let go of the task, because it waits: the next run
+	// has the same attempt. Run counts the runs that did.
+	Suspended bool `json:"suspended,omitempty"`
+	Run       int  `json:"run,omitempty"`
+
+	// Steps says that the task has a journal of finished steps and waits, or had one.
+	Steps *Steps `json:"steps,omitempty"`
+
 	// Callback is where the outcome is sent, if anywhere.
 	Callback *Callback `json:"callback,omitempty"`
 
@@ -174,6 +187,13 @@ type Error struct {
 	Retryable bool   `json:"retryable"`
 }
 
+// Steps is a task's journal. While the task is open it is in the store; the journal
+// of a finished one is an artifact.
+type Steps struct {
+	Count  int    `json:"count,omitempty"`
+	Object string `json:"object,omitempty"` // name in the object store
+}
+
 // Callback is who wants to be told what becomes of a task.
 type Callback struct {
 	// URL is as it may be shown. Where it leaves something out that may be a secret,
@@ -223,6 +243,8 @@ type Transition struct {
 	Output int64  `json:"output,omitempty"`
 	Error  *Error `json:"error,omitempty"`  // of the attempt that ended
 	Worker string `json:"worker,omitempty"` // processing: the worker that has the task
+	// Suspended says that the attempt goes on when a wait is over.
+	Suspended bool `json:"suspended,omitempty"`
 }
 
 // Bounds of the lists in a record. A reader that reconnects after old revisions
@@ -319,13 +341,14 @@ func (t *Task) To(s State, at time.Time) error {
 		if t.StartedAt.IsZero() {
 			t.StartedAt = at
 		}
-		t.NotBefore = time.Time{}
+		t.NotBefore, t.Suspended = time.Time{}, false
 	case s.Terminal():
 		t.FinishedAt = at
 		t.NotBefore = time.Time{}
+		t.EndWaits()
 		tr.Error = t.Error
 	default:
-		tr.Error = t.Error
+		tr.Error, tr.Suspended = t.Error, t.Suspended
 	}
 	if s != Pending && s != Failed {
 		t.ErrorDetail = ""
@@ -405,6 +428,8 @@ func (t *Task) Clone() *Task {
 	c.Transitions = append([]Transition(nil), t.Transitions...)
 	c.Milestones = append([]Milestone(nil), t.Milestones...)
 	c.Warnings = append([]string(nil), t.Warnings...)
+	c.Waits = append([]Wait(nil), t.Waits...)
+	c.Answers = append([]Answer(nil), t.Answers...)
 	if t.Reported != nil {
 		r := *t.Reported
 		c.Reported = &r

@@ -53,7 +53,14 @@ var (
 	ErrDeadline  = errors.New("task deadline passed")
 	ErrLeaseLost = errors.New("lease was lost to another worker")
 	ErrDraining  = errors.New("worker is shutting down")
+	// ErrSuspended: the task waits, and its handler runs again from the top when the
+	// wait is over. Whatever this run returns is dropped.
+	ErrSuspended = errors.New("task waits and was suspended")
 )
+
+// ErrInputTimeout is what a question or a wait for an event ends with when no answer
+// has come in time.
+var ErrInputTimeout = errors.New("no answer came in time")
 
 // Error is an agent's failure with what the client may see of it. Any other
 // error is shown by its text with the code agent_error and retried.

@@ -42,6 +42,7 @@ type Job struct {
 	reporter Reporter
 	caller   Caller
 	lines    Lines
+	waiter   Waiter
 }
 
 // Secret never shows itself.
@@ -88,22 +89,25 @@ func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter)
 // DefaultMaxResult is the largest result in bytes where nothing else is said.
 const DefaultMaxResult = 32 << 20
 
-// WithCaller sets what runs the job's calls and returns the job.
+// WithCaller sets what runs the job's calls and, if it is a Waiter, does its waits.
+// It returns the job.
 func (j *Job) WithCaller(c Caller) *Job {
 	j.caller = c
+	j.waiter, _ = c.(Waiter)
 	return j
 }
 
 // Call runs another agent with input and waits for its result: a task of its
 // own, in the same trace, that has this one's deadline and is canceled with it.
 // While it waits the job gives its slot to others. input is encoded as JSON,
-// nil means none.
+// nil means none. One that waits for long lets go of its task, as Wait does.
 //
 // When this task is retried, the n-th equal call finds the task that the n-th
 // equal call of the attempt before started, running or finished, instead of
 // starting another. So the error of a child that failed is permanent: code
 // child_failed, input_invalid for an input that breaks the schema of the called
-// agent, and call_too_deep or call_deadlock for what cannot be waited for. When ctx ends, Call returns its cause.
+// agent, and call_too_deep for what cannot be waited for. When ctx ends, Call returns
+// its cause.
 func (j *Job) Call(ctx context.Context, agent string, input any) (json.RawMessage, error) {
 	var raw json.RawMessage
 	if input != nil {
