@@ -60,12 +60,13 @@ func (w *Worker) writePresence(ctx context.Context, unchanged bool) error {
 	defer func() { <-w.presence.writing }()
 	host, _ := os.Hostname()
 	p := store.Presence{WorkerID: w.id, Host: host, StartedAt: w.started}
+	bulk := w.store.Tasks.HasBulk(ctx) // gateways put nothing there before a worker says so
 	for _, in := range agentsOf(w.serving()) {
 		w.mu.Lock()
 		waiting := w.waiting[in.agent.Name]
 		w.mu.Unlock()
 		p.Agents = append(p.Agents, store.AgentPresence{
-			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting, Bulk: true,
+			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting, Bulk: bulk,
 		})
 	}
 	w.presence.mu.Lock()

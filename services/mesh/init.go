@@ -18,11 +18,11 @@ import (
 func initCommand() *cobra.Command {
 	conn, opts, logs := natsconn.Default("admin"), store.DefaultOptions(3), defaultLog()
 	cmd := &cobra.Command{
-		Use: "init", Short: "Make the streams of a mesh that are missing in NATS, or of an earlier version", Args: cli.NoArgs,
-		Long: `Make the streams of a mesh that are missing in NATS, and give those of an earlier
-version the settings that came later. A second run finds nothing to do. Gateways do
-so too when they start, if their NATS user may; see deploy/nats for users who may not.
-While NATS is away it waits.`,
+		Use: "init", Short: "Make the streams of a mesh that are missing in NATS", Args: cli.NoArgs,
+		Long: `Make the streams of a mesh that are missing in NATS. A second run finds nothing to do.
+Gateways do so too when they start, if their NATS user may; see deploy/nats for users
+who may not. Streams that exist are left as they are: mesh migrate changes those of an
+earlier version. While NATS is away it waits.`,
 	}
 	set := config.Bind(cmd.Flags(), &conn, &opts, &logs)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -52,7 +52,7 @@ While NATS is away it waits.`,
 		case len(made) == 0:
 			fmt.Fprintln(cmd.OutOrStdout(), "every stream is there, nothing to do")
 		default:
-			fmt.Fprintln(cmd.OutOrStdout(), "made or changed", strings.Join(made, ", "))
+			fmt.Fprintln(cmd.OutOrStdout(), "made", strings.Join(made, ", "))
 		}
 		return nil
 	}

@@ -239,6 +239,7 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 	if _, err := store.Init(t.Context(), g.as(topology.AdminUser), store.Options{Replicas: 1}); err != nil {
 		t.Fatal(err)
 	}
+	g.migrates()
 	alpha, beta := guardedAgents()
 	for _, life := range []string{"first", "after a restart"} {
 		m, stop := g.mesh()

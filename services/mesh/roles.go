@@ -136,6 +136,7 @@ func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Pa
 		return stopped(ctx, err)
 	}
 	st.LogTo(log)
+	st.WarnOfSettings(log)
 	defer store.Observe(st)()
 	leave()
 	state.done()
@@ -165,6 +166,9 @@ type roleStores struct {
 // openStores connects every role to the embedded server.
 func openStores(ctx context.Context, srv *embedded, opts store.Options, log *slog.Logger) (*roleStores, error) {
 	s := &roleStores{}
+	if err := migrateOwn(ctx, srv, opts, log); err != nil {
+		return nil, err
+	}
 	for _, role := range []struct {
 		name string
 		st   **store.Store

@@ -217,7 +217,8 @@ const (
 // Queues lists them.
 var Queues = []Queue{TaskQueue, TurnQueue, BulkQueue}
 
-// Ensure creates or updates the durable consumer of an agent in a queue.
+// Ensure makes the durable consumer of an agent in a queue, or gives it the limits of
+// the agent. Its other settings are left as they are.
 func (s Consumers) Ensure(ctx context.Context, q Queue, agent string, maxInFlight int, ackWait time.Duration) error {
 	d := AgentDurable(q, agent, maxInFlight, ackWait)
 	ctx, cancel := s.bound(ctx, d.Stream)
@@ -225,9 +226,12 @@ func (s Consumers) Ensure(ctx context.Context, q Queue, agent string, maxInFligh
 	got, err := s.js.Consumer(ctx, d.Stream, d.Config.Durable)
 	if err == nil {
 		// An equal config is left alone: updates race with other workers.
-		if c := got.CachedInfo().Config; c.MaxAckPending == d.Config.MaxAckPending && c.AckWait == d.Config.AckWait {
+		c := got.CachedInfo().Config
+		if c.MaxAckPending == d.Config.MaxAckPending && c.AckWait == d.Config.AckWait {
 			return nil
 		}
+		c.MaxAckPending, c.AckWait = d.Config.MaxAckPending, d.Config.AckWait
+		d.Config = c
 	}
 	if _, err := s.js.CreateOrUpdateConsumer(ctx, d.Stream, d.Config); err != nil {
 		return fmt.Errorf("create consumer %s: %w", d, classify(err))

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -108,6 +109,9 @@ type core struct {
 	nc *nats.Conn
 	js jetstream.JetStream
 
+	differs []topology.Difference // of the streams, when they were opened
+	bulky   atomic.Bool           // the queue of tasks takes tasks in bulk
+
 	tasks       jetstream.Stream // the queue
 	records     jetstream.Stream // behind the tasks bucket
 	idempotency jetstream.KeyValue
@@ -148,66 +152,85 @@ type core struct {
 const openTimeout = 30 * time.Second
 
 // Open makes the streams that do not exist yet, if this user may, and returns the
-// store. The error is task.ErrUnavailable when JetStream does not answer, or when
-// streams are missing and somebody else must make them.
+// store. It changes no stream that exists. The error is task.ErrUnavailable when
+// JetStream does not answer, or when somebody else must make or change streams.
 func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
-	return connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) error {
-		lacking := topology.Check(ctx, js)
-		if !errors.Is(lacking, topology.ErrLacking) {
-			return lacking
+	return connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
+		differs, lacking := topology.Check(ctx, js)
+		if !errors.Is(lacking, topology.ErrMissing) {
+			return differs, awaited(lacking)
 		}
-		_, err := ensure(ctx, js, o)
+		_, differs, err := ensure(ctx, js, o)
 		if errors.Is(err, ErrDenied) {
-			return fmt.Errorf("%w: %w, and this NATS user may not make it: `mesh init` makes the streams, as a user who may", task.ErrUnavailable, lacking)
+			return nil, fmt.Errorf("%w: %w, and this NATS user may not make it: `mesh init` makes the streams, as a user who may", task.ErrUnavailable, lacking)
 		}
-		return err
+		return differs, awaited(err)
 	})
 }
 
 // Look is Open for a role that makes no streams: it waits for those who do.
 func Look(ctx context.Context, nc *nats.Conn) (*Store, error) {
-	return connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) error {
-		err := topology.Check(ctx, js)
-		if errors.Is(err, topology.ErrLacking) {
-			return fmt.Errorf("%w: %w: a gateway makes the streams, or `mesh init`", task.ErrUnavailable, err)
+	return connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
+		differs, err := topology.Check(ctx, js)
+		if errors.Is(err, topology.ErrMissing) {
+			return nil, fmt.Errorf("%w: %w: a gateway makes the streams, or `mesh init`", task.ErrUnavailable, err)
 		}
-		return err
+		return differs, awaited(err)
 	})
 }
 
-// Init makes the streams that do not exist yet, and gives those of an earlier
-// version the settings that came later. It returns what it has made or changed.
+// awaited is err, as one that passes when it is about a stream that somebody is to
+// change.
+func awaited(err error) error {
+	if errors.Is(err, topology.ErrLacking) {
+		return fmt.Errorf("%w: %w", task.ErrUnavailable, err)
+	}
+	return err
+}
+
+// Init makes the streams that do not exist yet, and returns which it has made.
 func Init(ctx context.Context, nc *nats.Conn, o Options) (made []string, err error) {
-	_, err = connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		made, err = ensure(ctx, js, o)
-		return err
+	_, err = connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (differs []topology.Difference, err error) {
+		made, differs, err = ensure(ctx, js, o)
+		return differs, err
 	})
 	return made, err
 }
 
-func ensure(ctx context.Context, js jetstream.JetStream, o Options) ([]string, error) {
+func ensure(ctx context.Context, js jetstream.JetStream, o Options) (made []string, differs []topology.Difference, err error) {
 	if err := o.Validate(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return topology.Ensure(ctx, js, topology.Settings(o))
 }
 
-func connect(ctx context.Context, nc *nats.Conn, streams func(context.Context, jetstream.JetStream) error) (*Store, error) {
-	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+func connect(ctx context.Context, nc *nats.Conn, streams func(context.Context, jetstream.JetStream) ([]topology.Difference, error)) (*Store, error) {
+	s, err := newCore(nc)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
+	}
+	opening, over := s.requests.begin(ctx, "", openTimeout)
+	defer over()
+	differs, err := streams(opening, s.js)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", classify(err))
+	}
+	s.differs = differs
+	return s.open(opening)
+}
+
+// newCore is a store on a connection, of which nothing is opened yet.
+func newCore(nc *nats.Conn) (*core, error) {
+	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
+	if err != nil {
+		return nil, err
 	}
 	s := &core{
 		nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(),
 		reading: make(chan struct{}, recordsAtOnce),
 	}
 	s.heed()
-	opening, over := s.requests.begin(ctx, "", openTimeout)
-	defer over()
-	if err := streams(opening, js); err != nil {
-		return nil, fmt.Errorf("open store: %w", classify(err))
-	}
-	return s.open(opening)
+	return s, nil
 }
 
 // open finds the streams and buckets.

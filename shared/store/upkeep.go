@@ -183,6 +183,9 @@ func (u *Upkeep) keep(d Durable, c jetstream.Consumer) *Kept {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	old := u.kept[d.String()]
+	if old == nil || !old.Born.Equal(born) {
+		warnOfSettings(u.log, topology.ConsumerDifferences(d.Stream, d.Config, c.CachedInfo().Config))
+	}
 	if old != nil && old.Born.Equal(born) {
 		return old
 	}

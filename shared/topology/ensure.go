@@ -93,64 +93,63 @@ func bucket(name string, history int64, maxAge time.Duration) jetstream.StreamCo
 	return c
 }
 
-// Ensure creates the streams that do not exist yet, gives those of an earlier
-// version the settings that came later, and returns the names of both. One that
-// exists is left as it is otherwise, so that an operator may tune its limits; the
-// error names the stream and the setting when that setting would break a promise.
-func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) (made []string, err error) {
+// Ensure creates the streams that do not exist yet, and returns their names. One
+// that exists is left as it is: differs is what [Migrate] would change of it and the
+// mesh can do without. The error names a stream and a setting that would break a
+// promise.
+func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) (made []string, differs []Difference, err error) {
 	var mu sync.Mutex
-	note := func(name string) {
-		mu.Lock()
-		defer mu.Unlock()
-		made = append(made, name)
-	}
 	err = each(ctx, set, func(ctx context.Context, want jetstream.StreamConfig) error {
 		got, created, err := ensure(ctx, js, want)
 		if err != nil {
 			return fmt.Errorf("ensure stream %s: %w", want.Name, err)
 		}
-		upgraded := addLaterSettings(&got, want)
-		if upgraded {
-			s, err := js.UpdateStream(ctx, got)
-			if err != nil {
-				return fmt.Errorf("upgrade stream %s: %w", want.Name, err)
-			}
-			got = s.CachedInfo().Config
+		d := differences(want, got)
+		mu.Lock()
+		defer mu.Unlock()
+		if created {
+			made = append(made, want.Name)
 		}
-		if created || upgraded {
-			note(want.Name)
-		}
-		return fits(want, got)
+		differs = append(differs, d...)
+		return fits(d)
 	})
 	slices.Sort(made)
-	return made, err
+	sortDifferences(differs)
+	return made, differs, err
 }
 
 // ErrLacking is a stream that is missing, or that has not got the settings of this
-// version: Ensure helps.
+// version: Ensure helps where one is missing, [Migrate] where it differs.
 var ErrLacking = errors.New("the mesh has not got its streams yet")
 
+// ErrMissing is an ErrLacking: the stream is not there.
+var ErrMissing = fmt.Errorf("%w: missing", ErrLacking)
+
 // Check looks whether every stream exists as this version needs it, and changes
-// nothing.
-func Check(ctx context.Context, js jetstream.JetStream) error {
-	return each(ctx, Settings{Replicas: 1}, func(ctx context.Context, want jetstream.StreamConfig) error {
+// nothing. What differs and the mesh can do without is no error.
+func Check(ctx context.Context, js jetstream.JetStream) (differs []Difference, err error) {
+	var mu sync.Mutex
+	err = each(ctx, Settings{Replicas: 1}, func(ctx context.Context, want jetstream.StreamConfig) error {
 		s, err := js.Stream(ctx, want.Name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("%w: stream %s is missing", ErrLacking, want.Name)
+			return fmt.Errorf("%w: stream %s is missing", ErrMissing, want.Name)
 		}
 		if err != nil {
 			return fmt.Errorf("look at stream %s: %w", want.Name, err)
 		}
-		got := s.CachedInfo().Config
-		if addLaterSettings(&got, want) {
-			return fmt.Errorf("%w: stream %s is that of an earlier version", ErrLacking, want.Name)
-		}
-		return fits(want, got)
+		d := differences(want, s.CachedInfo().Config)
+		mu.Lock()
+		defer mu.Unlock()
+		differs = append(differs, d...)
+		return fits(d)
 	})
+	sortDifferences(differs)
+	return differs, err
 }
 
 // each calls f for all streams at once. The error is that of the first stream, in
-// their order, that has one.
+// their order, that has one; a missing stream counts before one that differs, and
+// what only a person can mend before both.
 func each(ctx context.Context, set Settings, f func(context.Context, jetstream.StreamConfig) error) error {
 	all := Streams(set)
 	errs := make([]error, len(all))
@@ -164,41 +163,12 @@ func each(ctx context.Context, set Settings, f func(context.Context, jetstream.S
 			return err
 		}
 	}
+	for _, err := range errs {
+		if errors.Is(err, ErrMissing) {
+			return err
+		}
+	}
 	return cmp.Or(errs...)
-}
-
-// fits is nil unless a setting of a stream would break a promise.
-func fits(want, got jetstream.StreamConfig) error {
-	setting, value := mismatch(want, got)
-	if setting == "" {
-		return nil
-	}
-	return fmt.Errorf("stream %s exists with another %s, it must be %v: set it with `nats stream edit %s`; where the server does not let you, move what the stream holds away, delete it with `nats stream rm %s`, and start the mesh again, which creates it",
-		want.Name, setting, value, want.Name, want.Name)
-}
-
-// addLaterSettings puts into got, the config of a stream that an earlier version
-// has made, the settings that came later: the subjects of tasks in bulk, and what
-// sessions need. It reports whether it added any.
-func addLaterSettings(got *jetstream.StreamConfig, want jetstream.StreamConfig) (changed bool) {
-	if bulk := TaskBulk("*", "*", "*"); want.Name == Tasks && !slices.Contains(got.Subjects, bulk) {
-		got.Subjects, changed = append(got.Subjects, bulk), true
-	}
-	if want.Name != Turns && want.Name != BucketStream(SessionsBucket) {
-		return changed
-	}
-	// A node did not start any more after a kill: raw records stood behind compressed
-	// ones in a block. The server reads the compressed ones on.
-	if got.Compression != want.Compression {
-		got.Compression, changed = want.Compression, true
-	}
-	if got.RePublish == nil {
-		got.RePublish, changed = want.RePublish, true
-	}
-	if want.SubjectDeleteMarkerTTL > 0 && got.SubjectDeleteMarkerTTL == 0 {
-		got.AllowMsgTTL, got.SubjectDeleteMarkerTTL, changed = true, want.SubjectDeleteMarkerTTL, true
-	}
-	return changed
 }
 
 func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (got jetstream.StreamConfig, created bool, err error) {
@@ -214,55 +184,4 @@ func ensure(ctx context.Context, js jetstream.JetStream, want jetstream.StreamCo
 		return got, false, err
 	}
 	return s.CachedInfo().Config, created, nil
-}
-
-// mismatch is the first setting of a stream that would break a promise, with the
-// value that it must have; empty when there is none.
-func mismatch(want, got jetstream.StreamConfig) (setting string, value any) {
-	for _, c := range []struct {
-		setting string
-		same    bool
-		value   any
-	}{
-		{"retention", want.Retention == got.Retention, want.Retention},
-		{"subjects", sameSubjects(want.Subjects, got.Subjects), want.Subjects},
-		{"discard policy", want.Discard == got.Discard && want.DiscardNewPerSubject == got.DiscardNewPerSubject, discardPolicy(want)},
-		{"max_msgs_per_subject", want.MaxMsgsPerSubject <= 0 && got.MaxMsgsPerSubject <= 0 || want.MaxMsgsPerSubject == got.MaxMsgsPerSubject, want.MaxMsgsPerSubject},
-		{"allow_direct", want.AllowDirect == got.AllowDirect, want.AllowDirect},
-		{"allow_msg_schedules", want.AllowMsgSchedules == got.AllowMsgSchedules, want.AllowMsgSchedules},
-		{"subject_delete_marker_ttl", (want.SubjectDeleteMarkerTTL > 0) == (got.SubjectDeleteMarkerTTL > 0), want.SubjectDeleteMarkerTTL},
-		{"republish", (want.RePublish == nil) == (got.RePublish == nil), republished(want)},
-		{"max_msgs, max_bytes or max_age", !drops(got), "-1, none: a queue that is full must refuse"},
-		{"storage", want.Storage == got.Storage, want.Storage},
-	} {
-		if !c.same {
-			return c.setting, c.value
-		}
-	}
-	return "", nil
-}
-
-// sameSubjects compares them in whatever order.
-func sameSubjects(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
-}
-
-// drops reports whether a queue would lose accepted work when it is full or old.
-func drops(queue jetstream.StreamConfig) bool {
-	return queue.Retention == jetstream.WorkQueuePolicy && queue.Discard == jetstream.DiscardOld &&
-		(queue.MaxMsgs > 0 || queue.MaxBytes > 0 || queue.MaxAge > 0)
-}
-
-func discardPolicy(c jetstream.StreamConfig) string {
-	if c.DiscardNewPerSubject {
-		return "new, for each subject"
-	}
-	return c.Discard.String()
-}
-
-func republished(c jetstream.StreamConfig) string {
-	if c.RePublish == nil {
-		return "none"
-	}
-	return c.RePublish.Source + " to " + c.RePublish.Destination
 }

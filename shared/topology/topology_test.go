@@ -30,7 +30,7 @@ func open(t *testing.T) jetstream.JetStream {
 func TestEnsure(t *testing.T) {
 	js := open(t)
 	for range 2 { // a second process finds what the first made
-		if _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
+		if _, _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,7 +93,7 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 				t.Fatalf("%s: %v", tt.stream, err)
 			}
 		}
-		_, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
+		_, _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
 		if tt.says == "" {
 			if err != nil {
 				t.Errorf("%s, tuned: %v", tt.stream, err)
@@ -101,39 +101,6 @@ func TestEnsureRefusesWhatBreaksAPromise(t *testing.T) {
 		} else if err == nil || !strings.Contains(err.Error(), tt.stream) || !strings.Contains(err.Error(), "another "+tt.says+":") {
 			t.Errorf("%s with another %s: %v", tt.stream, tt.says, err)
 		}
-	}
-}
-
-// A mesh that was made before there were sessions, and tasks in bulk, gets the
-// settings that they need, and keeps what an operator has tuned and what it holds.
-func TestEnsureUpgrades(t *testing.T) {
-	js := open(t)
-	for _, c := range topology.Streams(topology.Settings{Replicas: 1}) {
-		if c.Name == topology.Turns || c.Name == topology.BucketStream(topology.SessionsBucket) {
-			c.RePublish, c.AllowMsgTTL, c.SubjectDeleteMarkerTTL, c.MaxBytes = nil, false, 0, 1<<30
-		}
-		if c.Name == topology.Tasks { // from before there were tasks in bulk
-			c.Subjects = []string{topology.TaskReady("*", "*", "*"), topology.TasksLater}
-		}
-		if _, err := js.CreateStream(t.Context(), c); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := js.Publish(t.Context(), topology.TaskReady("default", "echo", "tsk_1"), nil); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1}); err != nil {
-		t.Fatal(err)
-	}
-	if ack, err := js.Publish(t.Context(), topology.TaskBulk("default", "echo", "tsk_2"), nil); err != nil || ack.Sequence != 2 {
-		t.Errorf("a task in bulk: %+v, %v", ack, err)
-	}
-	s, err := js.Stream(t.Context(), topology.BucketStream(topology.SessionsBucket))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if c := s.CachedInfo().Config; c.RePublish == nil || !c.RePublish.HeadersOnly || c.SubjectDeleteMarkerTTL == 0 || c.MaxBytes != 1<<30 {
-		t.Errorf("sessions: %+v", c)
 	}
 }
 
@@ -179,9 +146,9 @@ func TestSessionsThatWereCompressedAreReadOn(t *testing.T) {
 		t.Fatalf("no block is compressed: %v, %v", blocks, err)
 	}
 	js, stop = start()
-	made, err := topology.Ensure(t.Context(), js, topology.Settings{Replicas: 1})
-	if err != nil || len(made) != 1 {
-		t.Fatalf("changed are %v, %v", made, err)
+	done, refused, err := topology.Migrate(t.Context(), js, topology.Settings{})
+	if err != nil || len(done) != 1 || len(refused) > 0 {
+		t.Fatalf("changed are %v, %v, %v", done, refused, err)
 	}
 	write(js, each)
 	stop()

@@ -44,7 +44,7 @@ type record struct {
 func Start(ctx context.Context, nc *nats.Conn, slots int) (*Floor, error) {
 	js, err := jetstream.New(nc)
 	if err == nil {
-		_, err = topology.Ensure(ctx, js, topology.Settings{Replicas: 1})
+		_, _, err = topology.Ensure(ctx, js, topology.Settings{Replicas: 1})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the floor: %w", err)
