@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -50,11 +49,7 @@ func connectionLimit(configured int) int64 {
 	if configured > 0 {
 		return int64(configured)
 	}
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return 512
-	}
-	return int64(min(max(files.Cur/2, 16), 100_000))
+	return min(max(openFiles()/2, 16), 100_000)
 }
 
 func newDoorway(l net.Listener, limit int64, log *slog.Logger) *doorway {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -69,11 +68,11 @@ func (e *embedded) frozen() error {
 
 // room is how much the disk of the data has left.
 func (e *embedded) room() (int64, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(e.opts.StoreDir, &fs); err != nil {
+	free, err := freeBytes(e.opts.StoreDir)
+	if err != nil {
 		return 0, fmt.Errorf("ask for room on the disk of --data: %w", err)
 	}
-	return int64(fs.Bavail) * int64(fs.Bsize), nil
+	return free, nil
 }
 
 // revive starts the server again.

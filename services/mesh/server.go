@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -247,7 +246,7 @@ func lockData(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open data folder: %w; choose another with --data", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("data folder %s is used by another mesh: stop that one, or choose another folder with --data", dir)
 	}

@@ -3,8 +3,6 @@ package cli
 import (
 	"io"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // typed has a terminal give its keys as they are typed, without showing them,
@@ -16,18 +14,8 @@ func typed(in io.Reader, quit func()) (restore func()) {
 	if !ok {
 		return func() {}
 	}
-	fd := int(f.Fd())
-	before, err := unix.IoctlGetTermios(fd, getTermios)
-	if err != nil {
-		return func() {}
-	}
-	if front, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && front != unix.Getpgrp() && front != 0 {
-		return func() {} // a process behind that touches the terminal is stopped
-	}
-	now := *before
-	now.Lflag &^= unix.ICANON | unix.ECHO
-	now.Cc[unix.VMIN], now.Cc[unix.VTIME] = 1, 0
-	if unix.IoctlSetTermios(fd, setTermios, &now) != nil {
+	restore, ok = raw(f)
+	if !ok {
 		return func() {}
 	}
 	go func() { // it ends with the terminal, or with the process
@@ -41,5 +29,5 @@ func typed(in io.Reader, quit func()) (restore func()) {
 			}
 		}
 	}()
-	return func() { _ = unix.IoctlSetTermios(fd, setTermios, before) }
+	return restore
 }

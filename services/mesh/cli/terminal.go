@@ -5,8 +5,6 @@ import (
 	"os"
 	"strings"
 	"unicode"
-
-	"golang.org/x/sys/unix"
 )
 
 // commands reports whether a rune can command a terminal, or have text look
@@ -74,9 +72,5 @@ func terminalSize(out io.Writer) (width, height int) {
 	if !ok {
 		return 0, 0
 	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return 0, 0
-	}
-	return int(size.Col), int(size.Row)
+	return windowSize(f)
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"agentmesh/worker/agent"
@@ -22,7 +21,7 @@ import (
 // process is not waiting for whoever else holds them.
 type child struct {
 	cmd            *osexec.Cmd
-	mark           string // in the environment of the program and of what it starts
+	tree           tree
 	stdin          *os.File
 	stdout, stderr *source
 
@@ -37,10 +36,11 @@ type child struct {
 func (p *program) start(job *agent.Job) (*child, error) {
 	Adopt()
 	cmd := osexec.Command(p.cfg.Command[0], p.cfg.Command[1:]...)
-	c := &child{cmd: cmd, mark: newMark(), words: newWords(), read: make(chan struct{}), heard: make(chan struct{})}
+	mark := newMark() // in the environment of the program and of what it starts
+	c := &child{cmd: cmd, words: newWords(), read: make(chan struct{}), heard: make(chan struct{})}
 	cmd.Dir = p.cfg.Dir
 	cmd.Env = append(p.env[:len(p.env):len(p.env)],
-		"MESH_TASK_ID="+job.TaskID, "MESH_ATTEMPT="+strconv.Itoa(job.Attempt), "TRACEPARENT="+job.TraceParent, c.mark)
+		"MESH_TASK_ID="+job.TaskID, "MESH_ATTEMPT="+strconv.Itoa(job.Attempt), "TRACEPARENT="+job.TraceParent, mark)
 	if text := job.Instruction; text != "" && len(text) <= maxInstruction && !strings.Contains(text, "\x00") {
 		cmd.Env = append(cmd.Env, "MESH_INSTRUCTION="+text)
 	}
@@ -73,7 +73,7 @@ func (p *program) start(job *agent.Job) (*child, error) {
 		c.close()
 		return nil, err
 	}
-	group.add(cmd.Process.Pid)
+	c.tree = watch(cmd.Process, mark)
 	return c, nil
 }
 
@@ -107,7 +107,6 @@ func (c *child) tell(ack protocol.Ack) {
 // wait waits until the program has ended and its output is read, and ends what
 // it left behind. When ctx ends first, the program is told to.
 func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
-	pgid := c.cmd.Process.Pid
 	ended := make(chan struct{})
 	stopped := make(chan struct{})
 	go func() {
@@ -117,21 +116,19 @@ func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
 			return
 		case <-ctx.Done():
 		}
-		_ = signalGroup(pgid, syscall.SIGTERM)
+		c.tree.stop()
 		kill := time.NewTimer(stopAfter)
 		defer kill.Stop()
 		select {
 		case <-ended:
 		case <-kill.C:
-			_ = signalGroup(pgid, syscall.SIGKILL)
+			c.tree.kill()
 		}
 	}()
 	state, err := c.cmd.Process.Wait()
 	close(ended)
 	<-stopped
-	_ = signalGroup(pgid, syscall.SIGKILL) // the processes that it forked and left
-	group.remove(pgid)
-	endMarked(c.mark) // processes that have left the group
+	c.tree.end()
 	c.words.end()
 	_ = c.stdin.Close()
 	c.stdout.end()
@@ -189,7 +186,7 @@ func (s *source) rest(b []byte) (n int, err error) {
 	if err != nil {
 		return 0, io.EOF
 	}
-	if raw.Read(func(fd uintptr) bool { n, err = syscall.Read(int(fd), b); return true }) != nil || err != nil || n <= 0 {
+	if raw.Read(func(fd uintptr) bool { n, err = available(fd, b); return true }) != nil || err != nil || n <= 0 {
 		return 0, io.EOF
 	}
 	return n, nil

@@ -1,3 +1,5 @@
+//go:build unix
+
 package exec
 
 import (
@@ -8,8 +10,37 @@ import (
 	"syscall"
 )
 
+// tree is a program and what it has started: its process group, and what has its
+// mark.
+type tree struct {
+	pgid int
+	mark string
+}
+
+// watch takes a started program into the care of this process.
+func watch(program *os.Process, mark string) tree {
+	group.add(program.Pid)
+	return tree{pgid: program.Pid, mark: mark}
+}
+
+// stop asks the processes to end.
+func (t tree) stop() { _ = signalGroup(t.pgid, syscall.SIGTERM) }
+
+// kill ends those that are still in the group.
+func (t tree) kill() { _ = signalGroup(t.pgid, syscall.SIGKILL) }
+
+// end ends what the program, which has ended, has left behind.
+func (t tree) end() {
+	t.kill()
+	group.remove(t.pgid)
+	endMarked(t.mark) // processes that have left the group
+}
+
 // signalGroup signals every process of a group.
 func signalGroup(pgid int, s syscall.Signal) error { return syscall.Kill(-pgid, s) }
+
+// available reads what is in a pipe without waiting.
+func available(fd uintptr, b []byte) (int, error) { return syscall.Read(int(fd), b) }
 
 // groups are the process groups of this process's programs, and the guard that
 // outlives it: a shell that waits for the end of its input, which is when this
