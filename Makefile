@@ -11,13 +11,34 @@ ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
 SEED      ?= 0
 PACKAGES  ?= ./...
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop chaos help test-busy
+.PHONY: all run build install dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop chaos help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
 run: ## run the mesh with NATS embedded and the sample agents
 	go run ./services/mesh up
+
+build: ## bin/mesh: static, without paths of this machine, with its version from git
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/mesh ./services/mesh
+
+install: build ## bin/mesh into PREFIX/bin (/usr/local; DESTDIR goes in front)
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 0755 bin/mesh "$(DESTDIR)$(PREFIX)/bin/mesh"
+
+dist: ## dist/: archives, bills of materials and checksums for PLATFORMS
+	go run ./services/release -out dist -version "$(VERSION)" -platforms $(PLATFORMS)
+
+dist-check: ## the same commit built in two folders is the same, byte for byte
+	@set -e; twin=$$(mktemp -d); trap 'rm -rf "$$twin"' EXIT; \
+	git clone --quiet . "$$twin/mesh"; git clone --quiet . "$$twin/again"; \
+	for copy in mesh again; do (cd "$$twin/$$copy" && go run ./services/release -out dist -version check -platforms linux/amd64); done; \
+	cmp "$$twin/mesh/dist/SHA256SUMS" "$$twin/again/dist/SHA256SUMS"; \
+	cd "$$twin/mesh/dist" && sha256sum --check --quiet SHA256SUMS && "./linux_amd64/mesh" version && echo "two builds are equal"
 
 test: ## run the tests
 	go test ./...
