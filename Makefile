@@ -24,7 +24,7 @@ run: ## run the mesh with NATS embedded and the sample agents
 	go run ./services/mesh up
 
 build: ## bin/mesh: static, without paths of this machine, with its version from git
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o bin/mesh ./services/mesh
+	CGO_ENABLED=0 go build -trimpath -buildvcs=auto -ldflags "-s -w -X main.release=$(VERSION)" -o bin/mesh ./services/mesh
 
 install: build ## bin/mesh into PREFIX/bin (/usr/local; DESTDIR goes in front)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
