@@ -16,7 +16,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop chaos help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop chaos help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -29,6 +29,9 @@ build: ## bin/mesh: static, without paths of this machine, with its version from
 install: build ## bin/mesh into PREFIX/bin (/usr/local; DESTDIR goes in front)
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 0755 bin/mesh "$(DESTDIR)$(PREFIX)/bin/mesh"
+
+cross: ## fail when the mesh does not compile for another system
+	GOOS=windows CGO_ENABLED=0 go build -o /dev/null ./services/mesh
 
 dist: ## dist/: archives, bills of materials and checksums for PLATFORMS
 	go run ./services/release -out dist -version "$(VERSION)" -platforms $(PLATFORMS)

@@ -10,8 +10,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
 
 	"agentmesh/services/mesh/floor"
 	"agentmesh/services/mesh/load"
@@ -238,16 +236,6 @@ func (m *ownMesh) addWorker(ctx context.Context) error {
 	parts, err := benchWorker(m.cfg).parts(ctx, st, m.log)
 	m.parts = append(m.parts, parts...)
 	return err
-}
-
-// processorTime is what this process has computed so far: neighbours on the machine
-// change it less than they change the time that passes.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // resident is the resident memory of this process in MB, 0 where the system does not
