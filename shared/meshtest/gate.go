@@ -17,7 +17,44 @@ type Gate struct {
 	mu    sync.Mutex
 	shut  chan struct{} // nil while open, closed by the thaw
 	hears bool          // while shut, what the server says comes through
+	deaf  bool          // what the server says is lost
+	none  bool          // nobody comes in
 	conns []*gatedConn
+}
+
+// Refuse cuts every connection and takes no other until Admit, as a server does
+// that was killed.
+func (g *Gate) Refuse() { g.cut(true, false) }
+
+// Deafen has whatever the server says be lost until Admit, which cuts the
+// connections: what is asked of it is done, and the answer never comes.
+func (g *Gate) Deafen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deaf = true
+}
+
+// Admit has new connections work again.
+func (g *Gate) Admit() { g.cut(false, true) }
+
+// cut ends the connections; those that are made from now on are refused or not.
+func (g *Gate) cut(refuse, hear bool) {
+	g.mu.Lock()
+	conns := g.conns
+	g.conns, g.none = nil, refuse
+	g.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deaf = g.deaf && !hear
+}
+
+func (g *Gate) isDeaf() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.deaf
 }
 
 // Mute freezes the way to the server only: messages that have come are worked on,
@@ -62,6 +99,12 @@ func (g *Gate) hearing() bool {
 
 // InProcessConn implements nats.InProcessConnProvider.
 func (g *Gate) InProcessConn() (net.Conn, error) {
+	g.mu.Lock()
+	none := g.none
+	g.mu.Unlock()
+	if none {
+		return nil, net.ErrClosed
+	}
 	c, err := g.Server.InProcessConn()
 	gated := &gatedConn{Conn: c, gate: g, writer: make(chan []byte, 1)}
 	gated.writer <- nil
@@ -79,6 +122,9 @@ type gatedConn struct {
 
 func (c *gatedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	for err == nil && c.gate.isDeaf() {
+		n, err = c.Conn.Read(b)
+	}
 	if shut := c.gate.closed(); shut != nil && !c.gate.hearing() {
 		<-shut
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -58,21 +59,25 @@ var ErrNoAPIKey = errors.New("there is no such API key")
 // Save writes k's record if its revision is still k.Rev (0: if there is none) and
 // sets k.Rev. It returns task.ErrConflict when another writer came first.
 func (s APIKeys) Save(ctx context.Context, k *APIKey) error {
-	return s.save(ctx, k, jetstream.WithExpectLastSequencePerSubject(k.Rev))
+	data, err := marshal(k)
+	if err == nil {
+		k.Rev, err = s.replace(ctx, s.keyRecords, &nats.Msg{Subject: topology.APIKey(k.ID), Data: data}, k.Rev)
+	}
+	if err != nil {
+		return fmt.Errorf("record API key %s: %w", k.ID, err)
+	}
+	return nil
 }
 
 // SaveAlone writes k's record if nothing was written beside the API keys since
 // Everything was read. It returns task.ErrConflict otherwise.
 func (s APIKeys) SaveAlone(ctx context.Context, k *APIKey, since uint64) error {
-	return s.save(ctx, k, jetstream.WithExpectLastSequence(since))
-}
-
-func (s APIKeys) save(ctx context.Context, k *APIKey, expect jetstream.PublishOpt) error {
 	data, err := marshal(k)
 	if err != nil {
 		return fmt.Errorf("record API key %s: %w", k.ID, err)
 	}
-	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.APIKey(k.ID), Data: data}, expect)
+	msg := &nats.Msg{Subject: topology.APIKey(k.ID), Data: data}
+	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequence(since), jetstream.WithMsgID(uuid.NewString())) // the id: see patiently
 	if err != nil {
 		return fmt.Errorf("record API key %s: %w", k.ID, err)
 	}

@@ -95,7 +95,8 @@ func (s Artifacts) putObject(ctx context.Context, name string, data []byte) erro
 
 func (s Artifacts) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
 	for piece := range slices.Chunk(data, pieceSize) {
-		if _, err := s.publish(ctx, &nats.Msg{Subject: topology.ArtifactChunks(info.NUID), Data: piece}); err != nil {
+		id := jetstream.WithMsgID(fmt.Sprintf("%s-%d", info.NUID, info.Chunks)) // stored once, also when an answer is lost
+		if _, err := s.publish(ctx, &nats.Msg{Subject: topology.ArtifactChunks(info.NUID), Data: piece}, id); err != nil {
 			return err
 		}
 		info.Chunks++
@@ -166,7 +167,11 @@ func (s Artifacts) openObject(ctx context.Context, name string) (*objectReader, 
 func (s Artifacts) objectInfo(ctx context.Context, name string) (*jetstream.ObjectInfo, error) {
 	ctx, cancel := s.bound(ctx, topology.ArtifactStream)
 	defer cancel()
-	info, err := s.artifacts.GetInfo(ctx, name)
+	var info *jetstream.ObjectInfo
+	err := patiently(ctx, func(ctx context.Context) (err error) {
+		info, err = s.artifacts.GetInfo(ctx, name)
+		return err
+	})
 	return info, missingObject(err)
 }
 

@@ -153,8 +153,11 @@ func queueOf(by map[string]*AgentQueue, agent string) *AgentQueue {
 // censusQueue adds what waits and runs in one queue, and returns how much of it
 // there is.
 func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*AgentQueue) (held int, err error) {
-	all := stream.ListConsumers(ctx)
-	for info := range all.Info() {
+	all, err := consumersOf(ctx, stream)
+	if err != nil {
+		return 0, err
+	}
+	for _, info := range all {
 		agent, ready := topology.DurableAgent(info.Config.Durable)
 		bulk := false
 		if !ready {
@@ -182,7 +185,7 @@ func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*Ag
 			return held, err
 		}
 	}
-	return held, all.Err()
+	return held, nil
 }
 
 // restedLooked bounds how many deliveries are asked for their age.

@@ -183,7 +183,7 @@ func (s Children) putLink(ctx context.Context, tenant string, parent, child task
 		return err
 	}
 	msg := &nats.Msg{Subject: topology.TaskChild(tenant, parent, child), Data: data}
-	if _, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(rev)); err != nil {
+	if _, err = s.replace(ctx, s.records, msg, rev); err != nil {
 		return fmt.Errorf("link task %s to %s: %w", child, parent, err)
 	}
 	return nil

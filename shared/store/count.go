@@ -33,21 +33,25 @@ func (s *core) countSubjects(ctx context.Context, stream, filter string) (int, e
 	}
 	ctx, cancel := s.bound(ctx, stream)
 	defer cancel()
-	msg, err := s.nc.RequestWithContext(ctx, topology.StreamInfo(stream), body)
-	if err != nil {
-		return 0, classify(err)
-	}
 	var info struct {
 		Total int                 `json:"total"`
 		Error *jetstream.APIError `json:"error"`
 	}
-	if err := json.Unmarshal(msg.Data, &info); err != nil {
-		return 0, fmt.Errorf("read state of %s: %w", stream, err)
-	}
-	if info.Error != nil {
-		return 0, classify(info.Error)
-	}
-	return info.Total, nil
+	err = patiently(ctx, func(ctx context.Context) error {
+		msg, err := s.nc.RequestWithContext(ctx, topology.StreamInfo(stream), body)
+		if err != nil {
+			return err
+		}
+		info.Error = nil
+		if err := json.Unmarshal(msg.Data, &info); err != nil {
+			return fmt.Errorf("read state of %s: %w", stream, err)
+		}
+		if info.Error != nil {
+			return info.Error
+		}
+		return nil
+	})
+	return info.Total, classify(err)
 }
 
 // Count counts the sessions of a tenant, and stops at limit. It reads the header of

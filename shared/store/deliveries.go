@@ -175,11 +175,11 @@ func (s Deliveries) Save(ctx context.Context, d *webhook.Delivery) error {
 		return fmt.Errorf("record delivery %s: %w", d.ID, err)
 	}
 	msg := &nats.Msg{Subject: topology.DeliveryRecord(d.Tenant, d.Source, d.ID), Data: data}
-	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(d.Rev))
+	rev, err := s.replace(ctx, s.deliveries, msg, d.Rev)
 	if err != nil {
 		return fmt.Errorf("record delivery %s: %w", d.ID, err)
 	}
-	d.Rev = ack.Sequence
+	d.Rev = rev
 	return nil
 }
 

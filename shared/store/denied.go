@@ -28,8 +28,9 @@ type request struct {
 	deadline time.Time
 	done     chan struct{}
 
-	mu  sync.Mutex
-	err error
+	mu    sync.Mutex
+	err   error
+	after map[*func()]struct{}
 }
 
 func (r *request) Deadline() (time.Time, bool) { return r.deadline, true }
@@ -43,10 +44,39 @@ func (r *request) Err() error {
 
 func (r *request) end(err error) {
 	r.mu.Lock()
+	if r.err != nil {
+		r.mu.Unlock()
+		return
+	}
+	r.err = err
+	close(r.done)
+	after := r.after
+	r.after = nil
+	r.mu.Unlock()
+	for f := range after {
+		(*f)()
+	}
+}
+
+// AfterFunc has f, which does not wait, called at the end: package context asks for
+// it, and needs no goroutine for each try then.
+func (r *request) AfterFunc(f func()) (stop func() bool) {
+	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.err == nil {
-		r.err = err
-		close(r.done)
+	if r.err != nil {
+		go f()
+		return func() bool { return false }
+	}
+	if r.after == nil {
+		r.after = map[*func()]struct{}{}
+	}
+	r.after[&f] = struct{}{}
+	return func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		_, waits := r.after[&f]
+		delete(r.after, &f)
+		return waits
 	}
 }
 

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 )
 
@@ -28,27 +26,6 @@ const (
 	codeWriteInFlight                             = jetstream.JSErrCodeStreamWrongLastSequenceConstant // 10164
 )
 
-// settled calls f, which writes, until its answer is an outcome. On several
-// nodes the server refuses a write while another one is in flight, to the same
-// subject or with the same id, that may still fail: it stored nothing and knows
-// nothing yet. When ctx ends first the outcome is unknown.
-func settled(ctx context.Context, f func() error) error {
-	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		err := f()
-		if !inFlight(err) {
-			return classify(err)
-		}
-		if !pause.For(ctx, wait) {
-			return classify(err)
-		}
-	}
-}
-
-func inFlight(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && (api.ErrorCode == codeWriteInFlight || api.ErrorCode == codeDuplicateInFlight)
-}
-
 // classify turns what the client library returns into the errors of package task:
 // ErrConflict, ErrFull, ErrUnavailable. Two kinds stay as they are: that
 // something is not there, which each caller knows by its own name, and a request
@@ -56,6 +33,9 @@ func inFlight(err error) bool {
 func classify(err error) error {
 	if err == nil || errors.Is(err, task.ErrUnavailable) || errors.Is(err, task.ErrFull) || errors.Is(err, task.ErrConflict) {
 		return err
+	}
+	if errors.Is(err, errReaderGone) {
+		return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
 	}
 	for _, absent := range []error{jetstream.ErrMsgNotFound, jetstream.ErrKeyNotFound, jetstream.ErrObjectNotFound} {
 		if errors.Is(err, absent) {

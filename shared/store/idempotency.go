@@ -32,15 +32,11 @@ func (s Idempotency) Claim(ctx context.Context, tenant, hash string, k Idempoten
 	}
 	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
 	defer cancel()
-	create := func() error {
-		_, err := s.idempotency.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
-		return err
-	}
 	// An entry may expire between the two steps: then the key is free again. A new
 	// leader may not know yet of what the old one has refused: then it is not.
 	for {
-		err := settled(ctx, create)
-		if err == nil {
+		_, err := s.idempotency.Create(ctx, topology.IdempotencyKey(tenant, hash), data)
+		if err = classify(err); err == nil {
 			return k, true, nil
 		}
 		if !errors.Is(err, task.ErrConflict) {

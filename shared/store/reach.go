@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// Bounds of one request to JetStream. One that takes longer is an unknown
-// outcome. While it is known that the store does not answer, nobody is kept
-// waiting for the longer time: the request itself finds out whether it is back.
+// Bounds of one request to JetStream, with all its tries. One that takes longer is
+// an unknown outcome. The longer time is that of an election: followers wait for 4
+// to 9 s before they stand for one (nats-server 2.15.2, raft.go). While it is known
+// that the store does not answer, nobody is kept waiting for it: the request itself
+// finds out whether the store is back.
 const (
-	requestTimeout = 5 * time.Second
+	requestTimeout = 10 * time.Second
 	awayTimeout    = time.Second
 )
 

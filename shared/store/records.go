@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -30,21 +29,20 @@ func (s Tasks) Get(ctx context.Context, tenant string, id task.ID) (*task.Task, 
 const recordsAtOnce = 16
 
 func (s Tasks) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
-	select {
-	case s.reading <- struct{}{}:
-	default:
-		turn, cancel := context.WithTimeout(ctx, s.reach.limit(topology.TasksBucket))
-		defer cancel()
-		select {
-		case s.reading <- struct{}{}:
-		case <-turn.Done():
-			return nil, turn.Err()
-		}
-	}
-	defer func() { <-s.reading }()
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
-	return s.records.GetLastMsgForSubject(ctx, subject)
+	var msg *jetstream.RawStreamMsg
+	err := patiently(ctx, func(ctx context.Context) (err error) { // nobody keeps a place between two tries
+		select {
+		case s.reading <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		defer func() { <-s.reading }()
+		msg, err = s.records.(patientStream).once(ctx, subject)
+		return err
+	})
+	return msg, err
 }
 
 // Save writes t's record if its revision is still t.Rev (0: if there is none)
@@ -58,31 +56,15 @@ func (s Tasks) Save(ctx context.Context, t *task.Task) error {
 		return fmt.Errorf("record task %s: %w", t.ID, err)
 	}
 	msg := &nats.Msg{Subject: topology.TaskRecord(t.Tenant, t.ID), Data: data}
-	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(t.Rev))
-	switch {
-	case err == nil:
-		t.Rev = ack.Sequence
+	rev, err := s.replace(ctx, s.records, msg, t.Rev)
+	if err == nil {
+		t.Rev = rev
 		return nil
-	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
-		// Either may hide our own write, whose acknowledgement was lost on the
-		// way. The bytes tell: they name the worker, the attempt and the time.
-		if rev, ok := s.wrote(ctx, t, data); ok {
-			t.Rev = rev
-			return nil
-		}
 	}
 	if errors.Is(err, task.ErrConflict) {
 		telemetry.StoreConflicts.Add(1)
 	}
 	return fmt.Errorf("record task %s: %w", t.ID, err)
-}
-
-func (s Tasks) wrote(ctx context.Context, t *task.Task, data []byte) (rev uint64, ok bool) {
-	msg, err := s.lastRecord(ctx, topology.TaskRecord(t.Tenant, t.ID))
-	if err != nil || msg.Sequence <= t.Rev || !bytes.Equal(msg.Data, data) {
-		return 0, false
-	}
-	return msg.Sequence, true
 }
 
 // Find reads a task wherever it is: its record, or the queue message that is

@@ -125,12 +125,11 @@ func (s Registry) Agents(ctx context.Context) ([]Definition, error) {
 	ctx, cancel := s.bound(ctx, topology.AgentsBucket)
 	defer cancel()
 	var all []Definition
-	done := false
-	err := s.Watch(ctx, func(d Definition) { all = append(all, d) }, func(string, uint64) {}, func() { done = true; cancel() })
-	if err == nil && !done {
-		err = fmt.Errorf("read agents: %w", classify(context.DeadlineExceeded))
-	}
-	return all, err
+	err := whole(ctx, func(ctx context.Context, done func()) error {
+		all = nil
+		return s.Watch(ctx, func(d Definition) { all = append(all, d) }, func(string, uint64) {}, done)
+	})
+	return all, wrapped("read agents", classify(err))
 }
 
 // Watch calls f with every definition and then with each change, and gone

@@ -66,14 +66,14 @@ func (s Repair) Lead(ctx context.Context, who string, lasts time.Duration) (bool
 func (s Repair) Intakes(ctx context.Context, q Queue) (all []Intake, err error) {
 	ctx, cancel := s.bound(ctx, s.queue(q).CachedInfo().Config.Name)
 	defer cancel()
-	list := s.queue(q).ListConsumers(ctx)
-	for info := range list.Info() {
+	consumers, err := consumersOf(ctx, s.queue(q))
+	if err != nil {
+		return nil, fmt.Errorf("list intakes: %w", classify(err))
+	}
+	for _, info := range consumers {
 		if agent, ok := q.agent(info.Config.Durable); ok {
 			all = append(all, intakeOf(agent, info))
 		}
-	}
-	if err := list.Err(); err != nil {
-		return nil, fmt.Errorf("list intakes: %w", classify(err))
 	}
 	return all, nil
 }

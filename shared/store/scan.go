@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
 
@@ -51,14 +50,16 @@ func newLane(readers, bytes int) lane { return lane{make(chan struct{}, readers)
 var errReaderGone = errors.New("the reader's consumer is gone")
 
 // reader reads a stream in order, through a consumer in memory of its own and in
-// pulls that are bounded by bytes.
+// pulls that are bounded by bytes. A consumer that is gone, or does not answer, is
+// made again behind what was read.
 type reader struct {
-	s    *core
-	pull string // subject
-	sub  *nats.Subscription
-	drop func()
-	most int  // bytes of a pull
-	wide bool // the next message is larger than that
+	s      *core
+	stream jetstream.Stream
+	cfg    jetstream.ConsumerConfig
+	name   string             // of the consumer; empty: it is to be made
+	sub    *nats.Subscription // that it is asked through
+	most   int                // bytes of a pull
+	wide   bool               // the next message is larger than that
 }
 
 // newReader begins at sequence from. It is for one goroutine; close it.
@@ -70,37 +71,83 @@ func (s *core) newReader(ctx context.Context, stream jetstream.Stream, subject s
 func (s *core) openReader(ctx context.Context, stream jetstream.Stream, cfg jetstream.ConsumerConfig, most int) (*reader, error) {
 	cfg.AckPolicy, cfg.DeliverPolicy = jetstream.AckNonePolicy, jetstream.DeliverByStartSequencePolicy
 	cfg.MemoryStorage, cfg.Replicas, cfg.InactiveThreshold = true, 1, readerIdle
-	what := stream.CachedInfo().Config.Name
-	// The caller may go away meanwhile: a consumer that was made is deleted all
-	// the same.
-	bounded, cancel := s.bound(context.WithoutCancel(ctx), what)
+	r := &reader{s: s, stream: stream, cfg: cfg, most: most}
+	if err := r.open(ctx); err != nil {
+		return nil, classify(err)
+	}
+	return r, nil
+}
+
+// open makes the consumer. The caller may go away meanwhile: one that was made is
+// deleted all the same.
+func (r *reader) open(ctx context.Context) error {
+	ctx, cancel := r.s.bound(context.WithoutCancel(ctx), r.of())
 	defer cancel()
-	c, err := stream.CreateConsumer(bounded, cfg)
+	c, err := r.stream.CreateConsumer(ctx, r.cfg)
 	if err != nil {
-		return nil, classify(err)
+		return err
 	}
-	name := c.CachedInfo().Name
-	drop := func() {
-		ctx, cancel := s.bound(context.WithoutCancel(ctx), what)
-		defer cancel()
-		_ = stream.DeleteConsumer(ctx, name)
+	r.name = c.CachedInfo().Name
+	if r.sub, err = r.s.nc.SubscribeSync(r.s.nc.NewInbox()); err != nil {
+		r.drop()
 	}
-	sub, err := s.nc.SubscribeSync(s.nc.NewInbox())
-	if err != nil {
-		drop()
-		return nil, classify(err)
-	}
-	return &reader{s: s, pull: topology.PullSubject(what, name), sub: sub, drop: drop, most: most}, nil
+	return err
+}
+
+// of is the name of the stream.
+func (r *reader) of() string { return r.stream.CachedInfo().Config.Name }
+
+// drop deletes the consumer. The server does so itself after a while.
+func (r *reader) drop() {
+	ctx, cancel := context.WithTimeout(context.Background(), awayTimeout)
+	defer cancel()
+	ctx, over := r.s.bound(ctx, r.of())
+	defer over()
+	_ = r.stream.DeleteConsumer(ctx, r.name)
 }
 
 func (r *reader) close() {
-	_ = r.sub.Unsubscribe()
-	r.drop()
+	if r.sub != nil {
+		_ = r.sub.Unsubscribe()
+		r.drop()
+	}
 }
 
 // next calls f with the messages of one pull, and reports whether the server had
 // no more. It waits up to wait for the first of them, 0: it takes what there is.
 func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) error) (end bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+requestTimeout)
+	defer cancel()
+	var refused error // by f: that is the reader's own affair
+	err = patiently(ctx, func(context.Context) (err error) {
+		if r.sub == nil {
+			if err := r.open(ctx); err != nil {
+				return err
+			}
+		}
+		end, err = r.pull(ctx, wait, func(m message) error {
+			if refused = f(m); refused == nil {
+				r.cfg.OptStartSeq = m.seq + 1
+			}
+			return refused
+		})
+		if refused != nil {
+			return nil
+		}
+		if passing(err) {
+			_ = r.sub.Unsubscribe()
+			r.sub = nil
+		}
+		return err
+	})
+	if refused != nil {
+		return false, refused
+	}
+	return end, classify(err)
+}
+
+// pull asks once.
+func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) error) (end bool, err error) {
 	req := struct {
 		Batch    int           `json:"batch"`
 		MaxBytes int           `json:"max_bytes,omitempty"`
@@ -114,15 +161,13 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 	if err != nil {
 		return false, err
 	}
-	if err := r.s.nc.PublishRequest(r.pull, r.sub.Subject, body); err != nil {
-		return false, classify(err)
+	if err := r.s.nc.PublishRequest(topology.PullSubject(r.of(), r.name), r.sub.Subject, body); err != nil {
+		return false, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait+requestTimeout)
-	defer cancel()
 	for got := 0; got < req.Batch; {
-		msg, err := r.sub.NextMsgWithContext(ctx)
+		msg, err := r.answer(ctx, wait)
 		if err != nil {
-			return false, classify(err)
+			return false, err
 		}
 		switch status := msg.Header.Get(headerStatus); {
 		case status == "" || len(msg.Data) > 0:
@@ -147,6 +192,13 @@ func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) e
 	}
 	r.wide = false
 	return false, nil
+}
+
+// answer waits for a message, or a word of the server.
+func (r *reader) answer(ctx context.Context, wait time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait+tryTimeout)
+	defer cancel()
+	return r.sub.NextMsgWithContext(ctx)
 }
 
 func sizeOf(msg *nats.Msg) int {
@@ -181,17 +233,7 @@ func (s *core) readers(stream jetstream.Stream, subject string, in lane) span {
 		case <-ctx.Done():
 			return classify(ctx.Err())
 		}
-		var err error
-		for range 3 {
-			err = s.readSpan(ctx, stream, subject, in.bytes, low, high, func(m message) error {
-				low = m.seq + 1
-				return f(m)
-			})
-			if !errors.Is(err, errReaderGone) {
-				return err
-			}
-		}
-		return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
+		return s.readSpan(ctx, stream, subject, in.bytes, low, high, f)
 	}
 }
 

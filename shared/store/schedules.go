@@ -68,11 +68,11 @@ func (s Schedules) Save(ctx context.Context, e *schedule.Schedule) error {
 	if err != nil {
 		return fmt.Errorf("record schedule %s: %w", e.ID, err)
 	}
-	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequencePerSubject(e.Rev))
+	rev, err := s.replace(ctx, s.records, &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Data: data}, e.Rev)
 	if err != nil {
 		return fmt.Errorf("record schedule %s: %w", e.ID, err)
 	}
-	e.Rev = ack.Sequence
+	e.Rev = rev
 	return nil
 }
 
@@ -107,7 +107,7 @@ func decodeSchedule(data []byte, rev uint64) (*schedule.Schedule, error) {
 // away: an alarm that has gone off finds no schedule.
 func (s Schedules) Delete(ctx context.Context, e *schedule.Schedule) error {
 	msg := &nats.Msg{Subject: topology.Schedule(e.Tenant, e.ID), Header: nats.Header{headerOperation: {"DEL"}}}
-	if _, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(e.Rev)); err != nil {
+	if _, err := s.replace(ctx, s.records, msg, e.Rev); err != nil {
 		return fmt.Errorf("delete schedule %s: %w", e.ID, err)
 	}
 	return s.Disarm(ctx, e)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,26 +87,14 @@ func (s Sessions) Delete(ctx context.Context, sess *session.Session) error {
 	return nil
 }
 
-// putSession is the compare-and-set. A conflict or a timeout may hide the write
-// itself, whose acknowledgement was lost on the way: the bytes tell.
+// putSession is the compare-and-set.
 func (s Sessions) putSession(ctx context.Context, sess *session.Session, msg *nats.Msg) (rev uint64, err error) {
 	msg.Subject = topology.Session(sess.Tenant, sess.ID)
-	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(sess.Rev))
-	switch {
-	case err == nil:
-		return ack.Sequence, nil
-	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
-		ctx, cancel := s.bound(ctx, topology.SessionsBucket)
-		defer cancel()
-		last, look := s.sessions.GetLastMsgForSubject(ctx, msg.Subject)
-		if look == nil && last.Sequence > sess.Rev && bytes.Equal(last.Data, msg.Data) && last.Header.Get(headerOperation) == msg.Header.Get(headerOperation) {
-			return last.Sequence, nil
-		}
-	}
+	rev, err = s.replace(ctx, s.sessions, msg, sess.Rev)
 	if errors.Is(err, task.ErrConflict) {
 		err = fmt.Errorf("%w (%w)", session.ErrConflict, err)
 	}
-	return 0, err
+	return rev, err
 }
 
 // Idle is how long a session is kept after its last change.

@@ -226,7 +226,7 @@ func newCore(nc *nats.Conn) (*core, error) {
 		return nil, err
 	}
 	s := &core{
-		nc: nc, js: js, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(),
+		nc: nc, js: patientJetStream{js}, putting: make(chan struct{}, maxPutting), scans: newLane(scansAtATime, pullBytes), damaged: newUnreadable(), feed: newFeed(),
 		reading: make(chan struct{}, recordsAtOnce),
 	}
 	s.heed()
@@ -290,9 +290,6 @@ func (s *core) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.Pub
 	}
 	ctx, cancel := s.bound(ctx, written(msg.Subject))
 	defer cancel()
-	err = settled(ctx, func() (err error) {
-		ack, err = s.js.PublishMsg(ctx, msg, opts...)
-		return err
-	})
-	return ack, counted(err)
+	ack, err = s.js.PublishMsg(ctx, msg, opts...)
+	return ack, counted(classify(err))
 }

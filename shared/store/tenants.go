@@ -36,15 +36,12 @@ func (s Tenants) Save(ctx context.Context, t *tenant.Tenant) error {
 	ctx, cancel := s.bound(ctx, writes+topology.TenantsBucket)
 	defer cancel()
 	var rev uint64
-	err = settled(ctx, func() (err error) {
-		if t.Rev == 0 {
-			rev, err = s.tenants.Create(ctx, t.Name, data)
-		} else {
-			rev, err = s.tenants.Update(ctx, t.Name, data, t.Rev)
-		}
-		return err
-	})
-	if err != nil {
+	if t.Rev == 0 {
+		rev, err = s.tenants.Create(ctx, t.Name, data)
+	} else {
+		rev, err = s.tenants.Update(ctx, t.Name, data, t.Rev)
+	}
+	if err = classify(err); err != nil {
 		return fmt.Errorf("record tenant %s: %w", t.Name, err)
 	}
 	t.Rev = rev
@@ -55,7 +52,7 @@ func (s Tenants) Save(ctx context.Context, t *tenant.Tenant) error {
 func (s Tenants) Delete(ctx context.Context, t *tenant.Tenant) error {
 	ctx, cancel := s.bound(ctx, writes+topology.TenantsBucket)
 	defer cancel()
-	if err := settled(ctx, func() error { return s.tenants.Delete(ctx, t.Name, jetstream.LastRevision(t.Rev)) }); err != nil {
+	if err := classify(s.tenants.Delete(ctx, t.Name, jetstream.LastRevision(t.Rev))); err != nil {
 		return fmt.Errorf("delete tenant %s: %w", t.Name, err)
 	}
 	return nil
@@ -66,12 +63,11 @@ func (s Tenants) List(ctx context.Context) ([]*tenant.Tenant, error) {
 	ctx, cancel := s.bound(ctx, topology.TenantsBucket)
 	defer cancel()
 	var all []*tenant.Tenant
-	done := false
-	err := s.Watch(ctx, func(t *tenant.Tenant) { all = append(all, t) }, func(string, uint64) {}, func() { done = true; cancel() })
-	if err == nil && !done {
-		err = fmt.Errorf("read tenants: %w", classify(context.DeadlineExceeded))
-	}
-	return all, err
+	err := whole(ctx, func(ctx context.Context, done func()) error {
+		all = nil
+		return s.Watch(ctx, func(t *tenant.Tenant) { all = append(all, t) }, func(string, uint64) {}, done)
+	})
+	return all, wrapped("read tenants", classify(err))
 }
 
 // Watch calls f with every tenant's record and then with each change, and gone with

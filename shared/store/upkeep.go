@@ -249,12 +249,8 @@ func (s Consumers) missing(ctx context.Context, workers []Presence) (missing []D
 		return missing, err
 	}
 	for _, q := range Queues {
-		there := map[string]bool{}
-		all := s.queue(q).ConsumerNames(ctx)
-		for name := range all.Name() {
-			there[name] = true
-		}
-		if err := all.Err(); err != nil {
+		there, err := s.consumerNames(ctx, q)
+		if err != nil {
 			return nil, fmt.Errorf("list consumers: %w", classify(err))
 		}
 		for _, a := range agents {
@@ -264,6 +260,20 @@ func (s Consumers) missing(ctx context.Context, workers []Presence) (missing []D
 		}
 	}
 	return missing, nil
+}
+
+func (s Consumers) consumerNames(ctx context.Context, q Queue) (there map[string]bool, err error) {
+	ctx, cancel := s.bound(ctx, q.stream())
+	defer cancel()
+	there = map[string]bool{}
+	err = patiently(ctx, func(ctx context.Context) error {
+		all := s.queue(q).ConsumerNames(ctx)
+		for name := range all.Name() {
+			there[name] = true
+		}
+		return all.Err()
+	})
+	return there, err
 }
 
 func (s Consumers) hasConsumer(ctx context.Context, d Durable) error {

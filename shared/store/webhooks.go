@@ -23,11 +23,11 @@ func (s Webhooks) Save(ctx context.Context, e *webhook.Endpoint) error {
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
 	}
-	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Data: data}, jetstream.WithExpectLastSequencePerSubject(e.Rev))
+	rev, err := s.replace(ctx, s.webhooks, &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Data: data}, e.Rev)
 	if err != nil {
 		return fmt.Errorf("record webhook %s: %w", e.ID, err)
 	}
-	e.Rev = ack.Sequence
+	e.Rev = rev
 	return nil
 }
 
@@ -81,7 +81,7 @@ func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
 // take a later change back.
 func (s Webhooks) Delete(ctx context.Context, e *webhook.Endpoint) error {
 	msg := &nats.Msg{Subject: topology.Webhook(e.Tenant, e.ID), Header: nats.Header{headerOperation: {"DEL"}}}
-	if _, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(e.Rev)); err != nil {
+	if _, err := s.replace(ctx, s.webhooks, msg, e.Rev); err != nil {
 		return fmt.Errorf("delete webhook %s: %w", e.ID, err)
 	}
 	return nil

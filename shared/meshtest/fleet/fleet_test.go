@@ -25,14 +25,21 @@ import (
 var (
 	chaosTime = flag.Duration("chaos-time", 0, "how long the fleet is harmed; 0: not at all")
 	seed      = flag.Uint64("seed", 0, "seed of the faults; 0: another one each time")
+	programs  = flag.String("programs", "", "folder with the programs mesh and nats-server; empty: they are built")
 )
 
-// start starts a fleet; its logs are kept when the test fails.
+// start starts a fleet for chaos.
 func start(t *testing.T, opts fleet.Options) *fleet.Fleet {
 	t.Helper()
 	if *chaosTime == 0 {
 		t.Skip("it needs real processes and minutes: run `make chaos`")
 	}
+	return launch(t, opts)
+}
+
+// launch starts a fleet; its logs are kept when the test fails.
+func launch(t *testing.T, opts fleet.Options) *fleet.Fleet {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "mesh-fleet-")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +52,9 @@ func start(t *testing.T, opts fleet.Options) *fleet.Fleet {
 		_ = os.RemoveAll(dir)
 	})
 	opts.Dir = dir
-	if opts.Mesh, opts.NATS, err = fleet.Build(t.Context(), dir); err != nil {
+	if *programs != "" {
+		opts.Mesh, opts.NATS = *programs+"/mesh", *programs+"/nats-server"
+	} else if opts.Mesh, opts.NATS, err = fleet.Build(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	f, err := fleet.Start(t.Context(), opts)
