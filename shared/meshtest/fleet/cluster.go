@@ -44,3 +44,20 @@ func (f *Fleet) Leader(ctx context.Context, stream string) (*Member, error) {
 	}
 	return nil, fmt.Errorf("%s has no leader", stream)
 }
+
+// DeleteConsumers deletes all consumers of the streams, whoever lives on them.
+func DeleteConsumers(ctx context.Context, js jetstream.JetStream, streams []string) (deleted int) {
+	for _, stream := range streams {
+		s, err := js.Stream(ctx, stream)
+		if err != nil {
+			continue
+		}
+		names := s.ConsumerNames(ctx)
+		for name := range names.Name() {
+			if s.DeleteConsumer(ctx, name) == nil {
+				deleted++
+			}
+		}
+	}
+	return deleted
+}

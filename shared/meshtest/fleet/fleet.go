@@ -30,6 +30,7 @@ type Options struct {
 	Gateways, Workers, Notifiers int
 	Lease                        time.Duration // of the workers; 0: the default
 	WorkerArgs                   []string      // of each worker
+	Disks                        []string      // folders for the stores of the first nodes; empty: in Dir
 	Detached                     bool          // the fleet outlives this process
 }
 
@@ -140,7 +141,11 @@ func (f *Fleet) plan() error {
 		n.URL, n.health = "nats://"+clients[i], "http://"+monitors[i]+"/healthz"
 		file := filepath.Join(f.opts.Dir, n.Name+".conf")
 		n.args = []string{"-c", file}
-		if err := os.WriteFile(file, nodeConfig(n.Name, filepath.Join(f.opts.Dir, n.Name), clients[i], routes[i], monitors[i], routes), 0o600); err != nil {
+		n.Store = filepath.Join(f.opts.Dir, n.Name)
+		if i < len(f.opts.Disks) {
+			n.Store = f.opts.Disks[i]
+		}
+		if err := os.WriteFile(file, nodeConfig(n.Name, n.Store, clients[i], routes[i], monitors[i], routes), 0o600); err != nil {
 			return fmt.Errorf("plan fleet: %w", err)
 		}
 		f.Nodes = append(f.Nodes, n)

@@ -18,6 +18,8 @@ type Member struct {
 	URL  string // of a NATS server and of a gateway
 	Log  string // the file of what it writes
 
+	Store string // the folder of a NATS server's data
+
 	program  string
 	args     []string
 	env      []string

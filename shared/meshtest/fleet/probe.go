@@ -4,6 +4,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -53,12 +54,20 @@ func (p *Probe) ask(ctx context.Context, name string, ask Ask, s *Seen, rnd *ran
 	for i := 0; pause.For(ctx, 20*time.Millisecond); i++ {
 		method, key := http.MethodGet, ""
 		if ask.Body != "" {
-			method, key = http.MethodPost, fmt.Sprintf("%s-%d", name, i)
+			method, key = http.MethodPost, fmt.Sprintf("%s-%d-%d", name, time.Now().UnixNano(), i)
+		}
+		var r *request
+		if ask.Path == "/tasks" && ask.Body != "" {
+			r = p.Load.Ledger.sends(key, ask.Path, ask.Body)
 		}
 		began := time.Now()
 		status, body, err := p.Load.do(context.WithoutCancel(ctx), rnd, method, ask.Path, key, ask.Body)
 		if err != nil {
 			status, body = 0, []byte(err.Error())
+		}
+		var got answer
+		if r != nil && status == http.StatusAccepted && json.Unmarshal(body, &got) == nil {
+			p.Load.Ledger.accepted(r, got.id())
 		}
 		p.mu.Lock()
 		s.Answers[status]++

@@ -5,12 +5,15 @@ package fleet_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"time"
 
 	"agentmesh/shared/meshtest/fleet"
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/topology"
 )
 
@@ -34,11 +37,17 @@ func trap(t *testing.T, change func(*fleet.Options)) *fleet.Fleet {
 	return f
 }
 
-func loadOf(f *fleet.Fleet) *fleet.Load {
+// loadOf is clients of a fleet, with a receiver that is told of every end.
+func loadOf(t *testing.T, f *fleet.Fleet) *fleet.Load {
+	t.Helper()
 	load := &fleet.Load{Ledger: fleet.NewLedger()}
 	for _, g := range f.Gateways {
 		load.Gateways = append(load.Gateways, g.URL)
 	}
+	receiver := fleet.NewReceiver(load.Ledger, seeded(50))
+	t.Cleanup(receiver.Close)
+	load.Callback = receiver.URL + "/callback"
+	receiver.Trust(subscribe(t, f.Gateways[0].URL, receiver.URL+"/webhook"))
 	return load
 }
 
@@ -61,8 +70,9 @@ func everyday() map[string]fleet.Ask {
 // those that a request needs. An election takes 4 to 9 s, and a request has five.
 func TestAKilledLeaderCostsASlowAnswer(t *testing.T) {
 	f := trap(t, nil)
+	load := loadOf(t, f)
 	for _, stream := range []string{topology.Tasks, topology.BucketStream(topology.TasksBucket), topology.BucketStream(topology.IdempotencyBucket)} {
-		probe := &fleet.Probe{Load: loadOf(f), Asks: everyday()}
+		probe := &fleet.Probe{Load: load, Asks: everyday()}
 		ctx, cancel := context.WithTimeout(t.Context(), 16*time.Second)
 		leader, err := f.Leader(ctx, stream)
 		if err != nil {
@@ -86,5 +96,64 @@ func TestAKilledLeaderCostsASlowAnswer(t *testing.T) {
 		if err := f.Equal(t.Context(), streams()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	settle(t, load)
+}
+
+// TestDeletedConsumersCostNoError deletes every consumer there is, the mesh's and
+// those of its readers, again and again under load: nothing is lost, nobody sees an
+// error, and a reader of all events gets each of them once.
+func TestDeletedConsumersCostNoError(t *testing.T) {
+	f := trap(t, nil)
+	js, done, err := f.JetStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	load := loadOf(t, f)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	asks := everyday()
+	for _, path := range []string{"/stats", "/deliveries", "/webhooks", "/schedules", "/audit", "/tasks?status=pending", "/tasks?status=failed"} {
+		asks[path] = fleet.Ask{Path: path}
+	}
+	probe, readers := &fleet.Probe{Load: load, Asks: asks}, [2]fleet.Events{}
+	var all sync.WaitGroup
+	for i := range readers {
+		all.Go(func() { readers[i].Follow(ctx, f.Gateways[i].URL) })
+	}
+	for i := range 4 {
+		all.Go(func() { load.Tasks(ctx, fmt.Sprintf("client%d", i), seeded(uint64(i))) })
+	}
+	all.Go(func() { probe.Run(ctx, seeded) })
+	deleted := 0
+	for pause.For(ctx, 500*time.Millisecond) {
+		deleted += fleet.DeleteConsumers(ctx, js, streams())
+	}
+	all.Wait()
+	settle(t, load)
+	t.Logf("%d consumers were deleted; %s\n%v", deleted, load.Ledger.Summary(), probe)
+	for what := range asks {
+		if s := probe.Of(what); len(s.Problems) > 0 {
+			t.Errorf("%s: %v", what, s.Problems)
+		}
+	}
+	for i := range readers {
+		events, twice, cuts, first := readers[i].Report()
+		t.Logf("a reader got %d events, %d more than once, its stream ended %d times", events, twice, cuts)
+		if events == 0 || twice > 0 {
+			t.Errorf("%d of %d events came more than once: %v", twice, events, first)
+		}
+	}
+}
+
+// settle waits for the end of everything that was accepted.
+func settle(t *testing.T, load *fleet.Load) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	load.Settle(ctx, seeded(99))
+	for _, fault := range load.Ledger.Faults() {
+		t.Error(fault)
 	}
 }
