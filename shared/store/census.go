@@ -91,14 +91,18 @@ func (s counter) countStreams(ctx context.Context, c *Census) error {
 	for _, cfg := range topology.Streams(topology.Settings{Replicas: 1}) {
 		ours[cfg.Name] = true
 	}
-	all := s.js.ListStreams(ctx)
-	for info := range all.Info() {
-		if ours[info.Config.Name] { // the account may have others
-			c.Streams = append(c.Streams, StreamSize{info.Config.Name, info.State.Msgs, info.State.Bytes})
+	err := patiently(ctx, func(ctx context.Context) error {
+		c.Streams = nil
+		all := s.js.ListStreams(ctx)
+		for info := range all.Info() {
+			if ours[info.Config.Name] { // the account may have others
+				c.Streams = append(c.Streams, StreamSize{info.Config.Name, info.State.Msgs, info.State.Bytes})
+			}
 		}
-	}
+		return all.Err()
+	})
 	slices.SortFunc(c.Streams, func(a, b StreamSize) int { return cmp.Compare(a.Name, b.Name) })
-	return all.Err()
+	return err
 }
 
 // messages are those of a stream that was counted.

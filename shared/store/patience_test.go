@@ -110,7 +110,7 @@ func readsOf(st *store.Store, stored *task.Task, value task.Value, size int) []r
 		{"count what waits", func(ctx context.Context) error { _, err := st.Tasks.Waiting(ctx, "default", ""); return err }},
 		{"count sessions", func(ctx context.Context) error { _, err := st.Sessions.Count(ctx, "default", 1); return err }},
 		{"list sessions", func(ctx context.Context) error {
-			_, err := st.Sessions.List(ctx, "default", 0, 10, func(*session.Session) bool { return true })
+			_, err := st.Sessions.List(ctx, "default", store.Search[*session.Session]{Limit: 10, Match: func(*session.Session) bool { return true }})
 			return err
 		}},
 		{"read an artifact", func(ctx context.Context) error {
