@@ -24,7 +24,7 @@ Gateways do so too when they start, if their NATS user may; see deploy/nats for 
 who may not. Streams that exist are left as they are: mesh migrate changes those of an
 earlier version. While NATS is away it waits.`,
 	}
-	set := config.Bind(cmd.Flags(), &conn, &opts, &logs)
+	set := config.Bind(cmd.Flags(), &conn, &opts, &logs).PassOver(everySetting()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return cli.Misuse(err)

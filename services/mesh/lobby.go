@@ -8,8 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
 
 	"agentmesh/gateway"
 	"agentmesh/shared/natsconn"
@@ -56,6 +59,7 @@ func (o *opening) done() {
 	o.why = ""
 	told := o.told
 	o.mu.Unlock()
+	tellSystemd(daemon.SdNotifyReady)
 	if told {
 		o.log.Info("the store is there", "after", time.Since(o.began).Round(time.Millisecond))
 	}
@@ -95,7 +99,7 @@ func passing(err error) bool {
 // handle on the same socket: a client that connects in between waits a moment and
 // is served. It returns the function that ends it.
 func (o *opening) lobby(l net.Listener, config *tls.Config) (leave func(), err error) {
-	if l == nil {
+	if l == nil || runtime.GOOS == "windows" { // where a socket has one handle
 		return func() {}, nil
 	}
 	tcp, ok := l.(*net.TCPListener)
@@ -130,3 +134,7 @@ func (o *opening) lobby(l net.Listener, config *tls.Config) (leave func(), err e
 		served.Wait()
 	}), nil
 }
+
+// tellSystemd tells a service manager that waits for it (Type=notify) what the
+// process is about; without one it does nothing.
+func tellSystemd(state string) { _, _ = daemon.SdNotify(false, state) }

@@ -62,7 +62,7 @@ left that the server does not change; 1 it could not be looked at or done.`,
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "show what differs and change nothing")
 	cmd.Flags().BoolVar(&apply, "apply", false, "change it")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	set := config.Bind(cmd.Flags(), &conn, &limits, &logs)
+	set := config.Bind(cmd.Flags(), &conn, &limits, &logs).PassOver(everySetting()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return cli.Misuse(err)

@@ -29,6 +29,12 @@ type roleConfig struct {
 	telemetry telemetry.Config
 }
 
+// everySetting is the settings of all commands that take a settings file.
+func everySetting() []any {
+	up, nats := defaultUp(), natsconn.Default("")
+	return append(up.settings(), &nats)
+}
+
 func defaultRole(name string) roleConfig {
 	return roleConfig{log: defaultLog(), nats: natsconn.Default(name), admin: defaultAdmin(), store: store.DefaultOptions(3), telemetry: telemetry.DefaultConfig()}
 }
@@ -55,7 +61,7 @@ type role struct {
 func (r role) command() *cobra.Command {
 	cfg := defaultRole(r.name)
 	cmd := &cobra.Command{Use: r.name, Short: r.short, Args: cli.NoArgs}
-	set := config.Bind(cmd.Flags(), append(r.settings, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...)
+	set := config.Bind(cmd.Flags(), append(r.settings, &cfg.nats, &cfg.store, &cfg.admin, &cfg.telemetry, &cfg.log)...).PassOver(everySetting()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return cli.Misuse(err)

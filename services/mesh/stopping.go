@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/proc"
 )
@@ -22,6 +24,7 @@ const handBack = 3 * time.Second
 func ending(ctx context.Context, drain time.Duration, attempts func() int, log *slog.Logger) (_ context.Context, last proc.Part, stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	unsay := context.AfterFunc(ctx, func() {
+		tellSystemd(daemon.SdNotifyStopping)
 		log.Info("stopping: open requests and running attempts may finish; a second Ctrl-C or SIGTERM ends it at once",
 			"attempts", attempts(), "within", drain)
 	})

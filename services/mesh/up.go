@@ -61,7 +61,7 @@ func upCommand() *cobra.Command {
 		Short: "Run the whole mesh in this process, with NATS embedded",
 		Args:  cli.NoArgs,
 	}
-	set := config.Bind(cmd.Flags(), cfg.settings()...)
+	set := config.Bind(cmd.Flags(), cfg.settings()...).PassOver(everySetting()...)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := set.Load(os.Getenv); err != nil {
 			return cli.Misuse(err)

@@ -64,9 +64,10 @@ func settings(cfgs ...any) []setting {
 // Set is the settings of one command: several structs under one set of flags.
 // Structs that share a flag share its value.
 type Set struct {
-	flags *pflag.FlagSet
-	all   map[string][]setting
-	file  *string
+	flags  *pflag.FlagSet
+	all    map[string][]setting
+	others map[string]bool // settings of other commands
+	file   *string
 }
 
 // Bind registers a flag for each setting of the structs that cfgs point to,
@@ -86,6 +87,16 @@ func Bind(flags *pflag.FlagSet, cfgs ...any) *Set {
 		if one.value.Kind() == reflect.Bool {
 			f.NoOptDefVal = "true"
 		}
+	}
+	return s
+}
+
+// PassOver has the file's settings of other commands passed over: one file serves
+// every role. cfgs point to the structs of all commands.
+func (s *Set) PassOver(cfgs ...any) *Set {
+	s.others = map[string]bool{}
+	for _, one := range settings(cfgs...) {
+		s.others[one.flag] = true
 	}
 	return s
 }
@@ -148,7 +159,9 @@ func (s *Set) loadFile(getenv func(string) string) error {
 	}
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
-		if _, ok := s.all[key.Value]; !ok {
+		if _, ok := s.all[key.Value]; !ok && s.others[key.Value] {
+			continue
+		} else if !ok {
 			return fmt.Errorf("settings file %s:%d: there is no setting %q here; there are %s", name, key.Line, key.Value, strings.Join(s.names(), ", "))
 		}
 		if value.Kind != yaml.ScalarNode {

@@ -98,6 +98,34 @@ func TestMistakesAreNamed(t *testing.T) {
 	}
 }
 
+// TestSettingsOfOtherRolesArePassedOver has one file for several commands; a name
+// that none has stays a mistake.
+func TestSettingsOfOtherRolesArePassedOver(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "mesh.yaml")
+	load := func(text string) (string, error) {
+		own, other := struct {
+			HTTP string `flag:"http"`
+		}{}, struct {
+			Agents string `flag:"agents"`
+		}{}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		flags := pflag.NewFlagSet("gateway", pflag.ContinueOnError)
+		set := config.Bind(flags, &own).PassOver(&own, &other)
+		if err := flags.Parse([]string{"--config", name}); err != nil {
+			t.Fatal(err)
+		}
+		return own.HTTP, set.Load(func(string) string { return "" })
+	}
+	if http, err := load("agents: a.yaml\nhttp: x\n"); err != nil || http != "x" {
+		t.Errorf("http = %q, %v", http, err)
+	}
+	if _, err := load("agnets: a.yaml\n"); err == nil || !strings.Contains(err.Error(), `there is no setting "agnets"`) {
+		t.Errorf("a misspelled setting: %v", err)
+	}
+}
+
 func TestSecretHidesItself(t *testing.T) {
 	a, _, err := load(t, "", map[string]string{"MESH_TOKEN": "hunter2"})
 	if err != nil || a.Token != "hunter2" {
