@@ -49,6 +49,7 @@ func TestTheAuditTrailIsReadByHTTP(t *testing.T) {
 // leaves says which entry of the audit trail an operation leaves.
 var leaves = map[string]string{
 	"createTask": "task.create", "createAction": "task.create", "cancelTask": "task.cancel", "cancelAction": "task.cancel", "cancelTurn": "task.cancel",
+	"answerTask": "task.answer", "answerAction": "task.answer",
 	"retryTask": "task.retry", "retryAction": "task.retry", "redeliverAction": "task.redeliver", "redeliver": "delivery.redeliver",
 	"createSession": "session.open", "postMessage": "session.message", "deleteSession": "session.delete",
 	"createWebhook": "webhook.create", "updateWebhook": "webhook.update", "deleteWebhook": "webhook.delete", "rotateSecret": "webhook.rotate",

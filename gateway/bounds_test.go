@@ -74,7 +74,7 @@ func TestAHostileBodyIsRefusedOnEveryRoute(t *testing.T) {
 				continue
 			}
 			takes++
-			target := strings.NewReplacer("{", "", "}", "").Replace(path)
+			target := strings.NewReplacer("/tasks/{id}", "/tasks/tsk_"+aUUID, "/actions/{id}", "/actions/act_"+aUUID, "{", "", "}", "").Replace(path)
 			for name, body := range map[string]string{
 				"nested arrays":         `{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`,
 				"nested objects":        strings.Repeat(`{"a":`, 10_000) + `1` + strings.Repeat("}", 10_000),
@@ -112,6 +112,8 @@ func TestAHostileBodyIsRefusedOnEveryRoute(t *testing.T) {
 		t.Errorf("%d tasks came of it, %v", n, err)
 	}
 }
+
+const aUUID = "01a20cd9e03b7276be6a181888e33e52"
 
 func members(n int) string {
 	var b strings.Builder

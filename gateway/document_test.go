@@ -178,7 +178,7 @@ func (i *inspector) refuse(t *testing.T, id string) {
 	case method == "patch":
 		i.ask(t, id, 404, nothing, "", `{"enabled":true}`, asJSON...)
 	default:
-		body := map[bool]string{true: `{"text":"x"}`}[id == "postMessage"]
+		body := map[string]string{"postMessage": `{"text":"x"}`, "answerTask": `{"name":"x","value":1}`, "answerAction": `{"name":"x","value":1}`}[id]
 		i.ask(t, id, 404, nothing, "", body)
 	}
 }
@@ -224,7 +224,11 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	i.ask(t, "getTask", 200, []string{later}, "?include=input", "")
 	i.ask(t, "getTaskInput", 200, []string{later}, "", "")
 	i.ask(t, "getTaskResult", 404, []string{later}, "", "")
+	i.ask(t, "answerTask", 202, []string{later}, "", `{"name":"approve","value":true}`, "Idempotency-Key", "answer")
+	i.ask(t, "answerTask", 202, []string{later}, "", `{"name":"approve","value":true}`, "Idempotency-Key", "answer")
+	i.ask(t, "answerTask", 422, []string{later}, "", `{"value":true}`)
 	i.ask(t, "cancelTask", 200, []string{later}, "", "")
+	i.ask(t, "answerTask", 409, []string{later}, "", `{"name":"approve","value":true}`)
 	i.ask(t, "retryTask", 202, []string{later}, "", "")
 	time.Sleep(time.Minute)
 	w := i.ask(t, "getTask", 200, []string{task}, "", "")
@@ -249,6 +253,7 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	i.ask(t, "getDelivery", 200, []string{delivery}, "", "")
 	i.ask(t, "redeliver", 202, []string{delivery}, "", "")
 	i.ask(t, "redeliverAction", 409, []string{waits}, "", "")
+	i.ask(t, "answerAction", 202, []string{waits}, "", `{"name":"approve","value":null}`)
 	i.ask(t, "cancelAction", 200, []string{waits}, "", "")
 	i.ask(t, "retryAction", 202, []string{waits}, "", "")
 }

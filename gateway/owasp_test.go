@@ -25,9 +25,12 @@ import (
 // ids of twoTenants.
 func (m *twoTenants) bodies() map[string]struct{ path, body string } {
 	session, hook, planned := "/sessions/"+m.sessions[0], "/webhooks/"+m.webhooks[0], "/schedules/"+m.schedules[0]
+	later, laterAction := "/tasks/"+m.tasks[len(m.tasks)-1], "/actions/"+m.actions[len(m.actions)-1]
 	return map[string]struct{ path, body string }{
 		"createTask":       {"/tasks", `{"agent":"echo","instruction":"x"}`},
 		"createAction":     {"/actions", `{"agent":"echo","instruction":"x","callback_url":"` + m.receiver.URL + `"}`},
+		"answerTask":       {later + "/input", `{"name":"approve","value":1}`},
+		"answerAction":     {laterAction + "/input", `{"name":"approve","value":1}`},
 		"createSession":    {"/sessions", `{"agent":"counter"}`},
 		"postMessage":      {session + "/messages", `{"text":"x"}`},
 		"createWebhook":    {"/webhooks", `{"url":"` + m.receiver.URL + `"}`},

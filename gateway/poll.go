@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"context"
+	"math"
+	"strconv"
 	"strings"
+	"time"
 
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
@@ -25,11 +28,25 @@ func poll[T any](ctx context.Context, m *mesh.Mesh, c *call, t *task.Task, known
 		return out, nil
 	}
 	if !t.Status.Terminal() {
-		out.RetryAfter = "1"
+		out.RetryAfter = strconv.Itoa(askIn(t))
 	}
 	v, err := view(t)
 	out.Body = &v
 	return out, err
+}
+
+// askIn is in how many seconds it is of use to ask for a task that has not
+// finished.
+func askIn(t *task.Task) int {
+	const soon, rarely, most = 1, 10, 3600
+	switch until := t.WaitsUntil(); {
+	case !t.Suspended || t.NotBefore.IsZero():
+		return soon
+	case t.WaitsFor(task.WaitChild) || t.WaitsFor(task.WaitInput) || t.WaitsFor(task.WaitEvent):
+		return rarely // it may go on at any moment
+	default:
+		return min(max(soon, int(math.Ceil(time.Until(until).Seconds()))), most)
+	}
 }
 
 // matches compares entity tags as If-None-Match does (RFC 9110, 13.1.2).

@@ -85,6 +85,7 @@ func (m *twoTenants) fill() {
 	m.actions = []string{
 		m.made("/actions", `{"agent":"echo","input":[1],"callback_url":"`+m.receiver.URL+`"}`),
 		m.made("/actions", `{"agent":"fails","instruction":"x","callback_url":"`+m.receiver.URL+`"}`),
+		m.made("/actions", `{"agent":"echo","instruction":"later","delay":"24h","callback_url":"`+m.receiver.URL+`"}`),
 	}
 	m.sessions = []string{m.made("/sessions", `{"agent":"counter"}`, "Idempotency-Key", "one"), m.made("/sessions", `{"agent":"holds"}`)}
 	m.turns = []string{
@@ -145,6 +146,8 @@ func bodyOf(e endpoint) string {
 	switch {
 	case strings.HasSuffix(e.pattern, "/messages") && e.method == "POST":
 		return `{"text":"bob says"}`
+	case strings.HasSuffix(e.pattern, "/input") && e.method == "POST":
+		return `{"name":"approve","value":"bob's"}`
 	case strings.HasSuffix(e.pattern, "/backfill"):
 		return `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`
 	case strings.HasPrefix(e.pattern, "/schedules") && (e.method == "PATCH" || e.method == "PUT"):

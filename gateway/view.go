@@ -80,6 +80,13 @@ func viewOf(l links, t *task.Task) api.Task {
 		ScheduleID: t.ScheduleID, ScheduledAt: t.ScheduledAt, RetriedFrom: string(t.RetriedFrom), ParentID: string(t.ParentID), StatusURL: l.status(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
 	}
 	nameKind(&v, t)
+	v.Questions = questionsOf(t)
+	if len(v.Questions) > 0 {
+		v.Question = &v.Questions[0]
+	}
+	if t.Suspended && !t.NotBefore.IsZero() { // not when somebody looks at it
+		v.NotBefore = t.WaitsUntil()
+	}
 	if t.Callback != nil {
 		v.CallbackURL, v.CallbackEvents = shownURL(t.Callback.URL), t.Callback.Events
 	}
@@ -123,6 +130,13 @@ func nameKind(v *api.Task, t *task.Task) {
 	case task.KindTurn:
 		v.TurnID, v.SessionID = string(t.ID), t.SessionID
 	}
+}
+
+func questionsOf(t *task.Task) (all []api.Question) {
+	for _, w := range t.Questions() {
+		all = append(all, api.Question{Name: w.Name, Prompt: w.Prompt, Schema: w.Schema, Until: w.Until, AskedAt: w.AskedAt})
+	}
+	return all
 }
 
 func plainError(e *task.Error) *api.Error {

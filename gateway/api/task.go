@@ -70,7 +70,7 @@ type Task struct {
 	StartedAt   time.Time         `json:"started_at,omitzero"`
 	FinishedAt  time.Time         `json:"finished_at,omitzero"`
 	StoppedAt   time.Time         `json:"stopped_at,omitzero" doc:"Of a canceled task: when the agent was seen to end."`
-	NotBefore   time.Time         `json:"not_before,omitzero" doc:"When a delayed task or a retry may run."`
+	NotBefore   time.Time         `json:"not_before,omitzero" doc:"When a delayed task or a retry may run, and when a task that waits goes on by itself."`
 	Deadline    time.Time         `json:"deadline,omitzero"`
 	At          time.Time         `json:"at,omitzero" doc:"In events: when it happened."`
 	ScheduleID  string            `json:"schedule_id,omitempty" doc:"The schedule that started it."`
@@ -85,6 +85,8 @@ type Task struct {
 	Input       json.RawMessage   `json:"input,omitempty" doc:"With ?include=input: the input as it was sent, when it is at most 256 KiB."`
 	InputURL    string            `json:"input_url,omitempty" doc:"With ?include=input: where a larger input is."`
 	Waiting     *Waiting          `json:"waiting,omitempty" doc:"In GET of a pending task: why it does not run."`
+	Question    *Question         `json:"question,omitempty" doc:"The first of the open questions."`
+	Questions   []Question        `json:"questions,omitempty" doc:"The open questions of the agent, first asked first. POST /tasks/{id}/input answers one."`
 
 	CallbackURL    string   `json:"callback_url,omitempty"`
 	CallbackEvents []string `json:"callback_events,omitempty"`
@@ -118,16 +120,31 @@ type Milestone struct {
 // Attempt is one run of the agent as clients see it.
 type Attempt struct {
 	Attempt   int       `json:"attempt"`
-	Outcome   string    `json:"outcome" enum:"completed,failed,canceled,retried,lost,handed_back,running"`
+	Outcome   string    `json:"outcome" enum:"completed,failed,canceled,retried,lost,handed_back,suspended,running" doc:"suspended: it waits, and goes on under the same number."`
 	WorkerID  string    `json:"worker_id,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitzero"`
 	Error     *Error    `json:"error,omitempty"`
 }
 
+// Question is what an agent asks a person.
+type Question struct {
+	Name    string          `json:"name"`
+	Prompt  string          `json:"prompt,omitempty"`
+	Schema  json.RawMessage `json:"schema,omitempty" doc:"JSON Schema of the answer."`
+	Until   time.Time       `json:"until,omitzero" doc:"Past it no answer is taken."`
+	AskedAt time.Time       `json:"asked_at,omitzero"`
+}
+
+// AnswerTask is the body of POST /tasks/{id}/input.
+type AnswerTask struct {
+	Name  string          `json:"name,omitempty" maxLength:"128" doc:"Of the question or the event; may be left out while one question is open."`
+	Value json.RawMessage `json:"value" doc:"The answer: what the schema of the question allows. At most 256 KiB."`
+}
+
 // Waiting says why a pending task does not run.
 type Waiting struct {
-	Reason      string    `json:"reason" enum:"session,scheduled,retrying,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled and retrying: until next_attempt_at. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
+	Reason      string    `json:"reason" enum:"session,scheduled,retrying,sleeping,waiting_for_event,waiting_for_child,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled, retrying and sleeping: until next_attempt_at. waiting_for_event: for one that is told by POST /tasks/{id}/input, or until next_attempt_at. waiting_for_child: for a task that its agent has called. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
 	Position    int       `json:"position,omitempty" doc:"Place in the agent's line, or in the session's; 1 is next. Beyond 32 an estimate."`
 	Limit       int       `json:"limit,omitempty" doc:"How many tasks of the agent may run in the mesh."`
 	LiveWorkers *int      `json:"live_workers,omitempty" doc:"Workers that serve the agent."`

@@ -31,6 +31,8 @@ type (
 	Attempt = api.Attempt
 	// Waiting is why a pending task does not run.
 	Waiting = api.Waiting
+	// Question is what an agent asks a person.
+	Question = api.Question
 	// Milestone is a named step of a task.
 	Milestone = api.Milestone
 	// Agent is an agent and its live workers.
@@ -271,6 +273,29 @@ func (c Tasks) Wait(ctx context.Context, id string) (*Task, error) {
 func (c Tasks) Cancel(ctx context.Context, id string) (*Task, error) {
 	var t Task
 	err := c.call(ctx, http.MethodPost, "/tasks/"+url.PathEscape(id)+"/cancel", nil, nil, &t)
+	return &t, err
+}
+
+// Answer is an answer to a question of a task, or an event that it waits for.
+type Answer struct {
+	Name           string // empty: of the question that is open
+	Value          any    // as JSON; a json.RawMessage as it is
+	IdempotencyKey string // empty: one is made, so that repeats converge
+}
+
+// Answer answers a question of a task. The task goes on, or keeps the answer until
+// its agent asks for it.
+func (c Tasks) Answer(ctx context.Context, id string, a Answer) (*Task, error) {
+	value, err := json.Marshal(a.Value)
+	if err != nil {
+		return nil, fmt.Errorf("answer task %s: %w", id, err)
+	}
+	body, err := json.Marshal(api.AnswerTask{Name: a.Name, Value: value})
+	if err != nil {
+		return nil, fmt.Errorf("answer task %s: %w", id, err)
+	}
+	var t Task
+	err = c.post(ctx, "/tasks/"+url.PathEscape(id)+"/input", nil, body, a.IdempotencyKey, &t)
 	return &t, err
 }
 

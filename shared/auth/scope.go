@@ -9,6 +9,7 @@ type Scope string
 const (
 	TasksRead       Scope = "tasks:read"
 	TasksWrite      Scope = "tasks:write"
+	TasksInput      Scope = "tasks:input" // answer the questions of agents
 	TasksDebug      Scope = "tasks:debug" // what an agent printed when it failed
 	SessionsRead    Scope = "sessions:read"
 	SessionsWrite   Scope = "sessions:write"
@@ -33,7 +34,7 @@ const (
 
 // Scopes are those that a caller can be given, as the manual lists them.
 var Scopes = []Scope{
-	TasksRead, TasksWrite, TasksDebug, SessionsRead, SessionsWrite, WebhooksRead, WebhooksWrite, DeliveriesWrite,
+	TasksRead, TasksWrite, TasksInput, TasksDebug, SessionsRead, SessionsWrite, WebhooksRead, WebhooksWrite, DeliveriesWrite,
 	AgentsRead, SchedulesRead, SchedulesWrite, HooksRead, HooksWrite, EventsRead, All, Admin,
 }
 

@@ -31,9 +31,11 @@ const (
 	Completed  = "completed"
 	Failed     = "failed"
 	Canceled   = "canceled"
+
+	InputRequired = "input_required" // its agent has asked a question
 )
 
-var names = []string{Processing, Milestone, Completed, Failed, Canceled}
+var names = []string{Processing, Milestone, InputRequired, Completed, Failed, Canceled}
 
 // The kinds of tasks in types. A turn of a session is a task.
 const (
@@ -57,7 +59,10 @@ func (t Type) Valid() bool { return slices.Contains(Types(), t) }
 
 // Default reports whether whoever names no types is told of t: of milestones
 // and outcomes.
-func (t Type) Default() bool { return !strings.HasSuffix(string(t), "."+Processing) }
+func (t Type) Default() bool {
+	_, name, _ := strings.Cut(string(t), ".")
+	return name != Processing && name != InputRequired
+}
 
 func typeOf(t *task.Task, name string) Type {
 	if t.Kind == task.KindAction {
@@ -86,6 +91,7 @@ type body struct {
 	ResultURL string            `json:"result_url,omitempty"`
 	Error     *task.Error       `json:"error,omitempty"`
 	Milestone *milestone        `json:"milestone,omitempty"`
+	Question  *task.Question    `json:"question,omitempty"`
 	Agent     string            `json:"agent"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Metadata  json.RawMessage   `json:"metadata,omitempty"`
@@ -154,8 +160,10 @@ func Of(t *task.Task, from uint64, want func(Type) bool, result Link) ([]Event, 
 	}
 	begun := false
 	for _, tr := range t.Transitions {
-		b := body{Status: tr.Status}
+		b, id := body{Status: tr.Status}, string(tr.Status)
 		switch {
+		case tr.Status == task.InputRequired: // it may ask again
+			b.Question, id = tr.Question, id+"-"+strconv.Itoa(tr.Run)
 		case tr.Status == task.Processing && begun, tr.Status != task.Processing && !tr.Status.Terminal():
 			continue // a later attempt of the same task
 		case tr.Status == task.Processing:
@@ -166,7 +174,7 @@ func Of(t *task.Task, from uint64, want func(Type) bool, result Link) ([]Event, 
 				b.ResultURL = result(t)
 			}
 		}
-		if err := add(string(tr.Status), string(tr.Status), tr.At, tr.After, b); err != nil {
+		if err := add(id, string(tr.Status), tr.At, tr.After, b); err != nil {
 			return nil, err
 		}
 	}

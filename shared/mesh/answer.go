@@ -22,41 +22,47 @@ type AnswerRequest struct {
 	Key   *Key // of the request, nil: none
 }
 
+// Answered is a task that has an answer, now or by an equal request before.
+type Answered struct {
+	Task     *task.Task
+	Replayed bool
+}
+
 // Answer gives a task what it waits for, and has it go on. An answer that comes
 // before its question is kept for it. The compare-and-set of the record decides: of
 // two answers, a cancel and a time-out exactly one wins. A repeat with the same key
 // changes nothing.
-func (c Tasks) Answer(ctx context.Context, who auth.Caller, id task.ID, r AnswerRequest) (*task.Task, error) {
-	t, err := wakes(c).answer(context.WithoutCancel(ctx), who, id, r)
+func (c Tasks) Answer(ctx context.Context, who auth.Caller, id task.ID, r AnswerRequest) (Answered, error) {
+	a, err := wakes(c).answer(context.WithoutCancel(ctx), who, id, r)
 	c.audit(ctx, who, audit.TaskAnswer, string(id), err)
-	return t, err
+	return a, err
 }
 
-func (c wakes) answer(ctx context.Context, who auth.Caller, id task.ID, r AnswerRequest) (*task.Task, error) {
+func (c wakes) answer(ctx context.Context, who auth.Caller, id task.ID, r AnswerRequest) (a Answered, err error) {
 	if faults := r.faults(); len(faults) > 0 {
-		return nil, RefuseFields(faults...)
+		return a, RefuseFields(faults...)
 	}
 	repeated := false
 	for claimed := false; ; {
 		t, err := c.find(ctx, who.Tenant, id, location{})
 		if err != nil {
-			return nil, err
+			return a, err
 		}
 		if !claimed && r.Key != nil {
 			if repeated, err = c.repeated(ctx, who.Tenant, id, r.Key); err != nil {
-				return nil, err
+				return a, err
 			}
 			claimed = true
 		}
 		if repeated && r.Key.answered(t) {
-			return t, nil
+			return Answered{t, true}, nil
 		}
 		next, err := r.put(ctx, t)
 		if err == nil {
 			err = c.save(ctx, t, next)
 		}
 		if !errors.Is(err, task.ErrConflict) {
-			return next, err
+			return Answered{Task: next}, err
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 
 // Waiting says why a pending task does not run.
 type Waiting struct {
-	Reason      string     `json:"reason" enum:"session,scheduled,retrying,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled and retrying: until next_attempt_at. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
+	Reason      string     `json:"reason" enum:"session,scheduled,retrying,sleeping,waiting_for_event,waiting_for_child,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled, retrying and sleeping: until next_attempt_at. waiting_for_event: for one that is told by POST /tasks/{id}/input, or until next_attempt_at. waiting_for_child: for a task that its agent has called. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
 	Position    int        `json:"position,omitempty" doc:"Place in the agent's line, or in the session's; 1 is next. Beyond 32 an estimate."`
 	Limit       int        `json:"limit,omitempty" doc:"How many tasks of the agent may run in the mesh."`
 	LiveWorkers *int       `json:"live_workers,omitempty" doc:"Workers that serve the agent."`
@@ -24,15 +24,37 @@ const (
 	waitSession   = "session"
 	waitScheduled = "scheduled"
 	waitRetrying  = "retrying"
+	waitSleeping  = "sleeping"
+	waitEvent     = "waiting_for_event"
+	waitChild     = "waiting_for_child"
 	waitNoWorker  = "no_live_worker"
 	waitLimit     = "mesh_limit"
 	waitQueued    = "queued"
 	waitStarting  = "starting"
 )
 
+// waitsFor says what a suspended task waits for: of several things, what may come at
+// any time.
+func waitsFor(t *task.Task) *Waiting {
+	w := &Waiting{Reason: waitSleeping}
+	switch {
+	case t.WaitsFor(task.WaitChild):
+		w.Reason = waitChild
+	case t.WaitsFor(task.WaitEvent):
+		w.Reason = waitEvent
+	}
+	if until := t.WaitsUntil(); !until.IsZero() {
+		w.NextAttempt = &until
+	}
+	return w
+}
+
 // Waiting finds out why t, which is pending, does not run. It is nil when that
 // cannot be found out: a task is shown without it.
 func (c Tasks) Waiting(ctx context.Context, t *task.Task) *Waiting {
+	if t.Suspended && time.Until(t.NotBefore) > 0 {
+		return waitsFor(t)
+	}
 	if time.Until(t.NotBefore) > 0 {
 		w := &Waiting{Reason: waitScheduled, NextAttempt: &t.NotBefore}
 		if t.Attempt > 0 {

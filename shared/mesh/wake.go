@@ -66,7 +66,12 @@ func (c wakes) childEnded(ctx context.Context, t *task.Task) error {
 		if err := parent.Wake(time.Now()); err != nil {
 			return err
 		}
-		if err := c.resume(ctx, parent); !errors.Is(err, task.ErrConflict) {
+		// No schedule is set: there is one within a minute, and a worker may drop none.
+		err = c.store.Tasks.Save(ctx, parent)
+		if err == nil {
+			_, err = c.store.Tasks.Enqueue(ctx, parent)
+		}
+		if !errors.Is(err, task.ErrConflict) {
 			return err
 		}
 	}

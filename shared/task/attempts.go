@@ -58,7 +58,7 @@ func (t *Task) Attempts() []Attempt {
 			all = append(all, Attempt{N: tr.Attempt, StartedAt: t.StartedAt})
 		}
 		switch {
-		case tr.Suspended:
+		case tr.Run > 0:
 			end(tr, AttemptSuspended)
 		case tr.Status == Pending && tr.Attempt < all[len(all)-1].N:
 			tr.Attempt, tr.Error = all[len(all)-1].N, nil

@@ -243,8 +243,17 @@ type Transition struct {
 	Output int64  `json:"output,omitempty"`
 	Error  *Error `json:"error,omitempty"`  // of the attempt that ended
 	Worker string `json:"worker,omitempty"` // processing: the worker that has the task
-	// Suspended says that the attempt goes on when a wait is over.
-	Suspended bool `json:"suspended,omitempty"`
+	// Run says that the attempt was suspended and goes on when a wait is over: it is the
+	// number of the run that ended, from 1. Question is the first one that was open.
+	Run      int       `json:"run,omitempty"`
+	Question *Question `json:"question,omitempty"`
+}
+
+// Question is what a change of status keeps of one, however often others follow.
+type Question struct {
+	Name   string    `json:"name"`
+	Prompt string    `json:"prompt,omitempty"` // its first maxAsked bytes
+	Until  time.Time `json:"until,omitzero"`
 }
 
 // Bounds of the lists in a record. A reader that reconnects after old revisions
@@ -348,7 +357,7 @@ func (t *Task) To(s State, at time.Time) error {
 		t.EndWaits()
 		tr.Error = t.Error
 	default:
-		tr.Error, tr.Suspended = t.Error, t.Suspended
+		tr.Error = t.Error
 	}
 	if s != Pending && s != Failed {
 		t.ErrorDetail = ""

@@ -67,6 +67,7 @@ const (
 	MaxWaitName    = 128       // bytes
 	MaxPrompt      = 8 << 10   // bytes
 	MaxWaitSchema  = 64 << 10  // bytes
+	maxAsked       = 1 << 10   // bytes of a prompt that a change of status keeps
 	// MaxSleep bounds how far ahead a wait may end.
 	MaxSleep = 366 * 24 * time.Hour
 	// AnswerWithin is how long an answer is waited for where the agent does not say.
@@ -161,14 +162,18 @@ func (t *Task) Suspend(now time.Time) error {
 	if len(t.Questions()) > 0 && !t.Ready(now) {
 		state = InputRequired
 	}
-	before := t.Suspended
-	t.Suspended, t.Error = true, nil
+	t.Error = nil
 	if err := t.To(state, now); err != nil {
-		t.Suspended = before
 		return err
 	}
+	t.Suspended = true
 	t.Run++
 	t.NotBefore = t.NextLook(now)
+	tr := &t.Transitions[len(t.Transitions)-1]
+	tr.Run = t.Run
+	if open := t.Questions(); state == InputRequired {
+		tr.Question = &Question{Name: open[0].Name, Prompt: Clip(open[0].Prompt, maxAsked), Until: open[0].Until}
+	}
 	return nil
 }
 
@@ -181,7 +186,6 @@ func (t *Task) Wake(now time.Time) error {
 		if err := t.To(Pending, now); err != nil {
 			return err
 		}
-		t.Transitions[len(t.Transitions)-1].Suspended = false // nothing ran meanwhile
 	}
 	t.NotBefore = time.Time{}
 	return nil
@@ -190,6 +194,22 @@ func (t *Task) Wake(now time.Time) error {
 // Touch writes down that somebody looked at a task that was suspended.
 func (t *Task) Touch(now time.Time) {
 	t.UpdatedAt, t.NotBefore = Stamp(now), t.NextLook(now)
+}
+
+// WaitsUntil is when a task that was suspended goes on without anybody's help; zero:
+// that is not known.
+func (t *Task) WaitsUntil() (until time.Time) {
+	for _, w := range t.Waits {
+		if w.Kind != WaitChild && (until.IsZero() || w.Until.Before(until)) {
+			until = w.Until
+		}
+	}
+	return until
+}
+
+// WaitsFor reports whether a task waits for something of a kind.
+func (t *Task) WaitsFor(kind WaitKind) bool {
+	return slices.ContainsFunc(t.Waits, func(w Wait) bool { return w.Kind == kind })
 }
 
 // NextLook is when somebody must look at a task that was suspended; zero: now.

@@ -30,6 +30,8 @@ func argumentsOf(cmd *cobra.Command) (args []string) {
 	switch cmd.CommandPath() {
 	case "mesh top":
 		args = append(args, "--once")
+	case "mesh task answer", "mesh action answer":
+		args = append(args, "--value", "true")
 	case "mesh keys create":
 		args = append(args, "--scopes", "tasks:read")
 	case "mesh schedule apply":

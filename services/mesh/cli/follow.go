@@ -57,6 +57,9 @@ func (f *follower) state(e client.Event) {
 		if t.Error != nil {
 			detail = fmt.Sprintf("%s: %s (attempt %d)", t.Error.Code, t.Error.Message, t.Error.Attempt)
 		}
+		if t.Question != nil {
+			detail = questionText(*t.Question)
+		}
 		f.line(t.Status, detail)
 	} else if !f.bar {
 		f.line("progress", text)

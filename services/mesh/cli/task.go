@@ -18,7 +18,7 @@ import (
 func taskCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("task", "Run tasks and follow them",
-		runCommand(f, false), taskGetCommand(f, someTasks), taskListCommand(f), taskCancelCommand(f, someTasks), taskRetryCommand(f, someTasks),
+		runCommand(f, false), taskGetCommand(f, someTasks), taskListCommand(f), taskCancelCommand(f, someTasks), taskAnswerCommand(f, someTasks), taskRetryCommand(f, someTasks),
 		taskWatchCommand(f, someTasks), taskTraceCommand(f)))
 }
 
@@ -46,7 +46,7 @@ func taskGetCommand(f *clientFlags, ids some) *cobra.Command {
 
 func taskCancelCommand(f *clientFlags, ids some) *cobra.Command {
 	var wait bool
-	cmd := completesAll(&cobra.Command{Use: "cancel ID...", Short: "Cancel tasks", Args: between(1, math.MaxInt, "at least one task id")}, ids("pending", "processing"))
+	cmd := completesAll(&cobra.Command{Use: "cancel ID...", Short: "Cancel tasks", Args: between(1, math.MaxInt, "at least one task id")}, ids("pending", "processing", "input_required"))
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait until the agent was seen to end")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, id := range args {
@@ -102,6 +102,9 @@ func showTask(out io.Writer, t *client.Task) error {
 	row("finished", clock(t.FinishedAt))
 	row("stopped", clock(t.StoppedAt))
 	row("waiting", waitingText(t.Waiting))
+	for _, q := range t.Questions {
+		row("question", questionText(q))
+	}
 	row("warning", t.Warning)
 	if t.Error != nil {
 		row("error", fmt.Sprintf("%s: %s (attempt %d)", t.Error.Code, t.Error.Message, t.Error.Attempt))

@@ -169,6 +169,12 @@ func waitingText(w *client.Waiting) string {
 		return fmt.Sprintf("place %d in its session", w.Position)
 	case "scheduled":
 		return "scheduled for " + clock(w.NextAttempt)
+	case "sleeping":
+		return "sleeps until " + clock(w.NextAttempt)
+	case "waiting_for_event":
+		return "for an event, until " + clock(w.NextAttempt)
+	case "waiting_for_child":
+		return "for a task that its agent has called"
 	case "retrying":
 		return "next attempt at " + clock(w.NextAttempt)
 	case "no_live_worker":
@@ -246,4 +252,9 @@ func pad(s string, width int) string {
 		return s + strings.Repeat(" ", width-n)
 	}
 	return string([]rune(s)[:width-1]) + "…"
+}
+
+// questionText is what an agent asks.
+func questionText(q client.Question) string {
+	return strings.TrimSpace(fmt.Sprintf("%s: %s (until %s)", q.Name, q.Prompt, clock(q.Until)))
 }
