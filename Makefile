@@ -16,7 +16,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop chaos help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop smoke chaos help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -103,6 +103,10 @@ cluster: ## a fleet of processes on this machine: three NATS servers, two gatewa
 
 cluster-stop: ## end it and remove its data
 	go run ./services/fleet stop .cluster
+
+smoke: ## the three patterns from outside with curl, against such a fleet
+	@set -e; go run ./services/fleet start .cluster; trap 'go run ./services/fleet stop .cluster' EXIT; \
+	for gateway in $$(sed -n 's/^\(gateway[^ ]*\).*\(http:[^ ]*\)$$/\2/p' .cluster/addresses); do echo "$$gateway"; deploy/smoke.sh "$$gateway"; done
 
 chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
 	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -chaos-time $(CHAOS_TIME) -seed $(SEED)

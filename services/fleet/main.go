@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,13 +73,15 @@ func start(ctx context.Context, dir string, out io.Writer) error {
 		return err
 	}
 	all := running{}
+	var addresses strings.Builder
 	for _, m := range f.Members() {
 		all = append(all, running{{m.Name, m.PID()}}...)
-		_, _ = fmt.Fprintf(out, "%-10s process %-7d %s\n", m.Name, m.PID(), m.URL)
+		_, _ = fmt.Fprintf(&addresses, "%-10s process %-7d %s\n", m.Name, m.PID(), m.URL)
 	}
+	_, _ = io.WriteString(out, addresses.String())
 	raw, err := json.Marshal(all)
 	if err == nil {
-		err = os.WriteFile(list(dir), raw, 0o600)
+		err = errors.Join(os.WriteFile(list(dir), raw, 0o600), os.WriteFile(filepath.Join(dir, "addresses"), []byte(addresses.String()), 0o600))
 	}
 	if err != nil {
 		f.Kill()
