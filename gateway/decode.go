@@ -19,7 +19,12 @@ import (
 // that was meant, since a misspelled one would run as something else; lenient
 // ignores it. A member of the wrong type is refused with its pointer.
 func decodeObject(body []byte, v any, lenient bool) error {
-	if err := json.Unmarshal(body, v); err != nil {
+	err := json.Unmarshal(body, v, json.RejectUnknownMembers(!lenient))
+	unknown := errors.Is(err, json.ErrUnknownName)
+	if unknown { // rare, so that only then all of them are looked for
+		err = json.Unmarshal(body, v)
+	}
+	if err != nil {
 		var wrong *json.SemanticError
 		if errors.As(err, &wrong) && wrong.JSONPointer != "" && wrong.GoType != nil {
 			return mesh.RefuseFields(mesh.Field(misfit(jsonKind(wrong.JSONKind), jsonType(wrong.GoType)), string(wrong.JSONPointer)))
@@ -29,7 +34,7 @@ func decodeObject(body []byte, v any, lenient bool) error {
 	if jsontext.Value(body).Kind() != jsontext.KindBeginObject {
 		return mesh.Refuse(mesh.ErrMalformedJSON, "The body must be a JSON object.")
 	}
-	if lenient {
+	if !unknown {
 		return nil
 	}
 	if faults := unknownMembers(jsontext.NewDecoder(bytes.NewReader(body)), reflect.TypeOf(v).Elem(), nil); len(faults) > 0 {

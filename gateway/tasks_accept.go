@@ -16,7 +16,10 @@ func (h tasks) accept(ctx context.Context, c *call, kind task.Kind, req *api.Cre
 	if s.Key, err = c.key(); err != nil {
 		return nil, err
 	}
-	s.EventDepth, s.Parent, s.Request = c.depth, parent, []byte(mesh.Canonical(c.body))
+	s.EventDepth, s.Parent = c.depth, parent
+	if parent != "" {
+		s.Request = []byte(mesh.Canonical(c.body))
+	}
 	if s.Watch = c.prefs.wait > 0; s.Watch {
 		if err := c.hold(mesh.HeldWait); err != nil {
 			return nil, err
