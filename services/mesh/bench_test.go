@@ -40,9 +40,14 @@ var benchBody = `{"agent":"echo","input":{"text":"` + strings.Repeat("0123456789
 // returns a gateway on a socket.
 func benchMesh(b *testing.B, always bool) *httptest.Server {
 	b.Helper()
+	return benchAgent(b, always, benchEcho())
+}
+
+// benchEcho does nothing, often at once.
+func benchEcho() agent.Agent {
 	a := echo.Agent()
 	a.Concurrency = benchSlots
-	return benchAgent(b, always, a)
+	return a
 }
 
 // benchAgent runs the whole mesh with an agent.
@@ -104,9 +109,13 @@ func benchFloor(b *testing.B, always bool) *httptest.Server {
 	return front
 }
 
+// roomy gives this process the heap of the program.
+var roomy = sync.OnceFunc(keepHeapRoom)
+
 // benchPost sends benchBody from clients at once.
 func benchPost(b *testing.B, url string, clients int, prefer string, status int, headers ...string) {
 	b.Helper()
+	roomy()
 	c := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	defer c.CloseIdleConnections()
 	one := func() {

@@ -26,6 +26,7 @@ func main() {
 	if os.Getpid() == 1 { // in a container this process must reap those that lost their parents
 		exec.Adopt()
 	}
+	keepHeapRoom()
 	ctx, stop := proc.Context(context.Background())
 	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
