@@ -16,6 +16,9 @@ import (
 // a child's is in any case, since its parent waits for it.
 func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *store.Delivered, t *task.Task) (context.Context, trace.Span) {
 	from := telemetry.Origin{Request: t.TraceParent, RequestState: t.TraceState, Always: t.ParentID != ""}
+	if !telemetry.Recording() { // attributes for nobody
+		return telemetry.StartProcess(ctx, queue.Template(), msg.Header, from)
+	}
 	attrs := append(make([]telemetry.Attribute, 0, 14), telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.Agent(t.Agent),
 		telemetry.Attempt(t.Attempt+1), telemetry.WorkerID(w.id), telemetry.Consumer(topology.AgentDurable(t.Agent)))
 	if t.SessionID != "" {

@@ -221,6 +221,9 @@ func tracer() trace.Tracer {
 
 var recording, links atomic.Bool
 
+// Recording reports whether spans may be recorded: without, attributes are for nobody.
+func Recording() bool { return recording.Load() }
+
 // exporting reports whether the environment asks for the export of a signal.
 func exporting(signal string) bool {
 	if strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_"+signal+"_EXPORTER") == "none" {
