@@ -34,7 +34,7 @@ var roles = []string{"gateway", "worker", "notifier"}
 var forTests = []string{"shared/natstest", "shared/manualtest", "shared/meshtest", "services/fleet", "worker/agents/linestest"}
 
 // spellings are what only shared/topology may write.
-var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "mesh.audit.", "mesh.schedules.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES", "MESH_SCHEDULES"}
+var spellings = []string{"mesh.tasks.", "mesh.turns.", "mesh.sessions.", "mesh.events.", "mesh.output.", "mesh.control.", "mesh.deliveries.", "mesh.audit.", "mesh.schedules.", "mesh.steps.", "mesh.stepevents.", "$KV.", "$O.", "KV_", "OBJ_", "MESH_TASKS", "MESH_TURNS", "MESH_DELIVERIES", "MESH_SCHEDULES", "MESH_STEPS"}
 
 func TestLayers(t *testing.T) {
 	faults, err := check("..")

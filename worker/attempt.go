@@ -27,10 +27,10 @@ type attempt struct {
 	queued *task.Task // as the message has it
 	due    time.Time  // when the message might run, if not at once
 
-	rec    *record
-	waits  *waits
-	memory memory // of waits in earlier runs
-	talk   talk   // of a turn
+	rec     *record
+	waits   *waits
+	journal *journal
+	talk    talk // of a turn
 
 	key agent.Secret // by which the agent calls the mesh; empty: it does not
 
@@ -105,9 +105,11 @@ func (at *attempt) run(parent context.Context) error {
 	t := at.rec.t // a late claim replaces it while the handler starts
 	at.waits = newWaits(t, stop, at.rec.reports.ring, at.look)
 	at.rec.waits = at.waits
+	at.journal = newJournal(at, t, func() error { return context.Cause(ctx) })
 	go func() { done <- at.call(ctx, stop, t) }()
 	o := at.watchHandler(ctx, parent, stop, done)
 	at.waits.close()
+	close(at.journal.nobody)
 	final, cancel := endLater(parent, lastWord)
 	defer cancel()
 	err := settlement{at, at.rec}.settle(final, context.Cause(ctx), o)
@@ -163,13 +165,18 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
 	defer at.limit(t, stop)()
+	if t.Steps != nil {
+		if err := at.journal.resume(ctx, t.Rev); err != nil {
+			return outcome{err: err}
+		}
+	}
 	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.rec.reports)
 	job.MaxResult = at.w.cfg.MaxResult
 	job.Key = at.key
 	if at.talk.session != nil {
 		job.Turn = at.talk.turn(t)
 	}
-	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: t, traceParent: job.TraceParent}))
+	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: t, traceParent: job.TraceParent}).WithJournal(at.journal))
 	return o
 }
 
@@ -199,6 +206,10 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 				at.guard(at.rec.claimLate(parent), stop)
 			}
 			at.guard(at.rec.verify(parent), stop)
+		case ask := <-at.journal.flags:
+			rev, err := at.rec.flag(parent)
+			at.guard(err, stop)
+			ask <- flagged{rev, err}
 		case <-at.looks:
 			at.guard(at.rec.verify(parent), stop)
 		case <-ended:

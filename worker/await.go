@@ -12,14 +12,6 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// memory is what the waits of a task's earlier runs came to.
-type memory interface {
-	// recall is what a wait came to.
-	recall(ctx context.Context, w task.Wait) (a task.Answer, ok bool, err error)
-	// remember keeps it for later runs.
-	remember(ctx context.Context, w task.Wait, a task.Answer) error
-}
-
 // Wait implements agent.Waiter.
 func (c *caller) Wait(ctx context.Context, w agent.Wait) (json.RawMessage, error) {
 	ws := c.at.waits
@@ -40,10 +32,8 @@ func (c *caller) Wait(ctx context.Context, w agent.Wait) (json.RawMessage, error
 
 // await waits for what o waits for, and keeps what it came to.
 func (c *caller) await(ctx context.Context, o *openWait, w agent.Wait) (task.Answer, error) {
-	if m := c.at.memory; m != nil {
-		if a, ok, err := m.recall(ctx, o.Wait); err != nil || ok {
-			return a, err
-		}
+	if a, ok := c.at.journal.waited(o.Wait); ok {
+		return a, nil
 	}
 	if err := c.describe(o, w); err != nil {
 		return task.Answer{}, err
@@ -53,8 +43,8 @@ func (c *caller) await(ctx context.Context, o *openWait, w agent.Wait) (task.Ans
 	if back := c.at.seat.regain(ctx); err == nil {
 		err = back
 	}
-	if err == nil && c.at.memory != nil {
-		err = c.at.memory.remember(ctx, o.Wait, a)
+	if err == nil {
+		err = c.at.journal.wait(ctx, o.Wait, a)
 	}
 	return a, err
 }

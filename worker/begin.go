@@ -28,6 +28,9 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		switch d.verb {
 		case forget:
 			at.log.Debug("nothing to do", "reason", d.why)
+			if d.ended != nil {
+				at.endJournal(ctx, d.ended)
+			}
 			at.letGo(ctx)
 			return nil
 		case requeue:
@@ -43,18 +46,24 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 				continue
 			}
 		case end:
-			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Save(ctx, d.task) })
+			err = at.untilAnswered(ctx, func() error {
+				if err := at.w.core.Journals.ArchiveStored(ctx, d.task); err != nil {
+					return err
+				}
+				return at.store.Tasks.Save(ctx, d.task)
+			})
 			if err == nil {
 				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
 				countFinished(d.task)
 				at.w.core.Tasks.Ended(ctx, d.task)
+				at.endJournal(ctx, d.task)
 				at.letGo(ctx)
 				return nil
 			}
 		case run:
 			at.makeKey(d.task)
 			at.rec.reports = newReports(at.store, d.task)
-			if !came.first || at.talk.session != nil || !at.unclaimedAllowed() {
+			if !came.first || d.task.Steps != nil || at.talk.session != nil || !at.unclaimedAllowed() {
 				err = at.untilAnswered(ctx, func() error { return at.rec.claim(ctx) })
 			}
 			if err == nil {

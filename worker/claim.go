@@ -27,6 +27,8 @@ type decision struct {
 	verb verb
 	task *task.Task
 	why  string // for the log
+
+	ended *task.Task // forget: the record, of a task that has ended
 }
 
 // decide reads a queue message against the task's record (nil: there is none).
@@ -45,7 +47,7 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 		ours := t.Lease != nil && t.Lease.Seq == queued.QueueSeq
 		switch {
 		case t.Status.Terminal():
-			return decision{verb: forget, why: "task is " + string(t.Status)}
+			return decision{verb: forget, ended: t, why: "task is " + string(t.Status)}
 		case t.Status == task.Processing && !ours:
 			return decision{verb: forget, why: "task is held under another message"}
 		case t.Suspended && ours:

@@ -164,7 +164,28 @@ func (r *record) report(ctx context.Context, ended bool) error {
 // revision. While the store is away they wait on, and the agent with them.
 func (r *record) flush(ctx context.Context) error {
 	r.unsaved = append(r.unsaved, r.reports.takeMilestones()...)
+	return r.save(ctx, r.t.Clone())
+}
+
+// flag has the record say that the task has a journal, before that has its first
+// entry: nobody would look for one else. It returns a revision of this run.
+func (r *record) flag(ctx context.Context) (rev uint64, err error) {
 	next := r.t.Clone()
+	if next.Steps == nil {
+		next.Steps = &task.Steps{}
+	}
+	switch {
+	case !r.claimed:
+		r.t = next
+		err = r.claimLate(ctx)
+	case r.t.Steps == nil:
+		err = r.save(ctx, next)
+	}
+	return r.t.Rev, err
+}
+
+// save writes next with what the job has told.
+func (r *record) save(ctx context.Context, next *task.Task) error {
 	r.addMilestones(next)
 	r.reports.take(next)
 	next.UpdatedAt = task.Stamp(time.Now())

@@ -37,7 +37,8 @@ type reports struct {
 	fresh      bool        // they are newer than what was taken: output waits behind them
 	behind     int         // bytes of output that wait
 	parent     bool        // the job has started other tasks
-	changed    bool        // since the last take
+	step       *task.StepMark
+	changed    bool // since the last take
 	last       time.Time
 	timer      *time.Timer
 	milestones []pendingMilestone
@@ -163,6 +164,14 @@ func (r *reports) children() {
 	}
 }
 
+// stepped notes that a step has ended.
+func (r *reports) stepped(name string, done int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.step = &task.StepMark{Name: name, Done: done}
+	r.touch()
+}
+
 // touch notes a change and rings for it in due time. r.mu is held.
 func (r *reports) touch() {
 	r.changed = true
@@ -214,6 +223,9 @@ func (r *reports) takeLocked(t *task.Task) {
 	}
 	t.Output, t.OutputBytes = r.newest(), r.written
 	t.HasChildren = t.HasChildren || r.parent
+	if r.step != nil {
+		t.Step = r.step
+	}
 	for _, text := range r.warnings {
 		t.Warn(text)
 	}

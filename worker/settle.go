@@ -26,8 +26,12 @@ func (s settlement) settle(ctx context.Context, cause error, o outcome) error {
 	switch {
 	case errors.Is(cause, agent.ErrLeaseLost):
 		// The message is the heir's: an ack now would take it away from it.
+		s.at.journal.cursor.take() // what is left is not written
 		s.at.lost(ctx)
 		return nil
+	}
+	s.at.journal.rest(ctx)
+	switch {
 	case errors.Is(cause, agent.ErrCanceled):
 		return s.stopped(ctx, o)
 	case errors.Is(cause, agent.ErrDraining) && o.err != nil:
@@ -102,14 +106,18 @@ func (s settlement) judge(ctx context.Context, t *task.Task, o outcome, cause er
 		detail = *told
 	}
 	t.Explain(detail.Detail)
-	code := e.Code
-	if !errorCode.MatchString(code) {
-		code = task.CodeAgentError
-	}
-	return &task.Error{Code: code, Message: task.Cut(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
+	return &task.Error{Code: codeOf(e.Code), Message: task.Cut(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
 }
 
 var errorCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+
+// codeOf is a code as an agent has chosen it, if it is one.
+func codeOf(code string) string {
+	if !errorCode.MatchString(code) {
+		return task.CodeAgentError
+	}
+	return code
+}
 
 // result encodes the handler's value into t.
 func (s settlement) result(ctx context.Context, t *task.Task, v any) *agent.Error {
@@ -131,6 +139,9 @@ func (s settlement) finish(ctx context.Context, t *task.Task, state task.State) 
 	if err := t.To(state, now); err != nil {
 		return err
 	}
+	if err := s.archive(ctx, t); err != nil {
+		return err
+	}
 	err := s.rec.write(ctx, t)
 	switch {
 	case refused(err):
@@ -140,6 +151,14 @@ func (s settlement) finish(ctx context.Context, t *task.Task, state task.State) 
 	}
 	s.at.done(ctx, t, now)
 	return nil
+}
+
+// archive keeps the journal with the record t of the task's end.
+func (s settlement) archive(ctx context.Context, t *task.Task) error {
+	if t.Steps == nil {
+		return nil
+	}
+	return s.at.untilAnswered(ctx, func() error { return s.at.w.core.Journals.Archive(ctx, t, s.at.journal.all()) })
 }
 
 // retry writes the pending record, queues the next attempt for its time, and
@@ -204,6 +223,7 @@ func (s settlement) stopped(ctx context.Context, o outcome) error {
 	if err != nil {
 		return err
 	}
+	s.at.endJournal(ctx, rec)
 	s.at.ended(ctx, rec, task.AttemptCanceled, time.Since(s.rec.began))
 	s.at.ack(ctx)
 	return nil
@@ -217,6 +237,11 @@ func (s settlement) annotate(ctx context.Context) (rec *task.Task, err error) {
 				return err
 			}
 			s.countChildren(ctx, rec)
+			if rec.Steps != nil && rec.Steps.Object == "" {
+				if err := s.at.w.core.Journals.Archive(ctx, rec, s.at.journal.all()); err != nil {
+					return err
+				}
+			}
 			rec.StoppedAt = task.Stamp(time.Now())
 			return s.at.store.Tasks.Save(ctx, rec)
 		})
@@ -254,6 +279,7 @@ func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
 	countFinished(t)
 	at.w.core.Tasks.Ended(ctx, t)
+	at.endJournal(ctx, t)
 	at.letGo(ctx)
 }
 

@@ -213,9 +213,14 @@ func guardedAgents() (alpha, beta agent.Agent) {
 		}
 		switch job.Instruction {
 		case "fail once":
+			_ = job.Now(ctx, "first") // the second attempt reads it
 			if _, before := failed.LoadOrStore(job.TaskID, true); !before {
 				return nil, fmt.Errorf("not yet")
 			}
+		case "step":
+			return agent.Step(ctx, job, "large", func(context.Context, agent.StepInfo) (string, error) {
+				return strings.Repeat("x", store.InlineLimit), nil
+			})
 		case "hang":
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
@@ -254,6 +259,8 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		g.settled(life + ": callbacks")
 		g.schedules(m)
 		g.settled(life + ": schedules")
+		g.journals(m)
+		g.settled(life + ": steps")
 		g.asks(m)
 		g.settled(life + ": the gateway's routes")
 		g.upkeep(m, w, alpha)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/gateway/api"
@@ -15,6 +16,7 @@ import (
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
+	"agentmesh/shared/task"
 	"agentmesh/shared/tenant"
 	"agentmesh/shared/topology"
 	"agentmesh/shared/webhook"
@@ -185,6 +187,25 @@ func (g *guarded) asks(m *meshtest.Mesh) {
 	}
 	if err := core.NewReconciler(m.Store, "test", meshtest.Quiet()).Look(g.t.Context()); err != nil {
 		g.t.Errorf("reconciler: %v", err)
+	}
+}
+
+// journals is what becomes of steps: of one task that ends, and of one whose worker
+// has died.
+func (g *guarded) journals(m *meshtest.Mesh) {
+	if v := m.End(m.Create(`{"agent":"alpha","instruction":"step"}`)); v.Status != "completed" {
+		g.t.Errorf("steps: %+v %+v", v, v.Error)
+	}
+	id := task.NewID(task.KindTask, uuid.Must(uuid.NewV7()))
+	if _, err := m.Store.Steps.Append(g.t.Context(), "default", id, &task.Entry{Kind: task.EntryStep, Name: "left"}, 0); err != nil {
+		g.t.Error(err)
+	}
+	entries, err := m.Store.Steps.Read(g.t.Context(), "default", id, 0)
+	if err == nil {
+		err = m.Store.Steps.Purge(g.t.Context(), "default", id, 0)
+	}
+	if err != nil || len(entries) != 1 {
+		g.t.Errorf("%d entries, %v", len(entries), err)
 	}
 }
 

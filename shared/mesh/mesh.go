@@ -33,6 +33,7 @@ type Mesh struct {
 	Webhooks   Webhooks
 	Deliveries Deliveries
 	Schedules  Schedules
+	Journals   Journals
 	Tenants    Tenants
 	Keys       Keys
 	Audit      Audit
@@ -93,18 +94,19 @@ type (
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
 	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), adding: make(chan struct{}, 1)}
-	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}}
+	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())
 	return m
 }
 
 // Run keeps the core's copies of the agents and of the limits of tenants up to
-// date and starts what is due, until ctx ends.
+// date, starts what is due and ends journals that are over, until ctx ends.
 func (m *Mesh) Run(ctx context.Context) error {
 	var copies sync.WaitGroup
 	copies.Go(func() { m.Agents.follow(ctx) })
 	copies.Go(func() { m.Tenants.limits.follow(ctx) })
+	copies.Go(func() { m.Journals.sweep(ctx) })
 	copies.Go(func() { newScheduler(m.Schedules.core).run(ctx) })
 	copies.Wait()
 	return nil

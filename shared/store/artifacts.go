@@ -29,6 +29,11 @@ func (s Artifacts) Put(ctx context.Context, tenant string, id task.ID, name stri
 	if len(v) <= InlineLimit {
 		return task.Value{Inline: v}, nil
 	}
+	return s.PutObject(ctx, tenant, id, name, v)
+}
+
+// PutObject keeps bytes as the artifact name of the task.
+func (s Artifacts) PutObject(ctx context.Context, tenant string, id task.ID, name string, v []byte) (task.Value, error) {
 	object := topology.Artifact(tenant, string(id), name)
 	if err := s.putObject(ctx, object, v); err != nil {
 		return task.Value{}, fmt.Errorf("store artifact %s: %w", object, classify(err))

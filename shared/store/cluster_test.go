@@ -14,8 +14,13 @@ import (
 // openCluster opens the store on three nodes, through a connection to each.
 func openCluster(t *testing.T) []*store.Store {
 	t.Helper()
+	return openNodes(t, natstest.StartCluster(t))
+}
+
+func openNodes(t *testing.T, cluster *natstest.Cluster) []*store.Store {
+	t.Helper()
 	var stores []*store.Store
-	for _, srv := range natstest.StartCluster(t).Nodes {
+	for _, srv := range cluster.Nodes {
 		nc := srv.Connect(t, nats.MaxReconnects(-1), nats.ReconnectBufSize(-1))
 		st, err := store.Open(t.Context(), nc, store.Options{Replicas: 3})
 		if err != nil {

@@ -66,6 +66,7 @@ type Store struct {
 	Tenants     Tenants
 	APIKeys     APIKeys
 	Schedules   Schedules
+	Steps       Steps
 	Repair      Repair
 	Audit       Audit
 }
@@ -236,8 +237,8 @@ func newCore(nc *nats.Conn) (*core, error) {
 // open finds the streams and buckets.
 func (s *core) open(ctx context.Context) (*Store, error) {
 	js := s.js
-	var errs [19]error
-	schedules := Schedules{core: s}
+	var errs [20]error
+	schedules, steps := Schedules{core: s}, Steps{core: s}
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -256,13 +257,14 @@ func (s *core) open(ctx context.Context) (*Store, error) {
 	s.keyRecords, errs[15] = js.Stream(ctx, topology.BucketStream(topology.KeysBucket))
 	schedules.records, errs[17] = js.Stream(ctx, topology.BucketStream(topology.SchedulesBucket))
 	schedules.alarms, errs[18] = js.Stream(ctx, topology.Schedules)
+	steps.stream, errs[19] = js.Stream(ctx, topology.Steps)
 	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	return &Store{
 		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Repair: Repair{s}, Audit: Audit{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Steps: steps, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
 

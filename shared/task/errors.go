@@ -40,6 +40,9 @@ const (
 	CodeStepAmbiguous    = "step_ambiguous"
 	CodeWaitInTurn       = "wait_in_turn"
 	CodeInputTimeout     = "input_timeout"
+	CodeStepNested       = "step_nested"
+	CodeJournalFull      = "journal_full"
+	CodeVersionChanged   = "version_changed"
 	CodeSessionGone      = "session_gone"
 	CodeSessionFull      = "session_full"
 )
@@ -82,4 +85,7 @@ var Codes = map[string]struct {
 	CodeStepAmbiguous:    {FaultAgent, "Two steps or waits of one name were begun at the same time."},
 	CodeWaitInTurn:       {FaultAgent, "A turn of a session cannot wait that long."},
 	CodeInputTimeout:     {FaultClient, "A question was not answered in time."},
+	CodeStepNested:       {FaultAgent, "A step was begun in the function of another one."},
+	CodeJournalFull:      {FaultAgent, "The task has as many steps as a task may have."},
+	CodeVersionChanged:   {FaultAgent, "Another version of the agent began the task, and the agent does not take its steps over."},
 }

@@ -131,7 +131,9 @@ type Task struct {
 	Run       int  `json:"run,omitempty"`
 
 	// Steps says that the task has a journal of finished steps and waits, or had one.
-	Steps *Steps `json:"steps,omitempty"`
+	// Step is how far they have come.
+	Steps *Steps    `json:"steps,omitempty"`
+	Step  *StepMark `json:"step,omitempty"`
 
 	// Callback is where the outcome is sent, if anywhere.
 	Callback *Callback `json:"callback,omitempty"`
@@ -185,13 +187,6 @@ type Error struct {
 	Message   string `json:"message"`
 	Attempt   int    `json:"attempt"`
 	Retryable bool   `json:"retryable"`
-}
-
-// Steps is a task's journal. While the task is open it is in the store; the journal
-// of a finished one is an artifact.
-type Steps struct {
-	Count  int    `json:"count,omitempty"`
-	Object string `json:"object,omitempty"` // name in the object store
 }
 
 // Callback is who wants to be told what becomes of a task.

@@ -49,7 +49,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 	sessions.RePublish = &jetstream.RePublish{Source: "$KV." + SessionsBucket + ".>", Destination: "mesh.sessions.>", HeadersOnly: true}
 
 	all := []jetstream.StreamConfig{
-		tasks, turns, deliveries, schedules, records, sessions, trail(set),
+		tasks, turns, deliveries, schedules, records, sessions, trail(set), steps(),
 		bucket(IdempotencyBucket, 1, IdempotencyWindow),
 		bucket(AgentsBucket, 1, 0),
 		bucket(WorkersBucket, 1, PresenceTTL),

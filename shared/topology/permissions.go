@@ -55,6 +55,7 @@ func Gateway() Permissions {
 		p.walks(BucketStream(bucket), ">")
 	}
 	p.walks(Audit, AuditOf("", ""))
+	p.journals()
 	p.watches(BucketStream(KeysBucket))
 	for _, queue := range []string{Tasks, Turns} { // of agents that are removed
 		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*")
@@ -81,6 +82,7 @@ func Worker(name string, agents ...string) Permissions {
 	p := user(WorkerUser(name))
 	p.records()
 	p.reads()
+	p.journals()
 	p.publish("$KV."+WorkersBucket+".*", Listeners, TaskOutput("*", "*"), Rival)
 	p.subscribe(CancelAny, ChildAny, Rival, TaskEvents("*", "*"))
 	for _, agent := range agents {
@@ -156,6 +158,12 @@ func (p *Permissions) reads() {
 	for _, stream := range []string{BucketStream(TasksBucket), BucketStream(SessionsBucket), BucketStream(AgentsBucket), BucketStream(WorkersBucket), ArtifactStream} {
 		p.api("STREAM.MSG.GET." + stream)
 	}
+}
+
+// journals lets the user read, write and end the journals of tasks.
+func (p *Permissions) journals() {
+	p.publish(Step("*", "*", "*"))
+	p.api("STREAM.MSG.GET."+Steps, "STREAM.PURGE."+Steps)
 }
 
 // walks lets the user read what is on a subject of a stream, by consumers of its own.

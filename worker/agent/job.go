@@ -43,6 +43,7 @@ type Job struct {
 	caller   Caller
 	lines    Lines
 	waiter   Waiter
+	journal  Journal
 }
 
 // Secret never shows itself.
