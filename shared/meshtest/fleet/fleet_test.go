@@ -17,6 +17,7 @@ import (
 
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/meshtest/fleet"
+	"agentmesh/shared/meshtest/history"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/topology"
@@ -87,7 +88,7 @@ func TestAFleetUnderFaultsLosesAndDoublesNothing(t *testing.T) {
 	ledger := fleet.NewLedger()
 	receiver := fleet.NewReceiver(ledger, random(1))
 	defer receiver.Close()
-	load := &fleet.Load{Ledger: ledger, Callback: receiver.URL + "/callback"}
+	load := &fleet.Load{Ledger: ledger, Callback: receiver.URL + "/callback", History: history.New()}
 	for _, g := range f.Gateways {
 		load.Gateways = append(load.Gateways, g.URL)
 	}
@@ -127,6 +128,7 @@ func TestAFleetUnderFaultsLosesAndDoublesNothing(t *testing.T) {
 	for _, fault := range ledger.Faults() {
 		t.Error(fault)
 	}
+	load.History.Check(t)
 	if err := f.Stop(time.Minute); err != nil {
 		t.Error(err)
 	}

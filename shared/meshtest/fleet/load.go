@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"agentmesh/shared/meshtest/history"
 	"agentmesh/shared/pause"
 )
 
@@ -21,6 +22,19 @@ type Load struct {
 	Ledger   *Ledger
 	Gateways []string
 	Callback string // of actions
+
+	History *history.History // what was asked and answered, for the model; nil: not kept
+}
+
+// ask asks any gateway about the task of a request, and notes question and answer.
+func (l *Load) ask(ctx context.Context, r *request, kind history.Kind, rnd *rand.Rand, method, path, key, body string) (status int, raw []byte, err error) {
+	if l.History == nil {
+		return l.do(ctx, rnd, method, path, key, body)
+	}
+	end := l.History.Begin(history.Op{Task: r.key, Kind: kind})
+	status, raw, err = l.do(ctx, rnd, method, path, key, body)
+	end(history.OfHTTP(kind, status, raw, err))
+	return status, raw, err
 }
 
 // answer is of any task, action or turn.
@@ -60,7 +74,7 @@ func (l *Load) Tasks(ctx context.Context, name string, rnd *rand.Rand) {
 			l.accept(ctx, r, rnd)
 		case 1:
 			r.canceled = true
-			_, _, _ = l.do(ctx, rnd, "POST", r.path+"/"+r.id+"/cancel", "", "")
+			_, _, _ = l.ask(ctx, r, history.Cancel, rnd, "POST", r.path+"/"+r.id+"/cancel", "", "")
 		case 2, 3:
 			l.look(ctx, r, rnd)
 		}
@@ -82,7 +96,7 @@ func (l *Load) body(key string, rnd *rand.Rand) string {
 // accept sends a request until it is accepted, or ctx is done.
 func (l *Load) accept(ctx context.Context, r *request, rnd *rand.Rand) bool {
 	for {
-		status, raw, err := l.do(ctx, rnd, "POST", r.path, r.key, r.body)
+		status, raw, err := l.ask(ctx, r, history.Create, rnd, "POST", r.path, r.key, r.body)
 		var got answer
 		switch {
 		case err == nil && (status == http.StatusAccepted || status == http.StatusOK) && json.Unmarshal(raw, &got) == nil && got.id() != "":
@@ -99,7 +113,7 @@ func (l *Load) accept(ctx context.Context, r *request, rnd *rand.Rand) bool {
 
 // look reads a task once.
 func (l *Load) look(ctx context.Context, r *request, rnd *rand.Rand) (state, bool) {
-	status, raw, err := l.do(ctx, rnd, "GET", r.path+"/"+r.id, "", "")
+	status, raw, err := l.ask(ctx, r, history.Read, rnd, "GET", r.path+"/"+r.id, "", "")
 	var got answer
 	switch {
 	case err != nil || status >= 500 || status == http.StatusTooManyRequests:
