@@ -10,13 +10,15 @@ COUNT     ?= 6
 ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
 SEED      ?= 0
+# The version that make upgrade comes from: the last commit before authentication.
+OLD       ?= 448f1e4
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop smoke chaos help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop smoke chaos upgrade help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -110,6 +112,9 @@ smoke: ## the three patterns from outside with curl, against such a fleet
 
 chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
 	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -chaos-time $(CHAOS_TIME) -seed $(SEED)
+
+upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
+	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

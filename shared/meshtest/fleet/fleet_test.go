@@ -153,14 +153,20 @@ func served(gateways []*fleet.Member) bool {
 func subscribe(t *testing.T, gateway, url string) signature.Secret {
 	t.Helper()
 	body := fmt.Sprintf(`{"url":%q,"events":["task.completed","task.failed","task.canceled","action.completed","action.failed","action.canceled"]}`, url)
-	resp, err := http.Post(gateway+"/webhooks", "application/json", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
 	var hook struct{ Secret string }
-	if err := json.NewDecoder(resp.Body).Decode(&hook); err != nil || resp.StatusCode != http.StatusCreated {
-		t.Fatalf("webhook: %s, %v", resp.Status, err)
-	}
+	natstest.Until(t, "a webhook is made", func() bool { // a young cluster may elect another leader: 503, and nothing else
+		resp, err := http.Post(gateway+"/webhooks", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			return false
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&hook); err != nil || resp.StatusCode != http.StatusCreated {
+			t.Fatalf("webhook: %s, %v", resp.Status, err)
+		}
+		return true
+	})
 	return meshtest.SecretOf(t, hook.Secret)
 }

@@ -3,6 +3,7 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -56,6 +57,19 @@ func (m *Member) Start() error {
 	m.cmd, m.done = cmd, done
 	m.mu.Unlock()
 	return nil
+}
+
+// Replace ends the process and starts another program in its place, with the same
+// settings; it waits until that is well.
+func (m *Member) Replace(ctx context.Context, program string) error {
+	if err := m.Terminate(time.Minute); err != nil {
+		return err
+	}
+	m.program = program
+	if err := m.Start(); err != nil {
+		return err
+	}
+	return m.Ready(ctx)
 }
 
 // process is the one that runs, or the last one; nil before the first start.
