@@ -18,7 +18,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash cluster cluster-stop smoke chaos upgrade help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash steps-crash cluster cluster-stop smoke chaos upgrade help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -99,6 +99,9 @@ vuln: ## known vulnerabilities in what we link
 
 crash: ## kill -9 and SIGSTOP of real processes, the long form
 	go test -count 1 -timeout 15m -run 'Crash|Frozen|Kill|LoseNothing|FullDisk|DeadEndpoints|NobodyWaits' ./services/mesh ./gateway ./notifier -chaos
+
+steps-crash: ## workers cut off at each write of made handlers, and kill -9 of durable agents in sh, Python and Node, the long form
+	go test -count 1 -timeout 20m -run 'Repeat' ./worker ./services/mesh -chaos
 
 cluster: ## a fleet of processes on this machine: three NATS servers, two gateways, three workers, two notifiers
 	go run ./services/fleet start .cluster

@@ -30,7 +30,8 @@ type attempt struct {
 	rec     *record
 	waits   *waits
 	journal *journal
-	talk    talk // of a turn
+	lines   lines // of an agent outside of Go
+	talk    talk  // of a turn
 
 	key agent.Secret // by which the agent calls the mesh; empty: it does not
 
@@ -176,7 +177,9 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	if at.talk.session != nil {
 		job.Turn = at.talk.turn(t)
 	}
-	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(&caller{at: at, parent: t, traceParent: job.TraceParent}).WithJournal(at.journal))
+	calls := &caller{at: at, parent: t, traceParent: job.TraceParent}
+	at.lines.open(calls)
+	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(calls).WithJournal(at.journal).WithLines(&at.lines))
 	return o
 }
 

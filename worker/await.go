@@ -15,7 +15,7 @@ import (
 // Wait implements agent.Waiter.
 func (c *caller) Wait(ctx context.Context, w agent.Wait) (json.RawMessage, error) {
 	ws := c.at.waits
-	o, err := ws.begin(w.Kind, w.Name)
+	o, err := ws.begin(w.Kind, w.Name, w.N)
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +87,7 @@ func (at *attempt) hold(ctx context.Context, o *openWait) (task.Answer, error) {
 	if o.Kind == task.WaitSleep && o.Over(now) {
 		return task.Answer{}, nil
 	}
+	at.waits.offer(o)
 	patience := at.in.agent.Patience()
 	switch {
 	case o.Kind == task.WaitInput, o.Kind == task.WaitSleep && o.Until.Sub(now) > patience:

@@ -83,7 +83,7 @@ func faultsOf(refusal *mesh.Error) string {
 // wait waits for the child without a slot, so that the child may have it.
 func (c *caller) wait(ctx context.Context, watch *store.Watch, t *task.Task, def task.Definition) (*task.Task, error) {
 	w := c.at.w
-	o, err := c.at.waits.begin(task.WaitChild, string(t.ID))
+	o, err := c.at.waits.begin(task.WaitChild, string(t.ID), nil)
 	if err != nil {
 		return t, err
 	}

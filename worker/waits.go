@@ -41,11 +41,12 @@ type waitName struct {
 // openWait is a wait of this run that is not over.
 type openWait struct {
 	task.Wait
-	got     chan task.Answer // takes one
-	done    bool             // it has got it
-	willing bool             // the run may be suspended for it
-	expired bool             // its time is over: the record is to say so, if no answer came
-	shown   bool             // it is to be in the record while the run goes on
+	got      chan task.Answer // takes one
+	numbered bool             // it said its n
+	done     bool             // it has got it
+	willing  bool             // the run may be suspended for it
+	expired  bool             // its time is over: the record is to say so, if no answer came
+	shown    bool             // it is to be in the record while the run goes on
 }
 
 // quietFor is how long nothing of a handler may go on before its run is suspended:
@@ -60,22 +61,29 @@ func newWaits(t *task.Task, stop context.CancelCauseFunc, ring, look func()) *wa
 	return &waits{stop: stop, ring: ring, look: look, never: t.Kind == task.KindTurn, known: t.Answers, over: make(chan struct{})}
 }
 
-// begin numbers a wait. Two of one kind and name at once cannot be told apart.
-func (ws *waits) begin(kind task.WaitKind, name string) (*openWait, error) {
+// begin numbers a wait, unless it says its n. Two of one kind and name at once cannot
+// be told apart.
+func (ws *waits) begin(kind task.WaitKind, name string, n *int) (*openWait, error) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if ws.suspendedLocked() {
 		return nil, agent.ErrSuspended
 	}
 	key := waitName{kind, name}
-	if slices.ContainsFunc(ws.open, func(o *openWait) bool { return o.Kind == kind && o.Name == name }) {
+	if slices.ContainsFunc(ws.open, func(o *openWait) bool {
+		return o.Kind == kind && o.Name == name && (n == nil || !o.numbered || o.N == *n)
+	}) {
 		return nil, &agent.Error{Code: task.CodeStepAmbiguous, Permanent: true, Message: fmt.Sprintf("two waits of kind %s have the name %q at the same time: give each a name of its own", kind, name)}
 	}
 	if ws.begun == nil {
 		ws.begun = map[waitName]int{}
 	}
-	o := &openWait{Wait: task.Wait{Kind: kind, Name: name, N: ws.begun[key]}, got: make(chan task.Answer, 1)}
-	ws.begun[key]++
+	o := &openWait{Wait: task.Wait{Kind: kind, Name: name, N: ws.begun[key]}, got: make(chan task.Answer, 1), numbered: n != nil}
+	if o.numbered {
+		o.N = *n
+	} else {
+		ws.begun[key]++
+	}
 	ws.open = append(ws.open, o)
 	ws.movedLocked()
 	return o, nil
@@ -91,7 +99,7 @@ func (ws *waits) end(o *openWait, over bool) {
 	ws.open = slices.DeleteFunc(ws.open, func(other *openWait) bool { return other == o })
 	if over {
 		ws.ended = append(ws.ended, o.Wait)
-	} else {
+	} else if !o.numbered {
 		ws.begun[waitName{o.Kind, o.Name}]-- // the same wait may be begun again
 	}
 	ws.movedLocked()
@@ -115,6 +123,13 @@ func (ws *waits) allow(o *openWait) {
 	defer ws.mu.Unlock()
 	o.willing = true
 	ws.considerLocked()
+}
+
+// offer gives a wait what the record had for it when the run began.
+func (ws *waits) offer(o *openWait) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.giveLocked(o)
 }
 
 // show has the record say what a run waits for that goes on.

@@ -21,8 +21,9 @@ type Lines interface {
 	// ctx has ended.
 	Await(ctx context.Context) error
 	// Listen has f take the lines that the agent sends to the gateway while it runs,
-	// until stop. What f returns is the answer; an *Error says what is wrong with a line.
-	Listen(f func(ctx context.Context, line []byte) (answer []byte, err error)) (stop func())
+	// until stop. What f returns is the answer; an *Error says what is wrong with a line,
+	// any other that the attempt has ended.
+	Listen(f func(line []byte) (answer []byte, err error)) (stop func())
 }
 
 // Past is what the runs before have left.
@@ -73,6 +74,7 @@ type Line struct {
 	Kind LineKind
 	Name string // of all but a checkpoint
 	N    int
+	Ack  bool // the agent waits until it is durable
 
 	Key   string          // of a step: the hash of what it depends on; empty: nothing
 	Value json.RawMessage // of a step or a checkpoint

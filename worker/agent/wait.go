@@ -19,6 +19,8 @@ type Wait struct {
 	Name   string          // of the answer; of a sleep, to tell several at once apart
 	Prompt string          // of an input: what the person is asked
 	Schema json.RawMessage // of the answer; nil: any
+	// N is which wait of its kind and name it is, from 0; nil: the next of this run.
+	N *int
 	// For is how long, and Until, where it is set, when the wait ends. 0 of an answer:
 	// 7 days.
 	For   time.Duration

@@ -70,7 +70,7 @@ type fields map[string]func(value *yaml.Node, field string)
 
 // order is how messages list the fields: that of the manual.
 var order = []string{
-	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "retry",
+	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "retry",
 	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "protocol", "url", "headers",
 }
 
@@ -156,6 +156,7 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"concurrency":   func(n *yaml.Node, f string) { p.count(n, f, &s.Concurrency) },
 		"max_in_flight": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxInFlight) },
 		"timeout":       func(n *yaml.Node, f string) { p.duration(n, f, &s.Timeout) },
+		"suspend_after": func(n *yaml.Node, f string) { p.duration(n, f, &s.SuspendAfter) },
 		"retry": func(n *yaml.Node, f string) {
 			p.mapping(n, f, fields{
 				"max_attempts": func(n *yaml.Node, f string) { p.count(n, f, &s.Retry.MaxAttempts) },

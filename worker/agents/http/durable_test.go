@@ -43,7 +43,7 @@ func TestAServiceKeepsStepsAndWaits(t *testing.T) {
 			_, _ = io.WriteString(w, `{"type":"result","result":"refunded"}`)
 			return
 		}
-		if word, err := m.Send(r.Context(), `{"type":"step","name":"early","value":1}`); err != nil || word != `{"type":"ok","name":"early","n":0}` {
+		if word, err := m.Send(`{"type":"step","name":"early","value":1}`); err != nil || word != `{"type":"ok","name":"early","n":0}` {
 			t.Errorf("%s, %v", word, err)
 		}
 		_, _ = io.WriteString(w, `{"type":"step","name":"charge","value":2}`+"\n"+`{"type":"ask","name":"approve"}`+"\n")
@@ -64,8 +64,8 @@ func TestAnAnswerBesideAWait(t *testing.T) {
 		{"application/json", `{"a":1}`, "a result beside a sleep"}, {"application/x-ndjson", `{"type":"result","result":1}`, "a result beside a sleep"},
 	} {
 		m := &linestest.Memory{Waited: func(*linestest.Memory) error { return suspended }}
-		_, err := durable(t, m, http.Options{GatewayURL: "http://gateway"}, func(w nethttp.ResponseWriter, r *nethttp.Request) {
-			if _, err := m.Send(r.Context(), `{"type":"sleep","name":"nap","for":"1h"}`); err != nil {
+		_, err := durable(t, m, http.Options{GatewayURL: "http://gateway"}, func(w nethttp.ResponseWriter, _ *nethttp.Request) {
+			if _, err := m.Send(`{"type":"sleep","name":"nap","for":"1h"}`); err != nil {
 				t.Error(err)
 			}
 			w.Header()["Content-Type"] = []string{tt.media}

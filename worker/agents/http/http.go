@@ -105,7 +105,13 @@ func (s *service) durable(ctx context.Context, job *agent.Job, book *protocol.Bo
 		if err != nil {
 			return nil, false, err
 		}
-		defer lines.Listen(book.Answer)()
+		defer lines.Listen(func(line []byte) ([]byte, error) {
+			answer, err := book.Answer(ctx, line)
+			if err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return answer, err
+		})()
 	}
 	body, err := book.Encode(url, lease)
 	if err != nil {

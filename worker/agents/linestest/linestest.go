@@ -25,7 +25,7 @@ type Memory struct {
 	steps      []agent.PastStep
 	checkpoint json.RawMessage
 	told       []agent.Line
-	listening  func(context.Context, []byte) ([]byte, error)
+	listening  func([]byte) ([]byte, error)
 }
 
 // Past implements agent.Lines.
@@ -80,7 +80,7 @@ func (m *Memory) Told() []agent.Line {
 func (m *Memory) Await(context.Context) error { return m.Waited(m) }
 
 // Listen implements agent.Lines.
-func (m *Memory) Listen(f func(context.Context, []byte) ([]byte, error)) (stop func()) {
+func (m *Memory) Listen(f func([]byte) ([]byte, error)) (stop func()) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.listening = f
@@ -92,10 +92,10 @@ func (m *Memory) Listen(f func(context.Context, []byte) ([]byte, error)) (stop f
 }
 
 // Send is a line that comes through the gateway.
-func (m *Memory) Send(ctx context.Context, line string) (string, error) {
+func (m *Memory) Send(line string) (string, error) {
 	m.mu.Lock()
 	f := m.listening
 	m.mu.Unlock()
-	answer, err := f(ctx, []byte(line))
+	answer, err := f([]byte(line))
 	return string(answer), err
 }

@@ -125,9 +125,8 @@ func (b *Book) keep(ctx context.Context, d durable) (Ack, error) {
 	next := noted{done: d.Kind == agent.LineStep, key: d.Key, digest: digestOf(d.Value, d.Error)}
 	if known.done {
 		switch {
-		case d.Kind.Waits(): // it has come: the agent reads it when it starts again
-			b.waiting = true
-			return ack, nil
+		case d.Kind.Waits():
+			return ack, bad(`%s has come: take it from "steps"`, d.said)
 		case next == known:
 			return ack, nil // told again
 		case d.Kind == agent.LineStarted || d.Key == known.key:

@@ -30,7 +30,6 @@ var allTypes = slices.Concat(types, durableTypes)
 type durable struct {
 	agent.Line
 	counted bool   // it says its n
-	ack     bool   // the agent asks for a word when it is kept
 	said    string // how an error names it
 }
 
@@ -68,7 +67,7 @@ func (b *Book) take(ctx context.Context, m message) (ack Ack, wanted bool, err e
 	if err == nil {
 		ack, err = b.keep(ctx, d)
 	}
-	return ack, d.ack, err
+	return ack, d.Ack, err
 }
 
 // durable reads a message that is kept. Whatever is wrong with it is a fault: the
@@ -80,7 +79,7 @@ func (m message) durable() (d durable, err error) {
 		d.Name = f.name()
 		d.N, d.counted = f.count("n")
 	}
-	f.read("ack", "true or false", &d.ack)
+	f.read("ack", "true or false", &d.Ack)
 	switch d.Kind {
 	case agent.LineStep:
 		f.step(&d.Line)

@@ -170,8 +170,6 @@ func TestARunThatFollowsGoesOnWithTheNumbers(t *testing.T) {
 	for lines, told := range map[string]string{
 		`{"type":"step","name":"p","n":1,"key":"k","value":2}`: "", // told again
 		`{"type":"step","name":"p","n":1,"key":"l","value":3}`: "step p.1 = 3 by ",
-		`{"type":"ask","name":"approve","n":0}`:                "", // it has been answered
-		`{"type":"sleep","name":"nap","n":0,"for":"1h"}`:       "",
 		`{"type":"wait","name":"approve"}`:                     `wait approve.1 ""  0s`,
 		`{"type":"sleep","name":"nap","for":"1h"}`:             "sleep nap.1 for 1h0m0s until 00:00",
 		`{"type":"step","name":"p","value":3}`:                 "step p.2 = 3",
@@ -179,6 +177,20 @@ func TestARunThatFollowsGoesOnWithTheNumbers(t *testing.T) {
 		_, _, got, err := run(t, m, lines)
 		if err != nil || !strings.HasPrefix(strings.Join(got, "|"), told) || told == "" && got != nil {
 			t.Errorf("%s: %q, %v, want %q", lines, got, err, told)
+		}
+	}
+}
+
+// What has come is not waited for: a program that does not look would be started
+// again and again.
+func TestWhatHasComeIsNotWaitedFor(t *testing.T) {
+	m := &linestest.Memory{}
+	m.Come(agent.PastStep{Name: "approve", Kind: agent.PastAnswer, Value: json.RawMessage("true")})
+	m.Come(agent.PastStep{Name: "nap", Kind: agent.LineSleep})
+	for _, line := range []string{`{"type":"ask","name":"approve","n":0}`, `{"type":"sleep","name":"nap","n":0,"for":"1h"}`} {
+		var e *agent.Error
+		if _, _, _, err := run(t, m, line); !errors.As(err, &e) || e.Code != task.CodeAgentBadOutput || !strings.Contains(e.Message, `has come: take it from "steps"`) {
+			t.Errorf("%s: %v", line, err)
 		}
 	}
 }
