@@ -29,6 +29,7 @@ type benchConfig struct {
 
 	// Of the embedded form.
 	workers, gateways int
+	agents            int // beside echo
 	sync, dir         string
 }
 

@@ -16,7 +16,6 @@ import (
 	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
-	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -142,19 +141,26 @@ func (b *benchConfig) open(ctx context.Context, dir string) (m *ownMesh, err err
 	if err != nil {
 		return nil, err
 	}
-	m = &ownMesh{upMesh: &upMesh{cfg: &cfg, at: at, log: quiet(), worker: benchWorker(&cfg)}, urls: []string{at.url()}}
+	m = &ownMesh{upMesh: &upMesh{cfg: &cfg, at: at, log: quiet(), worker: b.worker(&cfg)}, urls: []string{at.url()}}
 	m.later(at.close)
-	if err = m.start(context.WithoutCancel(ctx), b.workers, b.gateways); err != nil {
+	if err = m.start(context.WithoutCancel(ctx), b); err != nil {
 		m.close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func benchWorker(cfg *upConfig) *workerRole {
-	a := echo.Agent()
-	a.Concurrency = benchSlots
-	return &workerRole{worker: cfg.worker, served: []agent.Agent{a}}
+// worker serves echo, and as many copies of it as are asked for.
+func (b *benchConfig) worker(cfg *upConfig) *workerRole {
+	w := &workerRole{worker: cfg.worker}
+	for n := range b.agents + 1 {
+		a := echo.Agent()
+		if a.Concurrency = benchSlots; n > 0 {
+			a.Name, a.Default = "echo-"+strconv.Itoa(n), false
+		}
+		w.served = append(w.served, a)
+	}
+	return w
 }
 
 func (m *ownMesh) later(f func()) { m.closers = append(m.closers, f) }
@@ -166,7 +172,7 @@ func (m *ownMesh) close() {
 }
 
 // start opens the server, makes the parts, and runs them until close.
-func (m *ownMesh) start(ctx context.Context, workers, gateways int) (err error) {
+func (m *ownMesh) start(ctx context.Context, b *benchConfig) (err error) {
 	if m.srv, err = startServer(m.at, m.log); err != nil {
 		return err
 	}
@@ -179,11 +185,11 @@ func (m *ownMesh) start(ctx context.Context, workers, gateways int) (err error) 
 	if m.parts, err = m.upMesh.parts(ctx, stores); err != nil {
 		return err
 	}
-	for n := 1; n < gateways && err == nil; n++ {
+	for n := 1; n < b.gateways && err == nil; n++ {
 		err = m.addGateway(ctx)
 	}
-	for n := 1; n < workers && err == nil; n++ {
-		err = m.addWorker(ctx)
+	for n := 1; n < b.workers && err == nil; n++ {
+		err = m.addWorker(ctx, b)
 	}
 	if err != nil {
 		return err
@@ -228,12 +234,12 @@ func (m *ownMesh) addGateway(ctx context.Context) error {
 	return err
 }
 
-func (m *ownMesh) addWorker(ctx context.Context) error {
+func (m *ownMesh) addWorker(ctx context.Context, b *benchConfig) error {
 	st, err := m.store(ctx, "worker")
 	if err != nil {
 		return err
 	}
-	parts, err := benchWorker(m.cfg).parts(ctx, st, m.log)
+	parts, err := b.worker(m.cfg).parts(ctx, st, m.log)
 	m.parts = append(m.parts, parts...)
 	return err
 }

@@ -150,7 +150,7 @@ func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Pa
 	if r.guard != nil {
 		guard = r.guard()
 	}
-	return proc.Run(ctx, append(parts, neighbours(st, at, guard, log), last)...)
+	return proc.Run(ctx, append(parts, neighbours(st, at, guard, log), givingBack(log), last)...)
 }
 
 // stopped is err, unless the process was told to end: then there is none.

@@ -123,7 +123,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	}
 	defer stores.close()
 	defer store.Observe(stores.gateway, stores.worker, stores.notifier)()
-	parts = append(parts, proc.Part{Name: "store", Run: srv.guard}, proc.Part{Name: "books", Run: srv.keepBooks}, last)
+	parts = append(parts, proc.Part{Name: "store", Run: srv.guard}, proc.Part{Name: "books", Run: srv.keepBooks}, givingBack(log), last)
 	parts = append(parts, cfg.admin.parts(at.admin, exports.Metrics, state, log)...)
 	leave()
 	state.done()

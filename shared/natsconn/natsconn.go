@@ -144,6 +144,11 @@ func (f *firstTimes) of(text string) bool {
 	return true
 }
 
+// syncQueue is how many messages a subscription holds that is asked for each: the
+// client makes room for all of them at once, and for 65,536 unless told otherwise,
+// half a megabyte for each reader and each agent. A reader asks for 1,024 at a time.
+const syncQueue = 4096
+
 func options(name string, log *slog.Logger) []nats.Option {
 	var denials firstTimes
 	return []nats.Option{
@@ -153,6 +158,7 @@ func options(name string, log *slog.Logger) []nats.Option {
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		nats.ReconnectBufSize(-1), // fail at once while away: see the package comment
+		nats.SyncQueueLen(syncQueue),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("disconnected from NATS, reconnecting", "error", err)

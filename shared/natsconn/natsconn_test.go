@@ -16,6 +16,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -289,5 +290,28 @@ func TestSecretsAreInNoErrorAndNoLog(t *testing.T) {
 		if strings.Contains(log.String(), string(secret)) {
 			t.Errorf("the log has a password: %s", log.String())
 		}
+	}
+}
+
+// A subscription that is asked for each message costs kilobytes: a worker has one for
+// each agent, and each listing makes one.
+func TestASubscriptionIsSmall(t *testing.T) {
+	srv := natstest.Start(t)
+	nc, err := natsconn.InProcess(srv.Server, "test", "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	const n, most = 50, 64 << 10
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range n {
+		if _, err := nc.SubscribeSync(nc.NewInbox()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > most {
+		t.Errorf("a subscription allocates %d KB, want %d at most", each>>10, most>>10)
 	}
 }
