@@ -9,6 +9,8 @@ BENCHTIME ?= 2s
 COUNT     ?= 6
 ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
+FLATTIME  ?= 8m
+BURST     ?= 300000
 SEED      ?= 0
 # The version that make upgrade comes from: the last commit before authentication.
 OLD       ?= 448f1e4
@@ -18,7 +20,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once fuzz golden vuln crash steps-crash cluster cluster-stop smoke chaos upgrade help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash cluster cluster-stop smoke chaos upgrade help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -80,6 +82,18 @@ race: ## the tests under the race detector
 bench: ## benchmarks; benchstat prints the mesh beside its floor, with the ratio
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/... | tee bench.out
 	go run $(BENCHSTAT) -col /impl bench.out
+
+bench-flat: ## figures that stay the same however much there is, as a table, in about FLATTIME
+	go test -run 'TestFlat$$' -count 1 -timeout 0 -v ./services/mesh -flat $(FLATTIME) | grep --line-buffered -v level=
+
+bench-memory: ## resident memory after a burst of BURST tasks, and of a process that is started then
+	go test -run 'TestMemoryAfterABurst$$' -count 1 -timeout 0 -v ./services/mesh -burst $(BURST) | grep --line-buffered -v level=
+
+benchmarks: ## the tables of deploy/BENCHMARKS.md, in about a quarter of an hour; the machine must be idle
+	go test -run 'TestBenchmarkTables$$' -count 1 -timeout 0 -v ./services/mesh -tables 5 | grep --line-buffered -v level=
+	$(MAKE) bench-flat FLATTIME=4m
+	$(MAKE) bench-memory BURST=100000
+	go test -run '^$$' -bench ListOneFailed -benchtime 1x -count 3 -timeout 0 ./shared/store -retained 1000000
 
 bench-once: ## each benchmark one iteration, to see that it runs
 	go test -run '^$$' -bench . -benchtime 1x ./...
