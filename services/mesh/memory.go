@@ -16,7 +16,7 @@ import (
 const (
 	memoryEvery = 30 * time.Second
 	quietBytes  = 32 << 20 // allocated since the last look: fewer is quiet
-	freeBytes   = 48 << 20 // that the system could have: fewer is not worth a collection
+	spareBytes   = 48 << 20 // that the system could have: fewer is not worth a collection
 )
 
 // memory is what a process has at a moment.
@@ -39,7 +39,7 @@ func readMemory() memory {
 
 // quietSince reports whether a burst is over that left something to give back.
 func (m memory) quietSince(last memory) bool {
-	return m.allocated-last.allocated < quietBytes && m.free+m.garbage > freeBytes
+	return m.allocated-last.allocated < quietBytes && m.free+m.garbage > spareBytes
 }
 
 // givingBack gives memory back to the system after each burst.
