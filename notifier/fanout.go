@@ -144,20 +144,18 @@ func (a audience) wants(t event.Type) bool {
 }
 
 // audienceOf are the receivers that may want events of t.
-func audienceOf(t *task.Task, subscribed []*webhook.Endpoint) (all audience) {
+func audienceOf(t *task.Task, all subscribers) (told audience) {
 	if c := t.Callback; c != nil {
 		f := event.Filter{}
 		for _, name := range c.Events {
 			f.Types = append(f.Types, event.Type(name))
 		}
-		all = append(all, receiver{callback: c, filter: f, agent: t.Agent})
+		told = append(told, receiver{callback: c, filter: f, agent: t.Agent})
 	}
-	for _, e := range subscribed {
-		if e.Tenant == t.Tenant {
-			all = append(all, receiver{webhook: e, filter: e.Filter(), agent: t.Agent, since: e.CreatedAt})
-		}
+	for _, e := range all.of(t) {
+		told = append(told, receiver{webhook: e, filter: e.Filter(), agent: t.Agent, since: e.CreatedAt})
 	}
-	return all
+	return told
 }
 
 // send hands the delivery of an event to a receiver over to the queue, parks it

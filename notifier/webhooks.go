@@ -2,13 +2,45 @@ package notifier
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
+	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
+
+// subscribers are webhooks by whose events they want, so that a change looks at no
+// others: a tenant may have thousands.
+type subscribers map[subscribed][]*webhook.Endpoint
+
+// subscribed is the tenant and the agent of events, no agent: any.
+type subscribed struct{ tenant, agent string }
+
+func subscribersOf(list []*webhook.Endpoint) subscribers {
+	all := subscribers{}
+	add := func(e *webhook.Endpoint, agent string) {
+		if to := all[subscribed{e.Tenant, agent}]; len(to) == 0 || to[len(to)-1] != e {
+			all[subscribed{e.Tenant, agent}] = append(to, e)
+		}
+	}
+	for _, e := range list {
+		if len(e.Agents) == 0 {
+			add(e, "")
+		}
+		for _, agent := range e.Agents {
+			add(e, agent)
+		}
+	}
+	return all
+}
+
+// of are those that may want events of a task.
+func (s subscribers) of(t *task.Task) []*webhook.Endpoint {
+	return slices.Concat(s[subscribed{t.Tenant, ""}], s[subscribed{t.Tenant, t.Agent}])
+}
 
 // webhooks is the list of all webhooks, read again when any has changed. The list
 // that a caller gets is not older than the call: a webhook that was created
@@ -22,7 +54,7 @@ type webhooks struct {
 
 	// These belong to run.
 	rev  uint64 // of list
-	list []*webhook.Endpoint
+	list subscribers
 	last time.Time // end of the last look
 }
 
@@ -37,12 +69,12 @@ const lookEvery = 2 * time.Millisecond
 // look is one look at the list, begun after everybody who waits for it asked.
 type look struct {
 	done chan struct{}
-	list []*webhook.Endpoint
+	list subscribers
 	err  error
 }
 
-// all lists the webhooks of all tenants, while run runs.
-func (w *webhooks) all(ctx context.Context) ([]*webhook.Endpoint, error) {
+// all are the webhooks of all tenants, while run runs.
+func (w *webhooks) all(ctx context.Context) (subscribers, error) {
 	w.mu.Lock()
 	if w.next == nil {
 		w.next = &look{done: make(chan struct{})}
@@ -84,7 +116,7 @@ func (w *webhooks) refresh(ctx context.Context) error {
 	}
 	list, err := w.store.Webhooks.List(ctx, "")
 	if err == nil {
-		w.list, w.rev = list, rev
+		w.list, w.rev = subscribersOf(list), rev
 	}
 	return err
 }

@@ -159,7 +159,7 @@ func (p *flatMesh) publish(n int, one func() (subject string, v any)) error {
 		subject, v := one()
 		data, err := json.Marshal(v)
 		if err == nil {
-			_, err = p.js.PublishAsync(subject, data)
+			_, err = p.js.PublishAsync(subject, data, jetstream.WithStallWait(time.Minute))
 		}
 		if err != nil {
 			return err

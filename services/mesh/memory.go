@@ -16,7 +16,7 @@ import (
 const (
 	memoryEvery = 30 * time.Second
 	quietBytes  = 32 << 20 // allocated since the last look: fewer is quiet
-	spareBytes   = 48 << 20 // that the system could have: fewer is not worth a collection
+	spareBytes  = 48 << 20 // that the system could have: fewer is not worth a collection
 )
 
 // memory is what a process has at a moment.

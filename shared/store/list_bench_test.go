@@ -89,7 +89,7 @@ func retain(b *testing.B, n int) *store.Store {
 		}
 		data, err := json.Marshal(one)
 		if err == nil {
-			_, err = js.PublishAsync(topology.TaskRecord(one.Tenant, one.ID), data)
+			_, err = js.PublishAsync(topology.TaskRecord(one.Tenant, one.ID), data, jetstream.WithStallWait(time.Minute))
 		}
 		if err != nil {
 			b.Fatal(err)
