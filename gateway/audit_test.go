@@ -57,7 +57,8 @@ var leaves = map[string]string{
 	"createKey": "key.create", "rotateKey": "key.rotate", "revokeKey": "key.revoke", "setTenant": "tenant.set", "deleteTenant": "tenant.delete",
 	"deleteAgent": "agent.delete", "createSchedule": "schedule.create", "putSchedule": "schedule.update", "updateSchedule": "schedule.update",
 	"pauseSchedule": "schedule.pause", "resumeSchedule": "schedule.resume", "triggerSchedule": "schedule.trigger",
-	"backfillSchedule": "schedule.backfill", "deleteSchedule": "schedule.delete",
+	"createHook": "hook.create", "updateHook": "hook.update", "pauseHook": "hook.pause", "resumeHook": "hook.resume", "rotateHookSecret": "hook.rotate", "deleteHook": "hook.delete",
+	"receiveHook": "task.create", "backfillSchedule": "schedule.backfill", "deleteSchedule": "schedule.delete",
 }
 
 // audited fails for an operation that was asked to change something and left no

@@ -70,8 +70,8 @@ func TestAHostileBodyIsRefusedOnEveryRoute(t *testing.T) {
 	takes := 0
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
-			if _, takesBody := op.Responses["415"]; !takesBody {
-				continue
+			if _, takesBody := op.Responses["415"]; !takesBody || path == "/hooks/{id}" && method == "post" {
+				continue // what is not verified is not parsed: see hooks_test.go
 			}
 			takes++
 			target := strings.NewReplacer("/tasks/{id}", "/tasks/tsk_"+aUUID, "/actions/{id}", "/actions/act_"+aUUID, "{", "", "}", "").Replace(path)

@@ -165,12 +165,20 @@ func (i *inspector) refuse(t *testing.T, id string) {
 		return // a probe
 	}
 	nothing := slices.Repeat([]string{"nothing"}, strings.Count(path, "{"))
+	if id == "receiveHook" { // which takes what the senders of others send
+		i.ask(t, id, 404, nothing, "?unknown=1", "")
+		return
+	}
 	i.ask(t, id, 400, nothing, "?unknown=1", "")
 	if len(nothing) == 0 || method == "put" { // which makes what is not there
 		return
 	}
 	asJSON := []string{"Content-Type", "application/json"}
 	switch {
+	case id == "updateHook":
+		i.ask(t, id, 404, nothing, "", `{"name":"n"}`, asJSON...)
+	case id == "rotateHookSecret":
+		i.ask(t, id, 404, nothing, "", `{"secret":"s"}`)
 	case id == "updateSchedule":
 		i.ask(t, id, 404, nothing, "", `{"max_runs":1}`, asJSON...)
 	case id == "backfillSchedule":
@@ -195,6 +203,7 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.keys(t)
 		i.tenants(t)
 		i.schedules(t)
+		i.hooks(t)
 		for _, id := range []string{"webhookKeys", "listAgents", "getStats", "listAudit", "getVersion", "whoAmI", "listProblems", "healthz", "allEvents", "listDeliveries"} {
 			i.ask(t, id, 200, nil, "", "")
 		}
@@ -281,6 +290,34 @@ func (i *inspector) schedules(t *testing.T) {
 	i.ask(t, "previewSchedule", 200, nil, "", `{"cron":["30 2 * * *"],"timezone":"Europe/Berlin","count":3,"from":"2027-03-26T00:00:00Z"}`)
 	i.ask(t, "previewSchedule", 422, nil, "", `{"count":0,"every":"90s"}`)
 	i.ask(t, "deleteSchedule", 204, one, "", "")
+}
+
+func (i *inspector) hooks(t *testing.T) {
+	asJSON := []string{"Content-Type", "application/json"}
+	const tokens = `{"verify":{"style":"token","header":"X-Token","id":"X-Id","secrets":["s"]},"accept":[{"header":"X-Event","in":["push","ping"]}],"task":{"agent":"echo","timeout":"1m","max_attempts":2,"input":{"merge":{"a":1}}}}`
+	h := meshtest.Decode[api.Hook](t, i.ask(t, "createHook", 201, nil, "", tokens).Body)
+	if h.MaxBody != 1<<20 || h.Task.Input.From != "body" || *h.Task.MaxAttempts != 2 || h.Verify.Secrets != nil || !strings.HasSuffix(h.URL, "/hooks/"+h.HookID) {
+		t.Errorf("made %+v", h)
+	}
+	one := []string{h.HookID}
+	i.ask(t, "createHook", 422, nil, "", `{"verify":{"style":"token"}}`)
+	i.ask(t, "listHooks", 200, nil, "", "")
+	tag := i.ask(t, "getHook", 200, one, "", "").Header().Get("ETag")
+	i.ask(t, "updateHook", 200, one, "", `{"name":"n"}`, append(asJSON, "If-Match", tag)...)
+	i.ask(t, "updateHook", 412, one, "", `{"name":"n"}`, append(asJSON, "If-Match", tag)...)
+	i.ask(t, "pauseHook", 200, one, "", `{"note":"n"}`)
+	i.ask(t, "receiveHook", 503, one, "", `{}`)
+	i.ask(t, "resumeHook", 200, one, "", "")
+	i.ask(t, "rotateHookSecret", 200, one, "", `{"secret":"t","overlap":"1h"}`)
+	sender := []string{"X-Token", "s", "X-Id", "1", "X-Event", "push"}
+	i.ask(t, "receiveHook", 202, one, "?source=them", `{}`, sender...)
+	i.ask(t, "receiveHook", 200, one, "", `{}`, sender...)
+	i.ask(t, "receiveHook", 204, one, "", `{}`, "X-Token", "t", "X-Id", "2", "X-Event", "star")
+	i.ask(t, "receiveHook", 401, one, "", `{}`, "X-Token", "u", "X-Id", "3")
+	i.ask(t, "receiveHook", 400, one, "", `{`, sender...)
+	i.ask(t, "receiveHook", 415, one, "", `x`, append(sender, "Content-Type", "text/html")...)
+	i.ask(t, "recentHook", 200, one, "", "")
+	i.ask(t, "deleteHook", 204, one, "", "")
 }
 
 func (i *inspector) keys(t *testing.T) {

@@ -27,6 +27,7 @@ type route struct {
 	gives        *given
 	problems     []*mesh.Refusal // besides those that come with what it takes
 	probe        bool            // not traced
+	outside      bool            // of others' programs, which send what they like and are not believed
 }
 
 // param is a header or query parameter.

@@ -24,6 +24,7 @@ import (
 // bodies are requests that are granted, by operation, with paths that have the
 // ids of twoTenants.
 func (m *twoTenants) bodies() map[string]struct{ path, body string } {
+	taking := "/hooks/" + m.hooks[0]
 	session, hook, planned := "/sessions/"+m.sessions[0], "/webhooks/"+m.webhooks[0], "/schedules/"+m.schedules[0]
 	later, laterAction := "/tasks/"+m.tasks[len(m.tasks)-1], "/actions/"+m.actions[len(m.actions)-1]
 	return map[string]struct{ path, body string }{
@@ -43,6 +44,10 @@ func (m *twoTenants) bodies() map[string]struct{ path, body string } {
 		"pauseSchedule":    {planned + "/pause", `{"note":"n"}`},
 		"backfillSchedule": {planned + "/backfill", `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`},
 		"previewSchedule":  {"/schedules/preview", `{"every":"24h"}`},
+		"createHook":       {"/hooks", `{"verify":{"style":"github","secrets":["s"]},"task":{"agent":"echo"}}`},
+		"updateHook":       {taking, `{"name":"n"}`},
+		"pauseHook":        {taking + "/pause", `{"note":"n"}`},
+		"rotateHookSecret": {taking + "/rotate-secret", `{"secret":"t"}`},
 	}
 }
 

@@ -49,7 +49,7 @@ func (f *front) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error)
 	if err := checkJSON(body); err != nil {
 		return nil, mesh.Refuse(mesh.ErrMalformedJSON, "%s", err)
 	}
-	if depth := nesting(body); depth > maxNesting {
+	if depth := task.Nesting(body); depth > maxNesting {
 		return nil, mesh.Refuse(mesh.ErrValidationFailed, "The body is nested %d deep, allowed are %d. Send what lies deeper as a text, or as a reference.", depth, maxNesting)
 	}
 	if faults := mesh.WildNumbers(body); len(faults) > 0 {
@@ -60,27 +60,6 @@ func (f *front) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error)
 
 // maxNesting is that of a value and of the object that it came in.
 const maxNesting = task.MaxNesting + 2
-
-// nesting is how many arrays and objects of body, which is JSON, are within one
-// another.
-func nesting(body []byte) (deepest int) {
-	depth, text := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{', c == '[':
-			depth++
-			deepest = max(deepest, depth)
-		case c == '}', c == ']':
-			depth--
-		}
-	}
-	return deepest
-}
 
 // checkJSON refuses what is no single JSON text, or has a key twice in one
 // object, or is not UTF-8. Errors give the place.

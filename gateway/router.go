@@ -23,8 +23,11 @@ func (g *Gateway) routes() http.Handler {
 		traced := r.With(telemetry.HTTPMiddleware, g.front.recoverPanics) // within the trace, which the answer names
 		for _, op := range operations {
 			to := traced
-			if op.probe {
+			switch {
+			case op.probe:
 				to = r
+			case op.outside:
+				to = r.With(fromOutside, telemetry.HTTPMiddleware, g.front.recoverPanics)
 			}
 			to.MethodFunc(op.method, op.path, g.front.serve(&op))
 		}

@@ -20,6 +20,7 @@ func (g *Gateway) operations() []route {
 		agents{g.mesh}.routes(),
 		g.stats().routes(),
 		schedules{g.mesh}.routes(),
+		hooks{g.mesh}.routes(),
 		apiKeys{g.mesh}.routes(),
 		auditTrail{g.mesh}.routes(),
 		whoAmI{g.cfg.Auth}.routes(),

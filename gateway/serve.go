@@ -34,7 +34,7 @@ func (f *front) serve(op *route) http.HandlerFunc {
 		if c.prefs.lenient {
 			w.Header().Set("Preference-Applied", preferences{lenient: true}.honoured())
 		}
-		if c.query, err = checkQuery(r, op, c.prefs.lenient); err != nil {
+		if c.query, err = checkQuery(r, op, c.prefs.lenient || op.outside); err != nil {
 			return err
 		}
 		if op.method == http.MethodPost { // also where no task is made: such a circle is one, too
@@ -55,6 +55,7 @@ func (op *route) adviseWhenAway(err error) error {
 	p := *problemOf(err)
 	p.Cause = err
 	switch {
+	case op.outside: // a delivery is done once
 	case op.method == http.MethodGet:
 		p.Detail = "Nothing could be read. Try again in a moment."
 	case !op.takes.keyed:

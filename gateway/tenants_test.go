@@ -24,7 +24,7 @@ type twoTenants struct {
 	*meshtest.Mesh
 	receiver *meshtest.Receiver
 
-	tasks, actions, sessions, turns, webhooks, deliveries, schedules []string
+	tasks, actions, sessions, turns, webhooks, deliveries, schedules, hooks []string
 }
 
 func (m *twoTenants) as(who, method, path, body string, headers ...string) *httptest.ResponseRecorder {
@@ -45,7 +45,7 @@ func (m *twoTenants) made(path, body string, headers ...string) string {
 	return anID.FindString(w.Body.String())
 }
 
-var anID = regexp.MustCompile(`\b(tsk|act|trn|ses|dlv|whk|sch)_[0-9a-zA-Z]+`)
+var anID = regexp.MustCompile(`\b(tsk|act|trn|ses|dlv|whk|sch|hok)_[0-9a-zA-Z]+`)
 
 const bigInput = 300 << 10 // it is kept apart
 
@@ -94,11 +94,12 @@ func (m *twoTenants) fill() {
 	time.Sleep(time.Minute)
 	m.webhooks = []string{hook}
 	m.schedules = []string{m.made("/schedules", `{"every":"24h","name":"ann's","task":{"agent":"echo","instruction":"ann's"}}`)}
+	m.hooks = []string{m.made("/hooks", `{"name":"ann's","verify":{"style":"github","secrets":["s"]},"task":{"agent":"echo"}}`)}
 	list := meshtest.Decode[api.DeliveryList](m.T, m.as("ann", "GET", "/deliveries", "").Body)
 	for _, d := range list.Deliveries {
 		m.deliveries = append(m.deliveries, d.DeliveryID)
 	}
-	for _, all := range [][]string{m.tasks, m.actions, m.sessions, m.turns, m.webhooks, m.deliveries, m.schedules} {
+	for _, all := range [][]string{m.tasks, m.actions, m.sessions, m.turns, m.webhooks, m.deliveries, m.schedules, m.hooks} {
 		if len(all) == 0 || slices.Contains(all, "") {
 			m.T.Fatalf("ann has %+v", m)
 		}
@@ -114,10 +115,10 @@ func (m *twoTenants) turn(session string, headers ...string) string {
 // has; none when it has no id.
 func (m *twoTenants) targets(e endpoint) (pairs [][2]string) {
 	of := map[string][]string{
-		"/tasks": slices.Concat(m.tasks, m.actions, m.turns), "/actions": m.actions, "/sessions": m.sessions, "/webhooks": m.webhooks, "/deliveries": m.deliveries, "/schedules": m.schedules,
+		"/tasks": slices.Concat(m.tasks, m.actions, m.turns), "/actions": m.actions, "/sessions": m.sessions, "/webhooks": m.webhooks, "/deliveries": m.deliveries, "/schedules": m.schedules, "/hooks": m.hooks,
 	}
 	noun, rest, ok := strings.Cut(e.pattern, "/{id}")
-	if !ok || e.scope == auth.Admin {
+	if !ok || e.scope == auth.Admin || e.public() {
 		return nil // an admin's things are of no tenant, and bob is refused before
 	}
 	ids, known := of[noun]
@@ -152,6 +153,10 @@ func bodyOf(e endpoint) string {
 		return `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`
 	case strings.HasPrefix(e.pattern, "/schedules") && (e.method == "PATCH" || e.method == "PUT"):
 		return `{"every":"1h","task":{"agent":"echo","instruction":"bob's"}}`
+	case strings.HasSuffix(e.pattern, "/hooks/{id}/rotate-secret"):
+		return `{"secret":"bob's"}`
+	case strings.HasPrefix(e.pattern, "/hooks") && e.method == "PATCH":
+		return `{"name":"bob's"}`
 	case e.method == "PATCH":
 		return `{"enabled":true}`
 	}
@@ -172,7 +177,7 @@ func plainAnswer(w *httptest.ResponseRecorder) string {
 // snapshot is all of ann's that can be read.
 func (m *twoTenants) snapshot() string {
 	var all strings.Builder
-	for _, list := range []string{"/tasks?order=created", "/sessions", "/webhooks", "/deliveries", "/schedules"} {
+	for _, list := range []string{"/tasks?order=created", "/sessions", "/webhooks", "/deliveries", "/schedules", "/hooks"} {
 		fmt.Fprintln(&all, m.as("ann", "GET", list, "").Body)
 	}
 	for _, id := range m.sessions {

@@ -77,7 +77,7 @@ func viewOf(l links, t *task.Task) api.Task {
 		Result: t.Result.Inline, Error: errorOf(t.Error), Warnings: t.Warnings, Labels: t.Labels, Metadata: t.Metadata,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
 		StoppedAt: t.StoppedAt, NotBefore: t.NotBefore, Deadline: t.Deadline,
-		ScheduleID: t.ScheduleID, ScheduledAt: t.ScheduledAt, RetriedFrom: string(t.RetriedFrom), ParentID: string(t.ParentID), StatusURL: l.status(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
+		ScheduleID: t.ScheduleID, ScheduledAt: t.ScheduledAt, HookID: t.HookID, RetriedFrom: string(t.RetriedFrom), ParentID: string(t.ParentID), StatusURL: l.status(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
 	}
 	nameKind(&v, t)
 	v.Questions = questionsOf(t)

@@ -75,6 +75,7 @@ type Task struct {
 	At          time.Time         `json:"at,omitzero" doc:"In events: when it happened."`
 	ScheduleID  string            `json:"schedule_id,omitempty" doc:"The schedule that started it."`
 	ScheduledAt time.Time         `json:"scheduled_at,omitzero" doc:"The time that it was due."`
+	HookID      string            `json:"hook_id,omitempty" doc:"The hook whose delivery started it."`
 	RetriedFrom string            `json:"retried_from,omitempty"`
 	ParentID    string            `json:"parent_id,omitempty"`
 	Children    []string          `json:"children,omitempty" doc:"The tasks that this one has started; GET /tasks?parent_id= lists them whole."`

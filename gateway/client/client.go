@@ -78,6 +78,7 @@ type Client struct {
 	Keys       Keys
 	Audit      Audit
 	Schedules  Schedules
+	Hooks      Hooks
 
 	*wire
 }
@@ -102,6 +103,8 @@ type (
 	Audit struct{ *wire }
 	// Schedules are what starts again and again. A name stands for an id or a name.
 	Schedules struct{ *wire }
+	// Hooks are what takes somebody else's webhooks.
+	Hooks struct{ *wire }
 )
 
 // wire sends the requests of all nouns.
@@ -139,7 +142,7 @@ func New(base string, opts ...Option) (*Client, error) {
 		return nil, fmt.Errorf("gateway URL %q: it must look like http://127.0.0.1:8080", u.Redacted())
 	}
 	w := &wire{base: strings.TrimSuffix(base, "/"), http: &http.Client{}, header: http.Header{}}
-	c := &Client{Tasks{w}, Actions{w}, Sessions{w}, Webhooks{w}, Deliveries{w}, Agents{w}, Keys{w}, Audit{w}, Schedules{w}, w}
+	c := &Client{Tasks{w}, Actions{w}, Sessions{w}, Webhooks{w}, Deliveries{w}, Agents{w}, Keys{w}, Audit{w}, Schedules{w}, Hooks{w}, w}
 	for _, o := range opts {
 		o(c)
 	}

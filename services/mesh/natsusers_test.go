@@ -261,6 +261,8 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		g.settled(life + ": schedules")
 		g.journals(m)
 		g.settled(life + ": steps")
+		g.hooks(m)
+		g.settled(life + ": hooks")
 		g.asks(m)
 		g.settled(life + ": the gateway's routes")
 		g.upkeep(m, w, alpha)

@@ -273,3 +273,19 @@ func (g *guarded) schedules(m *meshtest.Mesh) {
 		}
 	}
 }
+
+func (g *guarded) hooks(m *meshtest.Mesh) {
+	w := m.Do("POST", "/hooks", `{"verify":{"style":"token","header":"X-Token","id":"none","secrets":["s"]},"session":{"agent":"alpha","key":"/k","text":"/t"}}`)
+	if w.Code != http.StatusCreated {
+		g.t.Fatalf("hook = %d %s", w.Code, w.Body)
+	}
+	path := w.Header().Get("Location")
+	if w := m.Do("POST", path, `{"k":"a","t":"hi"}`, "X-Token", "s"); w.Code != http.StatusAccepted {
+		g.t.Errorf("delivery = %d %s", w.Code, w.Body)
+	}
+	for _, w := range []*httptest.ResponseRecorder{m.Do("POST", path+"/pause", ""), m.Do("GET", "/hooks", ""), m.Do("GET", path+"/recent", ""), m.Do("DELETE", path, "")} {
+		if w.Code >= 300 {
+			g.t.Errorf("hooks = %d %s", w.Code, w.Body)
+		}
+	}
+}

@@ -42,6 +42,13 @@ const (
 	ScheduleBackfill Action = "schedule.backfill"
 	ScheduleDelete   Action = "schedule.delete"
 
+	HookCreate Action = "hook.create"
+	HookUpdate Action = "hook.update"
+	HookRotate Action = "hook.rotate"
+	HookPause  Action = "hook.pause"
+	HookResume Action = "hook.resume"
+	HookDelete Action = "hook.delete"
+
 	KeyCreate Action = "key.create"
 	KeyRotate Action = "key.rotate"
 	KeyRevoke Action = "key.revoke"
@@ -57,6 +64,7 @@ var Actions = []Action{
 	WebhookCreate, WebhookUpdate, WebhookRotate, WebhookTest, WebhookRedeliver, WebhookDelete, DeliveryRetry,
 	AgentDelete,
 	ScheduleCreate, ScheduleUpdate, SchedulePause, ScheduleResume, ScheduleTrigger, ScheduleBackfill, ScheduleDelete,
+	HookCreate, HookUpdate, HookRotate, HookPause, HookResume, HookDelete,
 	KeyCreate, KeyRotate, KeyRevoke,
 	TenantSet, TenantDelete,
 }

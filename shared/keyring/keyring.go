@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/hook"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/webhook"
@@ -89,6 +90,28 @@ func (r *Ring) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 		return s, fmt.Errorf("webhook %s: %w", e.ID, lost)
 	}
 	return s, nil
+}
+
+// SealHook puts a hook's secrets into it.
+func (r *Ring) SealHook(h *hook.Hook, secrets []string) error {
+	data, err := json.Marshal(secrets)
+	if err != nil {
+		return fmt.Errorf("seal secrets of %s: %w", h.ID, err)
+	}
+	h.Sealed = r.keeper.Seal(h.Purpose(), data)
+	return nil
+}
+
+// OpenHook reads a hook's secrets. The error is hook.ErrUnreadable.
+func (r *Ring) OpenHook(h *hook.Hook) (secrets []string, err error) {
+	data, err := r.keeper.Open(h.Purpose(), h.Sealed)
+	if err == nil {
+		err = json.Unmarshal(data, &secrets)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hook %s: %w: %w", h.ID, hook.ErrUnreadable, err)
+	}
+	return secrets, nil
 }
 
 // SealURL seals the URL of a tenant's callback.

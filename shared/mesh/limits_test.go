@@ -12,6 +12,7 @@ import (
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
 	"agentmesh/shared/tenant"
@@ -36,7 +37,7 @@ func (h *house) limited(f func(*tenant.Limits)) *mesh.Mesh {
 			h.t.Fatal(err)
 		}
 	}
-	return mesh.New(h.st, mesh.Options{Log: quiet(), Limits: unlimited(f)})
+	return mesh.New(h.st, mesh.Options{Log: quiet(), Limits: unlimited(f), Keys: meshtest.RingOf(h.t, meshtest.TestKey)})
 }
 
 func submission() *mesh.Submission {

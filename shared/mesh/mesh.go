@@ -34,6 +34,7 @@ type Mesh struct {
 	Deliveries Deliveries
 	Schedules  Schedules
 	Journals   Journals
+	Hooks      Hooks
 	Tenants    Tenants
 	Keys       Keys
 	Audit      Audit
@@ -74,6 +75,7 @@ type core struct {
 	limits   *limits
 	trail    *trail
 	crowds   *crowds
+	doors    *doors
 	children singleflight.Group // readers of one task's children share a read
 	adding   chan struct{}      // taken while a webhook is added
 	closing  context.Context    // done when waits should end
@@ -93,8 +95,8 @@ type (
 
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
-	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), adding: make(chan struct{}, 1)}
-	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}}
+	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), doors: newDoors(st, o.Log), adding: make(chan struct{}, 1)}
+	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}, Hooks: Hooks{c}}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())
 	return m
@@ -108,6 +110,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	copies.Go(func() { m.Tenants.limits.follow(ctx) })
 	copies.Go(func() { m.Journals.sweep(ctx) })
 	copies.Go(func() { newScheduler(m.Schedules.core).run(ctx) })
+	copies.Go(func() { m.Hooks.doors.log.run(ctx) })
 	copies.Wait()
 	return nil
 }

@@ -40,6 +40,9 @@ func (p *pace) take(every time.Duration, burst int) paced {
 	}
 }
 
+// back gives back what was taken.
+func (p *pace) back(every time.Duration) { p.whole.Add(-int64(every)) }
+
 // idle reports whether a pace is as if nothing had ever come.
 func (p *pace) idle() bool { return p.whole.Load() <= time.Now().UnixNano() }
 
@@ -61,8 +64,14 @@ func newPaces(every time.Duration, burst int) *paces {
 }
 
 // take lets one thing of a name through, if it may come.
-func (p *paces) take(name string) paced {
+func (p *paces) take(name string) paced { return p.of(name).take(p.every, p.burst) }
+
+// back gives back what was taken in a name.
+func (p *paces) back(name string) { p.of(name).back(p.every) }
+
+func (p *paces) of(name string) *pace {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	one := p.by[name]
 	if one == nil {
 		if len(p.by) >= pacesKept {
@@ -80,6 +89,5 @@ func (p *paces) take(name string) paced {
 			p.by[name] = one
 		}
 	}
-	p.mu.Unlock()
-	return one.take(p.every, p.burst)
+	return one
 }

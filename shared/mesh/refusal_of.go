@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"agentmesh/shared/hook"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
@@ -22,6 +23,7 @@ var reasons = []struct {
 	{task.ErrDeadlock, ErrCallDeadlock, "%s."},
 	{webhook.ErrNotFound, ErrWebhookNotFound, "No webhook with this id is known. GET /webhooks lists them."},
 	{webhook.ErrDeliveryNotFound, ErrDeliveryNotFound, "No delivery with this id is known, or it is past its retention of 30 days."},
+	{hook.ErrNotFound, ErrHookNotFound, "No hook with this id is known. GET /hooks lists them."},
 	{session.ErrNotFound, ErrSessionNotFound, "No session with this id is known, or it was deleted. POST /sessions starts one."},
 	{session.ErrExpired, ErrSessionExpired, "Nothing was said in it for too long. POST /sessions starts a new one."},
 	{session.ErrBusy, ErrSessionBusy, `Another turn is open. Try again when it has ended, or send "on_busy":"wait" or "interrupt".`},

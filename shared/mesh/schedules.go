@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -350,16 +349,7 @@ func (c Schedules) check(ctx context.Context, who auth.Caller, s *schedule.Sched
 		return err
 	}
 	_, err := Tasks(c).prepare(ctx, who, submissionOf(s.Task), nil)
-	var refused *Error
-	if errors.As(err, &refused) {
-		under := *refused
-		under.Faults = nil
-		for _, f := range refused.Faults {
-			under.Faults = append(under.Faults, Invalid{f.Detail, "/task" + strings.TrimSuffix(f.Pointer, "/")})
-		}
-		return &under
-	}
-	return err
+	return underTask(err)
 }
 
 // mayStart refuses a caller who may not do itself what a schedule does for it.

@@ -42,6 +42,9 @@ type Submission struct {
 	ScheduleID  string    // of the schedule that asks, if one does
 	ScheduledAt time.Time // its due time
 
+	HookID   string // of the hook whose delivery asks, if one does
+	HookBody string // a hash of what was delivered
+
 	// EventDepth is how many events lie behind the request, see task.Task.
 	EventDepth int
 
@@ -95,6 +98,7 @@ func (s *Submission) Task(tenant string, now time.Time) *task.Task {
 		ID: cmp.Or(s.ID, newID(s.Kind)), Tenant: tenant, Kind: s.Kind, Status: task.Pending, Instruction: s.Instruction, Labels: s.Labels, Metadata: s.Metadata,
 		NotBefore: task.Stamp(s.NotBefore), Deadline: task.Stamp(s.Deadline), Timeout: task.Duration(s.Timeout), MaxAttempts: s.MaxAttempts,
 		CreatedAt: task.Stamp(now), EventDepth: s.EventDepth, ScheduleID: s.ScheduleID, ScheduledAt: task.Stamp(s.ScheduledAt),
+		HookID: s.HookID, HookBody: s.HookBody,
 	}
 }
 

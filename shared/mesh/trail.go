@@ -168,9 +168,12 @@ func (t *trail) flush(ctx context.Context) {
 	}
 }
 
-// Flush stores the entries of the audit trail that wait. Call it when no more
-// calls come.
-func (m *Mesh) Flush(ctx context.Context) { m.Audit.trail.flush(ctx) }
+// Flush stores the entries of the audit trail and of the logs of hooks that wait.
+// Call it when no more calls come.
+func (m *Mesh) Flush(ctx context.Context) {
+	m.Hooks.doors.log.flush(ctx)
+	m.Audit.trail.flush(ctx)
+}
 
 // refused counts what was refused, and logs some of it: with a reason, if there is
 // one.

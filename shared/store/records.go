@@ -74,13 +74,14 @@ func (s Tasks) Save(ctx context.Context, t *task.Task) error {
 func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
 	// The order is the way of a task, so that one that moves on while we look
 	// is met at its next place.
+	known := s.seen.has(tenant, string(id))
 	t, err := s.Get(ctx, tenant, id)
 	if errors.Is(err, task.ErrNotFound) && id.Kind() == task.KindTurn {
 		t, err = Turns(s).scanTurns(ctx, tenant, id)
 	} else {
 		for _, subject := range []string{topology.TaskLater(id), topology.TaskOf(tenant, id)} {
 			if !errors.Is(err, task.ErrNotFound) {
-				return t, s.found(tenant, id, err)
+				return t, s.found(tenant, id, known, err)
 			}
 			t, err = s.queued(ctx, tenant, id, subject)
 		}
@@ -88,17 +89,17 @@ func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task,
 	if errors.Is(err, task.ErrNotFound) {
 		t, err = s.Get(ctx, tenant, id)
 	}
-	return t, s.found(tenant, id, err)
+	return t, s.found(tenant, id, known, err)
 }
 
-// found remembers a task that was found. One that was a moment ago is not gone on
-// one node's word.
-func (s *core) found(tenant string, id task.ID, err error) error {
+// found remembers a task that was found. One that was known before it was looked for
+// is not gone on one node's word.
+func (s *core) found(tenant string, id task.ID, known bool, err error) error {
 	switch {
 	case err == nil:
 		s.seen.add(tenant, string(id))
-	case errors.Is(err, task.ErrNotFound):
-		return s.seen.gone(tenant, string(id), err)
+	case errors.Is(err, task.ErrNotFound) && known:
+		return lost(string(id))
 	}
 	return err
 }

@@ -60,11 +60,9 @@ func (s *seen) has(tenant, id string) bool {
 	return now || old
 }
 
-// gone is absent, the error that something is not there, unless it was a moment
-// ago: then the store is in trouble.
-func (s *seen) gone(tenant, id string, absent error) error {
-	if !s.has(tenant, id) {
-		return absent
-	}
+// lost is the error of something that is not there and was a moment ago: then the
+// store is in trouble. Ask whether it was before looking for it: what somebody else
+// stores meanwhile was not there yet.
+func lost(id string) error {
 	return fmt.Errorf("%w: %s was there a moment ago, and the node that answers does not have it", task.ErrUnavailable, id)
 }

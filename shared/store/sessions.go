@@ -30,6 +30,7 @@ const (
 func (s Sessions) Get(ctx context.Context, tenant string, id session.ID) (*session.Session, error) {
 	ctx, cancel := s.bound(ctx, topology.SessionsBucket)
 	defer cancel()
+	known := s.seen.has(tenant, string(id))
 	msg, err := s.sessions.GetLastMsgForSubject(ctx, topology.Session(tenant, id))
 	if err == nil {
 		var sess *session.Session
@@ -39,7 +40,9 @@ func (s Sessions) Get(ctx context.Context, tenant string, id session.ID) (*sessi
 		}
 	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) { // a deleted session leaves a mark
-		err = s.seen.gone(tenant, string(id), session.ErrNotFound)
+		if err = session.ErrNotFound; known {
+			err = lost(string(id))
+		}
 	}
 	return nil, fmt.Errorf("read session %s: %w", id, classify(err))
 }

@@ -69,15 +69,16 @@ func (s Turns) Open(ctx context.Context, tenant, agent string, sessionID session
 
 // Find is Find for a turn whose agent and session are known.
 func (s Turns) Find(ctx context.Context, tenant, agent string, sessionID session.ID, id task.ID) (*task.Task, error) {
+	known := s.seen.has(tenant, string(id))
 	t, err := Tasks(s).Get(ctx, tenant, id)
 	if !errors.Is(err, task.ErrNotFound) {
-		return t, s.found(tenant, id, err)
+		return t, s.found(tenant, id, known, err)
 	}
 	t, err = s.Open(ctx, tenant, agent, sessionID)
 	if err == nil && t.ID != id || errors.Is(err, task.ErrNotFound) {
 		t, err = s.findWaiting(ctx, tenant, sessionID, id)
 	}
-	return t, s.found(tenant, id, err)
+	return t, s.found(tenant, id, known, err)
 }
 
 // findWaiting reads a turn that is not open: its record, which is made where the

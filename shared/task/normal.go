@@ -273,3 +273,24 @@ func (n *normalizer) number(start, digits, exponent int) error {
 	}
 	return nil
 }
+
+// Nesting is how many arrays and objects of body, which is JSON, are within one
+// another.
+func Nesting(body []byte) (deepest int) {
+	depth, text := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case text && c == '\\':
+			i++
+		case c == '"':
+			text = !text
+		case text:
+		case c == '{', c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return deepest
+}

@@ -104,6 +104,9 @@ type Task struct {
 	ScheduleID  string    `json:"schedule_id,omitempty"` // of the schedule that started it
 	ScheduledAt time.Time `json:"scheduled_at,omitzero"` // the time that it was due
 
+	HookID   string `json:"hook_id,omitempty"`   // of the hook whose delivery started it
+	HookBody string `json:"hook_body,omitempty"` // a hash of what was delivered
+
 	// Waited says of a turn that it stood in its session's queue: it has a record
 	// before a worker has claimed it.
 	Waited bool `json:"waited,omitempty"`

@@ -136,6 +136,9 @@ var (
 	ScheduleLateness = histogram("mesh.schedule.lateness", "From the due time to its decision.")
 )
 
+// What comes in by itself.
+var HooksReceived = counter("mesh.hook.received", "{request}", "Requests to hooks that there are, by what became of them.", "outcome")
+
 // The way of an event to those who want to know.
 var (
 	DeliveryAttempts = counter("mesh.delivery.attempts", "{attempt}", "Requests to receivers, by what they came to.", "class")

@@ -58,6 +58,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		bucket(KeysBucket, 1, 0),
 		bucket(TenantsBucket, 1, 0),
 		bucket(SchedulesBucket, 1, 0),
+		bucket(HooksBucket, 1, 0),
 		{
 			Name:     ArtifactStream,
 			Subjects: []string{ArtifactChunks(">"), "$O." + Artifacts + ".M.>"},

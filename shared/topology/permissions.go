@@ -47,10 +47,10 @@ func Gateway() Permissions {
 		Webhook("*", "*"), DeliveryRecord("*", "*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"))
 	p.api("INFO", "STREAM.LIST", "STREAM.PURGE."+BucketStream(KeysBucket), // of keys that have ended
 		"STREAM.MSG.GET."+Deliveries, "STREAM.MSG.DELETE."+Deliveries)
-	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"))
+	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"), Hook("*", "*"), HookRecent("*", "*"))
 	p.api("STREAM.MSG.GET."+Schedules, "STREAM.MSG.DELETE."+Schedules)
 	p.takes(Schedules, SchedulerConsumer(0))
-	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket, SchedulesBucket} {
+	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket, SchedulesBucket, HooksBucket} {
 		p.api("STREAM.MSG.GET." + BucketStream(bucket))
 		p.walks(BucketStream(bucket), ">")
 	}

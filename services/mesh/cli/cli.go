@@ -32,7 +32,7 @@ func Root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return Usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
-	root.AddCommand(taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), scheduleCommand(), eventsCommand(), listenCommand(),
+	root.AddCommand(taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), scheduleCommand(), hookCommand(), eventsCommand(), listenCommand(),
 		agentsCommand(), tenantsCommand(), auditCommand(), apiKeysCommand(), topCommand(), whoAmICommand(), healthcheckCommand(), contextCommand())
 	return root
 }

@@ -180,3 +180,11 @@ func someSchedules(ctx context.Context, c *client.Client) (found []choice, err e
 	}
 	return found, err
 }
+
+func someHooks(ctx context.Context, c *client.Client) (found []choice, err error) {
+	all, err := c.Hooks.List(ctx)
+	for _, h := range all {
+		found = append(found, choice{h.HookID, strings.TrimSpace(h.Verify.Style + " " + h.Name)})
+	}
+	return found, err
+}

@@ -15,7 +15,7 @@ import (
 // local are the commands that call no gateway, or ask it for what is public: the
 // check of an image has no key.
 var local = map[string]bool{
-	"mesh healthcheck": true, "mesh agents check": true, "mesh agents schema": true, "mesh context add": true, "mesh context use": true, "mesh context list": true, "mesh context delete": true,
+	"mesh hook send": true, "mesh healthcheck": true, "mesh agents check": true, "mesh agents schema": true, "mesh context add": true, "mesh context use": true, "mesh context list": true, "mesh context delete": true,
 }
 
 // argumentsOf are some that a command takes.
@@ -34,6 +34,8 @@ func argumentsOf(cmd *cobra.Command) (args []string) {
 		args = append(args, "--value", "true")
 	case "mesh keys create":
 		args = append(args, "--scopes", "tasks:read")
+	case "mesh hook create", "mesh hook edit", "mesh hook rotate":
+		args = append(args, "--secret", "@testdata/schedules.yaml")
 	case "mesh schedule apply":
 		args = append(args, "-f", "testdata/schedules.yaml")
 	case "mesh action run":

@@ -1,0 +1,553 @@
+package hook_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"agentmesh/shared/hook"
+	"agentmesh/shared/signature"
+)
+
+// sample is a request that is verified.
+type sample struct {
+	verify hook.Verify
+	secret string
+	at     int64
+	body   string
+	header map[string]string
+}
+
+const slackCommand = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+
+// samples are the vectors: those of the providers' own documents, and others that
+// were computed with another program.
+var samples = map[string]sample{
+	"standard": {hook.Verify{Style: hook.Standard}, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", 1614265330, `{"test": 2432232314}`,
+		map[string]string{"Webhook-Id": "msg_p5jXN8AQM9LWM0D4loKWxJek", "Webhook-Timestamp": "1614265330", "Webhook-Signature": "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="}},
+	"github, of its docs": {hook.Verify{Style: hook.GitHub}, "It's a Secret to Everybody", 1614265330, "Hello, World!",
+		map[string]string{"X-Github-Delivery": "d1", "X-Hub-Signature-256": "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"}},
+	"github": {hook.Verify{Style: hook.GitHub}, "mesh-github-secret", 1614265330, `{"action":"opened","number":7}`,
+		map[string]string{"X-Github-Delivery": "d1", "X-Hub-Signature-256": "sha256=4a328fcc2715df3950740d48b9d9ab79f202afcd67866471e2dee1328c5d8f04"}},
+	"stripe": {hook.Verify{Style: hook.Stripe}, "whsec_test_secret_for_agentmesh", 1614265330, `{"id":"evt_1","type":"charge.succeeded"}`,
+		map[string]string{"Stripe-Signature": "t=1614265330,v1=f12ff0b14b985e68c669e539554cb6236db2864b35c17ca6f32896c762e8306f"}},
+	"slack, of its docs": {hook.Verify{Style: hook.Slack}, "8f742231b10e8888abcd99yyyzzz85a5", 1531420618, slackCommand,
+		map[string]string{"X-Slack-Request-Timestamp": "1531420618", "X-Slack-Signature": "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"}},
+	"slack": {hook.Verify{Style: hook.Slack}, "mesh-slack-secret", 1614265330, `{"type":"event_callback","event_id":"Ev1"}`,
+		map[string]string{"X-Slack-Request-Timestamp": "1614265330", "X-Slack-Signature": "v0=12f79010ee6e4b41c925c6d4412db8c2dd5078aa98239b921d9be52b64d9bda5"}},
+	"shopify": {hook.Verify{Style: hook.HMAC, Header: "X-Shopify-Hmac-Sha256", Encoding: "base64", ID: "X-Shopify-Event-Id"}, "mesh-shopify-secret", 1614265330, `{"id":1}`,
+		map[string]string{"X-Shopify-Event-Id": "e1", "X-Shopify-Hmac-Sha256": "obzgQLKmTGfnhDlxfGsp4M5GexfIoknSI01EsK1uOqU="}},
+	"linear": {hook.Verify{Style: hook.HMAC, Header: "Linear-Signature", ID: "Linear-Delivery"}, "mesh-linear-secret", 1614265330, `{"action":"create"}`,
+		map[string]string{"Linear-Delivery": "l1", "Linear-Signature": "fe05288b4654e051f207efe6f0edb3adcbab655f30a7f951f170ee86ae550dbd"}},
+	"gitlab": {hook.Verify{Style: hook.Token, Header: "X-Gitlab-Token", ID: "X-Gitlab-Event-Uuid"}, "mesh-gitlab-token", 1614265330, `{}`,
+		map[string]string{"X-Gitlab-Event-Uuid": "u1", "X-Gitlab-Token": "mesh-gitlab-token"}},
+	"basic": {hook.Verify{Style: hook.Token, Username: "ann", ID: hook.IDNone}, "pass:word", 1614265330, `{}`,
+		map[string]string{"Authorization": "Basic " + base64.StdEncoding.EncodeToString([]byte("ann:pass:word"))}},
+}
+
+func (s sample) headers() hook.Headers {
+	h := hook.Headers{}
+	for name, value := range s.header {
+		h[name] = []string{value}
+	}
+	return h
+}
+
+func (s sample) filled() *hook.Verify {
+	v := hook.Spec{Verify: s.verify}.WithDefaults().Verify
+	return &v
+}
+
+func (s sample) check(h hook.Headers, body string, secrets []string, late time.Duration) error {
+	return s.filled().Authentic(h, []byte(body), secrets, time.Unix(s.at, 0).Add(late))
+}
+
+// signs reports whether a style signs the body.
+func (s sample) signs() bool { return s.verify.Style != hook.Token }
+
+func TestTheRequestsOfEachProviderAreBelieved(t *testing.T) {
+	for name, s := range samples {
+		if f := s.filled().CheckSecrets([]string{s.secret}); len(f) > 0 {
+			t.Errorf("%s: %v", name, f)
+		}
+		if err := s.check(s.headers(), s.body, []string{s.secret}, 0); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		other := s.secret[:len(s.secret)-1] + "_"
+		if s.verify.Style == hook.Standard {
+			other = signature.NewSecret().Reveal()
+		}
+		if err := s.check(s.headers(), s.body, []string{other, s.secret}, 0); err != nil {
+			t.Errorf("%s, with the secret of before: %v", name, err)
+		}
+		if err := s.check(s.headers(), s.body, []string{other}, 0); !errors.Is(err, hook.ErrMismatch) {
+			t.Errorf("%s, with another secret: %v", name, err)
+		}
+		if err := s.check(s.headers(), s.body, nil, 0); !errors.Is(err, hook.ErrMismatch) {
+			t.Errorf("%s, without a secret: %v", name, err)
+		}
+	}
+}
+
+func TestOneChangedBitIsNotBelieved(t *testing.T) {
+	for name, s := range samples {
+		if s.signs() {
+			for i := range len(s.body) {
+				changed := []byte(s.body)
+				changed[i] ^= 1
+				if err := s.check(s.headers(), string(changed), []string{s.secret}, 0); err == nil {
+					t.Errorf("%s: byte %d of the body", name, i)
+				}
+			}
+			for _, body := range []string{"", s.body + "\n", s.body + s.body} {
+				if err := s.check(s.headers(), body, []string{s.secret}, 0); err == nil {
+					t.Errorf("%s: body %q", name, body)
+				}
+			}
+		}
+		for header, value := range s.header {
+			if s.filled().ID == http.CanonicalHeaderKey(header) && s.verify.Style != hook.Standard || strings.HasSuffix(strings.ToLower(header), "delivery") || strings.HasSuffix(strings.ToLower(header), "uuid") || header == "X-Shopify-Event-Id" {
+				continue // no provider but that of Standard Webhooks signs it
+			}
+			for i := range len(value) {
+				changed := []byte(value)
+				changed[i] ^= 1
+				h := s.headers()
+				h[header] = []string{string(changed)}
+				if strings.EqualFold(string(changed), value) {
+					continue // upper-case hex is the same number
+				}
+				if err := s.check(h, s.body, []string{s.secret}, 0); err == nil {
+					t.Errorf("%s: byte %d of %s", name, i, header)
+				}
+			}
+		}
+	}
+}
+
+// Each header is there once, and says one thing.
+func TestHeadersOfAnotherShapeAreNotBelieved(t *testing.T) {
+	for name, s := range samples {
+		for _, header := range slices.Sorted(maps.Keys(s.header)) {
+			value := s.header[header]
+			for what, values := range map[string][]string{
+				"missing": nil, "empty": {""}, "twice": {value, value}, "blank": {" "}, "a blank before": {" " + value}, "a blank behind": {value + " "},
+				"a line end": {value + "\n"}, "huge": {strings.Repeat("a", 10<<10)}, "first of two is empty": {"", value},
+			} {
+				if strings.HasPrefix(what, "a ") && (strings.Contains(header, "Delivery") || strings.Contains(header, "Uuid") || strings.Contains(header, "Event-Id")) && what != "a line end" {
+					continue // an id may have blanks
+				}
+				if what == "blank" && !strings.Contains(header, "Signature") && !strings.Contains(header, "Token") {
+					continue
+				}
+				if s.verify.Style == hook.Standard && header == "Webhook-Signature" && strings.HasPrefix(what, "a ") {
+					continue // it is a list with blanks between
+				}
+				h := s.headers()
+				if h[header] = values; values == nil {
+					delete(h, header)
+				}
+				err := s.check(h, s.body, []string{s.secret}, 0)
+				if err == nil {
+					t.Errorf("%s: %s %s", name, header, what)
+				}
+				if what == "missing" && !errors.Is(err, hook.ErrMissing) {
+					t.Errorf("%s: %s %s: %v", name, header, what, err)
+				}
+			}
+		}
+	}
+}
+
+func TestUpperCaseHexIsTheSameNumber(t *testing.T) {
+	for name, header := range map[string]string{"github": "X-Hub-Signature-256", "slack": "X-Slack-Signature", "linear": "Linear-Signature"} {
+		s := samples[name]
+		h := s.headers()
+		scheme, digits, ok := strings.Cut(h[header][0], "=")
+		if h[header] = []string{scheme + "=" + strings.ToUpper(digits)}; !ok {
+			h[header] = []string{strings.ToUpper(scheme)}
+		}
+		if err := s.check(h, s.body, []string{s.secret}, 0); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestARequestIsBelievedForFiveMinutes(t *testing.T) {
+	for _, name := range []string{"standard", "stripe", "slack"} {
+		s := samples[name]
+		for late, ok := range map[time.Duration]bool{300 * time.Second: true, -300 * time.Second: true, 301 * time.Second: false, -301 * time.Second: false, 24 * time.Hour: false} {
+			err := s.check(s.headers(), s.body, []string{s.secret}, late)
+			if (err == nil) != ok || !ok && !errors.Is(err, hook.ErrTimestamp) {
+				t.Errorf("%s, %v late: %v", name, late, err)
+			}
+		}
+	}
+}
+
+// A timestamp has one form, whatever is signed with it: seconds since 1970, of no
+// zone and without a sign.
+func TestATimestampHasOneForm(t *testing.T) {
+	now := time.Unix(1614265330, 0)
+	hmac := hook.Verify{Style: hook.HMAC, Header: "X-Sig", Timestamp: "X-Time", Content: "{timestamp}.{body}", ID: hook.IDNone}
+	for _, stamp := range []string{"+1614265330", "01614265330", "1.614265330e9", "1614265330.0", "0x60379e72", "-1", "0", "", " 1614265330", "1614265330000", "99999999999999999999", "2021-02-25T15:02:10Z", "2021-02-25T16:02:10+01:00", "Thu, 25 Feb 2021 15:02:10 GMT"} {
+		for _, v := range []hook.Verify{{Style: hook.Stripe}, {Style: hook.Slack}, hmac} {
+			h := http.Header{}
+			if err := v.Sign(h, "secret", "", now, nil); err != nil {
+				t.Fatal(err)
+			}
+			for name, values := range h {
+				h[name] = []string{strings.ReplaceAll(values[0], "1614265330", stamp)}
+			}
+			full := hook.Spec{Verify: v}.WithDefaults().Verify
+			if err := full.Authentic(hook.Headers(h), nil, []string{"secret"}, now); errors.Is(err, hook.ErrMismatch) || err == nil {
+				t.Errorf("%s with %q: %v", v.Style, stamp, err)
+			}
+		}
+	}
+}
+
+func TestManySignaturesAreNotTried(t *testing.T) {
+	stripe, standard := samples["stripe"], samples["standard"]
+	for n, ok := range map[int]bool{15: true, 16: false, 10_000: false} {
+		h := stripe.headers()
+		h["Stripe-Signature"] = []string{strings.Replace(h["Stripe-Signature"][0], ",", strings.Repeat(",v1=00", n)+",", 1)}
+		if err := stripe.check(h, stripe.body, []string{stripe.secret}, 0); (err == nil) != ok || !ok && !errors.Is(err, hook.ErrMalformed) {
+			t.Errorf("stripe with %d more: %v", n, err)
+		}
+		h = standard.headers()
+		h["Webhook-Signature"] = []string{strings.Repeat("v1,AA== ", n) + h["Webhook-Signature"][0]}
+		if err := standard.check(h, standard.body, []string{standard.secret}, 0); (err == nil) != ok || !ok && !errors.Is(err, hook.ErrMalformed) {
+			t.Errorf("standard with %d more: %v", n, err)
+		}
+	}
+}
+
+func TestOnlyTheSchemesOfAStyleCount(t *testing.T) {
+	s := samples["stripe"]
+	h := s.headers()
+	h["Stripe-Signature"] = []string{strings.Replace(h["Stripe-Signature"][0], "v1=", "v0=", 1)}
+	if err := s.check(h, s.body, []string{s.secret}, 0); err == nil {
+		t.Error("v0 of Stripe was believed")
+	}
+	decoded, _ := base64.RawStdEncoding.DecodeString(strings.TrimPrefix(s.secret, "whsec_"))
+	if err := s.check(s.headers(), s.body, []string{string(decoded) + "x"}, 0); err == nil {
+		t.Error("a secret of Stripe that was decoded was believed")
+	}
+	g := samples["github"]
+	old := hook.Headers{"X-Github-Delivery": {"d"}, "X-Hub-Signature": {"sha1=" + strings.Repeat("0", 40)}}
+	if err := g.check(old, g.body, []string{g.secret}, 0); !errors.Is(err, hook.ErrMissing) {
+		t.Errorf("sha1 of GitHub: %v", err)
+	}
+	for name, s := range samples { // the same value in other bytes
+		if !s.signs() || !json.Valid([]byte(s.body)) {
+			continue
+		}
+		var b bytes.Buffer
+		if err := json.Indent(&b, []byte(s.body), "", "  "); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.check(s.headers(), b.String(), []string{s.secret}, 0); !errors.Is(err, hook.ErrMismatch) {
+			t.Errorf("%s, encoded again: %v", name, err)
+		}
+	}
+	dotted := samples["standard"].headers()
+	dotted["Webhook-Id"] = []string{"msg.1"}
+	if err := samples["standard"].check(dotted, "x", []string{samples["standard"].secret}, 0); !errors.Is(err, hook.ErrMalformed) {
+		t.Errorf("an id with a dot: %v", err)
+	}
+}
+
+func TestAStandardHookTrustsAPublicKey(t *testing.T) {
+	key, h, now := signature.NewPrivateKey(), http.Header{}, time.Now()
+	if err := signature.Sign(h, "msg_1", now, []byte("{}"), key); err != nil {
+		t.Fatal(err)
+	}
+	v := hook.Spec{Verify: hook.Verify{Style: hook.Standard}}.WithDefaults().Verify
+	if err := v.Authentic(hook.Headers(h), []byte("{}"), []string{key.Public().String()}, now); err != nil {
+		t.Error(err)
+	}
+}
+
+// Sign is what a sender does: each style believes it, with each option.
+func TestWhatIsSignedIsBelieved(t *testing.T) {
+	now := time.Unix(1614265330, 0)
+	for _, v := range []hook.Verify{
+		{Style: hook.Standard}, {Style: hook.GitHub}, {Style: hook.Stripe}, {Style: hook.Slack},
+		{Style: hook.HMAC, Header: "X-Sig", ID: "X-Id", Encoding: "base64", Algorithm: "sha512", Key: "base64", Prefix: "v9=", Timestamp: "X-Time", Content: "{id}|{timestamp}|{body}"},
+		{Style: hook.Token, Header: "X-Token", ID: hook.IDNone}, {Style: hook.Token, Username: "u", ID: hook.IDNone},
+	} {
+		secret, h := base64.StdEncoding.EncodeToString([]byte("some secret of 24 bytes.")), http.Header{}
+		if v.Style == hook.Standard {
+			secret = "whsec_" + secret
+		}
+		if err := v.Sign(h, secret, "dlv_1", now, []byte(`{"id":"e"}`)); err != nil {
+			t.Errorf("%s: %v", v.Style, err)
+		}
+		full := hook.Spec{Verify: v, Task: &hook.Work{}}.WithDefaults()
+		if f := full.Check(); len(f) > 0 {
+			t.Errorf("%s: %v", v.Style, f)
+		}
+		if err := full.Verify.Authentic(hook.Headers(h), []byte(`{"id":"e"}`), []string{secret}, now); err != nil {
+			t.Errorf("%s: %v", v.Style, err)
+		}
+	}
+	if err := (hook.Verify{Style: hook.GitHub}).Sign(http.Header{}, "", "d", now, nil); err == nil {
+		t.Error("an empty secret signs")
+	}
+	for name, s := range samples { // the vectors, byte for byte
+		h := http.Header{}
+		if err := s.verify.Sign(h, s.secret, cmpID(s), time.Unix(s.at, 0), []byte(s.body)); err != nil {
+			t.Fatal(err)
+		}
+		for header, want := range s.header {
+			if got := h.Get(header); got != want {
+				t.Errorf("%s: %s is %s, want %s", name, header, got, want)
+			}
+		}
+	}
+}
+
+func cmpID(s sample) string {
+	for name, value := range s.header {
+		if strings.EqualFold(name, s.filled().ID) {
+			return value
+		}
+	}
+	return ""
+}
+
+func TestASpecificationIsChecked(t *testing.T) {
+	good := func(change func(*hook.Spec)) hook.Spec {
+		s := hook.Spec{Verify: hook.Verify{Style: hook.GitHub}, Task: &hook.Work{Agent: "echo"}}
+		change(&s)
+		return s.WithDefaults()
+	}
+	long := strings.Repeat("x", 300)
+	for pointer, change := range map[string]func(*hook.Spec){
+		"/name":          func(s *hook.Spec) { s.Name = long },
+		"/verify/style":  func(s *hook.Spec) { s.Verify.Style = "sha1" },
+		"/verify/id":     func(s *hook.Spec) { s.Verify = hook.Verify{Style: hook.HMAC, Header: "X"} },
+		"/verify/header": func(s *hook.Spec) { s.Verify.Header = "X-Other" },
+		"/verify/prefix": func(s *hook.Spec) { s.Verify = hook.Verify{Style: hook.Token, Header: "X", Prefix: long, ID: "none"} },
+		"/verify/encoding": func(s *hook.Spec) {
+			s.Verify = hook.Verify{Style: hook.HMAC, Header: "X", Encoding: "rot13", ID: "none"}
+		},
+		"/verify/algorithm": func(s *hook.Spec) {
+			s.Verify = hook.Verify{Style: hook.HMAC, Header: "X", Algorithm: "sha1", ID: "none"}
+		},
+		"/verify/key":     func(s *hook.Spec) { s.Verify = hook.Verify{Style: hook.Token, Header: "X", Key: "base64", ID: "none"} },
+		"/verify/content": func(s *hook.Spec) { s.Verify = hook.Verify{Style: hook.HMAC, Header: "X", Content: "{id}", ID: "X"} },
+		"/verify/timestamp": func(s *hook.Spec) {
+			s.Verify = hook.Verify{Style: hook.HMAC, Header: "X", Timestamp: "X-T", ID: "none"}
+		},
+		"/verify/username":      func(s *hook.Spec) { s.Verify = hook.Verify{Style: hook.Token, Username: "a:b", ID: "none"} },
+		"/accept":               func(s *hook.Spec) { s.Accept = make([]hook.Rule, 17) },
+		"/accept/0":             func(s *hook.Spec) { s.Accept = []hook.Rule{{In: []string{"x"}}} },
+		"/accept/0/json":        func(s *hook.Spec) { s.Accept = []hook.Rule{{JSON: "action", In: []string{"x"}}} },
+		"/accept/0/in":          func(s *hook.Spec) { s.Accept = []hook.Rule{{JSON: "/action"}} },
+		"/max_body":             func(s *hook.Spec) { s.MaxBody = hook.MaxBody + 1 },
+		"/task":                 func(s *hook.Spec) { s.Task = nil },
+		"/task/input/from":      func(s *hook.Spec) { s.Task.Input.From = "env" },
+		"/task/input/headers":   func(s *hook.Spec) { s.Task.Input.From = "headers" },
+		"/task/input/headers/0": func(s *hook.Spec) { s.Task.Input.Headers = []string{"authorization"} },
+		"/task/input/merge":     func(s *hook.Spec) { s.Task.Input.Merge = json.RawMessage(`[]`) },
+		"/session/key":          func(s *hook.Spec) { s.Task, s.Session = nil, &hook.Talk{Text: "/text"} },
+		"/signal/task":          func(s *hook.Spec) { s.Task, s.Signal = nil, &hook.Signal{Task: "x", Name: "payment"} },
+		"/signal/name":          func(s *hook.Spec) { s.Task, s.Signal = nil, &hook.Signal{Task: "/id"} },
+	} {
+		s := good(change)
+		if f := s.Check(); len(f) == 0 || f[0].Pointer != pointer {
+			t.Errorf("%s: %v", pointer, f)
+		}
+	}
+	none := good(func(*hook.Spec) {})
+	if f := none.Check(); len(f) > 0 {
+		t.Error(f)
+	}
+	own := good(func(s *hook.Spec) {
+		s.Verify = hook.Verify{Style: hook.Token, Header: "X-My-Token", ID: "none"}
+		s.Task.Input = hook.Input{From: "headers", Headers: []string{"x-my-token"}}
+	})
+	if f := own.Check(); len(f) != 1 {
+		t.Errorf("the token of a hook may reach its agent: %v", f)
+	}
+	for name, secrets := range map[string][]string{"none": {}, "three": {"a", "b", "c"}, "empty": {""}, "blank": {"  "}, "a line end": {"s\n"}} {
+		if f := none.Verify.CheckSecrets(secrets); len(f) == 0 {
+			t.Errorf("secrets: %s", name)
+		}
+	}
+	if f := good(func(s *hook.Spec) { s.Verify.Style = hook.Standard }).Verify; len(f.CheckSecrets([]string{"plain"})) == 0 {
+		t.Error("a secret of Standard Webhooks without its prefix")
+	}
+}
+
+func TestWhatAnAgentGetsOfADelivery(t *testing.T) {
+	d := &hook.Delivery{
+		Headers: hook.Headers{"X-Github-Event": {"push"}, "Authorization": {"Bearer secret"}, "Cookie": {"a=b"}, "X-Other": {"1", "2"}},
+		Body:    json.RawMessage(`{"a":{"b~/c":[1,{"id":12345678901234567890}]},"source":"them","n":1e3,"t":true,"z":null}`),
+	}
+	for want, in := range map[string]hook.Input{
+		string(d.Body):                 {From: "body"},
+		`{"X-GitHub-Event":"push"}`:    {From: "headers", Headers: []string{"X-GitHub-Event", "Authorization", "Cookie", "X-Absent"}},
+		`{"id":12345678901234567890}`:  {From: "/a/b~0~1c/1"},
+		`{"body":1,"source":"github"}`: {From: "/a/b~0~1c/0", Merge: json.RawMessage(`{"source":"github"}`)},
+		`{"body":` + string(d.Body) + `,"headers":{"x-other":"1, 2"}}`:                               {From: "request", Headers: []string{"x-other"}},
+		`{"a":{"b~/c":[1,{"id":12345678901234567890}]},"n":1e3,"source":"github","t":true,"z":null}`: {From: "body", Merge: json.RawMessage(`{"source":"github"}`)},
+	} {
+		s := hook.Spec{Verify: hook.Verify{Style: hook.GitHub}, Task: &hook.Work{Input: in}}
+		if got, ok, err := s.InputOf(d); err != nil || !ok || string(got) != want {
+			t.Errorf("%+v:\n got %s, %v, %v\nwant %s", in, got, ok, err, want)
+		}
+	}
+	for _, pointer := range []string{"/nope", "/a/b~0~1c/2", "/a/b~0~1c/01", "/a/b~0~1c/-1", "/n/x", "/a/b"} {
+		s := hook.Spec{Task: &hook.Work{Input: hook.Input{From: pointer}}}
+		if _, ok, err := s.InputOf(d); ok || err != nil {
+			t.Errorf("%s: %v, %v", pointer, ok, err)
+		}
+	}
+	for pointer, want := range map[string]string{"/source": "them", "/n": "1e3", "/t": "true"} {
+		if got, ok := d.Text(pointer); !ok || got != want {
+			t.Errorf("%s is %q", pointer, got)
+		}
+	}
+	for _, pointer := range []string{"/a", "/z", "/a/b~0~1c"} {
+		if got, ok := d.Text(pointer); ok {
+			t.Errorf("%s is %q", pointer, got)
+		}
+	}
+}
+
+func TestBodiesOfEachForm(t *testing.T) {
+	for contentType, form := range map[string]string{
+		"application/json": "json", "application/json; charset=utf-8": "json", "application/cloudevents+json": "json", "application/x-www-form-urlencoded": "form",
+		"text/plain": "text", "": "", "text/html": "", "multipart/form-data; boundary=x": "", "application/xml": "", ";": "",
+	} {
+		if got := hook.FormOf(contentType); got != form {
+			t.Errorf("%q is %q", contentType, got)
+		}
+	}
+	for _, tt := range []struct{ form, body, want string }{
+		{"json", `{"a":1}`, `{"a":1}`}, {"text", "hi \"you\"", `"hi \"you\""`}, {"form", "a=1&b=2&b=3", `{"a":"1","b":["2","3"]}`},
+		{"form", `payload=%7B%22a%22%3A1%7D`, `{"a":1}`}, {"form", "payload=x", `{"payload":"x"}`}, {"form", "", `{}`},
+		{"text", "\xff", ""}, {"form", "a=%zz", ""}, {"form", "a=%ff", ""}, {"form", "\xff=1", ""},
+	} {
+		got, err := hook.AsJSON(tt.form, []byte(tt.body))
+		if string(got) != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s %q: %s, %v", tt.form, tt.body, got, err)
+		}
+	}
+}
+
+func TestWhichDeliveryItIs(t *testing.T) {
+	of := func(v hook.Verify, h hook.Headers, body string) string {
+		full := hook.Spec{Verify: v}.WithDefaults().Verify
+		id, known, err := full.DeliveryID(&hook.Delivery{Headers: h, Body: json.RawMessage(body)})
+		return fmt.Sprintf("%s %v %v", id, known, err != nil)
+	}
+	github := hook.Headers{"X-Github-Delivery": {"d1"}}
+	for _, tt := range []struct {
+		v    hook.Verify
+		h    hook.Headers
+		body string
+		want string
+	}{
+		{hook.Verify{Style: hook.GitHub}, github, `{}`, "d1 true false"},
+		{hook.Verify{Style: hook.Stripe}, nil, `{"id":"evt_1"}`, "evt_1 true false"},
+		{hook.Verify{Style: hook.Stripe}, nil, `{}`, " false true"},
+		{hook.Verify{Style: hook.Stripe}, nil, `{"id":{}}`, " false true"},
+		{hook.Verify{Style: hook.Slack}, nil, `{"event_id":"Ev1"}`, "Ev1 true false"},
+		{hook.Verify{Style: hook.Slack}, nil, `{"trigger_id":"7"}`, "7 true false"},
+		{hook.Verify{Style: hook.Token, Header: "X", ID: "none"}, nil, ``, " false false"},
+		{hook.Verify{Style: hook.Token, Header: "X", ID: "/n"}, nil, `{"n":7}`, "7 true false"},
+		{hook.Verify{Style: hook.Token, Header: "X", ID: "/n"}, nil, `{"n":"` + strings.Repeat("x", 257) + `"}`, " false true"},
+		{hook.Verify{Style: hook.Token, Header: "X", ID: "/n"}, nil, `{"n":"a\u0000"}`, " false true"},
+	} {
+		if got := of(tt.v, tt.h, tt.body); got != tt.want {
+			t.Errorf("%+v %s: %s, want %s", tt.v, tt.body, got, tt.want)
+		}
+	}
+}
+
+func TestALogKeepsWhatCountsWhenItIsFlooded(t *testing.T) {
+	var log hook.Recent
+	for i := range 40 {
+		log.Add(hook.Receipt{At: time.Unix(int64(i), 0), Outcome: hook.Accepted, Delivery: fmt.Sprint(i)})
+	}
+	var flood hook.Recent
+	for i := range 1000 {
+		flood.Add(hook.Receipt{At: time.Unix(int64(1000+i), 0), Outcome: hook.Rejected})
+	}
+	log.Merge(&flood)
+	n := map[hook.Outcome]int{}
+	for _, r := range log.Receipts {
+		n[r.Outcome]++
+	}
+	if len(log.Receipts) != hook.MaxReceipts || n[hook.Accepted] != 25 || n[hook.Rejected] != 25 || log.Receipts[0].Delivery != "15" {
+		t.Errorf("%d receipts: %v", len(log.Receipts), n)
+	}
+	if log.Counts.Accepted != 40 || log.Counts.Rejected != 1000 {
+		t.Errorf("counts %+v", log.Counts)
+	}
+}
+
+// Nothing that a stranger sends makes a parser panic, and nothing without the
+// secret is believed.
+func FuzzAuthentic(f *testing.F) {
+	for _, s := range samples {
+		for _, value := range s.header {
+			f.Add(value, s.header["Webhook-Timestamp"], s.body)
+		}
+	}
+	secret := signature.NewSecret().Reveal()
+	f.Fuzz(func(t *testing.T, text, stamp, body string) {
+		for _, v := range []hook.Verify{{Style: hook.Standard}, {Style: hook.GitHub}, {Style: hook.Stripe}, {Style: hook.Slack},
+			{Style: hook.HMAC, Header: "X-Sig", Encoding: "base64", Timestamp: "X-Time", Content: "{id}.{timestamp}.{body}", ID: "X-Id"}, {Style: hook.Token, Username: "u", ID: "X-Id"}} {
+			h := hook.Headers{}
+			for _, name := range []string{"Webhook-Id", "Webhook-Signature", "X-Github-Delivery", "X-Hub-Signature-256", "Stripe-Signature", "X-Slack-Signature", "X-Sig", "X-Id", "Authorization"} {
+				h[name] = []string{text}
+			}
+			for _, name := range []string{"Webhook-Timestamp", "X-Slack-Request-Timestamp", "X-Time"} {
+				h[name] = []string{stamp}
+			}
+			full := hook.Spec{Verify: v}.WithDefaults().Verify
+			if full.Authentic(h, []byte(body), []string{secret}, time.Unix(1614265330, 0)) == nil {
+				t.Fatalf("%s believes %q, %q, %q", v.Style, text, stamp, body)
+			}
+		}
+	})
+}
+
+// Whatever a verified body is, reading it panics nowhere, and what comes out is
+// JSON.
+func FuzzDelivery(f *testing.F) {
+	f.Add("application/json", `{"a":[1]}`, "/a/0")
+	f.Add("application/x-www-form-urlencoded", slackCommand, "/text")
+	f.Add("text/plain", "x", "/")
+	f.Fuzz(func(t *testing.T, contentType, body, pointer string) {
+		form := hook.FormOf(contentType)
+		if form == "" {
+			return
+		}
+		raw, err := hook.AsJSON(form, []byte(body))
+		if err != nil || !json.Valid(raw) {
+			return
+		}
+		d := &hook.Delivery{Body: raw, Headers: hook.Headers{"X-A": {body}}}
+		d.Text(pointer)
+		for _, from := range []string{"body", "request", "headers", "/" + pointer} {
+			s := hook.Spec{Task: &hook.Work{Input: hook.Input{From: from, Headers: []string{"X-A"}, Merge: json.RawMessage(`{"m":1}`)}}}
+			if in, ok, err := s.InputOf(d); ok && err == nil && !json.Valid(in) {
+				t.Fatalf("%s of %s is %s", from, raw, in)
+			}
+		}
+	})
+}

@@ -1,0 +1,21 @@
+package topology
+
+import "agentmesh/shared/hook"
+
+// HooksBucket is the bucket of hooks and of their logs.
+const HooksBucket = "hooks"
+
+// Hook is the subject of a hook's record. Whoever knocks says the id only: then the
+// tenant is *.
+func Hook(tenant string, id hook.ID) string {
+	return "$KV." + HooksBucket + "." + tenant + "." + string(id)
+}
+
+// HookRecent is the subject of a hook's log, beside its record.
+func HookRecent(tenant string, id hook.ID) string { return Hook(tenant, id) + ".recent" }
+
+// HookSession is the subject that says which session belongs to a key of a hook: a
+// key of the sessions bucket beside the records, which lives as long as they do.
+func HookSession(tenant string, id hook.ID, hash string) string {
+	return "$KV." + SessionsBucket + "." + tenant + "." + string(id) + "." + hash
+}
