@@ -42,19 +42,20 @@ func (c wakes) answer(ctx context.Context, who auth.Caller, id task.ID, r Answer
 	if faults := r.faults(); len(faults) > 0 {
 		return a, RefuseFields(faults...)
 	}
-	repeated := false
 	for claimed := false; ; {
 		t, err := c.find(ctx, who.Tenant, id, location{})
 		if err != nil {
 			return a, err
 		}
 		if !claimed && r.Key != nil {
-			if repeated, err = c.repeated(ctx, who.Tenant, id, r.Key); err != nil {
+			// Another request with the key is refused; whether this one came before, the
+			// record tells.
+			if _, err := answers(c).claimAnswer(ctx, who.Tenant, r.Key, string(id), &struct{}{}); err != nil {
 				return a, err
 			}
 			claimed = true
 		}
-		if repeated && r.Key.answered(t) {
+		if r.Key.answered(t) {
 			return Answered{t, true}, nil
 		}
 		next, err := r.put(ctx, t)
@@ -67,16 +68,9 @@ func (c wakes) answer(ctx context.Context, who auth.Caller, id task.ID, r Answer
 	}
 }
 
-// repeated claims the key of an answer, and reports whether an equal request has
-// come before.
-func (c wakes) repeated(ctx context.Context, tenant string, id task.ID, key *Key) (bool, error) {
-	ours, err := answers(c).claimAnswer(ctx, tenant, key, string(id), &struct{}{})
-	return !ours, err
-}
-
 // answered reports whether the record has the answer of the request with the key.
 func (k *Key) answered(t *task.Task) bool {
-	return slices.ContainsFunc(t.Answers, func(a task.Answer) bool { return a.Key == k.hash })
+	return k != nil && slices.ContainsFunc(t.Answers, func(a task.Answer) bool { return a.Key == k.hash })
 }
 
 // save writes a record with a new answer, and has the task go on if it waited for

@@ -310,7 +310,7 @@ func (r *Reconciler) records(ctx context.Context, now time.Time) error {
 	return r.tasks.walk(ctx, func(from uint64) (uint64, error) {
 		var open []*task.Task
 		next, err := r.store.Repair.Records(ctx, from, func(t *task.Task) {
-			if now.Sub(changed(t)) > settleTime && t.Status != task.InputRequired {
+			if now.Sub(changed(t)) > settleTime {
 				open = append(open, t)
 			}
 		})
