@@ -3,6 +3,9 @@ package worker_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,6 +101,69 @@ func TestAnAgentOfWhichOneMayRunCallsItself(t *testing.T) {
 		v := m.End(m.Create(`{"agent":"chain","input":5}`))
 		if v.Status != "completed" || string(v.Result) != `"5 4 3 2 1 end"` || v.Attempt != 1 {
 			t.Errorf("%+v %+v", v, v.Error)
+		}
+	})
+}
+
+// What earlier waits came to is known to every later run; two questions may be open at
+// once, and the task is asked for each.
+func TestEachWaitIsWaitedForOnceHoweverOftenTheHandlerRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		m.Work(meshtest.Named("waits", func(ctx context.Context, job *agent.Job) (any, error) {
+			first, err := agent.Ask[int](ctx, job, "amount", agent.Question{Timeout: time.Hour})
+			if err != nil {
+				return nil, err
+			}
+			if err := job.Sleep(ctx, 10*time.Minute); err != nil {
+				return nil, err
+			}
+			var a, b int
+			var errA, errB error
+			var both sync.WaitGroup
+			both.Go(func() { a, errA = agent.Ask[int](ctx, job, "a", agent.Question{}) })
+			both.Go(func() { b, errB = agent.Ask[int](ctx, job, "b", agent.Question{}) })
+			both.Wait()
+			if err := errors.Join(errA, errB); err != nil {
+				return nil, err
+			}
+			again, err := agent.WaitEvent[int](ctx, job, "amount", time.Hour)
+			return []int{first, a, b, again}, err
+		}))
+		id, began := m.Create(`{"agent":"waits","input":1}`), time.Now()
+		waits := func(names ...string) {
+			t.Helper()
+			record(t, m, id, func(r *task.Task) bool {
+				return r.Suspended && len(r.Waits) == len(names) && !r.NotBefore.IsZero() && !slices.ContainsFunc(r.Waits, func(w task.Wait) bool { return !slices.Contains(names, w.Name) })
+			})
+		}
+		say := func(name, value string) {
+			t.Helper()
+			if err := answer(t, m, id, name, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waits("amount")
+		say("", "1")
+		waits("sleep")
+		time.Sleep(10 * time.Minute)
+		waits("a", "b")
+		if len(m.Get(id).Questions) != 2 || time.Since(began) < 10*time.Minute {
+			t.Errorf("after %v: %+v", time.Since(began), m.Get(id).Questions)
+		}
+		if err := answer(t, m, id, "", "0"); err == nil {
+			t.Error("an answer without a name was taken for one of two")
+		}
+		say("b", "3")
+		waits("a")
+		say("a", "2")
+		waits("amount")
+		say("amount", "4")
+		if v := m.End(id); string(v.Result) != "[1,2,3,4]" || v.Attempt != 1 {
+			t.Errorf("%+v %+v", v, v.Error)
+		}
+		if n, err := m.Store.Tasks.Queued(t.Context()); err != nil || n != 0 {
+			t.Errorf("%d messages are left, %v", n, err)
 		}
 	})
 }
