@@ -186,7 +186,7 @@ func (i *inspector) refuse(t *testing.T, id string) {
 	case method == "patch":
 		i.ask(t, id, 404, nothing, "", `{"enabled":true}`, asJSON...)
 	default:
-		body := map[string]string{"postMessage": `{"text":"x"}`, "answerTask": `{"name":"x","value":1}`, "answerAction": `{"name":"x","value":1}`}[id]
+		body := map[string]string{"postMessage": `{"text":"x"}`, "tellStep": `{"type":"started","name":"x"}`, "answerTask": `{"name":"x","value":1}`, "answerAction": `{"name":"x","value":1}`}[id]
 		i.ask(t, id, 404, nothing, "", body)
 	}
 }
@@ -196,8 +196,11 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		m := meshtest.Started(t)
 		m.Work(meshtest.Named("holds", func(ctx context.Context, _ *agent.Job) (any, error) { <-ctx.Done(); return nil, ctx.Err() }))
 		r := m.Receive(nil)
+		leases := make(chan string, 1)
+		m.Work(keeping(leases))
 		i := newInspector(t, m)
 		i.tasks(t, r.URL)
+		i.steps(t, leases)
 		i.sessions(t)
 		i.webhooks(t, r.URL)
 		i.keys(t)
@@ -318,6 +321,15 @@ func (i *inspector) hooks(t *testing.T) {
 	i.ask(t, "receiveHook", 415, one, "", `x`, append(sender, "Content-Type", "text/html")...)
 	i.ask(t, "recentHook", 200, one, "", "")
 	i.ask(t, "deleteHook", 204, one, "", "")
+}
+
+func (i *inspector) steps(t *testing.T, leases <-chan string) {
+	task := []string{meshtest.Decode[api.Accepted](t, i.ask(t, "createTask", 202, nil, "", `{"agent":"keeps","instruction":"x"}`).Body).TaskID}
+	lease := meshtest.As(<-leases)
+	i.ask(t, "tellStep", 201, task, "", `{"type":"step","name":"charge","value":{"receipt":7}}`, lease...)
+	i.ask(t, "tellStep", 201, task, "", `{"type":"checkpoint","value":1,"ack":true}`, lease...)
+	i.ask(t, "tellStep", 422, task, "", `{"type":"step","name":"charge"}`, lease...)
+	i.ask(t, "tellStep", 409, task, "", `{"type":"step","name":"charge","value":1}`)
 }
 
 func (i *inspector) keys(t *testing.T) {

@@ -29,6 +29,7 @@ func (m *twoTenants) bodies() map[string]struct{ path, body string } {
 	later, laterAction := "/tasks/"+m.tasks[len(m.tasks)-1], "/actions/"+m.actions[len(m.actions)-1]
 	return map[string]struct{ path, body string }{
 		"createTask":       {"/tasks", `{"agent":"echo","instruction":"x"}`},
+		"tellStep":         {"/tasks/" + m.tasks[0] + "/steps", `{"type":"started","name":"x"}`}, // granted to whoever has the lease
 		"createAction":     {"/actions", `{"agent":"echo","instruction":"x","callback_url":"` + m.receiver.URL + `"}`},
 		"answerTask":       {later + "/input", `{"name":"approve","value":1}`},
 		"answerAction":     {laterAction + "/input", `{"name":"approve","value":1}`},
@@ -93,7 +94,7 @@ func TestOWASP3NobodySetsWhatTheMeshOwns(t *testing.T) {
 				}
 			}
 			w := m.as("ann", op.method, good.path, all+"}", "Prefer", "handling=lenient")
-			if w.Code > 202 {
+			if w.Code > 202 && (op.id != "tellStep" || w.Code != 409) {
 				t.Errorf("%s with all of them, leniently = %d %s", op.id, w.Code, w.Body)
 			}
 			answers := w.Body.String()

@@ -35,6 +35,8 @@ func (h tasks) routes() []route {
 		operation("GET", one+"/result", auth.TasksRead, "getTaskResult", "Read the result itself", h.getResult, mesh.ErrTaskNotFound, mesh.ErrResultNotReady, mesh.ErrResultExpired),
 		operation("GET", one+"/input", auth.TasksRead, "getTaskInput", "Read the input as it was sent", h.getInput, mesh.ErrTaskNotFound, mesh.ErrNoInput, mesh.ErrInputExpired),
 		operation("GET", one+"/events", auth.TasksRead, "taskEvents", "Follow a task", h.taskEvents, mesh.ErrTaskNotFound),
+		operation("POST", one+"/steps", auth.Known, "tellStep", "Keep a step of an agent that runs, by the lease of its attempt", h.tellStep,
+			mesh.ErrTaskNotFound, mesh.ErrLeaseLost, mesh.ErrWorkerAway),
 		operation("POST", one+"/cancel", auth.TasksWrite, "cancelTask", "Cancel a task", h.cancelTask, mesh.ErrTaskNotFound, mesh.ErrTaskFinished),
 		operation("POST", one+"/input", auth.TasksInput, "answerTask", "Answer a question of a task, or tell it an event that it waits for", h.answerTask, append(slices.Clone(refusedAnswer), mesh.ErrTaskNotFound)...),
 		operation("POST", one+"/retry", auth.TasksWrite, "retryTask", "Run a failed or canceled task again, as a new one", h.retryTask,

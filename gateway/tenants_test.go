@@ -149,6 +149,8 @@ func bodyOf(e endpoint) string {
 		return `{"text":"bob says"}`
 	case strings.HasSuffix(e.pattern, "/input") && e.method == "POST":
 		return `{"name":"approve","value":"bob's"}`
+	case strings.HasSuffix(e.pattern, "/steps") && e.method == "POST":
+		return `{"type":"started","name":"bob's"}`
 	case strings.HasSuffix(e.pattern, "/backfill"):
 		return `{"from":"2000-01-01T00:00:00Z","to":"2000-01-01T00:00:00Z"}`
 	case strings.HasPrefix(e.pattern, "/schedules") && (e.method == "PATCH" || e.method == "PUT"):

@@ -33,7 +33,8 @@ type attempt struct {
 	lines   lines // of an agent outside of Go
 	talk    talk  // of a turn
 
-	key agent.Secret // by which the agent calls the mesh; empty: it does not
+	key     agent.Secret // by which the agent calls the mesh; empty: it does not
+	keyHash string
 
 	owed bool // the message is not acknowledged yet: tasks in bulk run in its place
 

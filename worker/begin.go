@@ -83,11 +83,12 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 // makeKey makes the key by which the agent calls the mesh. Its hash is in the record
 // while the attempt runs: nobody else could have written it there.
 func (at *attempt) makeKey(t *task.Task) {
-	if !at.in.agent.Calls {
+	if !at.in.agent.Calls && !at.in.agent.Tells {
 		return
 	}
 	k := auth.NewTaskKey(t.Tenant, string(t.ID))
-	at.key, t.Lease.Key = agent.Secret(k.Reveal()), k.Hash()
+	at.key, t.Lease.Key, t.Lease.Narrow = agent.Secret(k.Reveal()), k.Hash(), !at.in.agent.Calls
+	at.keyHash = t.Lease.Key
 }
 
 // unclaimedAllowed reports whether the attempt may start before its claim is

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -184,6 +185,34 @@ func (l *lines) Await(ctx context.Context) error {
 		return nil
 	}
 	return first
+}
+
+// told takes what the agent tells through a gateway.
+func (w *Worker) told(told store.Told, answer func(store.ToldAnswer)) {
+	at := w.running.of(told.Task)
+	if at == nil || at.keyHash != told.Key {
+		answer(store.ToldAnswer{Lost: true})
+		return
+	}
+	go func() { answer(at.lines.take(told.Line)) }()
+}
+
+// take takes one line while the agent runs.
+func (l *lines) take(line []byte) store.ToldAnswer {
+	l.mu.Lock()
+	f := l.listen
+	l.mu.Unlock()
+	if f == nil {
+		return store.ToldAnswer{Lost: true}
+	}
+	answer, err := f(line)
+	switch fault := (*agent.Error)(nil); {
+	case err == nil:
+		return store.ToldAnswer{Answer: answer}
+	case errors.As(err, &fault):
+		return store.ToldAnswer{Fault: fault.Message}
+	}
+	return store.ToldAnswer{Lost: true} // the attempt has ended
 }
 
 // Listen implements agent.Lines.

@@ -237,6 +237,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for children: %w", err)
 	}
 	defer stopChildren()
+	stopTold, err := w.store.Tasks.OnTold(w.id, w.told)
+	if err != nil {
+		return fmt.Errorf("listen for steps: %w", err)
+	}
+	defer stopTold()
 	stopRivals, err := w.store.Registry.OnRival(w.checkRival)
 	if err != nil {
 		return fmt.Errorf("listen for rivals: %w", err)

@@ -123,6 +123,8 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrTaskFinished:         409,
 	mesh.ErrAlreadyAnswered:      409,
 	mesh.ErrTooManyInputs:        409,
+	mesh.ErrLeaseLost:            409,
+	mesh.ErrWorkerAway:           503,
 	mesh.ErrParentFinished:       409,
 	mesh.ErrTaskNotRetryable:     409,
 	ErrBodyStalled:               408,

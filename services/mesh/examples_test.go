@@ -256,7 +256,7 @@ func TestAgentsCommands(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"check", examples}, 0, "shout: ok\nwordcount: ok\noutline: ok\nnotes: ok\nsummarize: ok\n"},
+		{[]string{"check", examples}, 0, "shout: ok\nwordcount: ok\noutline: ok\nnotes: ok\nrefund: ok\ndigest: ok\nonboard: ok\nsummarize: ok\n"},
 		{[]string{"check", bad}, 1, `bad.yaml:3: agents[0].timeout: "soon" is not allowed, it must be a duration such as 30s or 5m`},
 		{[]string{"check"}, 2, "one file"},
 		{[]string{"list", "--gateway", srv.URL}, 0, "wordcount  1.0.0    1"},

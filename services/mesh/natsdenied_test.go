@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,7 +176,7 @@ func TestAnEventsNATSUserSeesOneTenantOnly(t *testing.T) {
 	}
 	m, stop := g.mesh()
 	defer stop()
-	alpha, _ := guardedAgents()
+	alpha, _ := guardedAgents(&sync.Map{})
 	g.work("worker.one", alpha)
 	id := m.Create(`{"agent":"alpha","instruction":"x"}`)
 	m.End(id)
@@ -197,7 +198,7 @@ func TestTheFacesNATSUserServesTasksAndSessions(t *testing.T) {
 	}
 	m := &meshtest.Mesh{T: t, Server: g.srv, Store: g.look(topology.FaceUser)}
 	m.Gateway = m.BareGateway(m.Store) // a face without callbacks
-	alpha, beta := guardedAgents()
+	alpha, beta := guardedAgents(&sync.Map{})
 	g.work("worker.one", alpha)
 	g.work("worker.two", beta)
 	g.tasks(m)

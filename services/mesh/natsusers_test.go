@@ -29,9 +29,10 @@ import (
 // guarded is a NATS server with the users of `mesh nats-users`, and what it did not
 // let them do.
 type guarded struct {
-	t     *testing.T
-	srv   *natstest.Server
-	users []topology.Permissions
+	leases sync.Map // by task
+	t      *testing.T
+	srv    *natstest.Server
+	users  []topology.Permissions
 
 	mu     sync.Mutex
 	denied []string
@@ -200,7 +201,7 @@ func (g *guarded) mesh() (m *meshtest.Mesh, stop func()) {
 
 // guardedAgents are those of the two workers: alpha fails at first when asked to,
 // calls beta, gives back what it gets, and holds conversations.
-func guardedAgents() (alpha, beta agent.Agent) {
+func guardedAgents(leases *sync.Map) (alpha, beta agent.Agent) {
 	failed, talk := sync.Map{}, meshtest.Counter()
 	alpha = meshtest.WithRetry(meshtest.Named("alpha", func(ctx context.Context, job *agent.Job) (any, error) {
 		if job.Turn != nil {
@@ -222,6 +223,12 @@ func guardedAgents() (alpha, beta agent.Agent) {
 				return strings.Repeat("x", store.InlineLimit), nil
 			})
 		case "hang":
+			lines, err := job.Lines()
+			if err != nil {
+				return nil, err
+			}
+			defer lines.Listen(func(line []byte) ([]byte, error) { return []byte(`{"type":"ok"}`), nil })()
+			leases.Store(job.TaskID, job.Key.Reveal())
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		case "call":
@@ -229,6 +236,7 @@ func guardedAgents() (alpha, beta agent.Agent) {
 		}
 		return map[string]any{"input": job.Input}, nil
 	}))
+	alpha.Tells = true
 	alpha.History, alpha.MaxTranscript = task.HistoryWindow, 1024
 	return alpha, meshtest.Named("beta", func(_ context.Context, job *agent.Job) (any, error) { return job.Input, nil })
 }
@@ -245,13 +253,14 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.migrates()
-	alpha, beta := guardedAgents()
+	alpha, beta := guardedAgents(&g.leases)
 	for _, life := range []string{"first", "after a restart"} {
 		m, stop := g.mesh()
 		w, stopOne := g.work("worker.one", alpha)
 		_, stopTwo := g.work("worker.two", beta)
 		g.settled(life + ": start")
 		g.tasks(m)
+		g.told(m)
 		g.settled(life + ": tasks")
 		g.sessions(m)
 		g.settled(life + ": sessions")

@@ -62,6 +62,17 @@ func (g *guarded) tasks(m *meshtest.Mesh) {
 	}
 }
 
+// told has an agent keep a step through the gateway.
+func (g *guarded) told(m *meshtest.Mesh) {
+	running := m.Create(`{"agent":"alpha","instruction":"hang"}`)
+	var lease any
+	natstest.Until(g.t, "its agent has a lease", func() (ok bool) { lease, ok = g.leases.Load(running); return ok })
+	if w := m.Do("POST", "/tasks/"+running+"/steps", `{"type":"step","name":"told","value":1}`, meshtest.As(lease.(string))...); w.Code != http.StatusCreated {
+		g.t.Errorf("step = %d %s", w.Code, w.Body)
+	}
+	m.Do("POST", "/tasks/"+running+"/cancel", "")
+}
+
 func (g *guarded) sessions(m *meshtest.Mesh) {
 	id := m.Session("alpha")
 	srv, _ := m.Serve()

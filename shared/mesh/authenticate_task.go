@@ -27,7 +27,8 @@ func NewTaskAuthenticator(st *store.Store, log *slog.Logger) *TaskAuthenticator 
 	return &TaskAuthenticator{store: st, lock: lockout{log: log}}
 }
 
-// taskScopes are what the agent of a task may do, as its tenant.
+// taskScopes are what the agent of a task may do, as its tenant. One whose key is
+// narrow may tell its steps only, which takes no scope.
 var taskScopes = []auth.Scope{auth.TasksRead, auth.TasksWrite, auth.AgentsRead}
 
 // Authenticate implements auth.Authenticator.
@@ -48,7 +49,7 @@ func (a *TaskAuthenticator) Authenticate(ctx context.Context, c auth.Credentials
 	if wait := a.lock.Wait(name, c.Addr); wait > 0 {
 		return auth.Caller{}, fmt.Errorf("key of task %s: %w", shown.Task, &auth.Locked{Wait: wait})
 	}
-	t, err := a.running(ctx, shown)
+	t, err := runningTask(ctx, a.store, shown)
 	switch {
 	case errors.Is(err, task.ErrNotFound):
 		a.lock.failed(ctx, name, c.Addr)
@@ -61,14 +62,18 @@ func (a *TaskAuthenticator) Authenticate(ctx context.Context, c auth.Credentials
 		a.lock.failed(ctx, name, c.Addr)
 		return auth.Caller{}, refusedKey("key of task "+shown.Task, "it is not that of the attempt that runs")
 	}
-	return auth.Caller{Tenant: t.Tenant, Subject: "agent " + t.Agent + " of " + string(t.ID), Scopes: taskScopes}, nil
+	who := auth.Caller{Tenant: t.Tenant, Subject: "agent " + t.Agent + " of " + string(t.ID)}
+	if !t.Lease.Narrow {
+		who.Scopes = taskScopes
+	}
+	return who, nil
 }
 
-// running reads the task of a key. It runs, since it calls: where its claim is on its
+// runningTask reads the task of a key. It runs, since it calls: where its claim is on its
 // way, that is waited for.
-func (a *TaskAuthenticator) running(ctx context.Context, k auth.TaskKey) (*task.Task, error) {
+func runningTask(ctx context.Context, st *store.Store, k auth.TaskKey) (*task.Task, error) {
 	for wait := 10 * time.Millisecond; ; wait *= 2 {
-		t, err := a.store.Tasks.Find(ctx, k.Tenant, task.ID(k.Task))
+		t, err := st.Tasks.Find(ctx, k.Tenant, task.ID(k.Task))
 		if err != nil || t.Status != task.Pending || wait > claimWithin || !pause.For(ctx, wait) {
 			return t, err
 		}

@@ -98,6 +98,8 @@ var (
 	ErrTaskFinished         = NewRefusal("task_finished", "The task has finished.", 0)
 	ErrAlreadyAnswered      = NewRefusal("already_answered", "The question was answered already.", 0)
 	ErrTooManyInputs        = NewRefusal("too_many_inputs", "Too many answers wait for the task.", 1*time.Second)
+	ErrLeaseLost            = NewRefusal("lease_lost", "The lease is not that of the attempt that runs.", 0)
+	ErrWorkerAway           = NewRefusal("worker_away", "The worker of the task does not answer.", 1*time.Second)
 	ErrParentFinished       = NewRefusal("parent_finished", "The parent task has finished.", 0)
 	ErrTaskNotRetryable     = NewRefusal("task_not_retryable", "Only a failed or canceled task can be retried.", 0)
 	ErrValidationFailed     = NewRefusal("validation_failed", "The request has invalid fields.", 0)

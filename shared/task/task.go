@@ -220,6 +220,8 @@ type Lease struct {
 	// Key is the hash of the key by which the agent calls the mesh while its attempt
 	// runs; empty: it was given none.
 	Key string `json:"key,omitempty"`
+	// Narrow says that the key is for the steps of the task only.
+	Narrow bool `json:"narrow,omitempty"`
 	// TraceParent is the attempt's span in W3C form, if it was recorded: later
 	// spans link to it.
 	TraceParent string `json:"traceparent,omitempty"`

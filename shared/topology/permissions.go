@@ -47,7 +47,8 @@ func Gateway() Permissions {
 		Webhook("*", "*"), DeliveryRecord("*", "*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"))
 	p.api("INFO", "STREAM.LIST", "STREAM.PURGE."+BucketStream(KeysBucket), // of keys that have ended
 		"STREAM.MSG.GET."+Deliveries, "STREAM.MSG.DELETE."+Deliveries)
-	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"), Hook("*", "*"), HookRecent("*", "*"))
+	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"), Hook("*", "*"), HookRecent("*", "*"), Told("*"))
+	p.subscribe(Kept("*"))
 	p.api("STREAM.MSG.GET."+Schedules, "STREAM.MSG.DELETE."+Schedules)
 	p.takes(Schedules, SchedulerConsumer(0))
 	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket, SchedulesBucket, HooksBucket} {
@@ -83,8 +84,8 @@ func Worker(name string, agents ...string) Permissions {
 	p.records()
 	p.reads()
 	p.journals()
-	p.publish("$KV."+WorkersBucket+".*", Listeners, TaskOutput("*", "*"), Rival)
-	p.subscribe(CancelAny, ChildAny, Rival, TaskEvents("*", "*"))
+	p.publish("$KV."+WorkersBucket+".*", Listeners, TaskOutput("*", "*"), Rival, Kept("*"))
+	p.subscribe(CancelAny, ChildAny, Told("*"), Rival, TaskEvents("*", "*"))
 	for _, agent := range agents {
 		p.publish("$KV."+AgentsBucket+"."+agent, Turn("*", agent, "*"))
 		p.takes(Tasks, AgentConsumer(agent, 1, 0))

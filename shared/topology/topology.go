@@ -223,6 +223,11 @@ func Cancel(id task.ID) string { return "mesh.control.cancel." + string(id) }
 // CancelAny matches the cancels of all tasks.
 const CancelAny = "mesh.control.cancel.*"
 
+// Told is the core subject on which a worker hears what agents tell the gateway while
+// they run, and Kept that of the answer.
+func Told(worker string) string  { return "mesh.control.told." + worker }
+func Kept(request string) string { return "mesh.control.kept." + request }
+
 // Rival carries the workers whose definition of an agent differs from the one
 // that is stored.
 const Rival = "mesh.control.rival"

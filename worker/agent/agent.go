@@ -37,6 +37,9 @@ type Agent struct {
 	// Calls says that the handler needs a key to call the mesh by itself, through its
 	// gateway: see Job.Key.
 	Calls bool
+	// Tells says that the handler needs a key to tell steps through the gateway, and
+	// nothing else: see Job.Key.
+	Tells bool
 }
 
 // Definition is what the mesh knows of an agent, and Retry the policy of its

@@ -36,7 +36,7 @@ type Job struct {
 	// Key is what a program shows to the gateway to call the mesh for this job
 	// (Authorization: Bearer): as the tenant of the task, with the scopes tasks:read,
 	// tasks:write and agents:read, while this attempt runs. It is empty unless the
-	// agent Calls.
+	// agent Calls. Of one that only Tells it is for the steps of this task.
 	Key Secret
 
 	reporter Reporter

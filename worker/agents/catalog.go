@@ -66,7 +66,7 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 	case s.Exec != nil:
 		return agent.Agent{Definition: s.Definition, Calls: o.GatewayURL != "", Handler: exec.New(*s.Exec, exec.Options{GatewayURL: o.GatewayURL, Log: o.Log})}, nil
 	case s.HTTP != nil:
-		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP, http.Options{GatewayURL: o.GatewayURL}), Remote: true}, nil
+		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP, http.Options{GatewayURL: o.GatewayURL}), Remote: true, Tells: o.GatewayURL != ""}, nil
 	}
 	build, ok := builtins[s.Builtin]
 	if !ok {
