@@ -20,7 +20,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash cluster cluster-stop smoke chaos upgrade help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash cluster cluster-stop smoke traps chaos upgrade help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -127,8 +127,11 @@ smoke: ## the three patterns from outside with curl, against such a fleet
 	@set -e; go run ./services/fleet start .cluster; trap 'go run ./services/fleet stop .cluster' EXIT; \
 	for gateway in $$(sed -n 's/^\(gateway[^ ]*\).*\(http:[^ ]*\)$$/\2/p' .cluster/addresses); do echo "$$gateway"; deploy/smoke.sh "$$gateway"; done
 
+traps: ## the known traps of a cluster, one by one: leaders killed, consumers deleted, nodes away, wiped, full
+	go test -count 1 -timeout 30m -v ./shared/meshtest/fleet -run 'Trap' -traps
+
 chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
-	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -chaos-time $(CHAOS_TIME) -seed $(SEED)
+	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -run UnderFaults -chaos-time $(CHAOS_TIME) -seed $(SEED)
 
 upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
 	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)

@@ -63,6 +63,34 @@ func (m *Member) back(ctx context.Context, span time.Duration) error {
 	return m.Ready(context.WithoutCancel(ctx))
 }
 
+// StepDown asks for another leader of a stream.
+func (f *Fleet) StepDown(stream string, say func(string, ...any)) {
+	f.stepDown("STREAM.LEADER.STEPDOWN."+stream, say)
+}
+
+// StepDownConsumers asks for other leaders of the durable consumers of a stream.
+func (f *Fleet) StepDownConsumers(stream string, say func(string, ...any)) {
+	js, done, err := f.JetStream()
+	if err != nil {
+		say("  (%v)", err)
+		return
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		say("  (%v)", err)
+		return
+	}
+	list := s.ListConsumers(ctx)
+	for info := range list.Info() {
+		if info.Config.Durable != "" {
+			f.stepDown("CONSUMER.LEADER.STEPDOWN."+stream+"."+info.Config.Durable, say)
+		}
+	}
+}
+
 // stepDown asks for another leader. That there is none just now is no fault.
 func (f *Fleet) stepDown(what string, say func(string, ...any)) {
 	nc, err := nats.Connect(f.NATSURL(), nats.Timeout(2*time.Second))

@@ -228,7 +228,7 @@ func (m *Member) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		err := m.healthy(ctx)
+		err := m.Health(ctx)
 		switch {
 		case err == nil:
 			return nil
@@ -240,8 +240,8 @@ func (m *Member) Ready(ctx context.Context) error {
 	}
 }
 
-// healthy asks once.
-func (m *Member) healthy(ctx context.Context) error {
+// Health asks a member once; nil: it is well.
+func (m *Member) Health(ctx context.Context) error {
 	url := m.health
 	if strings.HasPrefix(m.Name, "gateway") {
 		url = m.URL + "/readyz"

@@ -15,8 +15,14 @@ type Ledger struct {
 	requests map[string]*request  // by Idempotency-Key
 	tasks    map[string]*request  // by task id
 	sent     map[string]*delivery // by webhook-id
-	told     map[string]bool      // task ids whose end a webhook has told
+	told     map[teller]string    // the end that was told
 	faults   []string
+}
+
+// teller tells the end of a task: the webhook of all, or its own callback.
+type teller struct {
+	task     string
+	callback bool
 }
 
 // request is one that a client has sent, maybe more than once.
@@ -42,7 +48,7 @@ type delivery struct {
 
 // NewLedger knows of nothing.
 func NewLedger() *Ledger {
-	return &Ledger{requests: map[string]*request{}, tasks: map[string]*request{}, sent: map[string]*delivery{}, told: map[string]bool{}}
+	return &Ledger{requests: map[string]*request{}, tasks: map[string]*request{}, sent: map[string]*delivery{}, told: map[teller]string{}}
 }
 
 // Fault notes what must not be.
@@ -93,8 +99,9 @@ func (l *Ledger) sees(r *request, now state) {
 	r.seen = now
 }
 
-// received notes a verified delivery: one id, one body (I4).
-func (l *Ledger) received(id, taskID string, body []byte, end bool) {
+// received notes a verified delivery: one id, one body (I4). What is the end that it
+// tells, if any: a task has one (I1).
+func (l *Ledger) received(id string, by teller, body []byte, what string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	hash := sha256.Sum256(body)
@@ -106,9 +113,13 @@ func (l *Ledger) received(id, taskID string, body []byte, end bool) {
 	if d.times++; d.hash != hash {
 		l.faults = append(l.faults, fmt.Sprintf("delivery %s came with two bodies", id))
 	}
-	if end {
-		l.told[taskID] = true
+	if !ended[what] {
+		return
 	}
+	if was := l.told[by]; was != "" && was != what {
+		l.faults = append(l.faults, fmt.Sprintf("task %s was told to be %s, and to be %s", by.task, was, what))
+	}
+	l.told[by] = what
 }
 
 // open are the requests without an answer.
@@ -140,13 +151,25 @@ func (l *Ledger) knows(id string) bool {
 	return l.tasks[id] != nil
 }
 
-// untold are the tasks whose end no webhook has told.
+// untold are the tasks whose end was not told to all who wait for it: the webhook,
+// and the callback of an action. One that was told to have another end than it has
+// is a fault (I1).
 func (l *Ledger) untold() (ids []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for id := range l.tasks {
-		if !l.told[id] {
-			ids = append(ids, id)
+	for id, r := range l.tasks {
+		tellers := []teller{{id, false}, {id, true}}
+		if r.path != "/actions" {
+			tellers = tellers[:1]
+		}
+		for _, by := range tellers {
+			switch what := l.told[by]; {
+			case what == "":
+				ids = append(ids, id)
+			case ended[r.seen.status] && what != r.seen.status:
+				l.faults = append(l.faults, fmt.Sprintf("task %s is %s, and was told to be %s", id, r.seen.status, what))
+				l.told[by] = r.seen.status // it is said once
+			}
 		}
 	}
 	return ids

@@ -26,8 +26,8 @@ func TestTheLedgerSeesEachContradiction(t *testing.T) {
 			l.sees(r, state{"pending", 1, ""})
 			l.sees(r, state{"completed", 2, "x"})
 			l.sees(r, state{"completed", 2, "x"})
-			l.received("dlv_1", "tsk_1", []byte("x"), true)
-			l.received("dlv_1", "tsk_1", []byte("x"), true)
+			l.received("dlv_1", teller{"tsk_1", false}, []byte("x"), "completed")
+			l.received("dlv_1", teller{"tsk_1", false}, []byte("x"), "completed")
 		}, ""},
 		"two tasks of a key": {func(l *Ledger, r *request) { l.accepted(r, "tsk_1"); l.accepted(r, "tsk_2") }, "has two tasks"},
 		"an end that changes": {func(l *Ledger, r *request) {
@@ -41,9 +41,19 @@ func TestTheLedgerSeesEachContradiction(t *testing.T) {
 		"an end that is taken back": {func(l *Ledger, r *request) { l.sees(r, done); l.sees(r, state{"pending", 1, ""}) }, "was {"},
 		"attempts that shrink":      {func(l *Ledger, r *request) { l.sees(r, state{"pending", 3, ""}); l.sees(r, state{"processing", 2, ""}) }, "was {"},
 		"two bodies of an id": {func(l *Ledger, _ *request) {
-			l.received("dlv_1", "tsk_1", []byte("x"), true)
-			l.received("dlv_1", "tsk_1", []byte("y"), true)
+			l.received("dlv_1", teller{"tsk_1", false}, []byte("x"), "completed")
+			l.received("dlv_1", teller{"tsk_1", false}, []byte("y"), "completed")
 		}, "two bodies"},
+		"two ends that are told": {func(l *Ledger, _ *request) {
+			l.received("dlv_1", teller{"tsk_1", false}, []byte("x"), "completed")
+			l.received("dlv_2", teller{"tsk_1", false}, []byte("y"), "failed")
+		}, "was told to be"},
+		"another end that is told": {func(l *Ledger, r *request) {
+			l.accepted(r, "tsk_1")
+			l.sees(r, done)
+			l.received("dlv_1", teller{"tsk_1", false}, []byte("x"), "canceled")
+			l.untold()
+		}, "was told to be"},
 	} {
 		l := NewLedger()
 		tt.happens(l, l.sends("a", "/tasks", "{}"))
@@ -75,15 +85,21 @@ func TestAnEndThatNobodyAskedForIsUnexpected(t *testing.T) {
 	}
 }
 
-// An end that no webhook has told is missing until one does.
+// An end that was not told is missing until it is, an action's to its callback, too.
 func TestEndsThatWereNotToldAreMissing(t *testing.T) {
 	l := NewLedger()
 	l.accepted(l.sends("a", "/tasks", "{}"), "tsk_1")
-	l.received("dlv_1", "tsk_1", []byte("milestone"), false)
-	if got := l.untold(); len(got) != 1 {
+	l.accepted(l.sends("b", "/actions", "{}"), "act_1")
+	l.received("dlv_1", teller{"tsk_1", false}, []byte("milestone"), "milestone")
+	if got := l.untold(); len(got) != 3 {
 		t.Errorf("untold: %v", got)
 	}
-	l.received("dlv_2", "tsk_1", []byte("end"), true)
+	l.received("dlv_2", teller{"tsk_1", false}, []byte("end"), "completed")
+	l.received("dlv_3", teller{"act_1", false}, []byte("end"), "completed")
+	if got := l.untold(); len(got) != 1 || got[0] != "act_1" {
+		t.Errorf("untold: %v", got)
+	}
+	l.received("dlv_4", teller{"act_1", true}, []byte("end"), "completed")
 	if got := l.untold(); len(got) != 0 {
 		t.Errorf("untold: %v", got)
 	}

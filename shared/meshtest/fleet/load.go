@@ -152,3 +152,36 @@ func (l *Load) do(ctx context.Context, rnd *rand.Rand, method, path, key, body s
 	answer, err = io.ReadAll(resp.Body)
 	return resp.StatusCode, answer, err
 }
+
+// Begin sends one task until it is accepted, and returns its id; empty: ctx is done.
+func (l *Load) Begin(ctx context.Context, key, body string, rnd *rand.Rand) (id string) {
+	r := l.Ledger.sends(key, "/tasks", body)
+	if !l.accept(ctx, r, rnd) {
+		return ""
+	}
+	return r.id
+}
+
+// Status reads the status of a task that was accepted; empty: there was no answer.
+func (l *Load) Status(ctx context.Context, id string, rnd *rand.Rand) string {
+	l.Ledger.mu.Lock()
+	r := l.Ledger.tasks[id]
+	l.Ledger.mu.Unlock()
+	now, _ := l.look(ctx, r, rnd)
+	return now.status
+}
+
+// Round sends a task and waits for its end; ok is false when ctx is done before.
+func (l *Load) Round(ctx context.Context, key string, rnd *rand.Rand) (took time.Duration, ok bool) {
+	began := time.Now()
+	id := l.Begin(ctx, key, fmt.Sprintf(`{"agent":"echo","input":{"n":%q}}`, key), rnd)
+	if id == "" {
+		return 0, false
+	}
+	for !ended[l.Status(ctx, id, rnd)] {
+		if !pause.For(ctx, 20*time.Millisecond) {
+			return 0, false
+		}
+	}
+	return time.Since(began), true
+}

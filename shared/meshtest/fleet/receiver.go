@@ -72,6 +72,6 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if taskID == "" {
 		taskID = e.ActionID
 	}
-	r.ledger.received(id, taskID, body, hook && ended[what])
+	r.ledger.received(id, teller{taskID, !hook}, body, what)
 	w.WriteHeader(http.StatusNoContent)
 }

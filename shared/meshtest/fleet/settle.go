@@ -77,7 +77,7 @@ func (r *request) unexpected(now state) string {
 		return "was canceled by nobody"
 	case now.status == "failed" && !fails:
 		return "failed"
-	case now.status == "completed" && (fails || strings.Contains(r.body, r.key) && !strings.Contains(now.result, `"`+r.key+`"`)):
+	case now.status == "completed" && (fails || !strings.Contains(now.result, `"`+r.key+`"`)):
 		return "has another's result"
 	}
 	return ""

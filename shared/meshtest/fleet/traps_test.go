@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +18,10 @@ import (
 	"agentmesh/shared/topology"
 )
 
-var traps = flag.Bool("traps", false, "the known traps, one by one")
+var (
+	traps = flag.Bool("traps", false, "the known traps, one by one")
+	long  = flag.Bool("long", false, "their long form")
+)
 
 // trap starts a small fleet, for a test of one trap.
 func trap(t *testing.T, change func(*fleet.Options)) *fleet.Fleet {
@@ -56,7 +60,7 @@ func seeded(n uint64) *rand.Rand { return rand.New(rand.NewPCG(1, n)) }
 // everyday is what clients of a mesh ask for.
 func everyday() map[string]fleet.Ask {
 	return map[string]fleet.Ask{
-		"accept":   {Path: "/tasks", Body: `{"agent":"echo","input":"x"}`},
+		"accept":   {Path: "/tasks", Body: `{"agent":"echo","input":{"n":"KEY"}}`},
 		"session":  {Path: "/sessions", Body: `{"agent":"echo"}`},
 		"list":     {Path: "/tasks?limit=20"},
 		"created":  {Path: "/tasks?order=created&limit=20"},
@@ -66,9 +70,9 @@ func everyday() map[string]fleet.Ask {
 	}
 }
 
-// TestAKilledLeaderCostsASlowAnswer kills the node that leads a stream, for each of
+// TestTrapAKilledLeaderCostsASlowAnswer kills the node that leads a stream, for each of
 // those that a request needs. An election takes 4 to 9 s, and a request has five.
-func TestAKilledLeaderCostsASlowAnswer(t *testing.T) {
+func TestTrapAKilledLeaderCostsASlowAnswer(t *testing.T) {
 	f := trap(t, nil)
 	load := loadOf(t, f)
 	for _, stream := range []string{topology.Tasks, topology.BucketStream(topology.TasksBucket), topology.BucketStream(topology.IdempotencyBucket)} {
@@ -100,10 +104,10 @@ func TestAKilledLeaderCostsASlowAnswer(t *testing.T) {
 	settle(t, load)
 }
 
-// TestDeletedConsumersCostNoError deletes every consumer there is, the mesh's and
+// TestTrapDeletedConsumersCostNoError deletes every consumer there is, the mesh's and
 // those of its readers, again and again under load: nothing is lost, nobody sees an
 // error, and a reader of all events gets each of them once.
-func TestDeletedConsumersCostNoError(t *testing.T) {
+func TestTrapDeletedConsumersCostNoError(t *testing.T) {
 	f := trap(t, nil)
 	js, done, err := f.JetStream()
 	if err != nil {
@@ -156,4 +160,190 @@ func settle(t *testing.T, load *fleet.Load) {
 	for _, fault := range load.Ledger.Faults() {
 		t.Error(fault)
 	}
+}
+
+// again starts a member that was ended, and waits until it is well.
+func again(t *testing.T, members ...*fleet.Member) {
+	t.Helper()
+	for _, m := range members {
+		if err := m.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, m := range members {
+		if err := m.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// equal waits until the replicas of every stream are.
+func equal(t *testing.T, f *fleet.Fleet) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := f.Equal(ctx, streams()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTrapWithoutAMajorityNothingIsHalfDone is scenario N2: with two of three nodes
+// away a request is refused within a bound, and what was refused takes effect not
+// at all or once.
+func TestTrapWithoutAMajorityNothingIsHalfDone(t *testing.T) {
+	f := trap(t, nil)
+	load := loadOf(t, f)
+	clients, stop := context.WithTimeout(t.Context(), 45*time.Second)
+	defer stop()
+	probe := &fleet.Probe{Load: load, Asks: everyday()}
+	var all sync.WaitGroup
+	all.Go(func() { load.Tasks(clients, "client", seeded(1)) })
+	all.Go(func() { probe.Run(clients, seeded) })
+	pause.For(t.Context(), 3*time.Second)
+	for _, n := range f.Nodes[1:] {
+		n.Kill()
+	}
+	pause.For(t.Context(), 20*time.Second)
+	again(t, f.Nodes[1:]...)
+	back := time.Now()
+	all.Wait()
+	t.Logf("two nodes were away for 20 s:\n%v", probe)
+	for what := range everyday() {
+		s := probe.Of(what)
+		if s.Answers[503] == 0 || s.Answers[500] > 0 || s.Slowest > 25*time.Second {
+			t.Errorf("%s: %v, slowest %v: %v", what, s.Answers, s.Slowest, s.Problems)
+		}
+		if s.Last.Before(back) || s.Longest > 40*time.Second {
+			t.Errorf("%s was not answered again: %v", what, s.Longest)
+		}
+		if s.Refused > 13*time.Second {
+			t.Errorf("%s was refused after %v only", what, s.Refused)
+		}
+	}
+	settle(t, load)
+	equal(t, f)
+}
+
+// TestTrapNATSAwayForAWhileLosesNothing takes every node away: the roles stay, and
+// go on by themselves. The long form takes two minutes.
+func TestTrapNATSAwayForAWhileLosesNothing(t *testing.T) {
+	f := trap(t, nil)
+	load := loadOf(t, f)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range 3 {
+		all.Go(func() { load.Tasks(ctx, fmt.Sprintf("client%d", i), seeded(uint64(i))) })
+	}
+	pause.For(ctx, 3*time.Second)
+	for _, n := range f.Nodes {
+		n.Kill()
+	}
+	away := 20 * time.Second
+	if *long {
+		away = 2 * time.Minute
+	}
+	pause.For(ctx, away)
+	again(t, f.Nodes...)
+	began := time.Now()
+	natstest.Until(t, "the gateways are well", func() bool { return served(f.Gateways) })
+	t.Logf("the mesh goes on %v after NATS is back", time.Since(began).Round(100*time.Millisecond))
+	pause.For(ctx, 3*time.Second)
+	cancel()
+	all.Wait()
+	settle(t, load)
+	for _, m := range f.Members() {
+		if m.Ended() {
+			t.Errorf("%s has ended", m.Name)
+		}
+	}
+}
+
+// TestTrapAWipedNodeCatchesUp is scenario N9.
+func TestTrapAWipedNodeCatchesUp(t *testing.T) {
+	f := trap(t, nil)
+	load := loadOf(t, f)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range 3 {
+		all.Go(func() { load.Tasks(ctx, fmt.Sprintf("client%d", i), seeded(uint64(i))) })
+	}
+	pause.For(ctx, 3*time.Second)
+	node := f.Nodes[2]
+	node.Kill()
+	if err := os.RemoveAll(node.Store); err != nil {
+		t.Fatal(err)
+	}
+	again(t, node)
+	began := time.Now()
+	all.Wait()
+	settle(t, load)
+	equal(t, f)
+	t.Logf("the replicas are equal %v after the start of the wiped node", time.Since(began).Round(time.Second))
+}
+
+// TestTrapChangesOfLeaderStallNobody is scenario N10: streams and consumers change
+// their leader all the time, and pulls go on. A pull that stalls after such a change
+// (nats.go#2063) is noticed and made again: no task waits longer than a lease.
+func TestTrapChangesOfLeaderStallNobody(t *testing.T) {
+	f := trap(t, nil)
+	load := loadOf(t, f)
+	span := 30 * time.Second
+	if *long {
+		span = 2 * time.Minute
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), span)
+	defer cancel()
+	var all sync.WaitGroup
+	for i := range 3 {
+		all.Go(func() { load.Tasks(ctx, fmt.Sprintf("client%d", i), seeded(uint64(i))) })
+	}
+	slowest := time.Duration(0)
+	all.Go(func() {
+		for i := 0; pause.For(ctx, 100*time.Millisecond); i++ {
+			if took, ok := load.Round(ctx, fmt.Sprintf("round-%d", i), seeded(9)); ok {
+				slowest = max(slowest, took)
+			}
+		}
+	})
+	steps := 0
+	for pause.For(ctx, time.Second) {
+		name := streams()[steps%len(streams())]
+		if steps%2 == 0 {
+			name = topology.Tasks
+		}
+		f.StepDown(name, t.Logf)
+		f.StepDownConsumers(name, t.Logf)
+		steps++
+	}
+	all.Wait()
+	t.Logf("%d changes of leader; %s; slowest task %v", steps, load.Ledger.Summary(), slowest.Round(time.Millisecond))
+	if limit := 15 * time.Second; slowest > limit {
+		t.Errorf("a task took %v, allowed are %v", slowest, limit)
+	}
+	settle(t, load)
+	equal(t, f)
+}
+
+// TestTrapAKilledWorkersTaskGoesOnAfterOneLease: another worker claims it then.
+func TestTrapAKilledWorkersTaskGoesOnAfterOneLease(t *testing.T) {
+	const lease = 5 * time.Second
+	f := trap(t, func(o *fleet.Options) { o.Workers = 1 })
+	load := loadOf(t, f)
+	id := load.Begin(t.Context(), "slow", `{"agent":"echo","max_attempts":3,"input":{"echo_delay":"2s","n":"slow"}}`, seeded(1))
+	if id == "" {
+		t.Fatal("it was not accepted")
+	}
+	natstest.Until(t, "the worker runs it", func() bool { return load.Status(t.Context(), id, seeded(2)) == "processing" })
+	f.Workers[0].Kill()
+	killed := time.Now()
+	again(t, f.Workers[0])
+	natstest.Until(t, "it has ended", func() bool { return load.Status(t.Context(), id, seeded(2)) == "completed" })
+	took := time.Since(killed)
+	t.Logf("it was completed %v after the kill, of which it ran 2 s", took.Round(100*time.Millisecond))
+	if took < lease/2 || took > 2*lease+5*time.Second {
+		t.Errorf("it went on after %v, the lease is %v", took, lease)
+	}
+	settle(t, load)
 }
