@@ -25,6 +25,8 @@ type request struct {
 	context.Context // the caller's
 
 	what     string
+	reach    *reach // nil: nobody keeps the books
+	began    time.Time
 	deadline time.Time
 	done     chan struct{}
 
@@ -35,6 +37,24 @@ type request struct {
 
 func (r *request) Deadline() (time.Time, bool) { return r.deadline, true }
 func (r *request) Done() <-chan struct{}       { return r.done }
+
+// Value finds the request itself, by the context of a try of it.
+func (r *request) Value(key any) any {
+	if key == (requestKey{}) {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
+type requestKey struct{}
+
+// unanswered notes that a try of the request of ctx was not answered, which began at
+// a time.
+func unanswered(ctx context.Context, began time.Time) {
+	if r, ok := ctx.Value(requestKey{}).(*request); ok && r.reach != nil {
+		r.reach.unanswered(r.what, began)
+	}
+}
 
 func (r *request) Err() error {
 	r.mu.Lock()
@@ -89,7 +109,8 @@ type requests struct {
 
 // begin begins a request to what, see bound; empty: to anything.
 func (q *requests) begin(parent context.Context, what string, limit time.Duration) (r *request, over func()) {
-	r = &request{Context: parent, what: what, deadline: time.Now().Add(limit), done: make(chan struct{})}
+	began := time.Now()
+	r = &request{Context: parent, what: what, began: began, deadline: began.Add(limit), done: make(chan struct{})}
 	if earlier, ok := parent.Deadline(); ok && earlier.Before(r.deadline) {
 		r.deadline = earlier
 	}

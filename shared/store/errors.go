@@ -42,8 +42,7 @@ func classify(err error) error {
 			return err
 		}
 	}
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api := answerOf(err); api != nil {
 		if sentinel := sentinelOf(api); sentinel != nil {
 			return fmt.Errorf("%w (%w)", sentinel, err)
 		}
@@ -55,6 +54,24 @@ func classify(err error) error {
 		}
 	}
 	return err
+}
+
+// answerOf is the server's answer that an error is, nil: it is none. A watch of a
+// bucket is made by the library of before, whose errors are of another type.
+func answerOf(err error) *jetstream.APIError {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api
+	}
+	var old *nats.APIError
+	var named nats.JetStreamError
+	if !errors.As(err, &old) && errors.As(err, &named) {
+		old = named.APIError()
+	}
+	if old == nil {
+		return nil
+	}
+	return &jetstream.APIError{Code: old.Code, ErrorCode: jetstream.ErrorCode(old.ErrorCode), Description: old.Description}
 }
 
 // sentinelOf is what an answer of the server means; nil: the request was wrong.

@@ -53,6 +53,8 @@ func TestEveryTroubleOfTheStoreHasAName(t *testing.T) {
 		{jetstream.ErrNoHeartbeat, task.ErrUnavailable},
 		{jetstream.ErrNoStreamResponse, task.ErrUnavailable},
 		{io.EOF, task.ErrUnavailable},
+		{&nats.APIError{Code: 503, ErrorCode: 10008, Description: "JetStream system temporarily unavailable"}, task.ErrUnavailable},
+		{nats.ErrStreamNotFound, task.ErrUnavailable},
 	} {
 		got := classify(fmt.Errorf("do something: %w", tt.err))
 		for _, sentinel := range []error{task.ErrConflict, task.ErrFull, task.ErrUnavailable} {

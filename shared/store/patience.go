@@ -32,10 +32,17 @@ func patiently(ctx context.Context, f func(context.Context) error) error {
 		defer cancel()
 	}
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
+		began := time.Now()
 		try, cancel := context.WithTimeout(ctx, tryTimeout)
 		err := f(try)
 		cancel()
-		if err == nil || !passing(err) || !pause.For(ctx, wait) {
+		if err == nil || !passing(err) {
+			return err
+		}
+		if !inFlight(err) {
+			unanswered(ctx, began)
+		}
+		if !pause.For(ctx, wait) {
 			return err
 		}
 	}
@@ -59,8 +66,7 @@ func whole(ctx context.Context, watch func(ctx context.Context, done func()) err
 // passing reports whether an error is none of the request's and may be over in a
 // moment: nobody answers, or the server cannot say yet.
 func passing(err error) bool {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api := answerOf(err); api != nil {
 		return inFlight(err) || api.ErrorCode != codeNoPeers && (api.Code == 408 || api.Code >= 500) && sentinelOf(api) == task.ErrUnavailable
 	}
 	for _, silence := range silences {

@@ -10,44 +10,66 @@ import (
 
 // Bounds of one request to JetStream, with all its tries. One that takes longer is
 // an unknown outcome. The longer time is that of an election: followers wait for 4
-// to 9 s before they stand for one (nats-server 2.15.2, raft.go). While it is known
-// that the store does not answer, nobody is kept waiting for it: the request itself
-// finds out whether the store is back.
+// to 9 s before they stand for one (nats-server 2.15.2, raft.go). It counts from the
+// first try that was not answered, whoever's that was: what asks for several things
+// waits once, and nobody is kept waiting for a store that is known to be away. The
+// request itself finds out whether it is back.
 const (
 	requestTimeout = 10 * time.Second
 	awayTimeout    = time.Second
 )
 
-// reach remembers where requests were not answered. Reads and writes of each
-// stream are told apart: one may have lost its leader, and a frozen one still
-// answers reads.
+// reach remembers where requests are not answered. Reads and writes of each stream
+// are told apart: one may have lost its leader, and a frozen one still answers reads.
 type reach struct {
-	mu   sync.Mutex
-	away map[string]bool
-	last bool // the last request of any kind was not answered
+	mu     sync.Mutex
+	silent map[string]silence // by what; see anyKind
 }
+
+// silence is a time without an answer.
+type silence struct{ since, latest time.Time }
+
+// anyKind stands for requests of any kind.
+const anyKind = ""
 
 func (r *reach) limit(what string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.last || r.away[what] {
-		return awayTimeout
+	limit := requestTimeout
+	for _, s := range []silence{r.silent[anyKind], r.silent[what]} {
+		if !s.since.IsZero() && time.Since(s.latest) < silenceKept {
+			limit = min(limit, requestTimeout-time.Since(s.since))
+		}
 	}
-	return requestTimeout
+	return max(limit, awayTimeout)
 }
 
-func (r *reach) note(what string, away bool) {
+// silenceKept is how long a silence counts that nobody has asked into.
+const silenceKept = time.Minute
+
+// unanswered notes a try without an answer, which began at a time.
+func (r *reach) unanswered(what string, began time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.last = away
-	if away {
-		if r.away == nil {
-			r.away = map[string]bool{}
-		}
-		r.away[what] = true
-		return
+	if r.silent == nil {
+		r.silent = map[string]silence{}
 	}
-	delete(r.away, what)
+	now := time.Now()
+	for _, key := range []string{anyKind, what} {
+		s := r.silent[key]
+		if s.since.IsZero() || now.Sub(s.latest) >= silenceKept {
+			s.since = began
+		}
+		s.latest = now
+		r.silent[key] = s
+	}
+}
+
+func (r *reach) answered(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.silent, anyKind)
+	delete(r.silent, what)
 }
 
 // writes marks what is written, see bound.
@@ -68,12 +90,13 @@ func written(subject string) string {
 // it of what is written. Its end notes whether the time was enough.
 func (s *core) bound(ctx context.Context, what string) (context.Context, context.CancelFunc) {
 	r, over := s.requests.begin(ctx, what, s.reach.limit(what))
+	r.reach = &s.reach
 	return r, func() {
 		switch err := r.Err(); {
 		case err == nil:
-			s.reach.note(what, false)
+			s.reach.answered(what)
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			s.reach.note(what, true)
+			s.reach.unanswered(what, r.began)
 		}
 		over()
 	}

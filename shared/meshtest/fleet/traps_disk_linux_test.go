@@ -91,7 +91,7 @@ func TestTrapFullDisksOfAllNodesAreSurvived(t *testing.T) {
 	all := disks(t, 3)
 	f := trap(t, func(o *fleet.Options) { o.Disks = all })
 	load := loadOf(t, f)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	probe := &fleet.Probe{Load: load, Asks: map[string]fleet.Ask{"accept": everyday()["accept"]}}
 	var clients sync.WaitGroup
@@ -122,10 +122,17 @@ func TestTrapFullDisksOfAllNodesAreSurvived(t *testing.T) {
 		if err := n.Terminate(30 * time.Second); err != nil {
 			t.Error(err)
 		}
-		again(t, n)
+		if err := n.Start(); err != nil { // it is well when the others are
+			t.Fatal(err)
+		}
 	}
-	again(t, f.Workers[0], f.Gateways[0])
+	for _, n := range f.Nodes {
+		if err := n.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
 	back := time.Now()
+	again(t, f.Workers[0], f.Gateways[0])
 	natstest.Until(t, "tasks are taken again", func() bool { return probe.Of("accept").Last.After(back) })
 	t.Logf("it goes on %v after the last start", time.Since(back).Round(100*time.Millisecond))
 	pause.For(ctx, 2*time.Second)
