@@ -32,6 +32,7 @@ type request struct {
 
 	mu    sync.Mutex
 	err   error
+	lost  bool // a try was not answered
 	after map[*func()]struct{}
 }
 
@@ -52,8 +53,18 @@ type requestKey struct{}
 // a time.
 func unanswered(ctx context.Context, began time.Time) {
 	if r, ok := ctx.Value(requestKey{}).(*request); ok && r.reach != nil {
+		r.mu.Lock()
+		r.lost = true
+		r.mu.Unlock()
 		r.reach.unanswered(r.what, began)
 	}
+}
+
+// hasLost reports whether a try was not answered: it may have been heard.
+func (r *request) hasLost() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
 }
 
 func (r *request) Err() error {

@@ -105,26 +105,35 @@ func unknown(err error) bool {
 // the way: the bytes of the revision that came after rev tell. They are those of no
 // other writer, since a record names who wrote it, or when.
 func (s *core) replace(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, rev uint64) (uint64, error) {
-	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(rev))
+	writing, cancel := s.bound(ctx, written(msg.Subject))
+	defer cancel()
+	ack, err := s.store(writing, msg, jetstream.WithExpectLastSequencePerSubject(rev))
 	switch {
 	case err == nil:
 		return ack.Sequence, nil
 	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
-		if next, ok := s.wrote(ctx, stream, msg, rev); ok {
+		if next, ok := s.wrote(ctx, stream, msg, rev, writing.hasLost()); ok {
 			return next, nil
 		}
 	}
 	return 0, err
 }
 
-// wrote looks whether msg is what came after a revision of its subject.
-func (s *core) wrote(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, rev uint64) (uint64, bool) {
+// wrote looks whether msg is what came after a revision of its subject. Who has not
+// lost an answer may repeat an old write of its own: then only the newest counts.
+func (s *core) wrote(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, rev uint64, lost bool) (uint64, bool) {
 	ctx, cancel := context.WithTimeout(ctx, awayTimeout) // the write has used up its patience
 	defer cancel()
-	ctx, over := s.bound(ctx, stream.CachedInfo().Config.Name)
+	looking, over := s.bound(ctx, stream.CachedInfo().Config.Name)
 	defer over()
-	next, err := stream.GetMsg(ctx, rev+1, jetstream.WithGetMsgSubject(msg.Subject))
-	if err != nil || string(next.Data) != string(msg.Data) || next.Header.Get(headerOperation) != msg.Header.Get(headerOperation) {
+	var next *jetstream.RawStreamMsg
+	var err error
+	if lost {
+		next, err = stream.GetMsg(looking, rev+1, jetstream.WithGetMsgSubject(msg.Subject))
+	} else {
+		next, err = stream.GetLastMsgForSubject(looking, msg.Subject)
+	}
+	if err != nil || next.Sequence <= rev || string(next.Data) != string(msg.Data) || next.Header.Get(headerOperation) != msg.Header.Get(headerOperation) {
 		return 0, false
 	}
 	return next.Sequence, true

@@ -88,8 +88,13 @@ func written(subject string) string {
 
 // bound limits a request to what: the name of what is read, or with writes before
 // it of what is written. Its end notes whether the time was enough.
-func (s *core) bound(ctx context.Context, what string) (context.Context, context.CancelFunc) {
-	r, over := s.requests.begin(ctx, what, s.reach.limit(what))
+func (s *core) bound(ctx context.Context, what string) (*request, context.CancelFunc) {
+	return s.boundFor(ctx, what, 0)
+}
+
+// boundFor is bound for a request that the server answers after a wait.
+func (s *core) boundFor(ctx context.Context, what string, wait time.Duration) (*request, context.CancelFunc) {
+	r, over := s.requests.begin(ctx, what, wait+s.reach.limit(what))
 	r.reach = &s.reach
 	return r, func() {
 		switch err := r.Err(); {
