@@ -127,8 +127,8 @@ smoke: ## the three patterns from outside with curl, against such a fleet
 	@set -e; go run ./services/fleet start .cluster; trap 'go run ./services/fleet stop .cluster' EXIT; \
 	for gateway in $$(sed -n 's/^\(gateway[^ ]*\).*\(http:[^ ]*\)$$/\2/p' .cluster/addresses); do echo "$$gateway"; deploy/smoke.sh "$$gateway"; done
 
-traps: ## the known traps of a cluster, one by one: leaders killed, consumers deleted, nodes away, wiped, full
-	go test -count 1 -timeout 30m -v ./shared/meshtest/fleet -run 'Trap' -traps
+traps: ## the known traps of a cluster, one by one: leaders killed, consumers deleted, nodes away, wiped, full (LONG=-long: at length)
+	go test -count 1 -timeout 30m -v ./shared/meshtest/fleet -run 'Trap' -traps $(LONG)
 
 chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
 	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -run UnderFaults -chaos-time $(CHAOS_TIME) -seed $(SEED)

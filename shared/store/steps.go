@@ -41,7 +41,7 @@ func (s Steps) Append(ctx context.Context, tenant string, id task.ID, e *task.En
 	case errors.Is(err, task.ErrConflict), errors.Is(err, task.ErrUnavailable):
 		// Either may hide our own write, whose acknowledgement was lost on the way. The
 		// bytes tell: they name the run, its attempt and the time.
-		if seq, ok := s.wrote(ctx, s.stream, msg, last); ok {
+		if seq, ok := s.wrote(ctx, s.stream, msg, last, true); ok {
 			return seq, nil
 		}
 	}
