@@ -47,6 +47,8 @@ type ListedCreated struct {
 // since then are known. A view keeps the changes that one page has looked at, so
 // that the next page does not begin at the newest change again.
 func (s Tasks) ListCreated(ctx context.Context, l Listing, after Place, view string) (ListedCreated, error) {
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
 	until := time.Now().Add(listTime)
 	v := s.views.take(view, l.Tenant, after)
 	if v == nil {

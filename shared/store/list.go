@@ -32,10 +32,11 @@ func (p Position) Done() bool { return p == Position{} }
 // one of large tasks when it has enough to show, each with a position to go on
 // from.
 const (
-	listTime     = 1500 * time.Millisecond // of looking; an answer comes within 2 s
-	listShare    = time.Second             // of it for the records, if the queues may match too
-	pageBytes    = 16 << 20                // of the tasks of a page, inputs left out
-	stepMessages = 256                     // of a window of a queue: each is a request
+	listTime     = 1500 * time.Millisecond   // of looking; an answer comes within 2 s
+	listLimit    = requestTimeout + listTime // of it all, while the store does not answer
+	listShare    = time.Second               // of it for the records, if the queues may match too
+	pageBytes    = 16 << 20                  // of the tasks of a page, inputs left out
+	stepMessages = 256                       // of a window of a queue: each is a request
 )
 
 // Listing is what a listing of tasks asks for.
@@ -73,6 +74,8 @@ type Listed struct {
 // stream backwards, and in the queues the tasks that have no record yet. A short
 // page is not the end; a Done position is.
 func (s Tasks) List(ctx context.Context, l Listing) (Listed, error) {
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
 	began := time.Now()
 	out := Listed{Next: l.From}
 	share := listTime
@@ -308,6 +311,8 @@ type Search[T any] struct {
 // newestFirst reads a page of a bucket that keeps one revision of each key: the
 // values that are looked for, newest change first. A short page is not the end.
 func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, q Search[T], decode func(data []byte, rev uint64) (T, error)) (out Found[T], err error) {
+	ctx, cancel := context.WithTimeout(ctx, listLimit)
+	defer cancel()
 	from := q.From
 	if from == 0 {
 		from = ^uint64(0)
