@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -61,13 +62,6 @@ func dies(t *testing.T, a agent.Agent) (m *meshtest.Mesh, kill func()) {
 	return m, func() { frozen = true; gate.Freeze() }
 }
 
-func names(entries []*task.Entry) (all []string) {
-	for _, e := range task.Noted(entries) {
-		all = append(all, fmt.Sprintf("%s %s %d", e.Kind, e.Name, e.N))
-	}
-	return all
-}
-
 // Row 1: kill -9 between steps 2 and 3.
 func TestAStepThatHasFinishedIsNotRunAgainAfterAKill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -117,10 +111,77 @@ func TestStepsAreArchivedAndDroppedWhenTheTaskEnds(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		t.Logf("%s", text)
+		if n := strings.Count(string(text), "\n"); n != 2 {
+			t.Errorf("%d lines: %s", n, text)
+		}
 		left, err := m.Store.Steps.Journals(t.Context())
 		if err != nil || len(left) != 0 {
 			t.Errorf("%v, %v are left", left, err)
+		}
+	})
+}
+
+// Row 9: cancel while asleep. Nobody is started, and the journal is archived.
+func TestTheJournalOfATaskThatIsCanceledAsleepIsArchived(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var r ran
+		m.Work(meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			if _, err := r.step(ctx, job, "one"); err != nil {
+				return nil, err
+			}
+			return nil, job.Sleep(ctx, time.Hour)
+		}))
+		id := m.Create(`{"agent":"a","instruction":"x"}`)
+		record(t, m, id, func(rec *task.Task) bool { return rec.Suspended })
+		m.Do("POST", "/tasks/"+id+"/cancel", "")
+		time.Sleep(time.Second)
+		rec := m.Record(id)
+		left, err := m.Store.Steps.Journals(t.Context())
+		if rec.Status != task.Canceled || rec.Steps == nil || rec.Steps.Count != 1 || err != nil || len(left) != 0 {
+			t.Errorf("%s, %+v; %d journals are left, %v", rec.Status, rec.Steps, len(left), err)
+		}
+	})
+}
+
+// Rows 18 and 19: new code renames a step and asks for another one no more. A failure
+// for good is remembered; a step in a step and one of the same name at once are told.
+func TestStepsOfNewCodeRunAndOldOnesAreLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var r ran
+		var nested *agent.Error
+		m.Work(meshtest.WithRetry(meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			if job.Attempt == 1 {
+				_, _ = r.step(ctx, job, "old")
+				_, _ = r.step(ctx, job, "kept")
+			} else {
+				_, _ = r.step(ctx, job, "kept")
+				_, _ = r.step(ctx, job, "new")
+			}
+			_, err := agent.Step(ctx, job, "outer", func(ctx context.Context, s agent.StepInfo) (string, error) {
+				r.count(s)
+				return r.step(ctx, job, "inner")
+			})
+			errors.As(err, &nested)
+			v, err := agent.Step(ctx, job, "large", func(_ context.Context, s agent.StepInfo) (string, error) {
+				r.count(s)
+				return strings.Repeat("x", 1<<20), nil
+			})
+			if err != nil || len(v) != 1<<20 {
+				return nil, agent.Permanent(fmt.Errorf("large: %d bytes, %w", len(v), err))
+			}
+			if job.Attempt == 1 {
+				return nil, errors.New("once more")
+			}
+			return nil, nil
+		})))
+		v := m.End(m.Create(`{"agent":"a","instruction":"x"}`))
+		if v.Status != "completed" || r.String() != "map[kept:1 large:1 new:1 old:1 outer:1]" {
+			t.Errorf("%s: %v, %+v", v.Status, &r, v.Error)
+		}
+		if nested == nil || nested.Code != task.CodeStepNested || !nested.Permanent {
+			t.Errorf("a step in a step: %+v", nested)
 		}
 	})
 }

@@ -162,6 +162,7 @@ func TestEachWaitIsWaitedForOnceHoweverOftenTheHandlerRuns(t *testing.T) {
 		if v := m.End(id); string(v.Result) != "[1,2,3,4]" || v.Attempt != 1 {
 			t.Errorf("%+v %+v", v, v.Error)
 		}
+		time.Sleep(time.Second) // the journal ends before the message
 		if n, err := m.Store.Tasks.Queued(t.Context()); err != nil || n != 0 {
 			t.Errorf("%d messages are left, %v", n, err)
 		}

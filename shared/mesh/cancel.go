@@ -66,6 +66,11 @@ func (c cancels) cancel(ctx context.Context, tenant string, id task.ID, at locat
 			}
 		}
 		waited := t.Status == task.Pending || t.Suspended
+		if waited { // nobody runs it who would
+			if err := Journals(c).ArchiveStored(ctx, t); err != nil {
+				return nil, err
+			}
+		}
 		t.Error = nil
 		if err := t.To(task.Canceled, time.Now()); err != nil {
 			return nil, err
@@ -93,6 +98,9 @@ func (c cancels) canceled(ctx context.Context, t *task.Task, waited bool) {
 	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
 	Tasks(c).Ended(ctx, t)
 	if waited {
+		if err := Journals(c).Drop(ctx, t); err != nil {
+			c.log.Debug("journal of a canceled task not ended, it will be in a day", "task", t.ID, "error", err)
+		}
 		withdraw := c.store.Tasks.Withdraw
 		if t.Kind == task.KindTurn {
 			withdraw = c.store.Turns.Withdraw

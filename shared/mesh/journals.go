@@ -84,8 +84,8 @@ func entryLines(entries []*task.Entry) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// read reads the journal of a task, wherever it is.
-func (j Journals) read(ctx context.Context, t *task.Task) ([]*task.Entry, error) {
+// Of is the journal of a task, wherever it is.
+func (j Journals) Of(ctx context.Context, t *task.Task) ([]*task.Entry, error) {
 	switch {
 	case t.Steps == nil:
 		return nil, nil
