@@ -39,10 +39,10 @@ func poll[T any](ctx context.Context, m *mesh.Mesh, c *call, t *task.Task, known
 // finished.
 func askIn(t *task.Task) int {
 	const soon, rarely, most = 1, 10, 3600
-	switch until := t.WaitsUntil(); {
+	switch until := t.Waits.Until(); {
 	case !t.Suspended || t.NotBefore.IsZero():
 		return soon
-	case t.WaitsFor(task.WaitChild) || t.WaitsFor(task.WaitInput) || t.WaitsFor(task.WaitEvent):
+	case t.Waits.For(task.WaitChild) || t.Waits.For(task.WaitInput) || t.Waits.For(task.WaitEvent):
 		return rarely // it may go on at any moment
 	default:
 		return min(max(soon, int(math.Ceil(time.Until(until).Seconds()))), most)

@@ -29,7 +29,7 @@ func (h tasks) tellStep(ctx context.Context, in taskLine) (out lineKept, err err
 		return out, err
 	}
 	lease, _ := strings.CutPrefix(in.r.Header.Get("Authorization"), "Bearer ")
-	answer, err := h.mesh.Tasks.Tell(ctx, in.caller(), task.ID(in.ID), lease, line)
+	answer, err := h.mesh.Journals.Tell(ctx, in.caller(), task.ID(in.ID), lease, line)
 	if err != nil {
 		return out, err
 	}

@@ -85,7 +85,7 @@ func viewOf(l links, t *task.Task) api.Task {
 		v.Question = &v.Questions[0]
 	}
 	if t.Suspended && !t.NotBefore.IsZero() { // not when somebody looks at it
-		v.NotBefore = t.WaitsUntil()
+		v.NotBefore = t.Waits.Until()
 	}
 	if t.Callback != nil {
 		v.CallbackURL, v.CallbackEvents = shownURL(t.Callback.URL), t.Callback.Events

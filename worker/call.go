@@ -94,7 +94,7 @@ func (c *caller) wait(ctx context.Context, watch *store.Watch, t *task.Task, def
 	w.waits(c.parent.Agent, 1)
 	c.at.seat.lend()
 	for !t.Status.Terminal() && err == nil {
-		if t.Status == task.Pending && w.stuck(ctx, def) {
+		if t.Status == task.Pending && stuck(ctx, w, def) {
 			c.at.waits.allow(o) // else the child would never run
 		}
 		look, done := context.WithTimeout(ctx, w.cfg.Lease/3)
@@ -125,7 +125,7 @@ func (w *Worker) waits(name string, n int) {
 
 // stuck reports whether every task of an agent that may run in the mesh waits
 // for another, so that none of those waited for will ever be delivered.
-func (w *Worker) stuck(ctx context.Context, def task.Definition) bool {
+func stuck(ctx context.Context, w *Worker, def task.Definition) bool {
 	w.mu.Lock()
 	waiting := w.waiting[def.Name]
 	w.mu.Unlock()

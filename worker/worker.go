@@ -237,7 +237,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("listen for children: %w", err)
 	}
 	defer stopChildren()
-	stopTold, err := w.store.Tasks.OnTold(w.id, w.told)
+	stopTold, err := w.store.Steps.OnTold(w.id, w.told)
 	if err != nil {
 		return fmt.Errorf("listen for steps: %w", err)
 	}

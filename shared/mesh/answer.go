@@ -115,7 +115,7 @@ func (r AnswerRequest) put(ctx context.Context, t *task.Task) (*task.Task, error
 			return nil, err
 		}
 	}
-	if n, bytes := t.Unused(); n >= task.MaxAnswers || bytes+len(r.Value) > task.MaxAnswerBytes {
+	if n, bytes := t.Answers.Unused(); n >= task.MaxAnswers || bytes+len(r.Value) > task.MaxAnswerBytes {
 		return nil, Refuse(ErrTooManyInputs, "%d answers with %d bytes wait for the task to take them; allowed are %d with %d. Try again when it has taken some.", n, bytes, task.MaxAnswers, task.MaxAnswerBytes)
 	}
 	next := t.Clone()

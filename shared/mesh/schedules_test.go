@@ -35,6 +35,9 @@ func inTime(t *testing.T, n int, f func(h *timed)) {
 	})
 }
 
+// pass lets fake time pass.
+func (h *timed) pass(d time.Duration) { time.Sleep(d) }
+
 // run starts n cores; stop ends them.
 func (h *timed) run(n int) {
 	ctx, cancel := context.WithCancel(h.t.Context())

@@ -15,7 +15,7 @@ const MaxTold = 256 << 10
 
 // Tell keeps what the agent of a task tells while it runs: a step, a checkpoint or what
 // it waits for. lease is the key of its attempt. The answer says that it is durable.
-func (c Tasks) Tell(ctx context.Context, who auth.Caller, id task.ID, lease string, line json.RawMessage) (json.RawMessage, error) {
+func (c Journals) Tell(ctx context.Context, who auth.Caller, id task.ID, lease string, line json.RawMessage) (json.RawMessage, error) {
 	if len(line) > MaxTold {
 		return nil, Refuse(ErrTooLarge, "The line has %d bytes, allowed are %d: send it as a line of the answer to the mesh.", len(line), MaxTold)
 	}
@@ -33,7 +33,7 @@ func (c Tasks) Tell(ctx context.Context, who auth.Caller, id task.ID, lease stri
 	if t.Status != task.Processing || t.Lease == nil || !shown.Matches(t.Lease.Key) {
 		return nil, leaseLost(t)
 	}
-	a, err := c.store.Tasks.Tell(ctx, t.Lease.Worker, store.Told{Task: t.ID, Key: t.Lease.Key, Line: line})
+	a, err := c.store.Steps.Tell(ctx, t.Lease.Worker, store.Told{Task: t.ID, Key: t.Lease.Key, Line: line})
 	switch {
 	case errors.Is(err, store.ErrNobody), errors.Is(err, task.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return nil, &Error{Refusal: ErrWorkerAway, Cause: err, Detail: "It is not known whether the line was kept. Send it again with the same n; when another attempt has the task, the answer is lease_lost."}

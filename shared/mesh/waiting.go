@@ -38,12 +38,12 @@ const (
 func waitsFor(t *task.Task) *Waiting {
 	w := &Waiting{Reason: waitSleeping}
 	switch {
-	case t.WaitsFor(task.WaitChild):
+	case t.Waits.For(task.WaitChild):
 		w.Reason = waitChild
-	case t.WaitsFor(task.WaitEvent):
+	case t.Waits.For(task.WaitEvent):
 		w.Reason = waitEvent
 	}
-	if until := t.WaitsUntil(); !until.IsZero() {
+	if until := t.Waits.Until(); !until.IsZero() {
 		w.NextAttempt = &until
 	}
 	return w

@@ -32,7 +32,7 @@ var ErrNobody = errors.New("the worker does not listen")
 
 // Tell gives a worker what one of its agents has told, and returns the answer. Without
 // one it is not known whether it was kept.
-func (s Tasks) Tell(ctx context.Context, worker string, told Told) (a ToldAnswer, err error) {
+func (s Steps) Tell(ctx context.Context, worker string, told Told) (a ToldAnswer, err error) {
 	data, err := json.Marshal(told)
 	if err != nil {
 		return a, err
@@ -63,7 +63,7 @@ const tellWithin = 4 * requestTimeout
 
 // OnTold calls f with what the agents of a worker tell, until stop. f calls answer
 // once.
-func (s Tasks) OnTold(worker string, f func(told Told, answer func(ToldAnswer))) (stop func(), err error) {
+func (s Steps) OnTold(worker string, f func(told Told, answer func(ToldAnswer))) (stop func(), err error) {
 	return s.listen(topology.Told(worker), func(m *nats.Msg) {
 		var told Told
 		if json.Unmarshal(m.Data, &told) != nil {

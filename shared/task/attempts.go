@@ -73,3 +73,24 @@ func (t *Task) Attempts() []Attempt {
 	}
 	return all
 }
+
+// Place notes of the changes that revision t.Rev made that it was this revision,
+// and makes t the version that replaces it. The store calls it before it writes.
+func (t *Task) Place() {
+	if t.Replaces < t.Rev { // not done yet
+		for i := range t.Transitions {
+			if tr := &t.Transitions[i]; tr.Rev == 0 && tr.After == t.Replaces {
+				tr.Rev = t.Rev
+			}
+		}
+		for i := range t.Milestones {
+			if m := &t.Milestones[i]; m.Rev == 0 && m.After == t.Replaces {
+				m.Rev = t.Rev
+			}
+		}
+		if r := t.Reported; r != nil && r.Rev == 0 && r.After == t.Replaces {
+			r.Rev = t.Rev
+		}
+	}
+	t.Replaces = t.Rev
+}

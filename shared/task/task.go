@@ -125,8 +125,8 @@ type Task struct {
 
 	// Waits are what the task waits for, first asked first: its run was suspended, or
 	// waits for them while it runs. Answers are what came, see Answer.
-	Waits   []Wait   `json:"waits,omitempty"`
-	Answers []Answer `json:"answers,omitempty"`
+	Waits   Waits   `json:"waits,omitempty"`
+	Answers Answers `json:"answers,omitempty"`
 
 	// Suspended says that the run let go of the task, because it waits: the next run
 	// has the same attempt. Run counts the runs that did.
@@ -397,27 +397,6 @@ func (t *Task) Rebase(onto *Task) {
 		r.After = onto.Rev
 	}
 	t.Rev, t.Replaces = onto.Rev, onto.Replaces
-}
-
-// Place notes of the changes that revision t.Rev made that it was this revision,
-// and makes t the version that replaces it. The store calls it before it writes.
-func (t *Task) Place() {
-	if t.Replaces < t.Rev { // not done yet
-		for i := range t.Transitions {
-			if tr := &t.Transitions[i]; tr.Rev == 0 && tr.After == t.Replaces {
-				tr.Rev = t.Rev
-			}
-		}
-		for i := range t.Milestones {
-			if m := &t.Milestones[i]; m.Rev == 0 && m.After == t.Replaces {
-				m.Rev = t.Rev
-			}
-		}
-		if r := t.Reported; r != nil && r.Rev == 0 && r.After == t.Replaces {
-			r.Rev = t.Rev
-		}
-	}
-	t.Replaces = t.Rev
 }
 
 // AttemptAt is the attempt that wrote the output text at an offset.

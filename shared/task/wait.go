@@ -95,10 +95,13 @@ func (t *Task) Questions() (open []Wait) {
 	return open
 }
 
+// Answers are those that came for a task.
+type Answers []Answer
+
 // Unused are the answers that the agent does not have yet, late ones left out, and
 // the bytes of their values.
-func (t *Task) Unused() (n, bytes int) {
-	for _, a := range t.Answers {
+func (as Answers) Unused() (n, bytes int) {
+	for _, a := range as {
 		if !a.Used && !a.Late {
 			n, bytes = n+1, bytes+len(a.Value)
 		}
@@ -196,10 +199,13 @@ func (t *Task) Touch(now time.Time) {
 	t.UpdatedAt, t.NotBefore = Stamp(now), t.NextLook(now)
 }
 
-// WaitsUntil is when a task that was suspended goes on without anybody's help; zero:
+// Waits are what a task waits for.
+type Waits []Wait
+
+// Until is when a task that was suspended goes on without anybody's help; zero:
 // that is not known.
-func (t *Task) WaitsUntil() (until time.Time) {
-	for _, w := range t.Waits {
+func (ws Waits) Until() (until time.Time) {
+	for _, w := range ws {
 		if w.Kind != WaitChild && (until.IsZero() || w.Until.Before(until)) {
 			until = w.Until
 		}
@@ -207,9 +213,9 @@ func (t *Task) WaitsUntil() (until time.Time) {
 	return until
 }
 
-// WaitsFor reports whether a task waits for something of a kind.
-func (t *Task) WaitsFor(kind WaitKind) bool {
-	return slices.ContainsFunc(t.Waits, func(w Wait) bool { return w.Kind == kind })
+// For reports whether something of a kind is among them.
+func (ws Waits) For(kind WaitKind) bool {
+	return slices.ContainsFunc(ws, func(w Wait) bool { return w.Kind == kind })
 }
 
 // NextLook is when somebody must look at a task that was suspended; zero: now.
