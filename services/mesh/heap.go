@@ -8,7 +8,7 @@ import (
 
 // heapRoom is how much garbage may gather between two collections, however little
 // is alive. The runtime lets as much gather as is alive, which in a mesh at work is
-// some 25 MiB: ten collections a second, and a tenth of what a task costs.
+// little, and collects the more often.
 const heapRoom = 64 << 20
 
 // usualPercent is the GOGC of a process whose operator has not set it.
