@@ -251,11 +251,12 @@ func (j *journal) find(k task.EntryKind, name string, n int) *task.Entry {
 func (j *journal) full() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if len(j.entries) < task.MaxEntries && j.weight < task.MaxJournalBytes {
+	most := j.at.w.cfg.maxEntries
+	if len(j.entries) < most && j.weight < task.MaxJournalBytes {
 		return nil
 	}
 	return &agent.Error{Code: task.CodeJournalFull, Permanent: true, Message: fmt.Sprintf(
-		"the journal has %d entries of %d bytes, allowed are %d and %d: start further tasks for what is left", len(j.entries), j.weight, task.MaxEntries, task.MaxJournalBytes)}
+		"the journal has %d entries of %d bytes, allowed are %d and %d: start further tasks for what is left", len(j.entries), j.weight, most, task.MaxJournalBytes)}
 }
 
 // enter begins the next of a kind and name. Two at once cannot be told apart.

@@ -33,11 +33,13 @@ type Config struct {
 	Drain     time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
 	Lease     time.Duration `flag:"lease" env:"MESH_LEASE" help:"how long a task stays with a silent worker before another one gets it"`
 	MaxResult int64         `flag:"max-result" env:"MESH_MAX_RESULT" help:"largest result in bytes"`
+
+	maxEntries int // of a journal; tests have fewer
 }
 
 // Default is the configuration without settings.
 func Default() Config {
-	return Config{Drain: 30 * time.Second, Lease: 30 * time.Second, MaxResult: 32 << 20}
+	return Config{Drain: 30 * time.Second, Lease: 30 * time.Second, MaxResult: 32 << 20, maxEntries: task.MaxEntries}
 }
 
 func (c Config) validate() error {
