@@ -211,9 +211,9 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 			}
 			at.guard(at.rec.verify(parent), stop)
 		case ask := <-at.journal.flags:
-			rev, err := at.rec.flag(parent)
+			rev, err := at.rec.flag(parent, ask.anew)
 			at.guard(err, stop)
-			ask <- flagged{rev, err}
+			ask.answer <- flagged{rev, err}
 		case <-at.looks:
 			at.guard(at.rec.verify(parent), stop)
 		case <-ended:

@@ -20,11 +20,11 @@ import (
 type journal struct {
 	patience
 	at      *attempt
-	t       *task.Task        // as it was when the run began
-	cause   func() error      // why the handler's context has ended, if it has
-	flags   chan chan flagged // asks for a record that says that there is a journal
-	nobody  chan struct{}     // closed when nobody hears flags any more
-	writing chan struct{}     // holds one while an entry is written
+	t       *task.Task    // as it was when the run began
+	cause   func() error  // why the handler's context has ended, if it has
+	flags   chan flag     // asks for a record that says that there is a journal
+	nobody  chan struct{} // closed when nobody hears flags any more
+	writing chan struct{} // holds one while an entry is written
 
 	// These belong to who writes.
 	epoch uint64 // of this run; 0: nothing is written yet, and nobody has a journal
@@ -54,7 +54,14 @@ type occurrence struct {
 	name string
 }
 
-// flagged is a revision of the record that says that there is a journal.
+// flag asks for a revision of the record that says that there is a journal: written
+// anew, if so, which only the run that has the task can.
+type flag struct {
+	anew   bool
+	answer chan flagged
+}
+
+// flagged is such a revision.
 type flagged struct {
 	rev uint64
 	err error
@@ -63,7 +70,7 @@ type flagged struct {
 func newJournal(at *attempt, t *task.Task, cause func() error) *journal {
 	return &journal{
 		patience: at.patience, at: at, t: t, cause: cause,
-		flags: make(chan chan flagged), nobody: make(chan struct{}), writing: make(chan struct{}, 1),
+		flags: make(chan flag), nobody: make(chan struct{}), writing: make(chan struct{}, 1),
 		entries: map[string]*noted{}, ended: map[occurrence]int{}, running: map[occurrence]bool{},
 	}
 }
@@ -106,7 +113,12 @@ func (j *journal) fence(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("read the journal: %w", err)
 		case newest != nil && newest.Epoch > j.epoch:
-			return j.lost()
+			// A later run has begun, or the store was restored and the record is older
+			// than the journal. A write of the record tells.
+			if _, err := j.flag(ctx, true); err != nil {
+				return err
+			}
+			j.epoch = newest.Epoch + 1
 		}
 		err = j.put(ctx, &task.Entry{Kind: task.EntryEpoch})
 		if !errors.Is(err, task.ErrConflict) {
@@ -162,11 +174,18 @@ func (j *journal) append(ctx context.Context, e *task.Entry) error {
 	}
 	defer j.unlock()
 	if j.epoch == 0 {
-		if err := j.begin(ctx); err != nil {
+		rev, err := j.flag(ctx, false)
+		if err != nil {
 			return err
 		}
+		j.epoch = rev
 	}
 	err := j.put(ctx, e)
+	if errors.Is(err, task.ErrConflict) && j.last == 0 { // a restored store may have entries of which its record does not know
+		if err = j.fence(ctx); err == nil {
+			err = j.put(ctx, e)
+		}
+	}
 	switch {
 	case errors.Is(err, task.ErrConflict):
 		return j.lost()
@@ -177,14 +196,14 @@ func (j *journal) append(ctx context.Context, e *task.Entry) error {
 	return nil
 }
 
-// begin has the record say that there is a journal.
-func (j *journal) begin(ctx context.Context) error {
+// flag has the record say that there is a journal.
+func (j *journal) flag(ctx context.Context, anew bool) (rev uint64, err error) {
 	var f flagged
-	err := j.untilAnswered(ctx, func() error {
-		answer := make(chan flagged, 1)
+	err = j.untilAnswered(ctx, func() error {
+		ask := flag{anew, make(chan flagged, 1)}
 		select {
-		case j.flags <- answer:
-			f = <-answer
+		case j.flags <- ask:
+			f = <-ask.answer
 		case <-j.nobody:
 			f.err = errEnded
 		case <-ctx.Done():
@@ -193,10 +212,9 @@ func (j *journal) begin(ctx context.Context) error {
 		return f.err
 	})
 	if err != nil {
-		return cmp.Or(j.cause(), err)
+		return 0, cmp.Or(j.cause(), err)
 	}
-	j.epoch = f.rev
-	return nil
+	return f.rev, nil
 }
 
 // put writes e behind the newest entry.

@@ -134,17 +134,19 @@ func TestRow5AStepWaitsForAStoreThatIsAway(t *testing.T) {
 		m := meshtest.New(t)
 		gate := &meshtest.Gate{Server: m.Server.Server}
 		st := m.StoreThrough(gate)
+		cfg := worker.Default()
+		cfg.Lease = 10 * time.Minute
 		var r ran
 		a := meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
 			return agent.Step(ctx, job, "one", func(_ context.Context, s agent.StepInfo) (int, error) {
 				r.count(s)
 				gate.Freeze()
-				time.AfterFunc(20*time.Second, gate.Thaw)
+				time.AfterFunc(2*time.Minute, gate.Thaw)
 				return 7, nil
 			})
 		})
 		a.Retry.MaxAttempts = 1
-		m.WorkWith(worker.Default(), st, a)
+		m.WorkWith(cfg, st, a)
 		id := m.Create(`{"agent":"a","instruction":"x"}`)
 		if v := m.End(id); string(v.Result) != "7" || v.Attempt != 1 || r.String() != "map[one:1]" {
 			t.Errorf("%s %s in attempt %d, %v: %+v", v.Status, v.Result, v.Attempt, &r, v.Error)
@@ -160,7 +162,10 @@ func TestRow6TheEntryAndTheResultOfAThawedWorkerAreRefused(t *testing.T) {
 		gate := &meshtest.Gate{Server: m.Server.Server}
 		inThree, inFour, thawed, finish := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
 		said := make(chan error, 1)
+		var r ran
 		a := meshtest.WithRetry(meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			_, _ = r.step(ctx, job, "one")
+			_, _ = r.step(ctx, job, "two")
 			v, err := agent.Step(ctx, job, "three", func(_ context.Context, s agent.StepInfo) (int, error) {
 				if s.Attempt == 1 {
 					close(inThree)
@@ -190,7 +195,7 @@ func TestRow6TheEntryAndTheResultOfAThawedWorkerAreRefused(t *testing.T) {
 			t.Errorf("the frozen worker's step: %v", err)
 		}
 		time.Sleep(time.Minute)
-		if e := entries(t, m, id); len(e) != 1 || e[0].Attempt != 2 || string(e[0].Value) != "2" {
+		if e := entries(t, m, id); len(e) != 3 || e[2].Attempt != 2 || string(e[2].Value) != "2" {
 			t.Errorf("the journal has %s", list(e))
 		}
 		close(finish)
