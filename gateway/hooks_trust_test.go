@@ -1,11 +1,6 @@
 package gateway_test
 
 import (
-	"agentmesh/gateway/api"
-	"agentmesh/shared/auth"
-	"agentmesh/shared/hook"
-	"agentmesh/shared/meshtest"
-	"agentmesh/worker/agent"
 	"context"
 	"fmt"
 	"slices"
@@ -13,6 +8,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"agentmesh/gateway/api"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/hook"
+	"agentmesh/shared/meshtest"
+	"agentmesh/worker/agent"
 )
 
 // A hook acts as its tenant, and belongs to it.

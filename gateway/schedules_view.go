@@ -39,40 +39,6 @@ func (h schedules) view(s *schedule.Schedule) api.Schedule {
 	return v
 }
 
-// duration is a duration as text, empty for none.
-func duration(d task.Duration) string {
-	if d == 0 {
-		return ""
-	}
-	return time.Duration(d).String()
-}
-
-// fields reads fields with a form of their own and keeps what is wrong with them.
-// An empty text is no value.
-type fields struct{ faults []mesh.Invalid }
-
-func (f *fields) time(pointer, text string) time.Time {
-	if text == "" {
-		return time.Time{}
-	}
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		f.faults = append(f.faults, mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, pointer))
-	}
-	return at
-}
-
-func (f *fields) duration(pointer, text string) task.Duration {
-	if text == "" {
-		return 0
-	}
-	d, err := time.ParseDuration(text)
-	if err != nil || d <= 0 {
-		f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "24h"`, pointer))
-	}
-	return task.Duration(d)
-}
-
 // applySchedule puts the members that a request has into a specification.
 func applySchedule(s *schedule.Spec, r api.ScheduleRequest) []mesh.Invalid {
 	var f fields
@@ -114,20 +80,13 @@ func applySchedule(s *schedule.Spec, r api.ScheduleRequest) []mesh.Invalid {
 			s.CatchUp.Max = c.Max
 		}
 	}
-	f.work(s, r)
+	applyWork(&f, s, r)
 	return f.faults
-}
-
-// put sets a field that a request has.
-func put[T any](to, from *T) {
-	if from != nil {
-		*to = *from
-	}
 }
 
 // work puts what a schedule starts into its specification. A task takes the place
 // of a message, and the other way round.
-func (f *fields) work(s *schedule.Spec, r api.ScheduleRequest) {
+func applyWork(f *fields, s *schedule.Spec, r api.ScheduleRequest) {
 	if t := r.Task; t != nil {
 		s.Task = &schedule.Work{
 			Agent: t.Agent, Instruction: t.Instruction, Input: null(t.Input), Labels: t.Labels, Metadata: null(t.Metadata), Timeout: f.duration("/task/timeout", t.Timeout),

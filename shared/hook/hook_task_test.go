@@ -1,13 +1,14 @@
 package hook_test
 
 import (
-	"agentmesh/shared/hook"
-	"agentmesh/shared/signature"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"agentmesh/shared/hook"
+	"agentmesh/shared/signature"
 )
 
 func TestASpecificationIsChecked(t *testing.T) {

@@ -1,0 +1,49 @@
+package gateway
+
+import (
+	"time"
+
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
+)
+
+// duration is a duration as text, empty for none.
+func duration(d task.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return time.Duration(d).String()
+}
+
+// fields reads fields with a form of their own and keeps what is wrong with them.
+// An empty text is no value.
+type fields struct{ faults []mesh.Invalid }
+
+func (f *fields) time(pointer, text string) time.Time {
+	if text == "" {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		f.faults = append(f.faults, mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, pointer))
+	}
+	return at
+}
+
+func (f *fields) duration(pointer, text string) task.Duration {
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "24h"`, pointer))
+	}
+	return task.Duration(d)
+}
+
+// put sets a field that a request has.
+func put[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
