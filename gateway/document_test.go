@@ -256,7 +256,7 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	action := meshtest.Decode[api.AcceptedAction](t, i.ask(t, "createAction", 202, nil, "", `{"agent":"echo","input":{"a":1},"callback_url":"`+callback+`"}`).Body).ActionID
 	waits := meshtest.Decode[api.AcceptedAction](t, i.ask(t, "createAction", 202, nil, "", `{"agent":"echo","instruction":"x","delay":"1h","callback_url":"`+callback+`"}`).Body).ActionID
 	time.Sleep(time.Minute)
-	for _, id := range []string{"getAction", "getActionResult", "getActionInput", "actionEvents", "actionDeliveries"} {
+	for _, id := range []string{"getAction", "getActionResult", "getActionInput", "actionSteps", "actionEvents", "actionDeliveries"} {
 		i.ask(t, id, 200, []string{action}, "", "")
 	}
 	again := i.ask(t, "redeliverAction", 202, []string{action}, "", "")
@@ -329,6 +329,10 @@ func (i *inspector) steps(t *testing.T, leases <-chan string) {
 	i.ask(t, "tellStep", 201, task, "", `{"type":"step","name":"charge","value":{"receipt":7}}`, lease...)
 	i.ask(t, "tellStep", 201, task, "", `{"type":"checkpoint","value":1,"ack":true}`, lease...)
 	i.ask(t, "tellStep", 422, task, "", `{"type":"step","name":"charge"}`, lease...)
+	i.ask(t, "taskSteps", 200, task, "?include=values&limit=1", "")
+	i.ask(t, "taskSteps", 400, task, "?cursor=x", "")
+	i.ask(t, "stepValue", 200, task, "?name=charge", "")
+	i.ask(t, "stepValue", 404, task, "?name=other", "")
 	i.ask(t, "tellStep", 409, task, "", `{"type":"step","name":"charge","value":1}`)
 }
 

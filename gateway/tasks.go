@@ -15,6 +15,7 @@ import (
 var (
 	refusedTask  = []*mesh.Refusal{mesh.ErrAgentNotFound, mesh.ErrStoreFull, mesh.ErrTooManyPending}
 	refusedInput = []*mesh.Refusal{mesh.ErrInputInvalid, mesh.ErrInputTooComplex, mesh.ErrAgentRequired, mesh.ErrCallbackBlocked, mesh.ErrCallbacksOff}
+	refusedSteps = []*mesh.Refusal{mesh.ErrBadCursor, mesh.ErrStepsExpired}
 	refusedChild = []*mesh.Refusal{mesh.ErrParentNotFound, mesh.ErrParentFinished, mesh.ErrCallTooDeep, mesh.ErrCallDeadlock}
 )
 
@@ -35,6 +36,8 @@ func (h tasks) routes() []route {
 		operation("GET", one+"/result", auth.TasksRead, "getTaskResult", "Read the result itself", h.getResult, mesh.ErrTaskNotFound, mesh.ErrResultNotReady, mesh.ErrResultExpired),
 		operation("GET", one+"/input", auth.TasksRead, "getTaskInput", "Read the input as it was sent", h.getInput, mesh.ErrTaskNotFound, mesh.ErrNoInput, mesh.ErrInputExpired),
 		operation("GET", one+"/events", auth.TasksRead, "taskEvents", "Follow a task", h.taskEvents, mesh.ErrTaskNotFound),
+		operation("GET", one+"/steps", auth.TasksRead, "taskSteps", "Read what the agent of a task has finished and waited for", h.listSteps, append(slices.Clone(refusedSteps), mesh.ErrTaskNotFound)...),
+		operation("GET", one+"/steps/value", auth.TasksRead, "stepValue", "Read the value of a step itself", h.stepValue, mesh.ErrTaskNotFound, mesh.ErrStepNotFound, mesh.ErrStepsExpired),
 		operation("POST", one+"/steps", auth.Known, "tellStep", "Keep a step of an agent that runs, by the lease of its attempt", h.tellStep,
 			mesh.ErrTaskNotFound, mesh.ErrLeaseLost, mesh.ErrWorkerAway),
 		operation("POST", one+"/cancel", auth.TasksWrite, "cancelTask", "Cancel a task", h.cancelTask, mesh.ErrTaskNotFound, mesh.ErrTaskFinished),

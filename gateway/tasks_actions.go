@@ -19,6 +19,7 @@ func (h tasks) actionRoutes() []route {
 		operation("GET", one+"/result", auth.TasksRead, "getActionResult", "Read the result itself", h.getResult, mesh.ErrResultNotReady, mesh.ErrResultExpired),
 		operation("GET", one+"/input", auth.TasksRead, "getActionInput", "Read the input as it was sent", h.getInput, mesh.ErrNoInput, mesh.ErrInputExpired),
 		operation("GET", one+"/events", auth.TasksRead, "actionEvents", "Follow an action", h.taskEvents),
+		operation("GET", one+"/steps", auth.TasksRead, "actionSteps", "Read what the agent of an action has finished and waited for", h.listSteps, refusedSteps...),
 		operation("POST", one+"/cancel", auth.TasksWrite, "cancelAction", "Cancel an action", h.cancelTask, mesh.ErrTaskFinished),
 		operation("POST", one+"/input", auth.TasksInput, "answerAction", "Answer a question of an action, or tell it an event that it waits for", h.answerTask, refusedAnswer...),
 		operation("POST", one+"/retry", auth.TasksWrite, "retryAction", "Run a failed or canceled action again, as a new one", h.retryAction, append(slices.Clone(refusedTask), mesh.ErrTaskNotRetryable)...),

@@ -101,6 +101,8 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrResultExpired:        410,
 	mesh.ErrNoInput:              404,
 	mesh.ErrInputExpired:         410,
+	mesh.ErrStepNotFound:         404,
+	mesh.ErrStepsExpired:         410,
 	mesh.ErrActionNotFound:       404,
 	mesh.ErrWebhookNotFound:      404,
 	mesh.ErrDeliveryNotFound:     404,

@@ -77,6 +77,8 @@ var (
 	ErrResultExpired        = NewRefusal("result_expired", "The result is past its retention.", 0)
 	ErrNoInput              = NewRefusal("no_input", "The task has no input.", 0)
 	ErrInputExpired         = NewRefusal("input_expired", "The input is past its retention.", 0)
+	ErrStepNotFound         = NewRefusal("step_not_found", "The task has no such step.", 0)
+	ErrStepsExpired         = NewRefusal("steps_expired", "The steps of the task, or the value of one, are not kept any more.", 0)
 	ErrActionNotFound       = NewRefusal("action_not_found", "There is no such action.", 0)
 	ErrWebhookNotFound      = NewRefusal("webhook_not_found", "There is no such webhook.", 0)
 	ErrDeliveryNotFound     = NewRefusal("delivery_not_found", "There is no such delivery.", 0)

@@ -11,7 +11,7 @@ import (
 func actionCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("action", "Start tasks that call back",
-		runCommand(f, true), taskGetCommand(f, someActions), taskCancelCommand(f, someActions), taskAnswerCommand(f, someActions), taskRetryCommand(f, someActions), taskWatchCommand(f, someActions),
+		runCommand(f, true), taskGetCommand(f, someActions), taskCancelCommand(f, someActions), taskAnswerCommand(f, someActions), taskRetryCommand(f, someActions), taskStepsCommand(f, someActions), taskWatchCommand(f, someActions),
 		actionDeliveriesCommand(f), actionRedeliverCommand(f)))
 }
 

@@ -18,7 +18,7 @@ import (
 func taskCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("task", "Run tasks and follow them",
-		runCommand(f, false), taskGetCommand(f, someTasks), taskListCommand(f), taskCancelCommand(f, someTasks), taskAnswerCommand(f, someTasks), taskRetryCommand(f, someTasks),
+		runCommand(f, false), taskGetCommand(f, someTasks), taskListCommand(f), taskCancelCommand(f, someTasks), taskAnswerCommand(f, someTasks), taskRetryCommand(f, someTasks), taskStepsCommand(f, someTasks),
 		taskWatchCommand(f, someTasks), taskTraceCommand(f)))
 }
 

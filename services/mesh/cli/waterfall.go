@@ -204,16 +204,7 @@ const (
 // draw draws a story as bars over time.
 func draw(out io.Writer, s *story, now time.Time) error {
 	rows := s.rows(0, now)
-	first, last := rows[0].from, rows[0].from
-	for _, r := range rows {
-		for _, at := range []time.Time{r.from, r.to} {
-			if at.After(last) {
-				last = at
-			}
-		}
-	}
-	whole := max(last.Sub(first), time.Millisecond)
-	width := min(max(columns(out)-nameWidth-2*timeWidth-2-24, minBar), maxBar)
+	first, whole := span(rows)
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s  %s  %s", s.TaskID, s.Agent, s.Status, brief(whole))
 	if s.TraceID != "" {
@@ -222,7 +213,32 @@ func draw(out io.Writer, s *story, now time.Time) error {
 	if s.TraceURL != "" {
 		fmt.Fprintf(&b, "\n%s", s.TraceURL)
 	}
-	fmt.Fprintf(&b, "\n%-*s %*s %*s\n", nameWidth, clock(first), timeWidth, "at", timeWidth, "took")
+	b.WriteString("\n")
+	drawRows(&b, rows, first, whole, columns(out))
+	_, err := io.WriteString(out, clean(b.String()))
+	return err
+}
+
+// span is when rows begin, and how long they take.
+func span(rows []row) (first time.Time, whole time.Duration) {
+	first, last := rows[0].from, rows[0].from
+	for _, r := range rows {
+		if r.from.Before(first) {
+			first = r.from
+		}
+		for _, at := range []time.Time{r.from, r.to} {
+			if at.After(last) {
+				last = at
+			}
+		}
+	}
+	return first, max(last.Sub(first), time.Millisecond)
+}
+
+// drawRows draws rows as bars over time.
+func drawRows(b *strings.Builder, rows []row, first time.Time, whole time.Duration, columns int) {
+	width := min(max(columns-nameWidth-2*timeWidth-2-24, minBar), maxBar)
+	fmt.Fprintf(b, "%-*s %*s %*s\n", nameWidth, clock(first), timeWidth, "at", timeWidth, "took")
 	for _, r := range rows {
 		took, bar := "", bar(r, first, whole, width)
 		if !r.to.IsZero() {
@@ -231,8 +247,6 @@ func draw(out io.Writer, s *story, now time.Time) error {
 		line := fmt.Sprintf("%s %*s %*s %s %s", pad(strings.Repeat("  ", r.depth)+oneLine(r.name, 0), nameWidth), timeWidth, brief(r.from.Sub(first)), timeWidth, took, bar, oneLine(r.note, 120))
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
-	_, err := io.WriteString(out, clean(b.String()))
-	return err
 }
 
 // bar is a row's place in time.

@@ -53,3 +53,32 @@ func TestTaskTraceCommand(t *testing.T) {
 		t.Errorf("unknown task: %d %s", code, errs)
 	}
 }
+
+// The steps of a task are drawn over time, with their values where they are asked for.
+func TestTaskStepsCommand(t *testing.T) {
+	m := newMesh(t)
+	m.Work(meshtest.Named("notes", func(ctx context.Context, job *agent.Job) (any, error) {
+		_, err := agent.Step(ctx, job, "charge", func(context.Context, agent.StepInfo) (int, error) { return 70077, nil })
+		_, _ = agent.Step(ctx, job, "refund", func(context.Context, agent.StepInfo) (int, error) {
+			return 0, agent.Permanent(errors.New("no such account"))
+		})
+		return 1, err
+	}))
+	srv, c := m.Serve()
+	done, err := c.Tasks.Create(t.Context(), client.Request{Agent: "notes", Instruction: "x"}, client.CreateOptions{Wait: 20 * time.Second})
+	if err != nil || done.Status != "completed" {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	code, out, errs := cli(t, "task", "steps", done.TaskID, "--gateway", srv.URL)
+	if code != 0 || !strings.Contains(out, "charge") || !strings.Contains(out, "no such account") || strings.Contains(out, "70077") {
+		t.Errorf("%d %s %s", code, out, errs)
+	}
+	if code, out, _ = cli(t, "task", "steps", done.TaskID, "--gateway", srv.URL, "--values"); code != 0 || !strings.Contains(out, "70077") {
+		t.Errorf("%d %s", code, out)
+	}
+	code, out, _ = cli(t, "task", "steps", done.TaskID, "--gateway", srv.URL, "-o", "json")
+	var steps []client.Step
+	if err := json.Unmarshal([]byte(out), &steps); code != 0 || err != nil || len(steps) != 2 || steps[1].Error == nil {
+		t.Errorf("%d %s %v", code, out, err)
+	}
+}
