@@ -297,8 +297,46 @@ func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail, t.Answers = "", nil, nil, nil, "", nil
 		err = at.untilAnswered(ctx, enqueue)
 	}
+	if err == nil && t.Kind != task.KindTurn && !t.NotBefore.IsZero() {
+		err = at.straighten(ctx, t)
+	}
 	if err == nil {
 		at.letGo(ctx)
 	}
 	return err
 }
+
+// straighten looks, after a schedule of t was published, whether its record is still
+// that one: an answer or a cancel may have come between the two writes. The schedule
+// is then set to what the record says now. Where that waits for nothing, it fires a
+// moment later and finds nothing to do, rather than in days: a worker may drop none.
+func (at *attempt) straighten(ctx context.Context, t *task.Task) error {
+	for {
+		var rec *task.Task
+		err := at.untilAnswered(ctx, func() (err error) {
+			rec, err = at.store.Tasks.Get(ctx, t.Tenant, t.ID)
+			return err
+		})
+		if errors.Is(err, task.ErrNotFound) || err == nil && rec.Rev == t.Rev {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		due := time.Now().Add(strayFires)
+		if rec.NotBefore.After(due) {
+			due = rec.NotBefore
+		}
+		err = at.untilAnswered(ctx, func() error {
+			_, err := at.store.Tasks.Rearm(ctx, rec, due)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		t = rec
+	}
+}
+
+// strayFires is when a schedule fires that stands for nothing any more.
+const strayFires = time.Second

@@ -26,6 +26,9 @@ type Wire struct {
 	After bool
 	// Broken is called once, when it breaks, in the goroutine that wrote.
 	Broken func()
+	// Before is called with the subject of each write before it reaches the server, in
+	// the goroutine that writes; nil: nothing is.
+	Before func(subject string)
 
 	mu     sync.Mutex
 	writes []string // the subjects of those that were made
@@ -74,6 +77,9 @@ func (w *Wire) InProcessConn() (net.Conn, error) {
 // note counts a write. go on says that it is to reach the server, last that nothing
 // follows it.
 func (w *Wire) note(subject string) (goOn, last bool) {
+	if w.Before != nil {
+		w.Before(subject)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.dead {
