@@ -138,7 +138,8 @@ func TestRow5AStepWaitsForAStoreThatIsAway(t *testing.T) {
 		cfg.Lease = 10 * time.Minute
 		var r ran
 		a := meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
-			return agent.Step(ctx, job, "one", func(_ context.Context, s agent.StepInfo) (int, error) {
+			_, _ = r.step(ctx, job, "one") // the record says that there is a journal
+			return agent.Step(ctx, job, "two", func(_ context.Context, s agent.StepInfo) (int, error) {
 				r.count(s)
 				gate.Freeze()
 				time.AfterFunc(2*time.Minute, gate.Thaw)
@@ -148,7 +149,7 @@ func TestRow5AStepWaitsForAStoreThatIsAway(t *testing.T) {
 		a.Retry.MaxAttempts = 1
 		m.WorkWith(cfg, st, a)
 		id := m.Create(`{"agent":"a","instruction":"x"}`)
-		if v := m.End(id); string(v.Result) != "7" || v.Attempt != 1 || r.String() != "map[one:1]" {
+		if v := m.End(id); string(v.Result) != "7" || v.Attempt != 1 || r.String() != "map[one:1 two:1]" {
 			t.Errorf("%s %s in attempt %d, %v: %+v", v.Status, v.Result, v.Attempt, &r, v.Error)
 		}
 	})
