@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"agentmesh/gateway/api"
+	"agentmesh/shared/schedule"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/webhook"
@@ -16,6 +17,8 @@ func deliveryView(d *webhook.Delivery) api.Delivery {
 	switch {
 	case d.Test:
 		v.TaskID = ""
+	case schedule.ID(d.Source).Valid():
+		v.TaskID, v.ScheduleID = "", string(d.Source)
 	case task.ID(d.Source).Kind() == task.KindAction:
 		v.ActionID = string(d.Source)
 	}

@@ -153,8 +153,8 @@ func (h *firehose) events(t *task.Task) ([]event.Event, error) {
 
 func (in following) filter() (f event.Filter, err error) {
 	for _, name := range in.Types {
-		if !event.Type(name).Valid() {
-			return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
+		if !slices.Contains(event.TaskTypes(), event.Type(name)) {
+			return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.TaskTypes())
 		}
 		f.Types = append(f.Types, event.Type(name))
 	}
@@ -165,7 +165,7 @@ func (in following) filter() (f event.Filter, err error) {
 		f.Agents = append(f.Agents, name)
 	}
 	if len(f.Types) == 0 {
-		f.Types = event.Types()
+		f.Types = event.TaskTypes()
 	}
 	return f, nil
 }

@@ -199,7 +199,7 @@ func (h schedules) backfill(ctx context.Context, in scheduleBackfill) (out backf
 
 // runs is GET /schedules/{id}/runs.
 func (h schedules) runs(ctx context.Context, in onSchedule) (api.ScheduleRuns, error) {
-	s, err := h.mesh.Schedules.Get(ctx, in.caller(), in.ID)
+	s, err := h.mesh.Schedules.Seen(ctx, in.caller(), in.ID)
 	if err != nil {
 		return api.ScheduleRuns{}, err
 	}

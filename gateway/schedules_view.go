@@ -21,7 +21,7 @@ func (h schedules) view(s *schedule.Schedule) api.Schedule {
 	if w := s.Task; w != nil {
 		v.Task = &api.ScheduleTask{
 			Agent: w.Agent, Instruction: w.Instruction, Input: w.Input, Labels: w.Labels, Metadata: w.Metadata, Timeout: duration(w.Timeout),
-			CallbackURL: w.CallbackURL, CallbackEvents: w.CallbackEvents, CallbackSecretRef: w.CallbackSecretRef,
+			CallbackURL: shownURL(w.CallbackURL), CallbackEvents: w.CallbackEvents, CallbackSecretRef: w.CallbackSecretRef,
 		}
 		if w.MaxAttempts > 0 {
 			v.Task.MaxAttempts = &w.MaxAttempts

@@ -34,6 +34,7 @@ type fanout struct {
 	lanes     *lanes
 	later     timetable
 	seen      *seen
+	told      *told
 	started   time.Time // when this process did
 	publicURL string
 }
@@ -152,20 +153,17 @@ func audienceOf(t *task.Task, all subscribers) (told audience) {
 		}
 		told = append(told, receiver{callback: c, filter: f, agent: t.Agent})
 	}
-	for _, e := range all.of(t) {
+	for _, e := range all.of(t.Tenant, t.Agent) {
 		told = append(told, receiver{webhook: e, filter: e.Filter(), agent: t.Agent, since: e.CreatedAt})
 	}
 	return told
 }
 
-// send hands the delivery of an event to a receiver over to the queue, parks it
-// where the receiver is disabled, and schedules it where the receiver is known
-// to be down. Unless the event is fresh, it may have been sent before.
+// send hands the delivery of a task's event to a receiver over.
 func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiver, fresh bool) error {
-	now := task.Stamp(time.Now())
 	d := &webhook.Delivery{
 		Tenant: t.Tenant, Source: webhook.Source(t.ID), EventID: e.ID, Type: e.Type, Agent: t.Agent,
-		Body: e.Body, CreatedAt: now, TraceParent: t.TraceParent, TraceState: t.TraceState,
+		Body: e.Body, CreatedAt: task.Stamp(time.Now()), TraceParent: t.TraceParent, TraceState: t.TraceState,
 		Cause: causeOf(t), Depth: t.EventDepth + 1,
 	}
 	if r.webhook != nil {
@@ -173,7 +171,14 @@ func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiv
 	} else {
 		d.URL, d.SealedURL, d.SecretRef = r.callback.URL, r.callback.Sealed, webhook.ID(r.callback.SecretRef)
 	}
-	d.ID = webhook.NewDeliveryID(e.ID, d.Receiver())
+	return f.hand(ctx, d, r, fresh)
+}
+
+// hand hands a delivery over to the queue, parks it where the receiver is disabled,
+// and schedules it where the receiver is known to be down. Unless it is fresh, it may
+// have been handed over before.
+func (f *fanout) hand(ctx context.Context, d *webhook.Delivery, r receiver, fresh bool) error {
+	d.ID = webhook.NewDeliveryID(d.EventID, d.Receiver())
 	begins := webhook.Pending
 	if r.webhook != nil && r.webhook.Disabled != nil {
 		begins = webhook.Parked
@@ -191,7 +196,7 @@ func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiv
 		}
 	}
 	if d.Status == webhook.Parked {
-		d.UpdatedAt = now
+		d.UpdatedAt = d.CreatedAt
 		err := f.store.Deliveries.Save(ctx, d)
 		if err == nil {
 			countEnded(d)
@@ -201,7 +206,7 @@ func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiv
 	if come := f.lanes.full(laneOf(d)); !come.IsZero() { // it would stand in the way of others
 		return f.later.postpone(ctx, d, come)
 	}
-	ctx, span := telemetry.StartPublish(ctx, topology.DueTemplate, telemetry.TaskID(t.ID), telemetry.Tenant(t.Tenant), telemetry.DeliveryID(d.ID), telemetry.MessageID(d.ID))
+	ctx, span := telemetry.StartPublish(ctx, topology.DueTemplate, telemetry.TaskID(d.Source), telemetry.Tenant(d.Tenant), telemetry.DeliveryID(d.ID), telemetry.MessageID(d.ID))
 	err := f.store.Deliveries.Enqueue(ctx, d)
 	telemetry.End(span, err)
 	return err

@@ -11,7 +11,7 @@ import (
 	"agentmesh/shared/store"
 )
 
-// intake is one of the two ways by which messages come.
+// intake is one of the ways by which messages come.
 type intake struct {
 	durable store.Durable
 	limit   int   // messages that are worked on at a time
@@ -19,7 +19,9 @@ type intake struct {
 	handle  func(ctx context.Context, msg *store.Delivered, born time.Time)
 }
 
-func (n *Notifier) durables() []store.Durable { return []store.Durable{fanoutDurable, dueDurable} }
+func (n *Notifier) durables() []store.Durable {
+	return []store.Durable{fanoutDurable, schedulesDurable, dueDurable}
+}
 
 // consume gives each message of an intake to its handler until ctx is done. A
 // message that the handler has not acknowledged comes again. A consumer that was

@@ -1,5 +1,5 @@
-// Package notifier tells others what becomes of tasks. The fan-out reads every
-// change of every task's record and turns each event into one delivery for each
+// Package notifier tells others what becomes of tasks and schedules. The fan-out
+// reads every change of every record and turns each event into one delivery for each
 // receiver that wants it: the task's callback and the webhooks that match. The
 // delivery side signs and sends them, retries for days, and keeps what it could
 // not deliver.
@@ -76,8 +76,9 @@ type Notifier struct {
 
 // The consumers of the notifiers.
 var (
-	fanoutDurable = store.FanoutDurable(ackWait)
-	dueDurable    = store.DeliverDurable(ackWait)
+	fanoutDurable    = store.FanoutDurable(ackWait)
+	schedulesDurable = store.SchedulesFanoutDurable(ackWait)
+	dueDurable       = store.DeliverDurable(ackWait)
 )
 
 // New makes a notifier, and its consumers where they are missing.
@@ -90,7 +91,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 		webhooks: newWebhooks(st), lanes: newLanes(maxHeld, maxPerHost), upkeep: st.Consumers.Upkeep(log),
 	}
 	later, started := timetable{st}, time.Now()
-	n.fanout = &fanout{store: st, log: log, webhooks: n.webhooks, lanes: n.lanes, later: later, seen: newSeen(), started: started, publicURL: cfg.PublicURL}
+	n.fanout = &fanout{store: st, log: log, webhooks: n.webhooks, lanes: n.lanes, later: later, seen: newSeen(), told: newTold(), started: started, publicURL: cfg.PublicURL}
 	n.courier = courier{
 		store: st, log: log, lanes: n.lanes, later: later, started: started,
 		addresses: addresses{st, keys}, sender: sender{guard, n.outbound},
@@ -117,6 +118,9 @@ func (n *Notifier) Run(ctx context.Context) error {
 	readers.Go(func() { n.webhooks.run(work) })
 	loops.Go(func() { n.upkeep.Run(ctx, n.durables) })
 	loops.Go(func() { n.consume(ctx, work, intake{fanoutDurable, maxFanout, fanoutBytes, n.fanout.fan}, &works) })
+	loops.Go(func() {
+		n.consume(ctx, work, intake{schedulesDurable, maxFanout, fanoutBytes, n.fanout.fanSchedule}, &works)
+	})
 	loops.Go(func() { n.consume(ctx, work, intake{dueDurable, maxHeld, dueBytes, n.courier.handle}, &works) })
 	loops.Wait()
 	grace := time.AfterFunc(n.cfg.Drain, func() { cut(errDraining) })

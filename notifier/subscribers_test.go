@@ -28,7 +28,7 @@ func TestAChangeLooksAtTheWebhooksOfItsAgentOnly(t *testing.T) {
 			t.Errorf("%s: %v, want %v", agent, got, want)
 		}
 	}
-	if n := len(all.of(&task.Task{Tenant: "a", Agent: "busy"})); n != 5001 {
+	if n := len(all.of("a", "busy")); n != 5001 {
 		t.Errorf("%d webhooks of a busy agent, want 5001", n)
 	}
 	few := &task.Task{Tenant: "a", Agent: "echo"}

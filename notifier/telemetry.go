@@ -49,7 +49,7 @@ func kindOf(v verdict) string {
 
 // beginSeries has the counters of deliveries begin at 0.
 func beginSeries() {
-	for _, name := range []string{topology.FanoutDurable, topology.DeliverDurable} {
+	for _, name := range []string{topology.FanoutDurable, topology.SchedulesFanoutDurable, topology.DeliverDurable} {
 		telemetry.ConsumersLost.Add(0, name)
 	}
 	for _, c := range webhook.Classes {

@@ -8,7 +8,6 @@ import (
 
 	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
-	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
 
@@ -37,9 +36,12 @@ func subscribersOf(list []*webhook.Endpoint) subscribers {
 	return all
 }
 
-// of are those that may want events of a task.
-func (s subscribers) of(t *task.Task) []*webhook.Endpoint {
-	return slices.Concat(s[subscribed{t.Tenant, ""}], s[subscribed{t.Tenant, t.Agent}])
+// of are those that may want events of an agent's work.
+func (s subscribers) of(tenant, agent string) []*webhook.Endpoint {
+	if agent == "" {
+		return s[subscribed{tenant, ""}]
+	}
+	return slices.Concat(s[subscribed{tenant, ""}], s[subscribed{tenant, agent}])
 }
 
 // webhooks is the list of all webhooks, read again when any has changed. The list

@@ -12,6 +12,7 @@ type Delivery struct {
 	Type       string            `json:"type"`
 	TaskID     string            `json:"task_id,omitempty"`
 	ActionID   string            `json:"action_id,omitempty" doc:"Of an action: the same as task_id."`
+	ScheduleID string            `json:"schedule_id,omitempty" doc:"Of an event of a schedule, which has no task."`
 	Agent      string            `json:"agent,omitempty"`
 	WebhookID  string            `json:"webhook_id,omitempty" doc:"The subscription; none for a callback."`
 	URL        string            `json:"url,omitempty"`

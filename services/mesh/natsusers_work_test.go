@@ -272,17 +272,24 @@ func (g *guarded) upkeep(m *meshtest.Mesh, w *worker.Worker, alpha agent.Agent) 
 func (g *guarded) schedules(m *meshtest.Mesh) {
 	asJSON := []string{"Content-Type", "application/json"}
 	const path = "/schedules/often"
+	told := m.Receive(nil)
+	hook := m.Subscribe(`{"url":"` + told.URL + `","events":["schedule.paused"]}`)
 	if w := m.Do("PUT", path, `{"every":"1s","overlap":"allow","task":{"agent":"alpha","instruction":"x"}}`, asJSON...); w.Code != http.StatusCreated {
 		g.t.Fatalf("schedule = %d %s", w.Code, w.Body)
 	}
 	natstest.Until(g.t, "it has started a task", func() bool {
 		return strings.Contains(m.Do("GET", path+"/runs", "").Body.String(), `"fired"`)
 	})
-	for _, w := range []*httptest.ResponseRecorder{m.Do("POST", path+"/pause", ""), m.Do("GET", "/schedules", ""), m.Do("DELETE", path, "")} {
-		if w.Code >= 300 {
-			g.t.Errorf("schedules = %d %s", w.Code, w.Body)
+	ask := func(method, path string) {
+		if w := m.Do(method, path, ""); w.Code >= 300 {
+			g.t.Errorf("%s %s = %d %s", method, path, w.Code, w.Body)
 		}
 	}
+	ask("POST", path+"/pause")
+	natstest.Until(g.t, "its pause is told", func() bool { return len(told.All()) == 1 })
+	ask("GET", "/schedules")
+	ask("DELETE", path)
+	ask("DELETE", "/webhooks/"+hook.WebhookID)
 }
 
 func (g *guarded) hooks(m *meshtest.Mesh) {

@@ -1,6 +1,6 @@
 // Package event holds what the mesh tells others about a task: its milestones
 // and changes of status, as webhooks, the event stream of the gateway and
-// callbacks carry them.
+// callbacks carry them; and what it tells webhooks about a schedule.
 //
 // It promises that an event read from a task's record is the same, byte for
 // byte, whichever later revision of the record it is read from: its id and body
@@ -43,8 +43,11 @@ const (
 	kindAction = "action"
 )
 
-// Types lists all types of events.
-func Types() []Type {
+// Types lists all types of events: those of tasks and those of schedules.
+func Types() []Type { return append(TaskTypes(), ScheduleTypes()...) }
+
+// TaskTypes lists the types of what happens to tasks.
+func TaskTypes() []Type {
 	var all []Type
 	for _, kind := range []string{kindTask, kindAction} {
 		for _, name := range names {
@@ -58,10 +61,10 @@ func Types() []Type {
 func (t Type) Valid() bool { return slices.Contains(Types(), t) }
 
 // Default reports whether whoever names no types is told of t: of milestones
-// and outcomes.
+// and outcomes of tasks.
 func (t Type) Default() bool {
-	_, name, _ := strings.Cut(string(t), ".")
-	return name != Processing && name != InputRequired
+	kind, name, _ := strings.Cut(string(t), ".")
+	return kind != kindSchedule && name != Processing && name != InputRequired
 }
 
 func typeOf(t *task.Task, name string) Type {
@@ -71,12 +74,12 @@ func typeOf(t *task.Task, name string) Type {
 	return Type(kindTask + "." + name)
 }
 
-// Event is one thing that happened to a task.
+// Event is one thing that happened to a task or a schedule.
 type Event struct {
 	ID    string // <task_id>-<name>: the same wherever and whenever it is read
 	Type  Type
 	At    time.Time
-	After uint64 // see task.Transition
+	After uint64 // of a task: see task.Transition
 	Body  []byte // the JSON that receivers get
 }
 

@@ -275,6 +275,21 @@ func (f *firing) miss(missed []time.Time, count int) {
 // refresh asks how the tasks of open runs are, and pauses a schedule whose runs
 // fail.
 func (f *firing) refresh(ctx context.Context) error {
+	if err := f.states(ctx); err != nil {
+		return err
+	}
+	s := f.s
+	if n := s.PauseAfterFailures; n > 0 && s.Failures >= n && !s.Paused {
+		s.Pause(f.now, fmt.Sprintf("%d runs failed in a row", s.Failures))
+		f.paused = true
+		s.Version++
+		f.log.Warn("schedule paused: its runs fail", "schedule", s.ID, "name", s.Name, "tenant", s.Tenant, "failures", s.Failures)
+	}
+	return nil
+}
+
+// states asks how the tasks of open runs are.
+func (f *firing) states(ctx context.Context) error {
 	s := f.s
 	for i := range s.Runs {
 		r := &s.Runs[i]
@@ -292,11 +307,6 @@ func (f *firing) refresh(ctx context.Context) error {
 		default:
 			r.Status = t.Status
 		}
-	}
-	if n := s.PauseAfterFailures; n > 0 && s.Failures >= n && !s.Paused {
-		s.Paused, s.Note, f.paused = true, fmt.Sprintf("%d runs failed in a row", s.Failures), true
-		s.Version++
-		f.log.Warn("schedule paused: its runs fail", "schedule", s.ID, "name", s.Name, "tenant", s.Tenant, "failures", s.Failures)
 	}
 	return nil
 }

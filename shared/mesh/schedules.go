@@ -105,6 +105,17 @@ func (c Schedules) Get(ctx context.Context, who auth.Caller, name string) (*sche
 	return s, err
 }
 
+// Seen reads a schedule with the states that the tasks of its runs have now: the
+// record has those of when the schedule was worked on last.
+func (c Schedules) Seen(ctx context.Context, who auth.Caller, name string) (*schedule.Schedule, error) {
+	s, err := c.Get(ctx, who, name)
+	if err != nil {
+		return nil, err
+	}
+	f := firing{Schedules: c, s: s, now: time.Now()}
+	return s, f.states(ctx)
+}
+
 // List lists the schedules of a tenant in the order of their creation.
 func (c Schedules) List(ctx context.Context, who auth.Caller) ([]*schedule.Schedule, error) {
 	return c.store.Schedules.List(ctx, who.Tenant)
@@ -129,7 +140,7 @@ func (c Schedules) Pause(ctx context.Context, who auth.Caller, name, note string
 		return nil, RefuseFields(Field("it has at most 256 bytes", "/note"))
 	}
 	return c.change(ctx, who, name, nil, func(s *schedule.Schedule) error {
-		s.Paused, s.Note = true, note
+		s.Pause(time.Now(), note)
 		return nil
 	})
 }

@@ -146,8 +146,15 @@ type Schedule struct {
 	Runs     []Run       `json:"runs,omitempty"`    // the newest MaxRunsKept, oldest first
 	Counts   Counts      `json:"counts,omitzero"`   // of all due times
 	Failures int         `json:"failures,omitzero"` // runs that failed in a row
+	Pauses   []Pause     `json:"pauses,omitempty"`  // the newest MaxPausesKept, oldest first
 
 	Rev uint64 `json:"-"` // the revision that this copy was read or written at
+}
+
+// Pause is when and why a schedule was paused.
+type Pause struct {
+	At   time.Time `json:"at"`
+	Note string    `json:"note,omitempty"`
 }
 
 // Counts are how many due times had which outcome, and how many runs failed.
@@ -160,14 +167,15 @@ type Counts struct {
 
 // Bounds of a schedule.
 const (
-	MaxRunsKept = 20
-	MaxWaiting  = 100
+	MaxRunsKept   = 20
+	MaxPausesKept = 5
+	MaxWaiting    = 100
 )
 
 // Clone is a copy that shares no list.
 func (s *Schedule) Clone() *Schedule {
 	c := *s
-	c.Waits, c.Runs = slices.Clone(s.Waits), slices.Clone(s.Runs)
+	c.Waits, c.Runs, c.Pauses = slices.Clone(s.Waits), slices.Clone(s.Runs), slices.Clone(s.Pauses)
 	return &c
 }
 
@@ -214,6 +222,26 @@ func (s *Schedule) Ended(r *Run, status task.State) {
 	case task.Completed:
 		s.Failures = 0
 	}
+}
+
+// Pause pauses the schedule. While it is paused, another note changes the note only.
+func (s *Schedule) Pause(at time.Time, note string) {
+	if !s.Paused {
+		s.Pauses = append(s.Pauses, Pause{task.Stamp(at), note})
+		s.Pauses = s.Pauses[max(0, len(s.Pauses)-MaxPausesKept):]
+	}
+	s.Paused, s.Note = true, note
+}
+
+// Agent is who does the work of the schedule.
+func (s *Schedule) Agent() string {
+	switch {
+	case s.Task != nil:
+		return s.Task.Agent
+	case s.Message != nil:
+		return s.Message.Agent
+	}
+	return ""
 }
 
 // Over reports whether the schedule has run as often as it may.

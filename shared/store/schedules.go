@@ -103,6 +103,14 @@ func decodeSchedule(data []byte, rev uint64) (*schedule.Schedule, error) {
 	return &e, nil
 }
 
+// ScheduleOf decodes a change of a schedule's record; nil: the schedule was deleted.
+func ScheduleOf(data []byte, rev uint64) (*schedule.Schedule, error) {
+	if len(data) == 0 {
+		return nil, nil
+	}
+	return decodeSchedule(data, rev)
+}
+
 // Delete leaves a mark in the place of a schedule's record and takes its alarm
 // away: an alarm that has gone off finds no schedule.
 func (s Schedules) Delete(ctx context.Context, e *schedule.Schedule) error {

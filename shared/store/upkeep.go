@@ -47,6 +47,11 @@ func FanoutDurable(ackWait time.Duration) Durable {
 	return Durable{topology.BucketStream(topology.TasksBucket), topology.FanoutConsumer(ackWait)}
 }
 
+// SchedulesFanoutDurable is the consumer of the changes of schedules.
+func SchedulesFanoutDurable(ackWait time.Duration) Durable {
+	return Durable{topology.BucketStream(topology.SchedulesBucket), topology.SchedulesFanoutConsumer(ackWait)}
+}
+
 // DeliverDurable is the consumer of the deliveries that are due.
 func DeliverDurable(ackWait time.Duration) Durable {
 	return Durable{topology.Deliveries, topology.DeliverConsumer(ackWait)}

@@ -232,6 +232,8 @@ func wantedConsumer(stream string, got jetstream.ConsumerConfig) (want jetstream
 		return FanoutConsumer(got.AckWait), true
 	case got.Durable == DeliverDurable && stream == Deliveries:
 		return DeliverConsumer(got.AckWait), true
+	case got.Durable == SchedulesFanoutDurable && stream == BucketStream(SchedulesBucket):
+		return SchedulesFanoutConsumer(got.AckWait), true
 	case got.Durable == SchedulerDurable && stream == Schedules:
 		return SchedulerConsumer(got.AckWait), true
 	}

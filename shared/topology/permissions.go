@@ -106,6 +106,7 @@ func Notifier() Permissions {
 	p.walks(BucketStream(WebhooksBucket), WebhooksAll)
 	p.walks(BucketStream(IdempotencyBucket), Listeners)
 	p.takes(BucketStream(TasksBucket), FanoutConsumer(0))
+	p.takes(BucketStream(SchedulesBucket), SchedulesFanoutConsumer(0))
 	p.takes(Deliveries, DeliverConsumer(0))
 	return p
 }

@@ -43,6 +43,19 @@ const (
 	schedulesDue = "mesh.schedules.due.>"
 )
 
+// SchedulesFanoutDurable is the consumer of the changes of schedules, shared by all
+// notifiers.
+const SchedulesFanoutDurable = "notifier-schedules"
+
+// SchedulesFanoutConsumer is the consumer config of every schedule's record as it is
+// now: the bucket keeps none of before.
+func SchedulesFanoutConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable: SchedulesFanoutDurable, FilterSubject: SchedulesAll, DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxAckPending: 1024, MaxWaiting: 512, MaxDeliver: -1,
+	}
+}
+
 // SchedulerConsumer is the consumer config of the alarms that went off.
 func SchedulerConsumer(ackWait time.Duration) jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 
 	"agentmesh/shared/ids"
+	"agentmesh/shared/schedule"
 	"agentmesh/shared/task"
 )
 
@@ -38,8 +39,8 @@ func NewDeliveryID(eventID, receiver string) DeliveryID {
 // Valid reports whether id is one of a delivery.
 func (id DeliveryID) Valid() bool { return ids.Valid(string(id), deliveryPrefix) }
 
-// Source names what a delivery tells of: a task, or of a test the webhook.
+// Source names what a delivery tells of: a task, a schedule, or of a test the webhook.
 type Source string
 
-// Valid reports whether s names a task or a webhook.
-func (s Source) Valid() bool { return task.ID(s).Valid() || ID(s).Valid() }
+// Valid reports whether s names one of them.
+func (s Source) Valid() bool { return task.ID(s).Valid() || ID(s).Valid() || schedule.ID(s).Valid() }

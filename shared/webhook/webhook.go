@@ -134,7 +134,7 @@ func (e *Endpoint) Filter() event.Filter { return event.Filter{Types: e.Events, 
 type Delivery struct {
 	ID      DeliveryID `json:"delivery_id"` // also the webhook-id
 	Tenant  string     `json:"tenant"`
-	Source  Source     `json:"source"` // the task, or of a test the webhook
+	Source  Source     `json:"source"` // the task or schedule, or of a test the webhook
 	EventID string     `json:"event_id"`
 	Type    event.Type `json:"type"`
 	Agent   string     `json:"agent,omitempty"`
