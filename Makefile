@@ -9,6 +9,7 @@ BENCHTIME ?= 2s
 COUNT     ?= 6
 ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
+STEPS_TIME ?= 2m
 FLATTIME  ?= 8m
 BURST     ?= 300000
 SEED      ?= 0
@@ -20,7 +21,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash cluster cluster-stop smoke traps chaos upgrade help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke traps chaos upgrade help test-busy
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -132,6 +133,9 @@ traps: ## the known traps of a cluster, one by one: leaders killed, consumers de
 
 chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
 	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -run UnderFaults -chaos-time $(CHAOS_TIME) -seed $(SEED)
+
+steps-fence: ## the fence of journals on three nodes while their leader steps down again and again, for STEPS_TIME
+	MESH_STEPS_TIME=$(STEPS_TIME) go test -count 1 -timeout 0 -v ./shared/store -run TheFenceOfAJournal | grep --line-buffered -v level=
 
 upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
 	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)

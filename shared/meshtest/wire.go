@@ -32,6 +32,7 @@ type Wire struct {
 
 	mu     sync.Mutex
 	writes []string // the subjects of those that were made
+	reads  []string // of requests that read what the store has of tasks
 	dead   bool
 }
 
@@ -40,6 +41,19 @@ func (w *Wire) Writes() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]string(nil), w.writes...)
+}
+
+// Reads are the subjects of the requests that read what the store has of tasks.
+func (w *Wire) Reads() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]string(nil), w.reads...)
+}
+
+func (w *Wire) noteRead(subject string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.reads = append(w.reads, subject)
 }
 
 // Dead reports whether the wire has broken.
@@ -125,6 +139,8 @@ func (c *wired) Write(b []byte) (int, error) {
 			goOn = false
 		} else if writes(subject, payload) {
 			goOn, last = c.wire.note(subject)
+		} else if reads(subject) {
+			c.wire.noteRead(subject)
 		}
 		if goOn {
 			if _, err := c.Conn.Write(c.rest[:n]); err != nil {
@@ -170,4 +186,9 @@ func writes(subject string, payload []byte) bool {
 	}
 	return strings.HasPrefix(subject, "$KV.") || strings.HasPrefix(subject, "$O.") ||
 		strings.HasPrefix(subject, "mesh.") && !strings.HasPrefix(subject, "mesh.output.") && !strings.HasPrefix(subject, "mesh.control.")
+}
+
+// reads reports whether a request reads messages of the store.
+func reads(subject string) bool {
+	return strings.HasPrefix(subject, "$JS.API.DIRECT.GET.") || strings.HasPrefix(subject, "$JS.API.STREAM.MSG.GET.")
 }

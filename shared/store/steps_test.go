@@ -117,7 +117,7 @@ func run(ctx context.Context, st *store.Store, id task.ID, epoch uint64, until t
 // Rows 6 and 7, on three nodes whose leader changes: runs follow each other while
 // those before still write. What was taken stays, nothing is taken from a run after
 // a later one has fenced it off, and each run sees all that was taken before it.
-// MESH_STEPS_TIME runs it for longer.
+// MESH_STEPS_TIME runs it for longer, see `make steps-fence`.
 func TestTheFenceOfAJournalHoldsOnThreeNodesWhileTheLeaderChanges(t *testing.T) {
 	cluster := natstest.StartCluster(t)
 	stores := openNodes(t, cluster)
