@@ -82,10 +82,16 @@ func readMessage(req api.PostMessage) (*mesh.Message, error) {
 	if req.Text == "" && req.Message != "" {
 		req.Text, pointer = req.Message, "/message"
 	}
+	answers := len(req.Answer) > 0
+	if answers && req.Text != "" {
+		faults = append(faults, mesh.Field("send text or answer, not both", "/answer"))
+	} else if answers {
+		req.Text, pointer = string(req.Answer), "/answer"
+	}
 	if wrong := session.CheckText(req.Text); wrong != "" {
 		faults = append(faults, mesh.Field(wrong, pointer))
 	}
-	m := &mesh.Message{Text: req.Text, Agent: req.Agent, OnBusy: mesh.Reject}
+	m := &mesh.Message{Text: req.Text, IsAnswer: answers, Agent: req.Agent, OnBusy: mesh.Reject}
 	switch b := mesh.OnBusy(req.OnBusy); b {
 	case "":
 	case mesh.Reject, mesh.Wait, mesh.Interrupt:
@@ -124,8 +130,8 @@ func (h turns) replyOf(ctx context.Context, t *task.Task) (api.TurnReply, error)
 	if t.Status != task.Completed {
 		return v, nil
 	}
-	message, err := h.mesh.Sessions.Reply(ctx, t)
-	v.Message = &message
+	message, awaiting, err := h.mesh.Sessions.Replied(ctx, t)
+	v.Message, v.Awaiting = &message, awaiting
 	return v, err
 }
 
@@ -177,13 +183,13 @@ func (h turns) turnView(ctx context.Context, l links, t *task.Task) (api.Turn, e
 	if err != nil {
 		return api.Turn{}, err
 	}
-	turn := api.Turn{Task: v, Text: t.Instruction, Message: t.Message}
+	turn := api.Turn{Task: v, Text: session.Said(t), Message: t.Message, Continues: string(t.Continues)}
 	if t.Status == task.Completed {
 		reply, err := h.replyOf(ctx, t)
 		if err != nil {
 			return turn, err
 		}
-		turn.Message = *reply.Message
+		turn.Message, turn.Awaiting = *reply.Message, reply.Awaiting
 	}
 	return turn, nil
 }

@@ -110,17 +110,20 @@ func (a *arrival) inSession(ctx context.Context, d decision) (decision, error) {
 	case mesh.SessionFull:
 		return endUnrun(d, task.CodeSessionFull, turn.Why.Error()), nil
 	case mesh.TurnCommitted:
-		return a.decided(ctx, d, task.Completed, turn.Reply)
+		return a.decided(ctx, d, task.Completed, turn)
 	case mesh.TurnInterrupted:
-		return a.decided(ctx, d, task.Canceled, "")
+		return a.decided(ctx, d, task.Canceled, turn)
 	case mesh.TurnOvertaken:
 		return d, agent.ErrLeaseLost
+	}
+	if d.verb == run {
+		return a.continuing(ctx, d, turn.Session)
 	}
 	return d, nil
 }
 
 // decided ends a turn as its session says.
-func (a *arrival) decided(ctx context.Context, d decision, s task.State, message string) (decision, error) {
+func (a *arrival) decided(ctx context.Context, d decision, s task.State, turn mesh.Turn) (decision, error) {
 	if d.verb == run {
 		d.task.Attempt--
 	}
@@ -128,7 +131,7 @@ func (a *arrival) decided(ctx context.Context, d decision, s task.State, message
 	if s == task.Completed {
 		full := 100
 		d.task.Percent = &full
-		if fault := a.at.keep(ctx, d.task, replyValue(message)); fault != nil {
+		if fault := a.at.keep(ctx, d.task, replyValue(turn.Reply, askedBy(turn.Session, d.task.ID))); fault != nil {
 			return d, fault
 		}
 	}

@@ -167,6 +167,9 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
 	defer at.limit(t, stop)()
+	if err := at.goOn(ctx, t); err != nil {
+		return outcome{err: err}
+	}
 	if t.Steps != nil {
 		if err := at.journal.resume(ctx, t.Rev); err != nil {
 			return outcome{err: err}
@@ -177,6 +180,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	job.Key = at.key
 	if at.talk.session != nil {
 		job.Turn = at.talk.turn(t)
+		job.Instruction = job.Turn.Text()
 	}
 	calls := &caller{at: at, parent: t, traceParent: job.TraceParent}
 	at.lines.open(calls)

@@ -68,7 +68,7 @@ func (c *caller) describe(o *openWait, w agent.Wait) error {
 	if err := o.Check(now); err != nil {
 		return &agent.Error{Code: task.CodeAgentBadOutput, Message: err.Error(), Permanent: true}
 	}
-	if longest := c.at.in.agent.Patience(); c.parent.Kind == task.KindTurn && (o.Kind == task.WaitInput || o.Until.Sub(now) > longest) {
+	if longest := c.at.in.agent.Patience(); c.parent.Kind == task.KindTurn && o.Kind != task.WaitInput && o.Until.Sub(now) > longest {
 		return &agent.Error{Code: task.CodeWaitInTurn, Permanent: true, Message: fmt.Sprintf("%s: a turn of a session waits for %v at most; start a task for what takes longer", o.Name, longest)}
 	}
 	return nil
@@ -92,7 +92,7 @@ func (at *attempt) hold(ctx context.Context, o *openWait) (task.Answer, error) {
 	switch {
 	case o.Kind == task.WaitInput, o.Kind == task.WaitSleep && o.Until.Sub(now) > patience:
 		at.waits.allow(o)
-	case o.Kind == task.WaitEvent:
+	case o.Kind == task.WaitEvent && at.talk.session == nil:
 		defer time.AfterFunc(patience, func() { at.waits.allow(o) }).Stop()
 	}
 	over := make(chan struct{})

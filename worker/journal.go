@@ -21,6 +21,7 @@ type journal struct {
 	patience
 	at      *attempt
 	t       *task.Task    // as it was when the run began
+	of      task.ID       // of the task in which the work began: this one, or the turn that it goes on with
 	cause   func() error  // why the handler's context has ended, if it has
 	flags   chan flag     // asks for a record that says that there is a journal
 	nobody  chan struct{} // closed when nobody hears flags any more
@@ -69,7 +70,7 @@ type flagged struct {
 
 func newJournal(at *attempt, t *task.Task, cause func() error) *journal {
 	return &journal{
-		patience: at.patience, at: at, t: t, cause: cause,
+		patience: at.patience, at: at, t: t, of: t.ID, cause: cause,
 		flags: make(chan flag), nobody: make(chan struct{}), writing: make(chan struct{}, 1),
 		entries: map[string]*noted{}, ended: map[occurrence]int{}, running: map[occurrence]bool{},
 	}

@@ -37,6 +37,9 @@ func (s settlement) settle(ctx context.Context, cause error, o outcome) error {
 	case errors.Is(cause, agent.ErrDraining) && o.err != nil:
 		return s.handBack(ctx)
 	case errors.Is(cause, agent.ErrSuspended):
+		if s.at.talk.session != nil {
+			return s.ask(ctx)
+		}
 		return s.suspend(ctx)
 	}
 	next := s.rec.t.Clone()

@@ -70,7 +70,7 @@ func (j *journal) perform(ctx context.Context, c agent.StepCall, n int, again bo
 			return nil, false, err
 		}
 	}
-	info := agent.StepInfo{Name: c.Name, N: n, Attempt: j.t.Attempt, Again: again, IdempotencyKey: string(j.t.ID) + "." + c.Name + "." + strconv.Itoa(n)}
+	info := agent.StepInfo{Name: c.Name, N: n, Attempt: j.t.Attempt, Again: again, IdempotencyKey: string(j.of) + "." + c.Name + "." + strconv.Itoa(n)}
 	began := time.Now()
 	raw, err = j.try(ctx, c, info)
 	e := &task.Entry{Kind: task.EntryStep, Name: c.Name, N: n, Key: c.Key, Ms: time.Since(began).Milliseconds()}

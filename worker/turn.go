@@ -35,12 +35,25 @@ func (c *talk) begin(ctx context.Context, t *task.Task, b mesh.Beginning) (mesh.
 	return turn, err
 }
 
-// replyValue is the result of a turn's record.
-func replyValue(message string) any { return map[string]string{"message": message} }
+// replyValue is the result of a turn's record. asked is the question that the message
+// is, if it is one.
+func replyValue(message string, asked *session.Asked) any {
+	v := map[string]string{"message": message}
+	if asked != nil {
+		v["awaiting"] = asked.Wait.Name
+	}
+	return v
+}
 
 // turn is what the handler of a turn sees of its session.
 func (c *talk) turn(t *task.Task) *agent.Turn {
-	return &agent.Turn{SessionID: string(c.session.ID), Messages: c.session.Transcript(t), State: c.session.State}
+	turn := &agent.Turn{SessionID: string(c.session.ID), Messages: c.session.Transcript(t), State: c.session.State}
+	if t.Continues != "" && c.session.Asked != nil {
+		if since := c.session.Since(c.session.Asked); since != nil {
+			turn.Messages = since
+		}
+	}
+	return turn
 }
 
 // replied reads a handler's value as the reply of a turn.
@@ -50,7 +63,7 @@ func (c *talk) replied(v any) (any, *agent.Error) {
 		return nil, fault
 	}
 	c.reply = mesh.Reply{Message: message, State: state}
-	return replyValue(message), nil
+	return replyValue(message, nil), nil
 }
 
 // commit has the session take the turn with its reply.
@@ -109,7 +122,7 @@ func (s settlement) commit(ctx context.Context, t *task.Task) error {
 			return nil
 		case mesh.TurnCommitted:
 			if turn.Reply != s.at.talk.reply.Message { // by an attempt that had lost its lease
-				if fault := s.at.keep(ctx, t, replyValue(turn.Reply)); fault != nil {
+				if fault := s.at.keep(ctx, t, replyValue(turn.Reply, askedBy(turn.Session, t.ID))); fault != nil {
 					return fault
 				}
 			}

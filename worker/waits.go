@@ -14,10 +14,9 @@ import (
 // waits are what the handler of an attempt waits for in this run. When it waits for
 // nothing that is over soon, and nothing else of it goes on, the run is suspended.
 type waits struct {
-	stop  context.CancelCauseFunc // ends the handler's context
-	ring  func()                  // has the record written soon
-	look  func()                  // has the record read soon
-	never bool                    // the run cannot be suspended: it is a turn
+	stop context.CancelCauseFunc // ends the handler's context
+	ring func()                  // has the record written soon
+	look func()                  // has the record read soon
 
 	mu     sync.Mutex
 	known  []task.Answer // of the record, as it was last read or written
@@ -58,7 +57,7 @@ const quietFor = 100 * time.Millisecond
 const showAfter = 250 * time.Millisecond
 
 func newWaits(t *task.Task, stop context.CancelCauseFunc, ring, look func()) *waits {
-	return &waits{stop: stop, ring: ring, look: look, never: t.Kind == task.KindTurn, known: t.Answers, over: make(chan struct{})}
+	return &waits{stop: stop, ring: ring, look: look, known: t.Answers, over: make(chan struct{})}
 }
 
 // begin numbers a wait, unless it says its n. Two of one kind and name at once cannot
@@ -160,7 +159,7 @@ func (ws *waits) movedLocked() {
 }
 
 func (ws *waits) quietLocked() bool {
-	return !ws.never && !ws.closed && ws.busy == 0 && len(ws.open) > 0 && len(ws.open) <= task.MaxWaits && !ws.suspendedLocked() &&
+	return !ws.closed && ws.busy == 0 && len(ws.open) > 0 && len(ws.open) <= task.MaxWaits && !ws.suspendedLocked() &&
 		!slices.ContainsFunc(ws.open, func(o *openWait) bool { return !o.willing || o.done })
 }
 
@@ -275,6 +274,18 @@ func (ws *waits) put(t *task.Task) {
 	if slices.ContainsFunc(ws.open, func(o *openWait) bool { return o.expired }) {
 		t.Expire(time.Now())
 	}
+}
+
+// first is the question that was asked first, of a run that was suspended.
+func (ws *waits) first() (first task.Wait) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	for _, o := range ws.open {
+		if o.Kind == task.WaitInput && (first.Name == "" || o.Compare(first) < 0) {
+			first = o.Wait
+		}
+	}
+	return first
 }
 
 // rest puts what is left open at the end of a suspended run into its record.

@@ -106,17 +106,18 @@ func (c Sessions) Delete(ctx context.Context, id string) error {
 
 // SayOptions of a Say.
 type SayOptions struct {
-	IdempotencyKey string        // empty: one is made, so that repeats converge
-	OnBusy         string        // while another turn is open: reject (default), wait behind all that wait, or interrupt them all
-	Wait           time.Duration // hold the answer this long for the reply, at most a minute; 0: 30 s
-	Async          bool          // do not wait for the reply
+	IdempotencyKey string          // empty: one is made, so that repeats converge
+	OnBusy         string          // while another turn is open: reject (default), wait behind all that wait, or interrupt them all
+	Wait           time.Duration   // hold the answer this long for the reply, at most a minute; 0: 30 s
+	Answer         json.RawMessage // instead of a text, to the question that the session awaits
+	Async          bool            // do not wait for the reply
 }
 
 // Say sends a user's message to a session. Where the gateway is away or busy it
 // repeats the request with the same key a few times, and the message is said
 // once. The turn has ended unless that took longer than Wait.
 func (c Sessions) Say(ctx context.Context, sessionID, text string, o SayOptions) (*Turn, error) {
-	body, err := json.Marshal(api.PostMessage{Text: text, OnBusy: o.OnBusy})
+	body, err := json.Marshal(api.PostMessage{Text: text, Answer: o.Answer, OnBusy: o.OnBusy})
 	if err != nil {
 		return nil, fmt.Errorf("say: %w", err)
 	}

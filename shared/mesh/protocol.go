@@ -109,6 +109,7 @@ func (c Sessions) Begin(ctx context.Context, t *task.Task, b Beginning) (Turn, e
 // Reply is what the agent answered in a turn.
 type Reply struct {
 	Message string
+	Asked   *session.Asked  // nil: it asks nothing
 	State   json.RawMessage // nil: unchanged
 }
 
@@ -120,6 +121,7 @@ type Reply struct {
 func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, r Reply, d task.Definition) (Turn, error) {
 	next := s.Clone()
 	next.Commit(t, r.Message, r.State, time.Now())
+	next.Asked = r.Asked
 	if d.History == task.HistoryWindow { // messages that do not fit the agent's window leave the record
 		if err := c.store.Sessions.Shorten(ctx, next, d.MaxTranscript, string(t.ID)+"-"+strconv.Itoa(t.Attempt)); err != nil {
 			return Turn{Session: s}, err

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,10 +27,17 @@ func (c queue) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 			return nil
 		}
 		if len(s.Waiting) == 0 {
-			t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
-			_, err := c.store.Turns.Enqueue(context.WithoutCancel(ctx), t)
-			if !errors.Is(err, session.ErrBusy) {
-				return err
+			misfit := c.fits(ctx, s, t)
+			if misfit != nil {
+				if open, err := c.openTurnOf(ctx, s); err != nil || open == nil {
+					return cmp.Or(err, misfit)
+				}
+			} else {
+				t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript
+				_, err := c.store.Turns.Enqueue(context.WithoutCancel(ctx), t)
+				if !errors.Is(err, session.ErrBusy) {
+					return err
+				}
 			}
 		}
 		open, look := c.store.Turns.Open(ctx, t.Tenant, t.Agent, session.Of(t))

@@ -104,9 +104,11 @@ const (
 
 // Message is what somebody says in a session.
 type Message struct {
-	Text   string
-	OnBusy OnBusy
-	Agent  string // if set, it must be the session's
+	Text string
+	// IsAnswer says that Text is the JSON of an answer to the session's question.
+	IsAnswer bool
+	OnBusy   OnBusy
+	Agent    string // if set, it must be the session's
 	// Expect says of the session's revision whether it is what the caller knows;
 	// nil: any.
 	Expect func(rev uint64) error
@@ -132,7 +134,7 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 	}
 	t := &task.Task{
 		ID: newID(task.KindTurn), Tenant: who.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: string(s.ID),
-		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth,
+		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth, IsAnswer: m.IsAnswer,
 		TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
 	}
 	turn := t.ID
@@ -220,18 +222,26 @@ func (c Sessions) WaitTurn(ctx context.Context, a *Acceptance, t *task.Task, d t
 
 // Reply is the message of a completed turn, empty of any other.
 func (c Sessions) Reply(ctx context.Context, t *task.Task) (string, error) {
+	message, _, err := c.Replied(ctx, t)
+	return message, err
+}
+
+// Replied is the message of a completed turn, empty of any other, and the name of the
+// question that it is, if it is one.
+func (c Sessions) Replied(ctx context.Context, t *task.Task) (message, awaiting string, err error) {
 	if t.Status != task.Completed {
-		return "", nil
+		return "", "", nil
 	}
 	raw, err := c.store.Artifacts.Read(ctx, t.Result)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	var result struct {
-		Message string `json:"message"`
+		Message  string `json:"message"`
+		Awaiting string `json:"awaiting"`
 	}
 	err = json.Unmarshal(raw, &result)
-	return result.Message, err
+	return result.Message, result.Awaiting, err
 }
 
 // Turn reads a turn of a session.

@@ -27,6 +27,7 @@ type Waiting struct {
 	Bytes       int       `json:"bytes"`            // of the text, as JSON text
 	Canceled    bool      `json:"canceled,omitempty"`
 	EventDepth  int       `json:"event_depth,omitempty"` // see task.Task
+	IsAnswer    bool      `json:"is_answer,omitempty"`   // see task.Task
 	TraceParent string    `json:"traceparent,omitempty"`
 	TraceState  string    `json:"tracestate,omitempty"`
 }
@@ -35,7 +36,7 @@ type Waiting struct {
 func (s *Session) Turn(w Waiting) *task.Task {
 	return &task.Task{
 		ID: w.TurnID, Tenant: s.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: string(s.ID), Status: task.Pending,
-		Instruction: w.Text, CreatedAt: w.At, EventDepth: w.EventDepth, TraceParent: w.TraceParent, TraceState: w.TraceState, Waited: true,
+		Instruction: w.Text, CreatedAt: w.At, EventDepth: w.EventDepth, IsAnswer: w.IsAnswer, TraceParent: w.TraceParent, TraceState: w.TraceState, Waited: true,
 	}
 }
 

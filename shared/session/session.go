@@ -70,6 +70,10 @@ type Session struct {
 	// the order of their acceptance. Their place here is what accepts them.
 	Waiting []Waiting `json:"waiting,omitempty"`
 
+	// Asked is the question that the last turn has ended with: the next turn answers
+	// it. It stays until a turn commits.
+	Asked *Asked `json:"asked,omitempty"`
+
 	// Fence is the newest attempt of a turn that was delivered again. An
 	// attempt before it holds an older revision, so its commit fails.
 	Fence *Fence `json:"fence,omitempty"`
@@ -167,6 +171,7 @@ func (s *Session) Commit(turn *task.Task, reply string, state json.RawMessage, n
 	if state != nil {
 		s.State = state
 	}
+	s.Asked = nil
 	s.end(turn, now)
 }
 
@@ -186,7 +191,7 @@ func (s *Session) end(turn *task.Task, now time.Time) {
 }
 
 func said(turn *task.Task) Message {
-	return Message{Role: User, Text: turn.Instruction, At: turn.CreatedAt, TurnID: turn.ID}
+	return Message{Role: User, Text: Said(turn), At: turn.CreatedAt, TurnID: turn.ID}
 }
 
 // Transcript is what an agent sees in a turn: the messages so far and the new

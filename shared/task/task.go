@@ -111,6 +111,11 @@ type Task struct {
 	// before a worker has claimed it.
 	Waited bool `json:"waited,omitempty"`
 
+	// IsAnswer says of a turn that its instruction is the JSON of an answer, and not a
+	// text. Continues is the turn whose question it answers.
+	IsAnswer  bool `json:"is_answer,omitempty"`
+	Continues ID   `json:"continues,omitempty"`
+
 	// HasChildren says that this task has started others. While it runs, that may
 	// be known a moment later.
 	HasChildren bool `json:"has_children,omitempty"`

@@ -226,6 +226,8 @@ func (t *chat) reply(turn *client.Turn, shown string) error {
 		fmt.Fprintln(t.out)
 	}
 	switch {
+	case turn.Awaiting != "":
+		t.note("the agent waits for your answer (" + clean(turn.Awaiting) + ")")
 	case turn.Status == "canceled":
 		t.note("interrupted; the message stays in the conversation, without a reply")
 	case turn.Error != nil:

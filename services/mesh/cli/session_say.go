@@ -45,6 +45,9 @@ func showTurn(out io.Writer, t *client.Turn) (err error) {
 	switch {
 	case t.Status == "completed":
 		_, err = fmt.Fprintln(out, clean(t.Message))
+		if err == nil && t.Awaiting != "" {
+			_, err = fmt.Fprintf(out, "(awaits an answer: %s)\n", clean(t.Awaiting))
+		}
 	case t.Error != nil:
 		_, err = fmt.Fprintf(out, "%s  %s: %s (%s)\n", t.TurnID, t.Status, clean(t.Error.Message), oneLine(t.Error.Code, 0))
 	default:
