@@ -40,6 +40,9 @@ type Config struct {
 	TenantWebhooks        int     `flag:"tenant-webhooks" env:"MESH_TENANT_WEBHOOKS" help:"webhooks of a tenant; -1: no limit"`
 	TenantSessions        int     `flag:"tenant-sessions" env:"MESH_TENANT_SESSIONS" help:"sessions of a tenant; -1: no limit"`
 
+	MCP     bool          `flag:"mcp" env:"MESH_MCP" help:"serve the agents as tools of the Model Context Protocol at /mcp and /agents/{name}/mcp"`
+	MCPHold time.Duration `flag:"mcp-hold" env:"MESH_MCP_HOLD" help:"how long a call of a tool is held for its result before it is answered with the id of its task"`
+
 	// TLS is what the listener speaks; nil: plain HTTP.
 	TLS *tls.Config
 	// Authenticator says who asks; nil: everybody is the local caller, who may do
@@ -72,6 +75,7 @@ func Default() Config {
 	l := tenant.Default()
 	return Config{
 		HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit",
+		MCP: true, MCPHold: 50 * time.Second,
 		TenantRate: l.Rate, TenantBurst: l.Burst, TenantPending: l.Pending, TenantPendingPerAgent: l.PendingPerAgent,
 		TenantWaits: l.Waits, TenantStreams: l.Streams, TenantWebhooks: l.Webhooks, TenantSessions: l.Sessions,
 	}
@@ -110,6 +114,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("max-connections is %d, it must not be negative", c.MaxConns)
 	case c.Drain < 0 || c.Drain > time.Hour:
 		return fmt.Errorf("drain is %v, allowed is 0s to 1h", c.Drain)
+	case c.MCPHold < time.Second || c.MCPHold > time.Hour:
+		return fmt.Errorf("mcp-hold is %v, allowed is 1s to 1h", c.MCPHold)
 	case c.TraceURL != "" && !strings.Contains(c.TraceURL, traceIDMark):
 		return fmt.Errorf("trace-url-template is %q, it must contain %s", c.TraceURL, traceIDMark)
 	}

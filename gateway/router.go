@@ -19,6 +19,7 @@ func (g *Gateway) routes() http.Handler {
 	if err != nil {
 		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
 	}
+	faces := g.faces()
 	mount := func(r chi.Router) {
 		traced := r.With(telemetry.HTTPMiddleware, g.front.recoverPanics) // within the trace, which the answer names
 		for _, op := range operations {
@@ -30,6 +31,9 @@ func (g *Gateway) routes() http.Handler {
 				to = r.With(fromOutside, telemetry.HTTPMiddleware, g.front.recoverPanics)
 			}
 			to.MethodFunc(op.method, op.path, g.front.serve(&op))
+		}
+		for _, f := range faces {
+			traced.MethodFunc(f.method, f.path, g.front.serve(&f))
 		}
 		r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")

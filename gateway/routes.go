@@ -29,4 +29,7 @@ func (g *Gateway) operations() []route {
 	)
 }
 
+// faces is every route of the protocols of others.
+func (g *Gateway) faces() []route { return mcpFace{g.mesh, g.log, g.cfg, g.closing}.routes() }
+
 func (g *Gateway) stats() stats { return stats{g.census, g.cfg.StorageLimit, g.log} }

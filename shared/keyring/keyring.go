@@ -128,6 +128,16 @@ func (r *Ring) OpenURL(tenant string, sealed []byte) (string, error) {
 	return string(url), nil
 }
 
+// SealState seals what a client of a tenant carries for the mesh.
+func (r *Ring) SealState(tenant string, state []byte) []byte {
+	return r.keeper.Seal(carriedState+tenant, state)
+}
+
+// OpenState reads a state that was sealed.
+func (r *Ring) OpenState(tenant string, sealed []byte) ([]byte, error) {
+	return r.keeper.Open(carriedState+tenant, sealed)
+}
+
 // CallbackSecret is the secret that signs (v1) the callbacks of a tenant that
 // name no webhook's. While the mesh's own key is replaced, one of the old key
 // signs beside it.
@@ -141,6 +151,8 @@ const (
 	callbackV1  = "callback v1 "
 	callbackV1a = "callback v1a "
 	callbackURL = "callback url "
+
+	carriedState = "carried state "
 )
 
 func callbackSecret(raw []byte) (signature.Secret, error) {

@@ -190,6 +190,24 @@ func (a *Agents) List(ctx context.Context, _ auth.Caller) ([]Served, error) {
 	return all, nil
 }
 
+// Definitions are the agents by name, without who serves them.
+func (a *Agents) Definitions(ctx context.Context, _ auth.Caller) ([]*Agent, error) {
+	if a.Check() != nil {
+		if err := a.refresh(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return a.all(), nil
+}
+
+// Definition is one of them.
+func (a *Agents) Definition(ctx context.Context, _ auth.Caller, name string) (*Agent, error) {
+	if err := validAgent(name); err != nil {
+		return nil, err
+	}
+	return a.resolve(ctx, name)
+}
+
 // Get reads an agent.
 func (a *Agents) Get(ctx context.Context, _ auth.Caller, name string) (Served, error) {
 	if err := validAgent(name); err != nil {
