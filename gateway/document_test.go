@@ -242,6 +242,7 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	i.ask(t, "cancelTask", 200, []string{later}, "", "")
 	i.ask(t, "answerTask", 409, []string{later}, "", `{"name":"approve","value":true}`)
 	i.ask(t, "retryTask", 202, []string{later}, "", "")
+	i.ask(t, "retryTask", 422, []string{later}, "", `{"from":"charge"}`)
 	time.Sleep(time.Minute)
 	w := i.ask(t, "getTask", 200, []string{task}, "", "")
 	i.ask(t, "getTask", 304, []string{task}, "", "", "If-None-Match", w.Header().Get("ETag"))

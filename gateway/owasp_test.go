@@ -30,6 +30,8 @@ func (m *twoTenants) bodies() map[string]struct{ path, body string } {
 	return map[string]struct{ path, body string }{
 		"createTask":       {"/tasks", `{"agent":"echo","instruction":"x"}`},
 		"tellStep":         {"/tasks/" + m.tasks[0] + "/steps", `{"type":"started","name":"x"}`}, // granted to whoever has the lease
+		"retryTask":        {"/tasks/" + m.tasks[4] + "/retry", `{}`},
+		"retryAction":      {"/actions/" + m.actions[1] + "/retry", `{}`},
 		"createAction":     {"/actions", `{"agent":"echo","instruction":"x","callback_url":"` + m.receiver.URL + `"}`},
 		"answerTask":       {later + "/input", `{"name":"approve","value":1}`},
 		"answerAction":     {laterAction + "/input", `{"name":"approve","value":1}`},

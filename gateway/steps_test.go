@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 )
@@ -85,4 +90,108 @@ func TestTheStepsOfATaskAreReadWhileItRunsAndAfter(t *testing.T) {
 			t.Errorf("a task without steps: %d %s", w.Code, w.Body)
 		}
 	})
+}
+
+// failsOnce is an agent of four steps, which it counts in ran. It fails the first time.
+func failsOnce(ran map[string]int) agent.Agent {
+	return meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+		for _, name := range []string{"one", "two", "charge", "three"} {
+			_, err := agent.Step(ctx, job, name, func(context.Context, agent.StepInfo) (int, error) {
+				ran[name]++
+				return 1, nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+		if ran["three"] == 1 {
+			return nil, agent.Permanent(errors.New("the first time"))
+		}
+		return 1, nil
+	})
+}
+
+// A retry from a step takes over what was finished before it: that does not run again,
+// whatever of equal requests comes when.
+func TestARetryFromAStepDoesNotRepeatWhatWasBeforeIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		ran := map[string]int{}
+		m.Work(failsOnce(ran))
+		id := m.Create(`{"agent":"a","instruction":"x"}`)
+		if v := m.End(id); v.Status != "failed" {
+			t.Fatalf("%+v", v)
+		}
+		w := m.Do("POST", "/tasks/"+id+"/retry", `{"from":"other"}`)
+		if p := meshtest.Problem(t, w); w.Code != 422 || len(p.Errors) != 1 || p.Errors[0].Pointer != "/from" {
+			t.Errorf("an unknown name: %d %s", w.Code, w.Body)
+		}
+		again := make([]string, 4)
+		var all sync.WaitGroup
+		for i := range again {
+			all.Go(func() {
+				w := m.Do("POST", "/tasks/"+id+"/retry", `{"from":"charge"}`, "Idempotency-Key", "one")
+				again[i] = meshtest.Decode[api.Accepted](t, w.Body).TaskID
+			})
+		}
+		all.Wait()
+		if slices.Sort(again); len(slices.Compact(again)) != 1 || again[0] == "" {
+			t.Fatalf("equal requests made %v", again)
+		}
+		if w := m.Do("POST", "/tasks/"+id+"/retry", `{"from":"two"}`, "Idempotency-Key", "one"); w.Code != 422 || meshtest.Code(t, w) != "idempotency_key_reused" {
+			t.Errorf("the key of another request: %d %s", w.Code, w.Body)
+		}
+		if v := m.End(again[0]); v.Status != "completed" || v.RetriedFrom != id {
+			t.Fatalf("%+v", v)
+		}
+		if got := fmt.Sprint(ran); got != "map[charge:2 one:1 three:2 two:1]" {
+			t.Errorf("ran %s", got)
+		}
+		plain := meshtest.Decode[api.Accepted](t, m.Do("POST", "/tasks/"+id+"/retry", "").Body).TaskID
+		if v := m.End(plain); v.Status != "completed" || ran["one"] != 2 {
+			t.Errorf("without from: %+v, %v", v, ran)
+		}
+	})
+}
+
+// A gateway that is killed between its writes leaves nothing that runs without its
+// steps: the repeat of the request ends the copy, and without one it is swept.
+func TestARetryFromAStepSurvivesAKillAtEachWrite(t *testing.T) {
+	for cut := 1; cut <= 3; cut++ { // two entries and the task
+		for _, after := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				m := meshtest.New(t)
+				ran := map[string]int{}
+				stop := m.Work(failsOnce(ran))
+				id := m.Create(`{"agent":"a","instruction":"x"}`)
+				m.End(id)
+				st, hangUp, err := m.StoreOver(&meshtest.Wire{Server: m.Server.Server, Cut: cut, After: after})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer hangUp()
+				r := httptest.NewRequest("POST", "/tasks/"+id+"/retry", strings.NewReader(`{"from":"charge"}`))
+				r.Header.Set("Content-Type", "application/json")
+				r.Header.Set("Idempotency-Key", "one")
+				w := httptest.NewRecorder()
+				m.NewGateway(st).Handler().ServeHTTP(w, r)
+				if w.Code == 202 {
+					t.Fatalf("cut %d %t: %d %s", cut, after, w.Code, w.Body)
+				}
+				if cut == 2 && after {
+					stop()
+					time.Sleep(25 * time.Hour)
+					core := mesh.New(m.Store, mesh.Options{Log: meshtest.Quiet()})
+					if n, err := core.Journals.Sweep(t.Context()); n != 1 || err != nil {
+						t.Errorf("swept %d journals, %v", n, err)
+					}
+					return
+				}
+				again := meshtest.Decode[api.Accepted](t, m.Do("POST", "/tasks/"+id+"/retry", `{"from":"charge"}`, "Idempotency-Key", "one").Body).TaskID
+				if v := m.End(again); v.Status != "completed" || fmt.Sprint(ran) != "map[charge:2 one:1 three:2 two:1]" {
+					t.Errorf("cut %d %t: %s, ran %v", cut, after, v.Status, ran)
+				}
+			})
+		}
+	}
 }

@@ -43,7 +43,7 @@ func (h tasks) routes() []route {
 		operation("POST", one+"/cancel", auth.TasksWrite, "cancelTask", "Cancel a task", h.cancelTask, mesh.ErrTaskNotFound, mesh.ErrTaskFinished),
 		operation("POST", one+"/input", auth.TasksInput, "answerTask", "Answer a question of a task, or tell it an event that it waits for", h.answerTask, append(slices.Clone(refusedAnswer), mesh.ErrTaskNotFound)...),
 		operation("POST", one+"/retry", auth.TasksWrite, "retryTask", "Run a failed or canceled task again, as a new one", h.retryTask,
-			slices.Concat(refusedTask, refusedChild, []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable})...),
+			slices.Concat(refusedTask, refusedChild, []*mesh.Refusal{mesh.ErrTaskNotFound, mesh.ErrTaskNotRetryable, mesh.ErrStepsExpired})...),
 	}, h.actionRoutes()...)
 }
 

@@ -29,8 +29,8 @@ func (h tasks) accept(ctx context.Context, c *call, kind task.Kind, req *api.Cre
 }
 
 // retry has the core run a finished task again.
-func (h tasks) retry(ctx context.Context, c *call, id taskID, parent task.ID) (*mesh.Acceptance, error) {
-	s := &mesh.Submission{Parent: parent, EventDepth: c.depth, Watch: c.prefs.wait > 0}
+func (h tasks) retry(ctx context.Context, c *call, id taskID, parent task.ID, body api.RetryTask) (*mesh.Acceptance, error) {
+	s := &mesh.Submission{Parent: parent, From: body.From, EventDepth: c.depth, Watch: c.prefs.wait > 0}
 	var err error
 	if s.Key, err = c.key(); err != nil {
 		return nil, err

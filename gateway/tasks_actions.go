@@ -22,7 +22,7 @@ func (h tasks) actionRoutes() []route {
 		operation("GET", one+"/steps", auth.TasksRead, "actionSteps", "Read what the agent of an action has finished and waited for", h.listSteps, refusedSteps...),
 		operation("POST", one+"/cancel", auth.TasksWrite, "cancelAction", "Cancel an action", h.cancelTask, mesh.ErrTaskFinished),
 		operation("POST", one+"/input", auth.TasksInput, "answerAction", "Answer a question of an action, or tell it an event that it waits for", h.answerTask, refusedAnswer...),
-		operation("POST", one+"/retry", auth.TasksWrite, "retryAction", "Run a failed or canceled action again, as a new one", h.retryAction, append(slices.Clone(refusedTask), mesh.ErrTaskNotRetryable)...),
+		operation("POST", one+"/retry", auth.TasksWrite, "retryAction", "Run a failed or canceled action again, as a new one", h.retryAction, append(slices.Clone(refusedTask), mesh.ErrTaskNotRetryable, mesh.ErrStepsExpired)...),
 	)...)
 }
 
@@ -58,11 +58,12 @@ type actionAgain struct {
 	keyed
 	held
 	caused
+	Body api.RetryTask `body:"optional"`
 }
 
 // retryAction is POST /actions/{id}/retry.
 func (h tasks) retryAction(ctx context.Context, in actionAgain) (out accepted[api.AcceptedAction], err error) {
-	a, err := h.retry(ctx, in.call, in.ID, task.ID(in.r.Header.Get("Mesh-Parent-Task")))
+	a, err := h.retry(ctx, in.call, in.ID, task.ID(in.r.Header.Get("Mesh-Parent-Task")), in.Body)
 	if err != nil {
 		return out, err
 	}

@@ -35,11 +35,12 @@ type taskAgain struct {
 	held
 	child
 	caused
+	Body api.RetryTask `body:"optional"`
 }
 
 // retryTask is POST /tasks/{id}/retry: a new task from a failed or canceled one.
 func (h tasks) retryTask(ctx context.Context, in taskAgain) (out accepted[api.Accepted], err error) {
-	a, err := h.retry(ctx, in.call, in.ID, in.Parent)
+	a, err := h.retry(ctx, in.call, in.ID, in.Parent, in.Body)
 	if err != nil {
 		return out, err
 	}

@@ -36,6 +36,11 @@ type Accepted struct {
 	Warning     string    `json:"warning,omitempty" doc:"What the client should know, such as that nobody has served the agent for a day."`
 }
 
+// RetryTask is the body of POST /tasks/{id}/retry.
+type RetryTask struct {
+	From string `json:"from,omitempty" maxLength:"128" doc:"Name of a step: what the agent has finished before the first of that name is taken over, and not done again. Left out: nothing is."`
+}
+
 // TaskList is a page of GET /tasks.
 type TaskList struct {
 	Tasks      []Task `json:"tasks"`

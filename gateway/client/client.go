@@ -185,6 +185,16 @@ func (c Tasks) Retry(ctx context.Context, id string, o CreateOptions) (*Task, er
 	return c.submit(ctx, "/tasks/"+url.PathEscape(id)+"/retry", nil, o)
 }
 
+// RetryFrom is Retry that takes over what the task has finished before its first step
+// of a name.
+func (c Tasks) RetryFrom(ctx context.Context, id, step string, o CreateOptions) (*Task, error) {
+	body, err := json.Marshal(api.RetryTask{From: step})
+	if err != nil {
+		return nil, fmt.Errorf("retry task: %w", err)
+	}
+	return c.submit(ctx, "/tasks/"+url.PathEscape(id)+"/retry", body, o)
+}
+
 func (c *wire) submit(ctx context.Context, path string, body []byte, o CreateOptions) (*Task, error) {
 	h := http.Header{}
 	if o.Parent != "" {

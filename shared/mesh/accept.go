@@ -70,7 +70,7 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 		}
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	a, err := c.accept(ctx, t, s.Input, s.Key, s.Watch, &r)
+	a, err := c.accept(ctx, t, s.Input, nil, s.Key, s.Watch, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
 }
@@ -108,8 +108,8 @@ func (c Tasks) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 
 // accept claims the key and queues t: the one path by which every task but a turn
 // comes into the mesh. A caller that goes away must not leave it half done.
-// r is the room for the task.
-func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, key *Key, watched bool, r *room) (*Acceptance, error) {
+// r is the room for the task, fork the journal that it begins with.
+func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, fork []*task.Entry, key *Key, watched bool, r *room) (*Acceptance, error) {
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
@@ -134,6 +134,12 @@ func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 			if t.TraceParent == "" {
 				t.TraceParent, t.TraceState = telemetry.TraceParent(origin), telemetry.TraceState(origin)
 			}
+			if len(fork) > 0 { // all of it is durable before somebody can run the task
+				t.Steps = &task.Steps{}
+				err = Journals(c).copyTo(ctx, t, fork)
+			}
+		}
+		if err == nil {
 			duplicate, err = c.enqueue(ctx, t, input)
 		}
 	}
@@ -201,6 +207,13 @@ func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		}
 		return nil, err
 	}
+	fork, err := c.fork(ctx, old, s.From)
+	if err != nil {
+		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
+			return again, err
+		}
+		return nil, err
+	}
 	t := &task.Task{
 		ID: newID(old.Kind), Tenant: who.Tenant, Kind: old.Kind, Agent: old.Agent, Status: task.Pending, Callback: old.Callback,
 		Instruction: old.Instruction, Input: old.Input, Labels: old.Labels, Metadata: old.Metadata,
@@ -216,7 +229,7 @@ func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		return nil, err
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	a, err := c.accept(ctx, t, nil, s.Key, s.Watch, &r)
+	a, err := c.accept(ctx, t, nil, fork, s.Key, s.Watch, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
 }

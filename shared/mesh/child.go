@@ -100,6 +100,9 @@ func (c Tasks) readopt(ctx context.Context, who auth.Caller, t, old *task.Task, 
 			return err
 		}
 		s.Key, s.Request = s.Key.under(parent.ID), []byte(old.ID)
+		if s.From != "" {
+			s.Request = []byte(string(old.ID) + "\n" + s.From)
+		}
 		return c.adopt(ctx, t, parent, s)
 	}
 	if old.ParentID == "" {
@@ -164,6 +167,6 @@ func (c Tasks) Start(ctx context.Context, child *Child, input json.RawMessage, t
 	}
 	t = child.Task.Clone()
 	t.CreatedAt, t.TraceParent = task.Stamp(time.Now()), traceParent
-	_, err = c.accept(ctx, t, input, nil, false, &room{}) // the work of an accepted task must be able to end
+	_, err = c.accept(ctx, t, input, nil, nil, false, &room{}) // the work of an accepted task must be able to end
 	return t, err
 }

@@ -39,6 +39,8 @@ type Submission struct {
 	Request []byte
 	Key     *Key // of a request that may come again
 
+	From string // the first step that a retry does again; empty: all
+
 	ScheduleID  string    // of the schedule that asks, if one does
 	ScheduledAt time.Time // its due time
 

@@ -133,11 +133,23 @@ func taskRetryCommand(f *clientFlags, ids some) *cobra.Command {
 	r := &runFlags{}
 	cmd := completes(&cobra.Command{Use: "retry ID", Short: "Run a failed or canceled task again, as a new task", Args: one("task id")}, ids("failed", "canceled"))
 	r.bind(cmd)
+	var from string
+	cmd.Flags().StringVar(&from, "from", "", "take over what the task has finished before its first step of this name")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var body any
+		if from != "" {
+			body = api.RetryTask{From: from}
+		}
 		return call[*client.Task]{
-			doing: "retry task " + args[0], requests: post(at("tasks", args[0], "retry"), nil), show: showTask, outcome: r.outcome,
+			doing: "retry task " + args[0], requests: post(at("tasks", args[0], "retry"), body), show: showTask, outcome: r.outcome,
 			ask: func(ctx context.Context, c *client.Client) (*client.Task, error) {
-				t, err := c.Tasks.Retry(ctx, args[0], client.CreateOptions{})
+				retry := c.Tasks.Retry
+				if from != "" {
+					retry = func(ctx context.Context, id string, o client.CreateOptions) (*client.Task, error) {
+						return c.Tasks.RetryFrom(ctx, id, from, o)
+					}
+				}
+				t, err := retry(ctx, args[0], client.CreateOptions{})
 				if err != nil {
 					return nil, err
 				}
