@@ -123,6 +123,9 @@ func TestAClockThatIsSetBackStartsNothingTwice(t *testing.T) {
 		h := open(t)
 		h.run(3)
 		defer func() { h.stop() }()
+		if err := h.st.Schedules.Arm(t.Context(), h.read(id), time.Now()); err != nil { // as a sweep may
+			t.Fatal(err)
+		}
 		h.pass(2*time.Hour + 10*time.Minute)
 		if got := h.runs(id); got != "01:00 fired, 02:00 fired, 03:00 fired" || len(h.tasksOf(id)) != 3 {
 			t.Errorf("runs %s, tasks %v", got, h.tasksOf(id))
