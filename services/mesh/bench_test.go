@@ -96,8 +96,13 @@ func benchParts(b *testing.B, always bool, a agent.Agent) (*httptest.Server, *st
 
 func benchFloor(b *testing.B, always bool) *httptest.Server {
 	b.Helper()
+	return benchFloorSteps(b, always, 0)
+}
+
+func benchFloorSteps(b *testing.B, always bool, steps int) *httptest.Server {
+	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
-	f, err := floor.Start(b.Context(), srv.Connect(b), benchSlots)
+	f, err := floor.StartSteps(b.Context(), srv.Connect(b), benchSlots, steps)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -28,6 +28,7 @@ type Floor struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
 	consuming jetstream.ConsumeContext
+	steps     int
 }
 
 type record struct {
@@ -42,6 +43,12 @@ type record struct {
 // Start makes the streams of a mesh on the server of nc and works on slots tasks at
 // a time, until Stop.
 func Start(ctx context.Context, nc *nats.Conn, slots int) (*Floor, error) {
+	return StartSteps(ctx, nc, slots, 0)
+}
+
+// StartSteps is Start for tasks of so many steps: one publish each, behind the one
+// before.
+func StartSteps(ctx context.Context, nc *nats.Conn, slots, steps int) (*Floor, error) {
 	js, err := jetstream.New(nc)
 	if err == nil {
 		_, _, err = topology.Ensure(ctx, js, topology.Settings{Replicas: 1})
@@ -49,7 +56,7 @@ func Start(ctx context.Context, nc *nats.Conn, slots int) (*Floor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the floor: %w", err)
 	}
-	f := &Floor{nc: nc, js: js}
+	f := &Floor{nc: nc, js: js, steps: steps}
 	c, err := js.CreateOrUpdateConsumer(ctx, topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("open the floor: %w", err)
@@ -78,6 +85,15 @@ func (f *Floor) work(msg jetstream.Msg) {
 	var t record
 	if json.Unmarshal(msg.Data(), &t) != nil {
 		return
+	}
+	last := uint64(0)
+	for n := range f.steps {
+		ack, err := f.js.Publish(context.Background(), topology.Step("default", t.ID, task.Slot(task.EntryStep, "step", n)), t.Input,
+			jetstream.WithExpectLastSequenceForSubject(last, topology.StepsOf("default", t.ID)))
+		if err != nil {
+			return
+		}
+		last = ack.Sequence
 	}
 	t.Status, t.Result, t.At = "completed", t.Input, time.Now()
 	data, err := json.Marshal(t)
