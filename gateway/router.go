@@ -59,6 +59,7 @@ func (g *Gateway) routes() http.Handler {
 	root.NotFound(missing)
 	root.MethodNotAllowed(wrongMethod)
 	mount(root)
+	g.mountA2A(root)
 	root.Route(prefixV1, mount)
 	return root
 }

@@ -200,10 +200,12 @@ func (a *Agents) Definitions(ctx context.Context, _ auth.Caller) ([]*Agent, erro
 	return a.all(), nil
 }
 
-// Definition is one of them.
+// Definition is one of them; an empty name is the default agent.
 func (a *Agents) Definition(ctx context.Context, _ auth.Caller, name string) (*Agent, error) {
-	if err := validAgent(name); err != nil {
-		return nil, err
+	if name != "" {
+		if err := validAgent(name); err != nil {
+			return nil, err
+		}
 	}
 	return a.resolve(ctx, name)
 }

@@ -1,0 +1,115 @@
+package gateway
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"agentmesh/gateway/a2a"
+	"agentmesh/gateway/problem"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/telemetry"
+)
+
+// mountA2A serves the A2A face: a protocol of others, so it is not in the OpenAPI
+// document, and refuses in the form of its binding.
+func (g *Gateway) mountA2A(root chi.Router) {
+	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log})
+	const of = "/agents/{name}/a2a"
+	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
+	card := func(w http.ResponseWriter, r *http.Request) error { return face.Card(w, r, r.PathValue("name")) }
+	r.Get(of+"/.well-known/agent-card.json", g.front.handle(card))
+	r.Get("/.well-known/agent-card.json", g.front.handle(card))
+	rpc := g.front.through(func(d *door, refused error) { face.JSONRPC(d.w, d.r, d.r.PathValue("name"), d, refused) })
+	r.Post(of+"/rpc", rpc)
+	r.Post(of+"/rpc/", rpc)
+	rest := g.front.through(func(d *door, refused error) {
+		face.REST(d.w, d.r, d.r.PathValue("name"), d.r.PathValue("*"), d, refused)
+	})
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		r.Method(method, of+"/v1/*", rest)
+	}
+}
+
+// baseURL is where clients reach this gateway: never what a request says of it.
+func (g *Gateway) baseURL() string {
+	if g.cfg.PublicURL != "" {
+		return strings.TrimSuffix(g.cfg.PublicURL, "/")
+	}
+	address, scheme := g.cfg.HTTP, "http://"
+	if g.listener != nil {
+		address = g.listener.Addr().String()
+	}
+	if g.cfg.TLS != nil {
+		scheme = "https://"
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			address = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	return scheme + address
+}
+
+// door is the way of a request of another protocol through the gateway.
+type door struct{ *call }
+
+// through admits the requests of a face of another protocol as those of any
+// operation: who asks, how often, how much. do answers also those that are refused.
+func (f *front) through(do func(d *door, refused error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		d := &door{&call{front: f, w: w, r: r}}
+		if r.ContentLength != 0 && r.Body != nil {
+			defer f.meter(w, r).done()
+		}
+		var err error
+		if d.r, err = f.admit(w, r, auth.Known); err == nil {
+			err = f.pace(d.call, auth.Known)
+		}
+		defer d.letGo()
+		if err == nil && r.Method == http.MethodPost {
+			d.depth, err = eventDepth(r)
+		}
+		do(d, err)
+	}
+}
+
+// Body reads the body whole.
+func (d *door) Body() ([]byte, error) { return d.front.readJSON(d.w, d.r) }
+
+// Release gives back what the body took.
+func (d *door) Release() { releaseBody(d.r) }
+
+// Key reads the Idempotency-Key.
+func (d *door) Key(content []byte) (*mesh.Key, error) { return keyOf(d.r, content) }
+
+// Permit refuses a caller without a scope.
+func (d *door) Permit(need auth.Scope) error {
+	err := permit(d.w, d.caller(), need)
+	if err != nil {
+		d.front.trail.Refused(d.r.Context(), d.caller(), d.r.Method+" "+chi.RouteContext(d.r.Context()).RoutePattern(), err)
+	}
+	return err
+}
+
+// Hold keeps the request; through gives it back.
+func (d *door) Hold(why mesh.Held) error { return d.hold(why) }
+
+// Known lasts as long as the credentials.
+func (d *door) Known(need auth.Scope) (context.Context, func()) {
+	r, end := d.front.whileKnown(d.r, need)
+	return r.Context(), end
+}
+
+// Depth is how many events lie behind the request.
+func (d *door) Depth() int { return d.depth }
+
+// Refusal is what the caller sees of an error.
+func (d *door) Refusal(err error) (*mesh.Error, int) {
+	refused := problemOf(err)
+	return refused, problem.Status(refused.Refusal)
+}

@@ -1,0 +1,251 @@
+package a2a
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"agentmesh/shared/auth"
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
+)
+
+// sendMessage is SendMessage: a new task, or an answer to the question of one. It
+// waits for the end of the task or for a question, unless the client does not.
+func (x *exchange) sendMessage(ctx context.Context, s *sending) (a2a.StreamResponse, error) {
+	waits := s.Config == nil || !s.Config.ReturnImmediately
+	t, err := x.take(ctx, s, waits, mesh.HeldWait)
+	if err != nil {
+		return a2a.StreamResponse{}, err
+	}
+	if waits {
+		if t, err = x.settle(ctx, t); err != nil {
+			return a2a.StreamResponse{}, err
+		}
+	}
+	if m := directOf(t); m != nil && waits {
+		return a2a.StreamResponse{Event: m}, nil
+	}
+	v, err := x.view(ctx, t, history(s.Config), true)
+	return a2a.StreamResponse{Event: v}, err
+}
+
+// streamMessage is SendStreamingMessage: the stream ends with the task, or when it
+// asks a question.
+func (x *exchange) streamMessage(ctx context.Context, s *sending) error {
+	t, err := x.take(ctx, s, false, mesh.HeldStream)
+	if err != nil {
+		return err
+	}
+	return x.follow(ctx, t.ID, history(s.Config), func(t *task.Task) bool { return settled(t) })
+}
+
+// take has the core take a message: what can be refused is refused here.
+func (x *exchange) take(ctx context.Context, s *sending, hold bool, why mesh.Held) (*task.Task, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	if err := x.ofTenant(s.Tenant, a2a.ErrInvalidParams); err != nil {
+		return nil, err
+	}
+	if s.Config != nil && s.Config.PushConfig != nil {
+		_, err := noPush(ctx, x, nil)
+		return nil, err
+	}
+	scope := auth.TasksWrite
+	if s.Message.TaskID != "" {
+		scope = auth.TasksInput
+	}
+	if err := x.door.Permit(scope); err != nil {
+		return nil, err
+	}
+	key, err := x.door.Key(x.sent)
+	if err != nil {
+		return nil, err
+	}
+	if hold {
+		if err := x.door.Hold(why); err != nil {
+			return nil, err
+		}
+	}
+	if s.Message.TaskID != "" {
+		return x.answer(ctx, s.Message, key)
+	}
+	return x.begin(ctx, s, key)
+}
+
+// begin makes the task of a message.
+func (x *exchange) begin(ctx context.Context, s *sending, key *mesh.Key) (*task.Task, error) {
+	agent, err := x.mesh.Agents.Definition(ctx, x.caller(), x.agent)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := s.submission(agent.Name, agent.InputSchema)
+	if err != nil {
+		return nil, err
+	}
+	sub.Key, sub.EventDepth = key, x.door.Depth()
+	a, err := x.mesh.Tasks.Accept(ctx, x.caller(), sub)
+	if err != nil {
+		return nil, err
+	}
+	x.door.Release()
+	return x.mesh.Tasks.Get(ctx, x.caller(), a.TaskID)
+}
+
+// answer gives a task the answers that a message has.
+func (x *exchange) answer(ctx context.Context, m *message, key *mesh.Key) (*task.Task, error) {
+	t, err := x.find(ctx, m.TaskID)
+	if err != nil {
+		return nil, err
+	}
+	if m.ContextID != "" && m.ContextID != contextOf(t) {
+		return nil, invalid(mesh.Field("the task is in another context", "/message/contextId"))
+	}
+	open := t.Questions()
+	switch asked := slices.ContainsFunc(t.Answers, func(a task.Answer) bool { return a.Kind == task.WaitInput }); {
+	case t.Status.Terminal():
+		return nil, refuse(a2a.ErrUnsupportedOperation, mesh.ErrTaskFinished.Code, "The task is "+string(t.Status)+"; send the message without taskId, with the same contextId.")
+	case len(open) == 0 && asked && key == nil:
+		return nil, refuse(a2a.ErrUnsupportedOperation, mesh.ErrAlreadyAnswered.Code, "The question has been answered already.")
+	case len(open) == 0 && key == nil:
+		return nil, refuse(a2a.ErrUnsupportedOperation, "no_question", "The task works and asks nothing; wait for TASK_STATE_INPUT_REQUIRED, or send the message without taskId.")
+	case len(open) == 0: // a repeat, perhaps
+		open = asking(t)
+	}
+	all, err := m.content().answers(open)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range all {
+		r := mesh.AnswerRequest{Name: one.name, Value: one.value}
+		if len(all) == 1 {
+			r.Key = key
+		}
+		a, err := x.mesh.Tasks.Answer(ctx, x.caller(), t.ID, r)
+		if err != nil {
+			return nil, err
+		}
+		t = a.Task
+	}
+	return t, nil
+}
+
+// find reads a task of the agent. Of another one there is none here.
+func (x *exchange) find(ctx context.Context, id string) (*task.Task, error) {
+	t, err := x.mesh.Tasks.Get(ctx, x.caller(), task.ID(id))
+	if err == nil && t.Agent != x.agent {
+		err = task.ErrNotFound
+	}
+	return t, err
+}
+
+// getTask is GetTask.
+func (x *exchange) getTask(ctx context.Context, in *a2a.GetTaskRequest) (*a2a.Task, error) {
+	if in.HistoryLength != nil && *in.HistoryLength < 0 {
+		return nil, invalid(mesh.Field("must not be negative", "/historyLength"))
+	}
+	if err := x.named(string(in.ID), in.Tenant); err != nil {
+		return nil, err
+	}
+	t, err := x.find(ctx, string(in.ID))
+	if err != nil {
+		return nil, err
+	}
+	return x.view(ctx, t, in.HistoryLength, true)
+}
+
+// named refuses params without the id of a task, and those of another tenant.
+func (x *exchange) named(id, tenant string) error {
+	if id == "" {
+		return invalid(mesh.Field("is missing", "/id"))
+	}
+	return x.ofTenant(tenant, a2a.ErrTaskNotFound)
+}
+
+// cancelTask is CancelTask: the task and those that it has started.
+func (x *exchange) cancelTask(ctx context.Context, in *a2a.CancelTaskRequest) (*a2a.Task, error) {
+	if err := x.named(string(in.ID), in.Tenant); err != nil {
+		return nil, err
+	}
+	t, err := x.find(ctx, string(in.ID))
+	if err != nil {
+		return nil, err
+	}
+	const over = "The task has ended; a finished task never changes."
+	if t.Status.Terminal() {
+		return nil, refuse(a2a.ErrTaskNotCancelable, mesh.ErrTaskFinished.Code, over)
+	}
+	if t, err = x.mesh.Tasks.Cancel(ctx, x.caller(), t.ID); err != nil {
+		if refused, _ := x.door.Refusal(err); refused.Refusal == mesh.ErrTaskFinished {
+			return nil, refuse(a2a.ErrTaskNotCancelable, mesh.ErrTaskFinished.Code, over)
+		}
+		return nil, err
+	}
+	return x.view(ctx, t, nil, true)
+}
+
+// subscribe is SubscribeToTask: the task as it is, and what happens until its end.
+func (x *exchange) subscribe(ctx context.Context, in *a2a.SubscribeToTaskRequest) error {
+	if err := x.named(string(in.ID), in.Tenant); err != nil {
+		return err
+	}
+	t, err := x.find(ctx, string(in.ID))
+	if err != nil {
+		return err
+	}
+	if t.Status.Terminal() {
+		return refuse(a2a.ErrUnsupportedOperation, mesh.ErrTaskFinished.Code, "The task has ended: read it with GetTask.")
+	}
+	return x.follow(ctx, t.ID, nil, func(t *task.Task) bool { return t.Status.Terminal() })
+}
+
+// listTasks is ListTasks: those of the agent, newest change first.
+func (x *exchange) listTasks(ctx context.Context, in *a2a.ListTasksRequest) (*a2a.ListTasksResponse, error) {
+	if err := x.ofTenant(in.Tenant, a2a.ErrInvalidParams); err != nil {
+		return nil, err
+	}
+	if in.HistoryLength != nil && *in.HistoryLength < 0 {
+		return nil, invalid(mesh.Field("must not be negative", "/historyLength"))
+	}
+	if in.PageSize < 0 || in.PageSize > 100 {
+		return nil, invalid(mesh.Field("must be 1 to 100", "/pageSize"))
+	}
+	if in.PageSize == 0 {
+		in.PageSize = 50
+	}
+	f, known := filterOf(x.agent, in)
+	if !known {
+		return nil, invalid(mesh.Field("is no state of a task", "/status"))
+	}
+	l := lister{x: x, filter: f, in: in}
+	found, err := l.page(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &a2a.ListTasksResponse{Tasks: []*a2a.Task{}, TotalSize: l.seen, PageSize: in.PageSize, NextPageToken: l.next}
+	for _, t := range found {
+		v, err := x.view(ctx, t, in.HistoryLength, in.IncludeArtifacts)
+		if err != nil {
+			return nil, err
+		}
+		out.Tasks = append(out.Tasks, v)
+	}
+	return out, nil
+}
+
+// holdFor is how long a message is waited for; the task as it stands is the answer
+// then.
+const holdFor = 10 * time.Minute
+
+// asking is what was asked last: the question of a repeat.
+func asking(t *task.Task) []task.Wait {
+	for i := len(t.Answers) - 1; i >= 0; i-- {
+		if a := t.Answers[i]; a.Kind == task.WaitInput {
+			return []task.Wait{{Name: a.Name, Kind: a.Kind}}
+		}
+	}
+	return []task.Wait{{Kind: task.WaitInput}}
+}

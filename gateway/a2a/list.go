@@ -1,0 +1,90 @@
+package a2a
+
+import (
+	"context"
+	"strings"
+
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
+	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
+)
+
+// countUpTo is how many records are looked at for the size of a list.
+const countUpTo = 10_000
+
+// lister reads one page of a list, and counts the rest.
+type lister struct {
+	x      *exchange
+	filter mesh.Filter
+	in     *a2a.ListTasksRequest
+	next   string
+	seen   int // tasks that match, of the page and behind it
+}
+
+// states are those of the mesh that a state of the protocol may be.
+var states = map[a2a.TaskState][]task.State{
+	a2a.TaskStateUnspecified:   nil,
+	a2a.TaskStateSubmitted:     {task.Pending},
+	a2a.TaskStateWorking:       {task.Pending, task.Processing},
+	a2a.TaskStateInputRequired: {task.InputRequired, task.Processing, task.Pending},
+	a2a.TaskStateCompleted:     {task.Completed},
+	a2a.TaskStateFailed:        {task.Failed},
+	a2a.TaskStateRejected:      {task.Failed},
+	a2a.TaskStateCanceled:      {task.Canceled},
+	a2a.TaskStateAuthRequired:  {task.InputRequired}, // none is: match says so
+}
+
+func filterOf(agent string, in *a2a.ListTasksRequest) (f mesh.Filter, known bool) {
+	f = mesh.Filter{Agent: agent}
+	if f.Statuses, known = states[in.Status]; !known {
+		return f, false
+	}
+	switch {
+	case strings.HasPrefix(in.ContextID, "ses_"):
+		f.Kind = task.KindTurn
+	case in.ContextID != "":
+		f.Labels = map[string]string{contextLabel: in.ContextID}
+	}
+	return f, true
+}
+
+func (l *lister) match(t *task.Task) bool {
+	if l.in.Status != "" && stateOf(t) != l.in.Status {
+		return false
+	}
+	return l.in.ContextID == "" || contextOf(t) == l.in.ContextID
+}
+
+// page reads the tasks of the page that the token names.
+func (l *lister) page(ctx context.Context) (found []*task.Task, err error) {
+	cursor, scanned, limit := l.in.PageToken, 0, l.in.PageSize
+	for {
+		page, err := l.x.mesh.Tasks.List(ctx, l.x.caller(), l.filter, limit, cursor)
+		if err != nil {
+			return nil, err
+		}
+		scanned += page.Scanned
+		for _, t := range page.Tasks {
+			if after := l.in.StatusTimestampAfter; after != nil && !changed(t).After(*after) {
+				return found, nil // newest change first
+			}
+			if !l.match(t) {
+				continue
+			}
+			if l.seen++; len(found) < l.in.PageSize {
+				found = append(found, t)
+			}
+		}
+		full := len(found) == l.in.PageSize
+		if full && l.next == "" {
+			l.next = page.Next
+		}
+		if cursor = page.Next; cursor == "" || full && scanned >= countUpTo {
+			return found, nil
+		}
+		if limit = l.in.PageSize - len(found); full {
+			limit = 100
+		}
+	}
+}
