@@ -269,11 +269,11 @@ func TestAQuestionIsAFormWhoseAnswerGoesToTheSameTask(t *testing.T) {
 	m.Work(asker())
 	asked := call(t, m, "asker", `{"elicitation":{}}`, `{"instruction":"x"}`)
 	state, _ := asked.Result["requestState"].(string)
-	if asked.Result["resultType"] != "input_required" || state == "" || asked.Result["inputRequests"].(map[string]any)["sure-0"] == nil {
+	if asked.Result["resultType"] != "input_required" || state == "" || asked.Result["inputRequests"].(map[string]any)["sure"] == nil {
 		t.Fatalf("%+v", asked)
 	}
 	again := func(state, args string) answer {
-		return post(t, m, "/mcp", "tools/call", "asker", `{"elicitation":{}}`, `"name":"asker","arguments":`+args+`,"requestState":"`+state+`","inputResponses":{"sure-0":{"action":"accept","content":{"yes":true}}}`)
+		return post(t, m, "/mcp", "tools/call", "asker", `{"elicitation":{}}`, `"name":"asker","arguments":`+args+`,"requestState":"`+state+`","inputResponses":{"sure":{"action":"accept","content":{"yes":true}}}`)
 	}
 	for name, got := range map[string]answer{"tampered": again("A"+state, `{"instruction":"x"}`), "other arguments": again(state, `{"instruction":"y"}`)} {
 		if got.Error == nil || got.Error.Code != -32602 {

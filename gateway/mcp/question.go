@@ -26,10 +26,10 @@ type inputResponse struct {
 func questionKey(w task.Wait) string { return fmt.Sprintf("%s-%d", w.Name, w.N) }
 
 // inputRequests are the open questions of a task as forms.
-func inputRequests(t *task.Task) sdk.InputRequestMap {
+func inputRequests(t *task.Task, key func(task.Wait) string) sdk.InputRequestMap {
 	all := sdk.InputRequestMap{}
 	for _, w := range t.Questions() {
-		all[questionKey(w)] = &sdk.ElicitParams{Mode: "form", Message: w.Prompt, RequestedSchema: form(w.Schema)}
+		all[key(w)] = &sdk.ElicitParams{Mode: "form", Message: w.Prompt, RequestedSchema: form(w.Schema)}
 	}
 	return all
 }
@@ -107,6 +107,9 @@ func (r inputResponse) value(w task.Wait) (json.RawMessage, error) {
 func (e *endpoint) respond(ctx context.Context, a *asked, t *task.Task) error {
 	for _, w := range t.Questions() {
 		r, ok := a.params.InputResponses[questionKey(w)]
+		if !ok && a.params.RequestState != "" {
+			r, ok = a.params.InputResponses[w.Name]
+		}
 		if !ok {
 			continue
 		}
@@ -150,7 +153,7 @@ func (e *endpoint) ask(a *asked, t *task.Task) (*sdk.CallToolResult, error) {
 	if err != nil {
 		return nil, failed(err)
 	}
-	return &sdk.CallToolResult{InputRequests: inputRequests(t), RequestState: base64.RawURLEncoding.EncodeToString(e.Keys.SealState(a.Caller.Tenant, b))}, nil
+	return &sdk.CallToolResult{InputRequests: inputRequests(t, func(w task.Wait) string { return w.Name }), RequestState: base64.RawURLEncoding.EncodeToString(e.Keys.SealState(a.Caller.Tenant, b))}, nil
 }
 
 // resume gives the answers of a repeated call to the task that asked. What a client

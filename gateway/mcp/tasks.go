@@ -101,7 +101,7 @@ func (e extension) getTask(ctx context.Context, a *asked) (*taskResult, error) {
 	v := view(a, t)
 	v.ResultType = "complete"
 	if v.Status == "input_required" {
-		v.InputRequests = inputRequests(t)
+		v.InputRequests = inputRequests(t, questionKey)
 	}
 	if v.Status != "completed" && v.Status != "failed" {
 		return v, nil
