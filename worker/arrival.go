@@ -29,7 +29,7 @@ func (a *arrival) decide(ctx context.Context) (d decision, err error) {
 		}
 	}
 	if record != nil && record.Suspended {
-		if _, err := a.at.endedChildren(ctx, record); err != nil {
+		if _, err := endedChildren(ctx, a.at, record); err != nil {
 			return d, err
 		}
 	}

@@ -67,7 +67,7 @@ func (s settlement) suspended(ctx context.Context) (t *task.Task, err error) {
 // that it is waited for.
 func (at *attempt) afterChildren(ctx context.Context, t *task.Task) (*task.Task, error) {
 	next := t.Clone()
-	ended, err := at.endedChildren(ctx, next)
+	ended, err := endedChildren(ctx, at, next)
 	if err == nil && ended {
 		err = next.Wake(time.Now())
 	}
@@ -83,7 +83,7 @@ func (at *attempt) afterChildren(ctx context.Context, t *task.Task) (*task.Task,
 
 // endedChildren notes of the children that t waits for which have ended, and reports
 // whether one has.
-func (at *attempt) endedChildren(ctx context.Context, t *task.Task) (any bool, err error) {
+func endedChildren(ctx context.Context, at *attempt, t *task.Task) (any bool, err error) {
 	for i := range t.Waits {
 		w := &t.Waits[i]
 		if w.Kind != task.WaitChild || !w.Until.IsZero() {

@@ -11,11 +11,11 @@ import (
 
 // fork is what a retry takes over of the journal of the task before: all up to the
 // first entry of a name. Without a name that is nothing.
-func (c Tasks) fork(ctx context.Context, old *task.Task, from string) ([]*task.Entry, error) {
+func (c *core) fork(ctx context.Context, old *task.Task, from string) ([]*task.Entry, error) {
 	if from == "" {
 		return nil, nil
 	}
-	entries, err := Journals(c).Of(ctx, old)
+	entries, err := Journals{c}.Of(ctx, old)
 	switch {
 	case errors.Is(err, task.ErrNotFound):
 		return nil, Refuse(ErrStepsExpired, "The task's record is still there, its journal is not: retry it without from.")

@@ -239,7 +239,7 @@ func (c *core) waiting(of, agent string) *tally {
 }
 
 // sessionRoom takes the room for a session, or refuses it; nil: there is no limit.
-func (c Sessions) sessionRoom(ctx context.Context, of string, key *Key) (*tally, error) {
+func (c *core) sessionRoom(ctx context.Context, of string, key *Key) (*tally, error) {
 	most := c.limits.of(of).Sessions
 	if most == tenant.Unlimited {
 		return nil, nil
@@ -253,7 +253,7 @@ func (c Sessions) sessionRoom(ctx context.Context, of string, key *Key) (*tally,
 	case ok:
 		return n, nil
 	}
-	if known, err := answers(c).accepted(ctx, of, key); err == nil && known {
+	if known, err := (answers{c}).accepted(ctx, of, key); err == nil && known {
 		return nil, nil
 	}
 	return nil, limited(ErrTooManySessions, 0, "The tenant has %d sessions, which is its limit. Delete one that is not needed: DELETE /sessions/{id}.", most)
