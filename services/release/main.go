@@ -11,6 +11,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,7 +30,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := release(ctx, *out, *version, strings.Split(*platforms, ",")); err != nil {
+	if err := release(ctx, os.Stdout, *out, *version, strings.Split(*platforms, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "release:", err)
 		os.Exit(1)
 	}
@@ -58,7 +59,7 @@ func parsePlatforms(list []string) (all []platform, err error) {
 	return all, nil
 }
 
-func release(ctx context.Context, out, version string, list []string) error {
+func release(ctx context.Context, say io.Writer, out, version string, list []string) error {
 	platforms, err := parsePlatforms(list)
 	if err != nil {
 		return err
@@ -82,6 +83,7 @@ func release(ctx context.Context, out, version string, list []string) error {
 			return fmt.Errorf("%s: %w", p, err)
 		}
 		files = append(files, made...)
+		_, _ = fmt.Fprintln(say, made[0])
 	}
 	return writeSums(filepath.Join(out, "SHA256SUMS"), files)
 }
@@ -112,7 +114,6 @@ func buildOne(ctx context.Context, out, version string, p platform, when time.Ti
 	if err := pack(archive, content, when); err != nil {
 		return nil, err
 	}
-	fmt.Println(archive)
 	return []string{archive, bill}, nil
 }
 

@@ -67,7 +67,7 @@ func whole(ctx context.Context, watch func(ctx context.Context, done func()) err
 // moment: nobody answers, or the server cannot say yet.
 func passing(err error) bool {
 	if api := answerOf(err); api != nil {
-		return inFlight(err) || api.ErrorCode != codeNoPeers && (api.Code == 408 || api.Code >= 500) && sentinelOf(api) == task.ErrUnavailable
+		return inFlight(err) || api.ErrorCode != codeNoPeers && (api.Code == 408 || api.Code >= 500) && errors.Is(sentinelOf(api), task.ErrUnavailable)
 	}
 	for _, silence := range silences {
 		if errors.Is(err, silence) {
