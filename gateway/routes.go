@@ -1,8 +1,15 @@
 package gateway
 
 import (
+	"net"
+	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"agentmesh/gateway/a2a"
+	"agentmesh/shared/telemetry"
 )
 
 // operations is every route of the API.
@@ -33,3 +40,43 @@ func (g *Gateway) operations() []route {
 func (g *Gateway) faces() []route { return mcpFace{g.mesh, g.log, g.cfg, g.closing}.routes() }
 
 func (g *Gateway) stats() stats { return stats{g.census, g.cfg.StorageLimit, g.log} }
+
+// mountA2A serves the A2A face: a protocol of others, so it is not in the OpenAPI
+// document, and refuses in the form of its binding.
+func (g *Gateway) mountA2A(root chi.Router) {
+	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log})
+	const of = "/agents/{name}/a2a"
+	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
+	card := func(w http.ResponseWriter, r *http.Request) error { return face.Card(w, r, r.PathValue("name")) }
+	r.Get(of+"/.well-known/agent-card.json", g.front.handle(card))
+	r.Get("/.well-known/agent-card.json", g.front.handle(card))
+	rpc := g.front.through(func(d *door, refused error) { face.JSONRPC(d.w, d.r, d.r.PathValue("name"), d, refused) })
+	r.Post(of+"/rpc", rpc)
+	r.Post(of+"/rpc/", rpc)
+	rest := g.front.through(func(d *door, refused error) {
+		face.REST(d.w, d.r, d.r.PathValue("name"), d.r.PathValue("*"), d, refused)
+	})
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		r.Method(method, of+"/v1/*", rest)
+	}
+}
+
+// baseURL is where clients reach this gateway: never what a request says of it.
+func (g *Gateway) baseURL() string {
+	if g.cfg.PublicURL != "" {
+		return strings.TrimSuffix(g.cfg.PublicURL, "/")
+	}
+	address, scheme := g.cfg.HTTP, "http://"
+	if g.listener != nil {
+		address = g.listener.Addr().String()
+	}
+	if g.cfg.TLS != nil {
+		scheme = "https://"
+	}
+	if host, port, err := net.SplitHostPort(address); err == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			address = net.JoinHostPort("127.0.0.1", port)
+		}
+	}
+	return scheme + address
+}
