@@ -43,6 +43,44 @@ func ExampleServe() {
 	// completed "HELLO MESH!"
 }
 
+// refund keeps what it has finished: a crash between the two steps does not charge
+// back twice.
+func refund(ctx context.Context, job *agent.Job) (any, error) {
+	receipt, err := agent.Step(ctx, job, "charge back", func(_ context.Context, s agent.StepInfo) (string, error) {
+		return payBack(job.Instruction, s.IdempotencyKey) // the same key in every attempt
+	}, agent.Tries(3, time.Second))
+	if err != nil {
+		return nil, err
+	}
+	_, err = agent.Step(ctx, job, "tell", func(_ context.Context, s agent.StepInfo) (string, error) {
+		return "told of " + receipt, nil
+	})
+	return receipt, err
+}
+
+func payBack(amount, key string) (string, error) {
+	if !strings.HasSuffix(key, ".charge back.0") {
+		return "", agent.Permanent(fmt.Errorf("another key: %s", key))
+	}
+	return "receipt of " + amount, nil
+}
+
+// An agent with durable steps.
+func ExampleServe_steps() {
+	ctx, stop := someMesh("refund", "80 EUR") // sets NATS_URL
+	defer stop()
+
+	err := worker.Serve(ctx, agent.Agent{
+		Definition: agent.Definition{Name: "refund", Description: "Charges back, and tells."},
+		Handler:    refund,
+	})
+	if err != nil {
+		fmt.Println(err)
+	}
+	// Output:
+	// completed "receipt of 80 EUR"
+}
+
 // someMesh runs a NATS server with one task in the queue. The context ends when
 // that task has, and its outcome is printed.
 func someMesh(agentName, instruction string) (context.Context, func()) {
