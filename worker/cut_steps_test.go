@@ -314,7 +314,7 @@ func TestACrashAtEachWriteRepeatsNothingThatWasFinished(t *testing.T) {
 					continue // every other of both ways
 				}
 				o, err := m.run(everything, cut{at + 1, after})
-				if err == nil && (o.result != whole.result || o.crashes != 1) {
+				if err == nil && (o.result != whole.result || o.crashes != 1 && len(o.writes) > at) { // a run may write less often
 					err = fmt.Errorf("the result is %s, want %s", o.result, whole.result)
 				}
 				if err != nil {
