@@ -31,14 +31,14 @@ const recordsAtOnce = 16
 func (s Tasks) lastRecord(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := s.bound(ctx, topology.TasksBucket)
 	defer cancel()
+	select { // the wait for a place is no silence of the server's
+	case s.reading <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-s.reading }()
 	var msg *jetstream.RawStreamMsg
-	err := patiently(ctx, func(ctx context.Context) (err error) { // nobody keeps a place between two tries
-		select {
-		case s.reading <- struct{}{}:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		defer func() { <-s.reading }()
+	err := patiently(ctx, func(ctx context.Context) (err error) {
 		msg, err = s.records.(patientStream).once(ctx, subject)
 		return err
 	})

@@ -280,7 +280,7 @@ func TestManyLargeRecordsDoNotCutTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	tk := newTask()
-	tk.Instruction = strings.Repeat("x", 200<<10)
+	tk.Instruction = strings.Repeat("x", 500<<10)
 	save(t, st, tk)
 	var readers sync.WaitGroup
 	for range 100 {

@@ -113,25 +113,8 @@ func TestAFleetUnderFaultsLosesAndDoublesNothing(t *testing.T) {
 		t.Errorf("after %d faults: %v", n, err)
 	}
 	clients.Wait()
-	rest, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	load.Settle(rest, random(3))
-	for _, talk := range talks {
-		if err := talk.Check(rest, random(4)); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := f.Equal(rest, streams()); err != nil {
-		t.Error(err)
-	}
-	t.Logf("%d faults in %v: %s", n, *chaosTime, ledger.Summary())
-	for _, fault := range ledger.Faults() {
-		t.Error(fault)
-	}
-	load.History.Check(t)
-	if err := f.Stop(time.Minute); err != nil {
-		t.Error(err)
-	}
+	t.Logf("%d faults in %v", n, *chaosTime)
+	reckon(t, f, load, talks, random)
 }
 
 // served reports whether every gateway knows an agent.
@@ -169,4 +152,29 @@ func subscribe(t *testing.T, gateway, url string) signature.Secret {
 		return true
 	})
 	return meshtest.SecretOf(t, hook.Secret)
+}
+
+// reckon waits until everything that was accepted has ended, compares what the
+// clients and receivers were told with what the mesh says, and stops the fleet.
+func reckon(t *testing.T, f *fleet.Fleet, load *fleet.Load, talks []*fleet.Talk, random func(uint64) *rand.Rand) {
+	t.Helper()
+	rest, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	load.Settle(rest, random(3))
+	for _, talk := range talks {
+		if err := talk.Check(rest, random(4)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := f.Equal(rest, streams()); err != nil {
+		t.Error(err)
+	}
+	t.Log(load.Ledger.Summary())
+	for _, fault := range load.Ledger.Faults() {
+		t.Error(fault)
+	}
+	load.History.Check(t)
+	if err := f.Stop(time.Minute); err != nil {
+		t.Error(err)
+	}
 }

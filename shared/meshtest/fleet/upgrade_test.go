@@ -200,25 +200,8 @@ func TestARollingUpgradeLosesAndDoublesNothing(t *testing.T) {
 	stop()
 	clients.Wait()
 
-	rest, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	load.Settle(rest, random(3))
-	for _, talk := range talks {
-		if err := talk.Check(rest, random(4)); err != nil {
-			t.Error(err)
-		}
-	}
-	if err := f.Equal(rest, streams()); err != nil {
-		t.Error(err)
-	}
-	t.Logf("upgraded from %s in %v: %s", *old, time.Since(u.began).Round(time.Second), ledger.Summary())
-	for _, fault := range ledger.Faults() {
-		t.Error(fault)
-	}
-	load.History.Check(t)
-	if err := f.Stop(time.Minute); err != nil {
-		t.Error(err)
-	}
+	t.Logf("upgraded from %s in %v", *old, time.Since(u.began).Round(time.Second))
+	reckon(t, f, load, talks, random)
 	if t.Failed() {
 		keep(t, filepath.Join(dir, "fleet"))
 	}
