@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,6 +73,10 @@ func start(ctx context.Context, dir string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if err := served(ctx, f.Gateways, "echo", "travel"); err != nil {
+		f.Kill()
+		return err
+	}
 	all := running{}
 	var addresses strings.Builder
 	for _, m := range f.Members() {
@@ -90,6 +95,35 @@ func start(ctx context.Context, dir string, out io.Writer) error {
 	_, _ = fmt.Fprintf(out, "\nNATS_URL=%s\nlogs and data in %s; make cluster-stop ends it\n\ncurl -s %s/tasks -H 'Content-Type: application/json' -d '{\"agent\":\"echo\",\"instruction\":\"hello\"}'\n",
 		f.NATSURL(), dir, f.Gateways[0].URL)
 	return nil
+}
+
+// served waits until every gateway knows the agents: a worker that lives has not
+// registered them yet.
+func served(ctx context.Context, gateways []*fleet.Member, agents ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, g := range gateways {
+		for _, agent := range agents {
+			for !known(ctx, g.URL+"/agents/"+agent) {
+				if !pause.For(ctx, 50*time.Millisecond) {
+					return fmt.Errorf("%s does not know the agent %s: %w", g.Name, agent, ctx.Err())
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func known(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	return resp.Body.Close() == nil && resp.StatusCode == http.StatusOK
 }
 
 func list(dir string) string { return filepath.Join(dir, "fleet.json") }
