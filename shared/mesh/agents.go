@@ -75,10 +75,17 @@ func (a *Agents) forget(name string, rev uint64) {
 
 // resolve finds the agent that a request names, or the default one. One that
 // is not known may have been registered a moment ago, so the registry itself
-// has the last word.
+// has the last word. A listing may be read from a replica that lags behind, so a
+// name is asked for by itself, which its leader answers.
 func (a *Agents) resolve(ctx context.Context, name string) (*Agent, error) {
 	if d := a.find(name); d != nil {
 		return d, nil
+	}
+	if name != "" {
+		d, err := a.read(ctx, name)
+		if !errors.Is(err, ErrAgentNotFound) {
+			return d, err
+		}
 	}
 	if err := a.refresh(ctx); err != nil {
 		return nil, err
