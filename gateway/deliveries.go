@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
@@ -35,14 +36,30 @@ type deliveryQuery struct {
 	Status  string     `query:"status" doc:"pending, retrying, delivered, dead, parked or canceled."`
 	Webhook webhook.ID `query:"webhook_id" doc:"Deliveries to this webhook."`
 	Type    string     `query:"type" doc:"Deliveries of this type of event."`
+	Class   string     `query:"class" doc:"Deliveries whose last attempt came to this, such as timeout or server_error."`
+	Since   string     `query:"since" doc:"Deliveries created at this time (RFC 3339) or later."`
 	paged
+}
+
+// filter is what a listing asks for.
+func (in deliveryQuery) filter() (mesh.DeliveryFilter, error) {
+	f := mesh.DeliveryFilter{Status: webhook.Status(in.Status), Webhook: in.Webhook, Type: event.Type(in.Type), Class: webhook.Class(in.Class)}
+	switch {
+	case f.Status != "" && !f.Status.Valid():
+		return f, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(in.Status, 32), webhook.Statuses)
+	case f.Class != "" && !slices.Contains(webhook.Classes, f.Class):
+		return f, mesh.Refuse(problem.ErrBadQuery, "class is %q, allowed are %v.", mesh.Clip(in.Class, 32), webhook.Classes)
+	}
+	var err error
+	f.Since, err = instant("since", in.Since)
+	return f, err
 }
 
 // listDeliveries is GET /deliveries.
 func (h deliveries) listDeliveries(ctx context.Context, in deliveryQuery) (out page[api.DeliveryList], err error) {
-	f := mesh.DeliveryFilter{Status: webhook.Status(in.Status), Webhook: in.Webhook, Type: event.Type(in.Type)}
-	if f.Status != "" && !f.Status.Valid() {
-		return out, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(in.Status, 32), webhook.Statuses)
+	f, err := in.filter()
+	if err != nil {
+		return out, err
 	}
 	found, err := h.mesh.Deliveries.List(ctx, in.caller(), f, in.Limit.items(), in.Cursor)
 	if err != nil {

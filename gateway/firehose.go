@@ -36,8 +36,9 @@ func (h feed) routes() []route {
 // following asks for the events of all tasks.
 type following struct {
 	request
-	Types  []string `query:"type,list" doc:"One or more types of events, separated by commas or repeated, such as task.completed."`
-	Agents []string `query:"agent,list" doc:"One or more agents, separated by commas or repeated."`
+	Types  []string          `query:"type,list" doc:"One or more types of events, separated by commas or repeated, such as task.completed."`
+	Agents []string          `query:"agent,list" doc:"One or more agents, separated by commas or repeated."`
+	Labels map[string]string `query:"label.{key}" doc:"Events of tasks with this value of the label, such as label.team=search."`
 	resumed
 }
 
@@ -124,6 +125,9 @@ type firehose struct {
 }
 
 func (h *firehose) events(t *task.Task) ([]event.Event, error) {
+	if !h.filter.Concerns(t.Labels) {
+		return nil, nil
+	}
 	seen, known := h.seen[t.ID]
 	if !known && t.Annotation() {
 		return nil, nil // the outcome was told by the revision before
@@ -164,7 +168,7 @@ func (in following) filter() (f event.Filter, err error) {
 		}
 		f.Agents = append(f.Agents, name)
 	}
-	if len(f.Types) == 0 {
+	if f.Labels = in.Labels; len(f.Types) == 0 {
 		f.Types = event.TaskTypes()
 	}
 	return f, nil

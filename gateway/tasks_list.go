@@ -18,6 +18,7 @@ type taskQuery struct {
 	Parent        task.ID           `query:"parent_id" doc:"Children of this task."`
 	Session       session.ID        `query:"session_id" doc:"Turns of this session."`
 	Kind          string            `query:"kind" doc:"task, action or turn."`
+	Worker        string            `query:"worker" doc:"Tasks that this worker has, or had last; with status=processing those that it runs."`
 	Error         string            `query:"error" doc:"Tasks whose error has this code."`
 	CreatedAfter  string            `query:"created_after" doc:"Tasks created later than this time (RFC 3339)."`
 	CreatedBefore string            `query:"created_before" doc:"Tasks created earlier than this time (RFC 3339)."`
@@ -46,7 +47,7 @@ func (h tasks) listTasks(ctx context.Context, in taskQuery) (out page[api.TaskLi
 // filter is what a listing asks for.
 func (in taskQuery) filter() (mesh.Filter, error) {
 	f := mesh.Filter{
-		Agent: in.Agent, Parent: in.Parent, Session: in.Session, Error: in.Error, Labels: in.Labels, Kind: task.Kind(in.Kind), Created: in.Order == "created",
+		Agent: in.Agent, Parent: in.Parent, Session: in.Session, Worker: in.Worker, Error: in.Error, Labels: in.Labels, Kind: task.Kind(in.Kind), Created: in.Order == "created",
 	}
 	for _, s := range in.Status {
 		if !task.State(s).Valid() {

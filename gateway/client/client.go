@@ -321,6 +321,15 @@ func (c Tasks) Result(ctx context.Context, id string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
+// Input streams the input of a task as it was sent.
+func (c Tasks) Input(ctx context.Context, id string) (io.ReadCloser, error) {
+	resp, err := c.do(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/input", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
 // List lists the agents that the mesh knows.
 func (c Agents) List(ctx context.Context) ([]Agent, error) {
 	var out api.AgentList

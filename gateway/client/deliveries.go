@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"agentmesh/gateway/api"
 )
@@ -15,16 +16,21 @@ type DeliveryFilter struct {
 	Status    string
 	WebhookID string
 	Type      string
-	Limit     int // of a page, 1..200; 0: 50
+	Class     string    // of the last attempt, such as "timeout"
+	Since     time.Time // created then or later
+	Limit     int       // of a page, 1..200; 0: 50
 }
 
 // Query is the filter as the gateway takes it.
 func (f DeliveryFilter) Query() url.Values {
 	q := url.Values{}
-	for k, v := range map[string]string{"status": f.Status, "webhook_id": f.WebhookID, "type": f.Type} {
+	for k, v := range map[string]string{"status": f.Status, "webhook_id": f.WebhookID, "type": f.Type, "class": f.Class} {
 		if v != "" {
 			q.Set(k, v)
 		}
+	}
+	if !f.Since.IsZero() {
+		q.Set("since", f.Since.Format(time.RFC3339Nano))
 	}
 	if f.Limit > 0 {
 		q.Set("limit", strconv.Itoa(f.Limit))

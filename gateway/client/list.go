@@ -26,6 +26,7 @@ type Filter struct {
 	SessionID string
 	Kind      string // task, action or turn
 	Error     string // code
+	Worker    string // that has the task, or had it last
 	Labels    map[string]string
 	After     time.Time // created later than this
 	Before    time.Time // created earlier than this
@@ -120,6 +121,7 @@ func (f Filter) query(cursor string) url.Values {
 	set("session_id", f.SessionID)
 	set("kind", f.Kind)
 	set("error", f.Error)
+	set("worker", f.Worker)
 	set("order", f.Order)
 	set("cursor", cursor)
 	if !f.After.IsZero() {

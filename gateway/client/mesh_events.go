@@ -21,7 +21,22 @@ type MeshEvent struct {
 type MeshFilter struct {
 	Types  []string
 	Agents []string
+	Labels map[string]string
 	After  string // id of an event to go on after; empty: new events only
+}
+
+// Query is the filter as the gateway takes it, without After.
+func (f MeshFilter) Query() url.Values {
+	q := url.Values{}
+	for name, all := range map[string][]string{"type": f.Types, "agent": f.Agents} {
+		if len(all) > 0 {
+			q.Set(name, strings.Join(all, ","))
+		}
+	}
+	for k, v := range f.Labels {
+		q.Set("label."+k, v)
+	}
+	return q
 }
 
 // MeshEvents follows the events of all tasks until ctx ends. A broken
@@ -30,14 +45,7 @@ type MeshFilter struct {
 // ends.
 func (c *Client) MeshEvents(ctx context.Context, f MeshFilter) iter.Seq2[MeshEvent, error] {
 	return func(yield func(MeshEvent, error) bool) {
-		q := url.Values{}
-		if len(f.Types) > 0 {
-			q.Set("type", strings.Join(f.Types, ","))
-		}
-		if len(f.Agents) > 0 {
-			q.Set("agent", strings.Join(f.Agents, ","))
-		}
-		s := &stream{c: c.wire, path: "/events?" + q.Encode(), last: f.After}
+		s := &stream{c: c.wire, path: "/events?" + f.Query().Encode(), last: f.After}
 		err := s.read(ctx, func(raw sse.Event) (more bool) {
 			e := MeshEvent{Type: raw.Type, Data: json.RawMessage(raw.Data)}
 			if raw.LastEventID != s.last {

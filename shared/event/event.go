@@ -118,6 +118,17 @@ const MaxBody = 64 << 10
 type Filter struct {
 	Types  []Type
 	Agents []string
+	Labels map[string]string // that the task must have; see Concerns
+}
+
+// Concerns reports whether a task with these labels may be wanted.
+func (f Filter) Concerns(labels map[string]string) bool {
+	for k, v := range f.Labels {
+		if got, ok := labels[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
 }
 
 // Match reports whether an event of the type at an agent's task is wanted.

@@ -24,14 +24,24 @@ type DeliveryFilter struct {
 	Status  webhook.Status
 	Webhook webhook.ID
 	Type    event.Type
+	Class   webhook.Class // of the last attempt
+	Since   time.Time     // created then or later
 }
 
 func (f DeliveryFilter) match(d *webhook.Delivery) bool {
-	return (f.Status == "" || d.Status == f.Status) && (f.Webhook == "" || d.Webhook == f.Webhook) && (f.Type == "" || d.Type == f.Type)
+	if f.Class != "" && (len(d.Attempts) == 0 || d.Attempts[len(d.Attempts)-1].Class != f.Class) {
+		return false
+	}
+	return !d.CreatedAt.Before(f.Since) && (f.Status == "" || d.Status == f.Status) && (f.Webhook == "" || d.Webhook == f.Webhook) && (f.Type == "" || d.Type == f.Type)
 }
 
 func (f DeliveryFilter) holds() []store.Member {
-	return holding("status", string(f.Status), "webhook_id", string(f.Webhook), "type", string(f.Type))
+	return holding("status", string(f.Status), "webhook_id", string(f.Webhook), "type", string(f.Type), "class", string(f.Class))
+}
+
+// digest is what a cursor is bound to.
+func (f DeliveryFilter) digest(of string) string {
+	return digest(of, string(f.Status), string(f.Webhook), string(f.Type), string(f.Class), f.Since.UTC().Format(time.RFC3339Nano))
 }
 
 // ListedDeliveries is a page of a listing.
@@ -44,7 +54,7 @@ type ListedDeliveries struct {
 // List lists the recorded deliveries of a tenant, newest change first, a page from a
 // cursor on. A page may be short and still have a next one.
 func (c Deliveries) List(ctx context.Context, who auth.Caller, f DeliveryFilter, limit int, cursor string) (ListedDeliveries, error) {
-	bound := digest("deliveries", string(f.Status), string(f.Webhook), string(f.Type))
+	bound := f.digest("deliveries")
 	at, err := decodeRevision(cursor, bound)
 	if err != nil {
 		return ListedDeliveries{}, err

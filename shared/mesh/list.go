@@ -22,7 +22,8 @@ type Filter struct {
 	Session       session.ID
 	Error         string // code
 	Kind          task.Kind
-	Created       bool // newest first, and not newest change first
+	Worker        string // that has the task, or had it last
+	Created       bool   // newest first, and not newest change first
 	Labels        map[string]string
 	CreatedAfter  time.Time
 	CreatedBefore time.Time // zero: no limit
@@ -88,6 +89,7 @@ func (f Filter) canonical() string {
 	add("session_id", string(f.Session))
 	add("error", f.Error)
 	add("kind", string(f.Kind))
+	add("worker", f.Worker)
 	if f.Created {
 		add("order", "created")
 	}
@@ -107,6 +109,9 @@ func (f Filter) match(t *task.Task) bool {
 	if len(f.Statuses) > 0 && !slices.Contains(f.Statuses, t.Status) || f.Agent != "" && t.Agent != f.Agent || f.Parent != "" && t.ParentID != f.Parent || f.Session != "" && session.Of(t) != f.Session {
 		return false
 	}
+	if f.Worker != "" && (t.Lease == nil || t.Lease.Worker != f.Worker) {
+		return false
+	}
 	if f.Kind != "" && t.Kind != f.Kind || f.Error != "" && (t.Error == nil || t.Error.Code != f.Error) {
 		return false
 	}
@@ -123,7 +128,7 @@ func (f Filter) match(t *task.Task) bool {
 
 // holds are members that the record of a task that matches has.
 func (f Filter) holds() []store.Member {
-	all := holding("agent", f.Agent, "parent_id", string(f.Parent), "session_id", string(f.Session), "code", f.Error, "kind", string(f.Kind))
+	all := holding("agent", f.Agent, "parent_id", string(f.Parent), "session_id", string(f.Session), "code", f.Error, "kind", string(f.Kind), "worker", f.Worker)
 	for k, v := range f.Labels {
 		all = append(all, holding(k, v)...)
 	}
@@ -149,7 +154,7 @@ func holding(pairs ...string) (all []store.Member) {
 
 // queued reports whether a task that no worker has met may match.
 func (f Filter) queued() bool {
-	return f.Error == "" && (len(f.Statuses) == 0 || slices.Contains(f.Statuses, task.Pending))
+	return f.Error == "" && f.Worker == "" && (len(f.Statuses) == 0 || slices.Contains(f.Statuses, task.Pending))
 }
 
 // bookmark is a listing's position as clients carry it. It is untrusted: it is

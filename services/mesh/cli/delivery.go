@@ -18,21 +18,27 @@ func deliveryCommand() *cobra.Command {
 
 func deliveryListCommand(f *clientFlags) *cobra.Command {
 	var filter client.DeliveryFilter
+	var since time.Duration
 	cmd := &cobra.Command{Use: "list", Short: "List deliveries, newest change first", Args: NoArgs}
 	p := cmd.Flags()
 	p.StringVar(&filter.Status, "status", "", "pending, retrying, delivered, dead, parked or canceled")
 	p.StringVar(&filter.WebhookID, "webhook", "", "deliveries to this webhook")
 	p.StringVar(&filter.Type, "type", "", "deliveries of this type of event")
+	p.StringVar(&filter.Class, "class", "", "deliveries whose last attempt came to this, such as timeout or server_error")
+	p.DurationVar(&since, "since", 0, "only deliveries created within this time, such as 1h")
 	p.IntVar(&filter.Limit, "limit", 50, "at most so many")
 	completeFlag(cmd, "status", words("pending", "retrying", "delivered", "dead", "parked", "canceled"))
 	completeFlag(cmd, "webhook", someWebhooks)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		looked := beginSearch(f)
+		if since > 0 {
+			filter.Since = looked.began.Add(-since)
+		}
 		return call[[]client.Delivery]{
 			doing: "list deliveries", requests: get(with("/deliveries", filter.Query())), show: showDeliveries,
 			ask: func(ctx context.Context, c *client.Client) (all []client.Delivery, err error) {
 				all, looked.scanned, err = listDeliveries(ctx, c, filter)
-				looked.tellWhere(filter.Status+filter.WebhookID+filter.Type != "", cmd.ErrOrStderr(), len(all), filter.Limit)
+				looked.tellWhere(filter.Status+filter.WebhookID+filter.Type+filter.Class != "", cmd.ErrOrStderr(), len(all), filter.Limit)
 				return all, err
 			},
 		}.run(cmd, f)

@@ -2,8 +2,6 @@ package cli
 
 import (
 	"fmt"
-	"net/url"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,18 +12,23 @@ import (
 func eventsCommand() *cobra.Command {
 	f := &clientFlags{}
 	var filter client.MeshFilter
+	var labels []string
 	cmd := f.bind(&cobra.Command{Use: "events", Short: "Follow the events of all tasks", Args: NoArgs})
 	p := cmd.Flags()
 	p.StringSliceVar(&filter.Types, "type", nil, "types of events, such as task.completed; all when left out")
 	p.StringSliceVar(&filter.Agents, "agent", nil, "only events of these agents")
+	p.StringArrayVar(&labels, "label", nil, "only events of tasks with this label, k=v; may be repeated")
 	p.StringVar(&filter.After, "after", "", "go on after this event; 0: from the oldest that is kept")
 	completeFlag(cmd, "agent", someAgents)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		if filter.Labels, err = keyValues(labels); err != nil {
+			return err
+		}
 		var headers []string
 		if filter.After != "" {
 			headers = []string{"Last-Event-ID: " + filter.After}
 		}
-		c, err := f.open(cmd, get(with("/events", eventsQuery(filter)), headers...)...)
+		c, err := f.open(cmd, get(with("/events", filter.Query()), headers...)...)
 		if c == nil {
 			return err
 		}
@@ -48,14 +51,4 @@ func eventsCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
-}
-
-func eventsQuery(filter client.MeshFilter) url.Values {
-	q := url.Values{}
-	for name, all := range map[string][]string{"type": filter.Types, "agent": filter.Agents} {
-		if len(all) > 0 {
-			q.Set(name, strings.Join(all, ","))
-		}
-	}
-	return q
 }

@@ -23,6 +23,7 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 	p.StringVar(&filter.SessionID, "session", "", "only the turns of this session")
 	p.StringVar(&filter.Kind, "kind", "", "only tasks of this kind: task, action or turn")
 	p.StringVar(&filter.Error, "error", "", "only tasks whose error has this code")
+	p.StringVar(&filter.Worker, "worker", "", "only tasks that this worker has, or had last")
 	p.StringArrayVar(&labels, "label", nil, "only tasks with this label, k=v; may be repeated")
 	p.DurationVar(&since, "since", 0, "only tasks created within this time, such as 1h")
 	p.StringVar(&filter.Order, "order", client.ByChange, "changed: newest change first; created: newest first, and no task is missed that changes meanwhile")
