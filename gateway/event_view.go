@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"time"
+
 	"agentmesh/gateway/api"
 	"agentmesh/shared/task"
 )
@@ -15,13 +17,44 @@ func begun(l links, t *task.Task) api.Task {
 	return partly(l, t, api.Task{Status: shown(t.Kind, task.Pending), CreatedAt: t.CreatedAt, At: t.CreatedAt})
 }
 
-// history lists what happened after revision seen.
-func history(l links, t *task.Task, seen uint64) []api.Event {
-	var events []api.Event
-	for _, e := range task.Events(t, seen) {
+// history lists what has happened, in the order of time. A step comes behind the
+// revision by which its run began, however close the two are.
+func history(l links, t *task.Task, steps []*task.Entry) []api.Event {
+	events := []api.Event{{Type: string(task.EventStatus), Data: begun(l, t)}}
+	last := uint64(0)
+	add := func(n int) {
+		for _, step := range steps[:n] {
+			events = append(events, api.Event{ID: last, Type: string(task.EventStep), Data: stepEvent(t.ID, step)})
+		}
+		steps = steps[n:]
+	}
+	for _, e := range task.Events(t, 0) {
+		n := 0
+		for n < len(steps) && steps[n].Epoch < e.ID && !steps[n].At.After(happened(t, e)) {
+			n++
+		}
+		add(n)
+		last = e.ID
 		events = append(events, api.Event{ID: e.ID, Type: string(e.Type), Data: eventData(l, t, e)})
 	}
+	add(len(steps))
 	return events
+}
+
+// happened is when an event did.
+func happened(t *task.Task, e task.Event) time.Time {
+	switch e.Type {
+	case task.EventStatus:
+		return e.Transition.At
+	case task.EventMilestone:
+		return e.Milestone.At
+	}
+	return t.UpdatedAt
+}
+
+// stepEvent is the data of a step event.
+func stepEvent(id task.ID, e *task.Entry) api.StepEvent {
+	return api.StepEvent{TaskID: string(id), Step: stepOf(e)}
 }
 
 // eventData is the task itself for what is true now, and what is kept of the

@@ -157,6 +157,7 @@ func (s *sessionStream) follow(ctx context.Context, turn *task.Task) (ok bool) {
 	}
 	defer watch.Close()
 	s.stream.id, s.stream.seen, s.stream.output, s.stream.attempt = string(turn.ID), 0, 0, 0
+	s.stream.rev, s.stream.ahead = 0, nil
 	if s.event(string(task.EventStatus), "", begun(s.links, t)) != nil {
 		return false
 	}

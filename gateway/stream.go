@@ -30,6 +30,9 @@ type stream struct {
 	output  int64  // offset behind the last output sent
 	attempt int    // whose claim was sent last: its output may follow live
 	plain   bool   // events carry no ids: they are not where a reader resumes
+
+	rev   uint64        // of the newest record that was sent
+	ahead []*task.Entry // steps of a run whose claim was not sent yet
 }
 
 func newStream(w http.ResponseWriter) stream {
@@ -82,9 +85,12 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 		window, done := context.WithDeadline(ctx, beat.Add(heartbeatEvery))
 		open, ok := true, true
 		_ = watch.Updates(window, s.seen, func(u store.Update) bool {
-			if u.Task != nil {
+			switch {
+			case u.Task != nil:
 				open, ok = s.record(u.Task)
-			} else {
+			case u.Step != nil:
+				ok = s.step(u.Step)
+			default:
 				ok = s.chunk(u.Output)
 			}
 			return open && ok
@@ -106,6 +112,9 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 func (s *stream) record(t *task.Task) (open, ok bool) {
 	events := task.Events(t, s.seen)
 	for i, e := range events {
+		if !s.steps(e.ID) {
+			return true, false
+		}
 		upTo := e.Output
 		if e.Type == task.EventStatus && e.Transition.Status.Terminal() {
 			upTo = t.OutputBytes
@@ -126,7 +135,39 @@ func (s *stream) record(t *task.Task) (open, ok bool) {
 	if t.Status == task.Processing {
 		s.attempt = t.Attempt
 	}
-	return !t.Status.Terminal(), s.outputUpTo(t, t.OutputBytes)
+	s.rev = t.Rev
+	if t.Status.Terminal() {
+		return false, s.outputUpTo(t, t.OutputBytes)
+	}
+	return true, s.outputUpTo(t, t.OutputBytes) && s.steps(t.Rev+1)
+}
+
+// maxAhead bounds how many steps wait for the claim of their run. Who misses one finds
+// it in the list of steps.
+const maxAhead = 256
+
+// step sends what the agent has finished, after the record by which its run began:
+// the two come on different ways. It has no id, since it is told once and live.
+func (s *stream) step(e *task.Entry) bool {
+	if e.Epoch > s.rev {
+		if len(s.ahead) < maxAhead {
+			s.ahead = append(s.ahead, e)
+		}
+		return true
+	}
+	return s.event(string(task.EventStep), "", stepEvent(task.ID(s.id), e)) == nil
+}
+
+// steps sends those that wait of the runs that began before a revision.
+func (s *stream) steps(rev uint64) bool {
+	for len(s.ahead) > 0 && s.ahead[0].Epoch < rev {
+		e := s.ahead[0]
+		s.ahead = s.ahead[1:]
+		if s.event(string(task.EventStep), "", stepEvent(task.ID(s.id), e)) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // outputUpTo sends the output text before offset end that was not sent yet, each

@@ -31,12 +31,11 @@ type taskFollowed struct {
 func (h tasks) taskEvents(ctx context.Context, in taskFollowing) (out taskFollowed, err error) {
 	l := in.links()
 	if !wantsStream(in.Accept) {
-		t, err := h.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
+		t, steps, err := h.mesh.Journals.Whole(ctx, in.caller(), task.ID(in.ID))
 		if err != nil {
 			return out, err
 		}
-		first := api.Event{ID: 0, Type: string(task.EventStatus), Data: begun(l, t)}
-		return taskFollowed{History: &api.EventList{Events: append([]api.Event{first}, history(l, t, 0)...)}}, nil
+		return taskFollowed{History: &api.EventList{Events: history(l, t, steps)}}, nil
 	}
 	if err := in.hold(mesh.HeldStream); err != nil {
 		return out, err

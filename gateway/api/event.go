@@ -5,8 +5,8 @@ import "time"
 // Event is one thing that happened to a task, as the JSON history lists it. The
 // same data travels as server-sent events.
 type Event struct {
-	ID   uint64 `json:"id" doc:"Revision of the record; resumes a stream as Last-Event-ID."`
-	Type string `json:"type" enum:"status,progress,milestone,output"`
+	ID   uint64 `json:"id" doc:"Revision of the record; resumes a stream as Last-Event-ID. A step has that of the event before it."`
+	Type string `json:"type" enum:"status,progress,milestone,output,step"`
 	Data any    `json:"data"`
 }
 
@@ -21,6 +21,12 @@ type Output struct {
 	Attempt int    `json:"attempt" doc:"The attempt that wrote the text."`
 	Offset  int64  `json:"offset" doc:"Place of the text in the whole output, in bytes: a resumed stream may repeat text."`
 	Text    string `json:"text"`
+}
+
+// StepEvent is the data of a step event: what the agent has finished, without its value.
+type StepEvent struct {
+	TaskID string `json:"task_id"`
+	Step
 }
 
 // Reply is the data of a reply event.

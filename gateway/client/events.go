@@ -18,13 +18,14 @@ import (
 
 // Event is one thing that happened to a task.
 type Event struct {
-	ID   string // resumes after it; empty for output
-	Type string // status, progress, milestone or output
+	ID   string // resumes after it; empty for output and steps
+	Type string // status, progress, milestone, output or step
 	Data json.RawMessage
 
 	Task      *Task      // of status and progress events
 	Milestone *Milestone // of milestone events
 	Output    string     // of output events: text not seen before
+	Step      *Step      // of step events, without its value: told once, while it happens
 }
 
 // maxEvent bounds one event: a record at its limits, with room.
@@ -117,7 +118,7 @@ type follower struct {
 // decode reads an event; ok is false when it brings nothing new.
 func (f *follower) decode(raw sse.Event) (e Event, ok bool) {
 	e, ok = decodeEvent(raw, &f.output)
-	if _, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" {
+	if _, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" && e.Type != "step" {
 		e.ID, f.last = raw.LastEventID, raw.LastEventID
 	}
 	return e, ok
@@ -133,6 +134,9 @@ func decodeEvent(raw sse.Event, output *int64) (e Event, ok bool) {
 	case "milestone":
 		e.Milestone = &Milestone{}
 		ok = json.Unmarshal(e.Data, e.Milestone) == nil
+	case "step":
+		e.Step = &Step{}
+		ok = json.Unmarshal(e.Data, e.Step) == nil
 	case "output":
 		var chunk api.Output
 		if json.Unmarshal(e.Data, &chunk) != nil {

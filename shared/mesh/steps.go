@@ -52,6 +52,15 @@ func (j Journals) List(ctx context.Context, who auth.Caller, id task.ID, values 
 	return page, nil
 }
 
+// Whole is a task with all of its journal, as much of that as is still kept.
+func (j Journals) Whole(ctx context.Context, who auth.Caller, id task.ID) (*task.Task, []*task.Entry, error) {
+	t, entries, err := j.read(ctx, who, id)
+	if errors.Is(err, ErrStepsExpired) {
+		t, err = j.find(ctx, who.Tenant, id, location{})
+	}
+	return t, entries, err
+}
+
 // Value is the value of one entry of a task's journal.
 func (j Journals) Value(ctx context.Context, who auth.Caller, id task.ID, kind task.EntryKind, name string, n int) (task.Value, error) {
 	_, entries, err := j.read(ctx, who, id)

@@ -21,7 +21,8 @@ type Watch struct {
 	tenant string
 	id     task.ID
 	sub    *nats.Subscription
-	out    *nats.Subscription
+	out    *nats.Subscription // of its live output
+	steps  *nats.Subscription // of its journal
 	msgs   chan *nats.Msg
 }
 
@@ -33,19 +34,22 @@ const (
 )
 
 // Watch begins to follow a task. Subscribe first, then read the record: a change
-// in between is in one or the other. With output the task's live text comes too.
-// Close it.
-func (s Tasks) Watch(tenant string, id task.ID, output bool) (*Watch, error) {
+// in between is in one or the other. live: what its agent says and finishes comes too,
+// at most once. Close it.
+func (s Tasks) Watch(tenant string, id task.ID, live bool) (*Watch, error) {
 	w := &Watch{s: s.core, tenant: tenant, id: id, msgs: make(chan *nats.Msg, 16)}
-	if output {
+	if live {
 		w.msgs = make(chan *nats.Msg, 256)
 	}
 	var err error
 	if w.sub, err = s.nc.ChanSubscribe(topology.TaskEvents(tenant, id), w.msgs); err != nil {
 		return nil, fmt.Errorf("watch task %s: %w", id, classify(err))
 	}
-	if output {
-		if w.out, err = s.nc.ChanSubscribe(topology.TaskOutput(tenant, id), w.msgs); err != nil {
+	if live {
+		if w.out, err = s.nc.ChanSubscribe(topology.TaskOutput(tenant, id), w.msgs); err == nil {
+			w.steps, err = s.nc.ChanSubscribe(topology.StepEvents(tenant, id), w.msgs)
+		}
+		if err != nil {
 			w.Close()
 			return nil, fmt.Errorf("watch output of task %s: %w", id, classify(err))
 		}
@@ -55,20 +59,22 @@ func (s Tasks) Watch(tenant string, id task.ID, output bool) (*Watch, error) {
 
 // Close ends the watch.
 func (w *Watch) Close() {
-	_ = w.sub.Unsubscribe()
-	if w.out != nil {
-		_ = w.out.Unsubscribe()
+	for _, sub := range []*nats.Subscription{w.sub, w.out, w.steps} {
+		if sub != nil {
+			_ = sub.Unsubscribe()
+		}
 	}
 }
 
-// Update is a newer record, or a piece of live output.
+// Update is a newer record, a piece of live output, or a new entry of the journal.
 type Update struct {
 	Task   *task.Task
 	Output []byte // as given to PublishOutput
+	Step   *task.Entry
 }
 
 // Updates calls f with each record newer than revision rev, in order, and with
-// live output, until f returns false or ctx ends; then it returns nil or ctx's
+// what is live, until f returns false or ctx ends; then it returns nil or ctx's
 // error. It is for one goroutine.
 func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) error {
 	repair := time.NewTimer(repairFirst)
@@ -85,13 +91,7 @@ func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) er
 		case <-ctx.Done():
 			return ctx.Err()
 		case msg := <-w.msgs:
-			if msg.Subject == topology.TaskOutput(w.tenant, w.id) {
-				if !f(Update{Output: msg.Data}) {
-					return nil
-				}
-				continue
-			}
-			if !deliver(republished(msg)) {
+			if more := w.tell(msg, deliver, f); !more {
 				return nil
 			}
 		case <-repair.C:
@@ -103,6 +103,18 @@ func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) er
 			}
 		}
 	}
+}
+
+// tell gives a message to who waits for its kind, and reports whether they want more.
+func (w *Watch) tell(msg *nats.Msg, deliver func(*task.Task) bool, f func(Update) bool) bool {
+	switch msg.Sub {
+	case w.out:
+		return f(Update{Output: msg.Data})
+	case w.steps:
+		e, err := DecodeEntry(msg.Data)
+		return err != nil || e.Kind == task.EntryEpoch || f(Update{Step: e})
+	}
+	return deliver(republished(msg))
 }
 
 // republished reads a record from the server's second copy of a change; nil

@@ -14,6 +14,7 @@ const (
 	EventStatus    EventType = "status"
 	EventProgress  EventType = "progress"
 	EventMilestone EventType = "milestone"
+	EventStep      EventType = "step" // of the journal, not of the record
 )
 
 // Event is one thing that happened to a task, as its record tells it.

@@ -190,7 +190,7 @@ func (p *Permissions) asks() {
 	p.watches(BucketStream(AgentsBucket))
 	p.watches(BucketStream(TenantsBucket))
 	p.publish(TaskBulk("*", "*", "*"), Turn("*", "*", "*"), Child("*"), "$KV."+IdempotencyBucket+".*.*", AuditOf("", ""))
-	p.subscribe(TaskEvents("*", "*"), TaskOutput("*", "*"), SessionEvents("*", "*"), SessionTurns("*", "*"))
+	p.subscribe(TaskEvents("*", "*"), TaskOutput("*", "*"), StepEvents("*", "*"), SessionEvents("*", "*"), SessionTurns("*", "*"))
 	for _, queue := range []string{Tasks, Turns} {
 		p.api("STREAM.MSG.GET."+queue, "STREAM.MSG.DELETE."+queue, "CONSUMER.INFO."+queue+".*")
 	}

@@ -17,7 +17,7 @@ func TestEveryCommandPrintsItsRequestsAsCurl(t *testing.T) {
 		{"task watch a/b?c", []string{`curl -sS -H 'Accept: text/event-stream' '$/tasks/a%2Fb%3Fc/events'`}},
 		{"task cancel a/b?c two", []string{`curl -sS -X POST '$/tasks/a%2Fb%3Fc/cancel'`, `curl -sS -X POST '$/tasks/two/cancel'`}},
 		{"task retry a/b?c", []string{`curl -sS -X POST '$/tasks/a%2Fb%3Fc/retry'`}},
-		{"task trace a/b?c", []string{`curl -sS '$/tasks/a%2Fb%3Fc'`, `curl -sS '$/tasks/a%2Fb%3Fc/deliveries'`}},
+		{"task trace a/b?c", []string{`curl -sS '$/tasks/a%2Fb%3Fc'`, `curl -sS '$/tasks/a%2Fb%3Fc/steps?limit=200'`, `curl -sS '$/tasks/a%2Fb%3Fc/deliveries'`}},
 		{"task list --agent x", []string{`curl -sS '$/tasks?`}},
 		{"action deliveries a/b?c", []string{`curl -sS '$/actions/a%2Fb%3Fc/deliveries'`}},
 		{"action redeliver a/b?c", []string{`curl -sS -X POST '$/actions/a%2Fb%3Fc/redeliver'`}},

@@ -36,6 +36,8 @@ func (f *follower) follow(events iter.Seq2[client.Event, error]) error {
 		switch {
 		case e.Milestone != nil:
 			f.line("milestone", strings.TrimSpace(e.Milestone.Name+" "+e.Milestone.Message))
+		case e.Step != nil:
+			f.line("step", stepText(*e.Step))
 		case e.Output != "":
 			f.output(e.Output)
 		case e.Task != nil:

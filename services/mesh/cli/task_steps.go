@@ -24,19 +24,21 @@ func taskStepsCommand(f *clientFlags, ids some) *cobra.Command {
 		}
 		return call[[]client.Step]{
 			doing: "read steps of " + args[0], requests: get(at("tasks", args[0], "steps") + query), show: drawSteps,
-			ask: func(ctx context.Context, c *client.Client) (all []client.Step, err error) {
-				all = []client.Step{}
-				for s, err := range c.Tasks.Steps(ctx, args[0], values) {
-					if err != nil {
-						return nil, err
-					}
-					all = append(all, s)
-				}
-				return all, nil
-			},
+			ask: func(ctx context.Context, c *client.Client) ([]client.Step, error) { return readSteps(ctx, c, args[0], values) },
 		}.run(cmd, f)
 	}
 	return cmd
+}
+
+func readSteps(ctx context.Context, c *client.Client, id string, values bool) ([]client.Step, error) {
+	all := []client.Step{}
+	for s, err := range c.Tasks.Steps(ctx, id, values) {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // drawSteps draws steps as bars over time.
@@ -58,13 +60,7 @@ func drawSteps(out io.Writer, all []client.Step) error {
 
 // stepRow is one entry: a span that ended when it was written, or a moment.
 func stepRow(s client.Step) row {
-	r := row{name: s.Name, from: s.At, mark: markMoment}
-	if s.Kind != "step" {
-		r.name = strings.TrimSpace(s.Kind + " " + s.Name)
-	}
-	if s.N > 0 {
-		r.name += fmt.Sprintf(" #%d", s.N)
-	}
+	r := row{name: stepName(s), from: s.At, mark: markMoment}
 	if s.MS > 0 {
 		r.from, r.to, r.mark = s.At.Add(-time.Duration(s.MS)*time.Millisecond), s.At, markRun
 		if s.Kind != "step" {
@@ -83,4 +79,27 @@ func stepRow(s client.Step) row {
 		r.note += " " + string(s.Value)
 	}
 	return r
+}
+
+func stepName(s client.Step) string {
+	name := s.Name
+	if s.Kind != "step" {
+		name = strings.TrimSpace(s.Kind + " " + s.Name)
+	}
+	if s.N > 0 {
+		name += fmt.Sprintf(" #%d", s.N)
+	}
+	return name
+}
+
+// stepText is one entry as a line.
+func stepText(s client.Step) string {
+	text := stepName(s)
+	if s.MS > 0 {
+		text += " " + brief(time.Duration(s.MS)*time.Millisecond)
+	}
+	if s.Error != nil {
+		text += " " + s.Error.Code + ": " + s.Error.Message
+	}
+	return text
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -18,11 +19,11 @@ import (
 // taskTraceCommand draws what became of a task when, from the mesh's own record.
 func taskTraceCommand(f *clientFlags) *cobra.Command {
 	return completes(&cobra.Command{
-		Use: "trace ID", Short: "Draw a task's waits, attempts, children and deliveries over time", Args: one("task id"),
+		Use: "trace ID", Short: "Draw a task's waits, attempts, steps, children and deliveries over time", Args: one("task id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			id := args[0]
 			return call[*story]{
-				doing: "trace task " + id, requests: slices.Concat(get(at("tasks", id)), get(at("tasks", id, "deliveries"))),
+				doing: "trace task " + id, requests: slices.Concat(get(at("tasks", id)), get(at("tasks", id, "steps")+"?limit=200"), get(at("tasks", id, "deliveries"))),
 				ask:  func(ctx context.Context, c *client.Client) (*story, error) { return readStory(ctx, c, id, maxChildren) },
 				show: func(out io.Writer, s *story) error { return draw(out, s, time.Now()) },
 			}.run(cmd, f)
@@ -33,6 +34,7 @@ func taskTraceCommand(f *clientFlags) *cobra.Command {
 // story is a task with what it caused.
 type story struct {
 	*client.Task
+	Steps      []client.Step     `json:"steps,omitempty"`
 	Deliveries []client.Delivery `json:"deliveries,omitempty"`
 	Stories    []*story          `json:"child_tasks,omitempty"`
 }
@@ -46,6 +48,12 @@ func readStory(ctx context.Context, c *client.Client, id string, children int) (
 		return nil, err
 	}
 	s := &story{Task: t}
+	if s.Steps, err = readSteps(ctx, c, id, false); err != nil {
+		var p *client.Problem
+		if !errors.As(err, &p) || p.Code != "steps_expired" {
+			return nil, err
+		}
+	}
 	if s.Deliveries, err = c.Tasks.Deliveries(ctx, id); err != nil {
 		return nil, err
 	}
@@ -89,7 +97,7 @@ func (s *story) rows(depth int, now time.Time) (all []row) {
 		all = append(all, r)
 	}
 	add(row{name: "accepted", from: s.CreatedAt, mark: markMoment})
-	waits, why := s.CreatedAt, "waited for a worker"
+	waits, why, steps := s.CreatedAt, "waited for a worker", s.Steps
 	for _, a := range s.Attempts {
 		if a.StartedAt.After(waits) || a.Attempt > 1 && !a.StartedAt.Before(waits) {
 			add(row{name: why, from: waits, to: a.StartedAt, mark: markWait})
@@ -105,6 +113,9 @@ func (s *story) rows(depth int, now time.Time) (all []row) {
 			r.note = strings.TrimSpace(r.note + " " + a.Error.Code + ": " + a.Error.Message)
 		}
 		add(r)
+		for ; len(steps) > 0 && !steps[0].At.After(r.to); steps = steps[1:] {
+			add(s.stepRow(steps[0]))
+		}
 		waits, why = r.to, "waited for attempt "+strconv.Itoa(a.Attempt+1)
 	}
 	switch {
@@ -112,6 +123,9 @@ func (s *story) rows(depth int, now time.Time) (all []row) {
 		add(row{name: "waits", from: waits, to: now, mark: markWait, note: waitingText(s.Waiting)})
 	case s.Done && len(s.Attempts) == 0:
 		add(row{name: "waited", from: waits, to: s.FinishedAt, mark: markWait})
+	}
+	for _, step := range steps {
+		add(s.stepRow(step))
 	}
 	for _, m := range s.Milestones {
 		add(row{name: "milestone " + m.Name, from: m.At, mark: markMoment, note: m.Message})
@@ -127,6 +141,18 @@ func (s *story) rows(depth int, now time.Time) (all []row) {
 		all = append(all, deliveryRows(d, depth, now)...)
 	}
 	return all
+}
+
+// stepRow is a step, below the attempt in which it was written. What was taken over from
+// another task is older than this one.
+func (s *story) stepRow(step client.Step) row {
+	r := stepRow(step)
+	r.depth++
+	if r.from.Before(s.CreatedAt) {
+		r.note = strings.TrimSpace(r.note + " at " + clock(step.At))
+		r.from, r.to, r.mark = s.CreatedAt, time.Time{}, markMoment
+	}
+	return r
 }
 
 func deliveryRows(d client.Delivery, depth int, now time.Time) []row {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
@@ -69,7 +70,11 @@ func TestTaskStepsCommand(t *testing.T) {
 	if err != nil || done.Status != "completed" {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	code, out, errs := cli(t, "task", "steps", done.TaskID, "--gateway", srv.URL)
+	code, out, errs := cli(t, "task", "trace", done.TaskID, "--gateway", srv.URL)
+	if code != 0 || !strings.Contains(out, "\n  charge ") || strings.Index(out, "attempt 1") > strings.Index(out, "charge") || !strings.Contains(out, "no such account") {
+		t.Errorf("trace: %d %s %s", code, out, errs)
+	}
+	code, out, errs = cli(t, "task", "steps", done.TaskID, "--gateway", srv.URL)
 	if code != 0 || !strings.Contains(out, "charge") || !strings.Contains(out, "no such account") || strings.Contains(out, "70077") {
 		t.Errorf("%d %s %s", code, out, errs)
 	}
@@ -80,5 +85,17 @@ func TestTaskStepsCommand(t *testing.T) {
 	var steps []client.Step
 	if err := json.Unmarshal([]byte(out), &steps); code != 0 || err != nil || len(steps) != 2 || steps[1].Error == nil {
 		t.Errorf("%d %s %v", code, out, err)
+	}
+}
+
+// Who follows a task sees its steps as they end.
+func TestAFollowerSeesSteps(t *testing.T) {
+	var out strings.Builder
+	err := newFollower(&out).follow(func(yield func(client.Event, error) bool) {
+		_ = yield(client.Event{Type: "step", Step: &client.Step{Kind: "step", Name: "charge", N: 1, MS: 1500}}, nil) &&
+			yield(client.Event{Type: "step", Step: &client.Step{Kind: "answer", Name: "approve", Error: &api.Error{Code: "input_timeout", Message: "no answer"}}}, nil)
+	})
+	if want := "step       charge #1 1.5s\nstep       answer approve input_timeout: no answer\n"; err != nil || out.String() != want {
+		t.Errorf("%v\n%q, want\n%q", err, out.String(), want)
 	}
 }
