@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +16,7 @@ type intake struct {
 	agent agent.Agent
 	queue store.Queue
 
+	service  *service
 	slots    *slots
 	bulk     *bulk
 	maxBytes int64 // of the messages of one pull
@@ -51,7 +53,9 @@ func (in *intake) room() int {
 // slot it had lent or tasks in bulk have it, waits for the next, until work ends.
 func (in *intake) start(ctx, work context.Context, msg *store.Delivered) {
 	held, lease := in.slots.tryTake(), keepLease(msg, in.w.cfg.Lease)
+	in.service.attempts.Add(1)
 	in.w.attempts.Go(func() {
+		defer in.service.attempts.Done()
 		if !held && in.slots.take(work) != nil {
 			lease.end()
 			_ = msg.Nak(0)
@@ -59,6 +63,26 @@ func (in *intake) start(ctx, work context.Context, msg *store.Delivered) {
 		}
 		in.w.handle(ctx, work, in, msg, lease)
 	})
+}
+
+// service is an agent while a worker serves it, from its start or a reload to the next.
+type service struct {
+	agent    agent.Agent
+	attempts sync.WaitGroup
+	shut     func()
+}
+
+func (s *service) open() {
+	s.shut = func() {}
+	if s.agent.Open != nil {
+		s.shut = s.agent.Open()
+	}
+}
+
+// close returns when no attempt runs and what the agent has kept is gone.
+func (s *service) close() {
+	s.attempts.Wait()
+	s.shut()
 }
 
 // recreateConsumer creates the consumer again where somebody deleted it.

@@ -64,6 +64,7 @@ type Worker struct {
 	started  time.Time
 	upkeep   *store.Upkeep
 	attempts sync.WaitGroup
+	closing  sync.WaitGroup // of what agents keep that are served no more
 	reloads  chan reload
 	ended    chan struct{} // closed when Run takes no more reloads
 	presence *presence
@@ -127,7 +128,7 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 	maxBytes := w.store.PullLimit(len(agents) * len(store.Queues))
 	var intakes []*intake
 	for _, a := range agents {
-		one := intake{w: w, agent: a, slots: w.slotsOf(a), bulk: &bulk{}, maxBytes: maxBytes, streak: &quickStreak{}}
+		one := intake{w: w, agent: a, service: &service{agent: a}, slots: w.slotsOf(a), bulk: &bulk{}, maxBytes: maxBytes, streak: &quickStreak{}}
 		for _, q := range store.Queues {
 			in := one
 			in.queue = q
@@ -264,6 +265,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	grace := time.AfterFunc(w.cfg.Drain, func() { cut(agent.ErrDraining) })
 	defer grace.Stop()
 	w.attempts.Wait()
+	w.closing.Wait()
 	return nil
 }
 
@@ -274,7 +276,11 @@ func (w *Worker) pull(ctx, work context.Context) {
 	for ctx.Err() == nil {
 		generation, stop := context.WithCancel(ctx)
 		var running sync.WaitGroup
-		for _, in := range w.serving() {
+		served := w.serving()
+		for _, in := range agentsOf(served) {
+			in.service.open()
+		}
+		for _, in := range served {
 			running.Go(func() { in.run(generation, work) })
 		}
 		if inForce != nil {
@@ -287,6 +293,9 @@ func (w *Worker) pull(ctx, work context.Context) {
 		}
 		stop()
 		running.Wait()
+		for _, in := range agentsOf(served) {
+			w.closing.Go(in.service.close)
+		}
 		if inForce = next.inForce; inForce != nil {
 			w.serve(next.intakes)
 		}

@@ -31,6 +31,10 @@ type Handler func(ctx context.Context, job *Job) (any, error)
 type Agent struct {
 	Definition
 	Handler Handler
+	// Open, where it is set, is called when a worker begins to serve the agent, and shut
+	// when it has stopped and no attempt of it runs: for handlers that keep something
+	// between attempts, such as processes.
+	Open func() (shut func())
 	// Remote says that the handler only passes the job on to another process,
 	// for traces.
 	Remote bool

@@ -34,7 +34,7 @@ agents:
     max_transcript: 65536
     max_turns: 50
     input_schema: {type: object, required: [topic]}
-    exec: {command: [python3, agents/research.py], dir: ., env: {KEY: "${KEY}", LITERAL: "$${KEY}"}, protocol: steps}
+    exec: {command: [python3, agents/research.py], dir: ., env: {KEY: "${KEY}", LITERAL: "$${KEY}"}, protocol: steps, pool: 8, max_jobs: 50}
   - name: pricing
     http: {url: "http://127.0.0.1:9000/run", headers: {Authorization: "Bearer ${KEY}"}}
   - name: summarize
@@ -57,8 +57,11 @@ func TestParse(t *testing.T) {
 		r.History != task.HistoryWindow || r.MaxTranscript != 65536 || r.MaxTurns != 50 {
 		t.Errorf("%+v", r.Definition)
 	}
-	if !slices.Equal(r.Exec.Command, []string{"python3", "agents/research.py"}) || r.Exec.Dir != "/etc/mesh" || r.Exec.Env["KEY"] != "secret" || r.Exec.Env["LITERAL"] != "${KEY}" || !r.Exec.Steps {
+	if !slices.Equal(r.Exec.Command, []string{"python3", "agents/research.py"}) || r.Exec.Dir != "/etc/mesh" || r.Exec.Env["KEY"] != "secret" || r.Exec.Env["LITERAL"] != "${KEY}" || !r.Exec.Steps || r.Exec.Pool != 8 || r.Exec.MaxJobs != 50 {
 		t.Errorf("%+v", r.Exec)
+	}
+	if s, err := agents.Parse("f", []byte("agents:\n  - {name: a, exec: {command: [x], pool: 3}}"), env); err != nil || s[0].Concurrency != 3 {
+		t.Errorf("a pool of 3 has %+v, %v", s, err)
 	}
 	if p := specs[1]; p.Default || p.HTTP.URL != "http://127.0.0.1:9000/run" || p.HTTP.Headers["Authorization"] != "Bearer secret" {
 		t.Errorf("%+v", p.HTTP)
@@ -106,7 +109,13 @@ func TestMistakes(t *testing.T) {
 		{"agents:\n  - name: a\n    exec: {command: python3 x.py}\n", "agents[0].exec.command: it must be a list"},
 		{"agents:\n  - name: a\n    exec: {dir: /}\n", "agents[0].exec.command: it is missing"},
 		{"agents:\n  - name: a\n    exec: {command: [x], protocol: stps}\n", `agents.yaml:3: agents[0].exec.protocol: "stps" is not allowed, it must be lines`},
-		{"agents:\n  - name: a\n    exec: {command: [x], protocl: steps}\n", "agents[0].exec.protocl: there is no such field; there are command, dir, env, protocol"},
+		{"agents:\n  - name: a\n    exec: {command: [x], protocl: steps}\n", "agents[0].exec.protocl: there is no such field; there are command, dir, env, protocol, pool, max_jobs"},
+		{"agents:\n  - name: a\n    exec: {command: [x], pool: 0}\n", `agents.yaml:3: agents[0].exec.pool: "0" is not allowed, it must be a whole number from 1`},
+		{"agents:\n  - name: a\n    exec: {command: [x], pool: all}\n", "agents[0].exec.pool: \"all\" is not allowed"},
+		{"agents:\n  - name: a\n    exec: {command: [x], pool: 1001}\n", "agents[0].exec.pool: it is 1001, allowed is 1 to 1000"},
+		{"agents:\n  - name: a\n    exec: {command: [x], max_jobs: 7}\n", "agents[0].exec.max_jobs: it is of a pool: say pool, too"},
+		{"agents:\n  - name: a\n    exec: {command: [x], pool: 2, max_jobs: -1}\n", "agents[0].exec.max_jobs: \"-1\" is not allowed"},
+		{"agents:\n  - name: a\n    concurrency: 3\n    exec: {command: [x], pool: 2}\n", "agents[0].concurrency: it is 3, and 2 tasks have copies of the program"},
 		{"agents:\n  - name: a\n    http: {url: \"localhost:80\"}\n", "agents.yaml:3: agents[0].http.url: it must be an address"},
 		{"agents:\n  - name: a\n    http: {}\n", "agents[0].http.url"},
 		{"agents:\n  - name: a\n    http: {url: \"http://x\", headers: {A: {}}}\n", "agents[0].http.headers.A: it must be a text"},

@@ -64,7 +64,14 @@ func Load(path string, o Options) ([]agent.Agent, error) {
 func (s Spec) Agent(o Options) (agent.Agent, error) {
 	switch {
 	case s.Exec != nil:
-		return agent.Agent{Definition: s.Definition, Calls: o.GatewayURL != "", Handler: exec.New(*s.Exec, exec.Options{GatewayURL: o.GatewayURL, Log: o.Log})}, nil
+		a := agent.Agent{Definition: s.Definition, Calls: o.GatewayURL != ""}
+		options := exec.Options{GatewayURL: o.GatewayURL, Log: o.Log}
+		if s.Exec.Pool == 0 {
+			a.Handler = exec.New(*s.Exec, options)
+		} else {
+			a.Handler, a.Open = exec.NewPool(*s.Exec, options)
+		}
+		return a, nil
 	case s.HTTP != nil:
 		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP, http.Options{GatewayURL: o.GatewayURL}), Remote: true, Tells: o.GatewayURL != ""}, nil
 	}

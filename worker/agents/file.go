@@ -71,7 +71,7 @@ type fields map[string]func(value *yaml.Node, field string)
 // order is how messages list the fields: that of the manual.
 var order = []string{
 	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "retry",
-	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "protocol", "url", "headers",
+	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
 }
 
 func (f fields) names() string {
@@ -189,6 +189,7 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 	case len(kinds) > 1:
 		p.fault(n, field, "agent %s has %s; it must have one of exec, http and builtin", s.Name, strings.Join(kinds, " and "))
 	default:
+		p.pool(n, field, &s)
 		d := s.Definition.WithDefaults()
 		if d.Retry.MaxBackoff < d.Retry.Backoff && s.Retry.MaxBackoff == 0 {
 			s.Retry.MaxBackoff, d.Retry.MaxBackoff = d.Retry.Backoff, d.Retry.Backoff
@@ -200,8 +201,22 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 	return s
 }
 
+// pool has an agent run as many tasks at once as there are copies of its program.
+func (p *parser) pool(n *yaml.Node, field string, s *Spec) {
+	if s.Exec == nil || s.Exec.Pool == 0 {
+		return
+	}
+	if s.Concurrency > s.Exec.Pool {
+		p.fault(n, field+".concurrency", "it is %d, and %d tasks have copies of the program: leave it out, or have pool as large", s.Concurrency, s.Exec.Pool)
+	}
+	if s.Concurrency == 0 {
+		s.Concurrency = s.Exec.Pool
+	}
+}
+
 func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
 	c := &exec.Config{Dir: p.dir}
+	var jobs *yaml.Node
 	p.mapping(n, field, fields{
 		"command": func(n *yaml.Node, f string) {
 			if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
@@ -228,12 +243,24 @@ func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
 			}
 			c.Steps = protocol == "steps"
 		},
+		"pool": func(n *yaml.Node, f string) {
+			if p.count(n, f, &c.Pool); c.Pool > maxPool {
+				p.fault(n, f, "it is %d, allowed is 1 to %d", c.Pool, maxPool)
+			}
+		},
+		"max_jobs": func(n *yaml.Node, f string) { jobs = n; p.count(n, f, &c.MaxJobs) },
 	})
 	if len(c.Command) == 0 || c.Command[0] == "" {
 		p.fault(n, field+".command", "it is missing: the program, then its arguments, such as [python3, agent.py]")
 	}
+	if jobs != nil && c.Pool == 0 {
+		p.fault(jobs, field+".max_jobs", "it is of a pool: say pool, too")
+	}
 	return c
 }
+
+// maxPool is how many copies of a program there may be.
+const maxPool = 1000
 
 func (p *parser) http(n *yaml.Node, field string) *http.Config {
 	c := &http.Config{}

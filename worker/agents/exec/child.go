@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/protocol"
 )
@@ -27,26 +28,40 @@ type child struct {
 
 	words *words // that it is still to be told
 
-	read, heard chan struct{} // closed when stdout and stderr are read
-	outcome     *protocol.Outcome
-	fault       error
-	tail        tail
+	read, deaf chan struct{} // closed when stdout and stderr are read
+	outcome    *protocol.Outcome
+	fault      error
+	heard      ears
 }
 
-func (p *program) start(job *agent.Job) (*child, error) {
+// variables are those of a process for one job.
+func (p *program) variables(job *agent.Job) []string {
+	all := []string{"MESH_TASK_ID=" + job.TaskID, "MESH_ATTEMPT=" + strconv.Itoa(job.Attempt), "TRACEPARENT=" + job.TraceParent}
+	if text := job.Instruction; text != "" && len(text) <= maxInstruction && !strings.Contains(text, "\x00") {
+		all = append(all, "MESH_INSTRUCTION="+text)
+	}
+	if key := job.Key.Reveal(); key != "" && !p.ownKey {
+		all = append(all, keyVariable+"="+key)
+	}
+	return all
+}
+
+// start starts a process of the program. The error is an *agent.Error.
+func (p *program) start(variables ...string) (*child, error) {
+	c, err := p.launch(variables)
+	if err != nil {
+		return nil, &agent.Error{Code: task.CodeAgentUnreachable, Message: "the program could not be started", Detail: err.Error(), Err: err}
+	}
+	return c, nil
+}
+
+func (p *program) launch(variables []string) (*child, error) {
 	Adopt()
 	cmd := osexec.Command(p.cfg.Command[0], p.cfg.Command[1:]...)
 	mark := newMark() // in the environment of the program and of what it starts
-	c := &child{cmd: cmd, words: newWords(), read: make(chan struct{}), heard: make(chan struct{})}
+	c := &child{cmd: cmd, words: newWords(), read: make(chan struct{}), deaf: make(chan struct{})}
 	cmd.Dir = p.cfg.Dir
-	cmd.Env = append(p.env[:len(p.env):len(p.env)],
-		"MESH_TASK_ID="+job.TaskID, "MESH_ATTEMPT="+strconv.Itoa(job.Attempt), "TRACEPARENT="+job.TraceParent, mark)
-	if text := job.Instruction; text != "" && len(text) <= maxInstruction && !strings.Contains(text, "\x00") {
-		cmd.Env = append(cmd.Env, "MESH_INSTRUCTION="+text)
-	}
-	if key := job.Key.Reveal(); key != "" && !p.ownKey {
-		cmd.Env = append(cmd.Env, keyVariable+"="+key)
-	}
+	cmd.Env = append(append(p.env[:len(p.env):len(p.env)], variables...), mark)
 	cmd.SysProcAttr = attributes()
 	var theirs []*os.File
 	defer func() {
@@ -134,7 +149,7 @@ func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
 	c.stdout.end()
 	c.stderr.end()
 	<-c.read
-	<-c.heard
+	<-c.deaf
 	c.close()
 	if err != nil {
 		return nil, fmt.Errorf("wait for the program: %w", err)
@@ -148,7 +163,8 @@ func (c *child) wait(ctx context.Context) (*os.ProcessState, error) {
 type source struct {
 	file  *os.File
 	ended atomic.Bool
-	late  int // bytes read since
+	late  int                           // bytes read since
+	asked atomic.Pointer[chan struct{}] // closed when what is in the pipe has been read
 }
 
 const (
@@ -161,10 +177,33 @@ func (s *source) end() {
 	_ = s.file.SetReadDeadline(time.Now()) // wakes a reader that waits
 }
 
+// catchUp waits until the reader has taken what is in the pipe now.
+func (s *source) catchUp() {
+	done := make(chan struct{})
+	s.asked.Store(&done)
+	_ = s.file.SetReadDeadline(time.Now())
+	late := time.NewTimer(idleAfter) // it has ended, or a system without deadlines on pipes
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	}
+}
+
 // Read implements io.Reader.
 func (s *source) Read(b []byte) (n int, err error) {
-	if !s.ended.Load() {
-		if n, err = s.file.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
+	for !s.ended.Load() {
+		n, err = s.file.Read(b)
+		if asked := s.asked.Load(); errors.Is(err, os.ErrDeadlineExceeded) && asked != nil {
+			if n, _ = s.rest(b); n == 0 {
+				s.asked.Store(nil)
+				close(*asked)
+				continue
+			}
+			_ = s.file.SetReadDeadline(time.Now()) // and once more
+			return n, nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return n, err
 		}
 	}

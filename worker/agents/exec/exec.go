@@ -1,5 +1,5 @@
 // Package exec runs a program of any language as an agent: one process for each
-// attempt. The program reads one JSON object from standard input and answers in
+// attempt, or a pool of processes that take one after the other. The program reads one JSON object from standard input and answers in
 // lines on standard output, as package protocol says; its standard error goes to
 // the log, and the tail of it into the detail of an error.
 //
@@ -33,6 +33,8 @@ type Config struct {
 	Dir     string            // working directory
 	Env     map[string]string // added to the worker's own, without what is the mesh's
 	Steps   bool              // the program keeps steps: it is told those before, and its input stays open
+	Pool    int               // copies that take one job after the other; 0: a process for each attempt
+	MaxJobs int               // jobs of a copy; 0: DefaultMaxJobs
 }
 
 // Options are what the worker adds.
@@ -50,7 +52,9 @@ const stopAfter = 5 * time.Second
 var ours = []string{"NATS_", "MESH_", "OTEL_EXPORTER_"}
 
 // New makes the handler of a program.
-func New(cfg Config, o Options) agent.Handler {
+func New(cfg Config, o Options) agent.Handler { return newProgram(cfg, o).run }
+
+func newProgram(cfg Config, o Options) *program {
 	_, own := cfg.Env[keyVariable]
 	p := &program{cfg: cfg, log: o.Log, ownKey: own}
 	for _, kv := range os.Environ() {
@@ -64,7 +68,8 @@ func New(cfg Config, o Options) agent.Handler {
 	if o.GatewayURL != "" {
 		p.env = append(p.env, "MESH_GATEWAY_URL="+o.GatewayURL)
 	}
-	return p.run
+	p.once = p.process
+	return p
 }
 
 // keyVariable has the key by which the program calls the mesh.
@@ -75,6 +80,9 @@ type program struct {
 	env    []string
 	log    *slog.Logger
 	ownKey bool // the file of agents gives it one
+
+	// once has the program do a job one time, and leaves nothing of it behind.
+	once func(ctx context.Context, job *agent.Job, input []byte, book *protocol.Book) (*protocol.Outcome, error)
 }
 
 // run is one attempt. A program that keeps steps and waits is started again when it
@@ -116,16 +124,17 @@ func (p *program) durable(ctx context.Context, job *agent.Job, book *protocol.Bo
 	return book.Ended(o)
 }
 
-// once starts the program, feeds it, reads it, and leaves nothing behind.
-func (p *program) once(ctx context.Context, job *agent.Job, input []byte, book *protocol.Book) (*protocol.Outcome, error) {
-	c, err := p.start(job)
+// process starts the program for one job, feeds it, reads it, and ends it.
+func (p *program) process(ctx context.Context, job *agent.Job, input []byte, book *protocol.Book) (*protocol.Outcome, error) {
+	c, err := p.start(p.variables(job)...)
 	if err != nil {
-		return nil, &agent.Error{Code: task.CodeAgentUnreachable, Message: "the program could not be started", Detail: err.Error(), Err: err}
+		return nil, err
 	}
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go c.feed(append(input, '\n'), book != nil)
-	go c.listen(p.log.With("task", job.TaskID, "agent", job.Agent, "attempt", job.Attempt))
+	c.heard.logTo(p.logOf(job))
+	go c.listen()
 	go func() {
 		c.outcome, c.fault = protocol.ReadDurable(ctx, c.stdout, job, book, c.tell)
 		if c.fault != nil {
@@ -139,7 +148,7 @@ func (p *program) once(ctx context.Context, job *agent.Job, input []byte, book *
 	case ctx.Err() != nil:
 		cause := context.Cause(ctx)
 		fault.Message, fault.Err = cause.Error(), cause
-	case errors.As(c.fault, &fault):
+	case errors.As(c.fault, &fault): // with its own code
 	case c.fault != nil:
 		return nil, c.fault
 	case err != nil:
@@ -151,8 +160,12 @@ func (p *program) once(ctx context.Context, job *agent.Job, input []byte, book *
 	default:
 		return c.outcome, nil
 	}
-	fault.Detail = c.tail.String()
+	fault.Detail = c.heard.last()
 	return nil, fault
+}
+
+func (p *program) logOf(job *agent.Job) *slog.Logger {
+	return p.log.With("task", job.TaskID, "agent", job.Agent, "attempt", job.Attempt)
 }
 
 // died says how a program ended.

@@ -29,6 +29,11 @@ import (
 func TestMain(m *testing.M) {
 	if script := os.Getenv("EXEC_TEST_SCRIPT"); script != "" {
 		h := exec.New(exec.Config{Command: []string{"sh", "-c", script}}, exec.Options{Log: slog.New(slog.DiscardHandler)})
+		if os.Getenv("EXEC_TEST_POOL") != "" {
+			var open func() func()
+			h, open = exec.NewPool(exec.Config{Command: []string{"sh", "-c", script}, Pool: 1}, exec.Options{Log: slog.New(slog.DiscardHandler)})
+			defer open()()
+		}
 		_, _ = h(context.Background(), job(&reports{}))
 		return
 	}
@@ -383,9 +388,17 @@ func TestNoOrphans(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")
 	}
+	for _, pool := range []string{"", "1"} {
+		killed(t, pool)
+	}
+}
+
+// killed kills a worker whose program, in a pool or not, has a family.
+func killed(t *testing.T, pool string) {
+	t.Helper()
 	out := filepath.Join(t.TempDir(), "pids")
 	cmd := osexec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "EXEC_TEST_SCRIPT={ "+family+"} > "+out+"; echo ready >&2; wait")
+	cmd.Env = append(os.Environ(), "EXEC_TEST_POOL="+pool, "EXEC_TEST_SCRIPT={ "+family+"} > "+out+"; echo ready >&2; wait")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

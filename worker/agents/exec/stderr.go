@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -15,37 +16,74 @@ const (
 	logRate  = 32 << 10
 )
 
-// listen logs what the program writes to standard error, within bounds, and
-// keeps the tail.
-func (c *child) listen(log *slog.Logger) {
-	defer close(c.heard)
+// listen hears what the program writes to standard error.
+func (c *child) listen() {
+	defer close(c.deaf)
 	buf := make([]byte, 32<<10)
-	say := sayer{log: log, left: logBurst, since: time.Now()}
-	var line []byte
 	for {
 		n, err := c.stderr.Read(buf)
-		c.tail.write(buf[:n])
-		for rest := buf[:n]; len(rest) > 0; {
-			i := bytes.IndexByte(rest, '\n') + 1
-			whole := i > 0
-			if !whole {
-				i = len(rest)
-			}
-			if room := tailSize - len(line); i > room {
-				i, whole = room, true
-			}
-			line, rest = append(line, rest[:i]...), rest[i:]
-			if whole {
-				say.line(line)
-				line = line[:0]
-			}
-		}
+		c.heard.hear(buf[:n])
 		if err != nil {
-			say.line(line)
-			say.note()
+			c.heard.end()
 			return
 		}
 	}
+}
+
+// ears log what a program says beside its protocol, within bounds, and keep the tail.
+type ears struct {
+	mu   sync.Mutex
+	say  sayer
+	tail tail
+	line []byte // that has not ended
+}
+
+// logTo has what comes from now on be logged there, as that of another job.
+func (e *ears) logTo(log *slog.Logger) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.say.log == nil {
+		e.say.left, e.say.since = logBurst, time.Now()
+	} else {
+		e.say.line(e.line)
+		e.line = e.line[:0]
+	}
+	e.say.log, e.tail = log, tail{}
+}
+
+func (e *ears) hear(text []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tail.write(text)
+	for len(text) > 0 {
+		i := bytes.IndexByte(text, '\n') + 1
+		whole := i > 0
+		if !whole {
+			i = len(text)
+		}
+		if room := tailSize - len(e.line); i > room {
+			i, whole = room, true
+		}
+		e.line, text = append(e.line, text[:i]...), text[i:]
+		if whole {
+			e.say.line(e.line)
+			e.line = e.line[:0]
+		}
+	}
+}
+
+func (e *ears) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.say.line(e.line)
+	e.say.note()
+}
+
+// last is the tail of what was heard.
+func (e *ears) last() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tail.String()
 }
 
 // sayer puts lines into the log, and counts what finds no room there.

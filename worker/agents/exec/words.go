@@ -7,7 +7,8 @@ type words struct {
 	mu   sync.Mutex
 	text []byte
 	bell chan struct{}
-	over chan struct{} // closed when the program has ended
+	over chan struct{} // closed when there will be no more
+	once sync.Once
 }
 
 func newWords() *words {
@@ -42,4 +43,4 @@ func (w *words) next() []byte {
 	}
 }
 
-func (w *words) end() { close(w.over) }
+func (w *words) end() { w.once.Do(func() { close(w.over) }) }

@@ -27,7 +27,6 @@
 package protocol
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -127,10 +126,7 @@ func Read(ctx context.Context, r io.Reader, job *agent.Job) (*Outcome, error) {
 // ReadDurable is Read for an agent that keeps steps: b has them, and acks gets the
 // words that the agent has asked for. An error of the journal is returned as it is.
 func ReadDurable(ctx context.Context, r io.Reader, job *agent.Job, b *Book, acks func(Ack)) (*Outcome, error) {
-	s := &stream{ctx: ctx, job: job, book: b, acks: acks, outcome: &Outcome{}, types: types, limit: int(cmp.Or(job.MaxResult, agent.DefaultMaxResult))}
-	if b != nil {
-		s.types = allTypes
-	}
+	s := newStream(ctx, job, b, acks)
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)

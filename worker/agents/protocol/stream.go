@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"strings"
 	"unicode/utf8"
@@ -33,6 +34,14 @@ type stream struct {
 	begun  bool   // the first line is past
 	ready  []byte // text that is not passed on yet
 	text   strings.Builder
+}
+
+func newStream(ctx context.Context, job *agent.Job, b *Book, acks func(Ack)) *stream {
+	s := &stream{ctx: ctx, job: job, book: b, acks: acks, outcome: &Outcome{}, types: types, limit: int(cmp.Or(job.MaxResult, agent.DefaultMaxResult))}
+	if b != nil {
+		s.types = allTypes
+	}
+	return s
 }
 
 // write takes the next bytes, in whatever pieces they come.
