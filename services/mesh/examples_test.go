@@ -24,7 +24,7 @@ const examples = "../../worker/agents/examples/agents.yaml"
 func TestTheExamplesRunAsTheirFileSays(t *testing.T) {
 	m := meshtest.New(t)
 	srv, c := m.Serve()
-	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: meshtest.Quiet()})
+	all, err := agents.Load(examples, agents.Options{GatewayURL: func() string { return srv.URL }, Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +242,7 @@ func TestTheAgentsFileIsReadAgain(t *testing.T) {
 func TestAgentsCommands(t *testing.T) {
 	m := meshtest.New(t)
 	srv, _ := m.Serve()
-	all, err := agents.Load(examples, agents.Options{GatewayURL: srv.URL, Log: meshtest.Quiet()})
+	all, err := agents.Load(examples, agents.Options{GatewayURL: func() string { return srv.URL }, Log: meshtest.Quiet()})
 	if err != nil {
 		t.Fatal(err)
 	}

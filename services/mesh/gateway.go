@@ -21,7 +21,7 @@ func gatewayParts(cfg gateway.Config, st *store.Store, log *slog.Logger) ([]proc
 		return nil, err
 	}
 	log.Info("gateway listens", "url", scheme(cfg.TLS)+g.Addr().String())
-	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log)}, nil
+	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log), namingGateway(st, cfg, g.Addr(), log)}, nil
 }
 
 // defaultGateway has the settings of a gateway of this build.

@@ -16,7 +16,7 @@ import (
 // initCommand makes the streams of a mesh, as a NATS user who may: the roles need
 // not be let then.
 func initCommand() *cobra.Command {
-	conn, opts, logs := natsconn.Default("admin"), store.DefaultOptions(3), defaultLog()
+	conn, opts, logs := natsconn.Default("admin"), store.DefaultOptions(0), defaultLog()
 	cmd := &cobra.Command{
 		Use: "init", Short: "Make the streams of a mesh that are missing in NATS", Args: cli.NoArgs,
 		Long: `Make the streams of a mesh that are missing in NATS. A second run finds nothing to do.
@@ -37,6 +37,7 @@ earlier version. While NATS is away it waits.`,
 			return err
 		}
 		var made []string
+		alone := false
 		err = newOpening(log).try(cmd.Context(), func() error {
 			nc, err := natsconn.Connect(cmd.Context(), conn, "mesh-init", log)
 			if err != nil {
@@ -44,8 +45,12 @@ earlier version. While NATS is away it waits.`,
 			}
 			defer nc.Close()
 			made, err = store.Init(cmd.Context(), nc, opts)
+			alone = nc.ConnectedClusterName() == ""
 			return err
 		})
+		if err == nil && len(made) > 0 && alone && opts.Replicas == 0 {
+			log.Warn(oneCopy)
+		}
 		switch {
 		case err != nil:
 			return err

@@ -36,7 +36,7 @@ func everySetting() []any {
 }
 
 func defaultRole(name string) roleConfig {
-	return roleConfig{log: defaultLog(), nats: natsconn.Default(name), admin: defaultAdmin(), store: store.DefaultOptions(3), telemetry: telemetry.DefaultConfig()}
+	return roleConfig{log: defaultLog(), nats: natsconn.Default(name), admin: defaultAdmin(), store: store.DefaultOptions(0), telemetry: telemetry.DefaultConfig()}
 }
 
 // role is one role as a process.
@@ -143,6 +143,9 @@ func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Pa
 	}
 	st.LogTo(log)
 	st.WarnOfSettings(log)
+	if r.makes && cfg.store.Replicas == 0 && st.Copies() == 1 {
+		log.Warn(oneCopy)
+	}
 	defer store.Observe(st)()
 	leave()
 	state.done()
@@ -152,6 +155,9 @@ func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Pa
 	}
 	return proc.Run(ctx, append(parts, neighbours(st, at, guard, log), givingBack(log), last)...)
 }
+
+// oneCopy is said where nobody has asked for it.
+const oneCopy = "each stream of this mesh has one copy, and is lost with the disk of its NATS server: run three servers (deploy/nats) and `mesh migrate --apply --replicas 3`; --replicas 1 says that one is meant"
 
 // stopped is err, unless the process was told to end: then there is none.
 func stopped(ctx context.Context, err error) error {

@@ -25,24 +25,31 @@ type workerRole struct {
 	agents agentsConfig
 
 	served  []agent.Agent
+	found   foundGateway
 	running atomic.Pointer[worker.Worker] // once there is one
 }
 
 // load reads the agents; nothing of the mesh is needed for it.
 func (r *workerRole) load(log *slog.Logger) (err error) {
-	r.served, err = agents.Load(r.agents.Agents, r.agents.options(log))
+	r.found.set, r.found.log = r.agents.Gateway, log
+	r.served, err = agents.Load(r.agents.Agents, r.options(log))
 	return err
+}
+
+func (r *workerRole) options(log *slog.Logger) agents.Options {
+	return agents.Options{GatewayURL: r.found.url, Log: log}
 }
 
 // parts makes the worker on an open store, and what reads its agents again.
 func (r *workerRole) parts(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+	r.found.in(st)
 	w, err := worker.New(ctx, r.worker, st, r.served, log)
 	if err != nil {
 		return nil, err
 	}
 	r.running.Store(w)
 	log.Info("worker pulls", "worker", w.ID(), "agents", len(r.served))
-	return []proc.Part{{Name: "worker", Run: w.Run}, r.agents.reloading(w, log)}, nil
+	return []proc.Part{{Name: "worker", Run: w.Run}, r.reloading(w, log)}, nil
 }
 
 // attempts counts those that run now.
@@ -67,11 +74,7 @@ func workerCommand() *cobra.Command {
 type agentsConfig struct {
 	Agents  string `flag:"agents" env:"MESH_AGENTS" help:"agents.yaml; the sample agents when left out. SIGHUP reads it again"`
 	Watch   bool   `flag:"watch" env:"MESH_WATCH" help:"read agents.yaml again when it changes"`
-	Gateway string `flag:"gateway-url" env:"MESH_GATEWAY_URL" help:"gateway for programs that call the mesh (their MESH_GATEWAY_URL)"`
-}
-
-func (c agentsConfig) options(log *slog.Logger) agents.Options {
-	return agents.Options{GatewayURL: c.Gateway, Log: log}
+	Gateway string `flag:"gateway-url" env:"MESH_GATEWAY_URL" help:"gateway for programs that call the mesh (their MESH_GATEWAY_URL); one that the mesh's gateways name when left out"`
 }
 
 const watchEvery = time.Second
@@ -79,7 +82,8 @@ const watchEvery = time.Second
 // reloading reads the file again on SIGHUP, and with --watch when its text has
 // changed. A file with a mistake is reported, and nothing changes. It listens from
 // now on: once the gateway answers, a signal or a change is not missed.
-func (c agentsConfig) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
+func (r *workerRole) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
+	c := r.agents
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	seen, _ := os.ReadFile(c.Agents)
@@ -107,7 +111,7 @@ func (c agentsConfig) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
 				}
 				seen = now
 			}
-			all, err := agents.Load(c.Agents, c.options(log))
+			all, err := agents.Load(c.Agents, r.options(log))
 			if err == nil {
 				err = w.Reload(ctx, all)
 			}

@@ -25,43 +25,91 @@ const (
 
 // AnnounceListeners says where a process listens.
 func (s Registry) AnnounceListeners(ctx context.Context, process string, l Listeners) error {
-	data, err := marshal(l)
+	return s.announce(ctx, topology.ListenersOwner, process, l)
+}
+
+// WithdrawListeners forgets a process that ends.
+func (s Registry) WithdrawListeners(ctx context.Context, process string) error {
+	return s.withdraw(ctx, topology.ListenersOwner, process)
+}
+
+// announce keeps what a process says of itself for as long as it is believed.
+func (s Registry) announce(ctx context.Context, owner, process string, what any) error {
+	data, err := marshal(what)
 	if err != nil {
 		return fmt.Errorf("announce listeners: %w", err)
 	}
 	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
 	defer cancel()
-	if _, err := s.idempotency.Put(ctx, topology.IdempotencyKey(topology.ListenersOwner, process), data); err != nil {
+	if _, err := s.idempotency.Put(ctx, topology.IdempotencyKey(owner, process), data); err != nil {
 		return fmt.Errorf("announce listeners: %w", classify(err))
 	}
 	return nil
 }
 
-// WithdrawListeners forgets a process that ends.
-func (s Registry) WithdrawListeners(ctx context.Context, process string) error {
+func (s Registry) withdraw(ctx context.Context, owner, process string) error {
 	ctx, cancel := s.bound(ctx, writes+topology.IdempotencyBucket)
 	defer cancel()
-	return classify(s.idempotency.Delete(ctx, topology.IdempotencyKey(topology.ListenersOwner, process)))
+	return classify(s.idempotency.Delete(ctx, topology.IdempotencyKey(owner, process)))
+}
+
+// announced gives f what live processes say of themselves.
+func (s Registry) announced(ctx context.Context, subject string, f func(data []byte) error) error {
+	stream, err := s.js.Stream(ctx, topology.BucketStream(topology.IdempotencyBucket))
+	if err != nil {
+		return fmt.Errorf("read listeners: %w", classify(err))
+	}
+	err = s.all(ctx, stream, subject, func(m message) error {
+		if time.Since(m.at) >= ListenersFor {
+			return nil
+		}
+		return f(m.data)
+	})
+	if err != nil {
+		return fmt.Errorf("read listeners: %w", err)
+	}
+	return nil
 }
 
 // Listeners are those of every live process.
 func (s Registry) Listeners(ctx context.Context) (all []Listeners, err error) {
-	stream, err := s.js.Stream(ctx, topology.BucketStream(topology.IdempotencyBucket))
-	if err != nil {
-		return nil, fmt.Errorf("read listeners: %w", classify(err))
-	}
-	err = s.all(ctx, stream, topology.Listeners, func(m message) error {
+	err = s.announced(ctx, topology.Listeners, func(data []byte) error {
 		var l Listeners
-		if err := unmarshal(m.data, &l); err != nil {
+		if err := unmarshal(data, &l); err != nil {
 			return err
 		}
-		if time.Since(m.at) < ListenersFor {
-			all = append(all, l)
-		}
+		all = append(all, l)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read listeners: %w", err)
-	}
-	return all, nil
+	return all, err
+}
+
+// Gateway is where one gateway of the mesh is reached.
+type Gateway struct {
+	Host   string `json:"host"` // the machine's name
+	URL    string `json:"url"`
+	Public bool   `json:"public,omitempty"` // its operator has said so; else it is its listener's address
+}
+
+// AnnounceGateway says where a gateway is reached: programs of agents are told.
+func (s Registry) AnnounceGateway(ctx context.Context, process string, g Gateway) error {
+	return s.announce(ctx, topology.GatewaysOwner, process, g)
+}
+
+// WithdrawGateway forgets one that ends.
+func (s Registry) WithdrawGateway(ctx context.Context, process string) error {
+	return s.withdraw(ctx, topology.GatewaysOwner, process)
+}
+
+// Gateways are those that live.
+func (s Registry) Gateways(ctx context.Context) (all []Gateway, err error) {
+	err = s.announced(ctx, topology.Gateways, func(data []byte) error {
+		var g Gateway
+		if err := unmarshal(data, &g); err != nil {
+			return err
+		}
+		all = append(all, g)
+		return nil
+	})
+	return all, err
 }

@@ -38,6 +38,7 @@ func Migrate(ctx context.Context, nc *nats.Conn, o Options) (done, refused []top
 		asking, over := s.requests.begin(ctx, "", migrateTimeout)
 		defer over()
 		done, refused, err = topology.Migrate(asking, s.js, topology.Settings(o))
+		err = copiesHint(nc, o.Replicas, err)
 	}
 	if err != nil {
 		return done, refused, fmt.Errorf("migrate streams: %w", classify(err))

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 
 // Options of Open.
 type Options struct {
-	Replicas    int           `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream that is created: 1 embedded, 3 on a cluster"`
+	Replicas    int           `flag:"replicas" env:"MESH_REPLICAS" help:"copies of every stream that is created, 1, 3 or 5; 0: 3 where NATS is a cluster, 1 where it is one server"`
 	SessionIdle time.Duration `flag:"session-idle" env:"MESH_SESSION_IDLE" help:"how long a session lives after its last turn; set when its bucket is created"`
 
 	AuditRetention time.Duration `flag:"audit-retention" env:"MESH_AUDIT_RETENTION" help:"how long the audit trail is kept; set when its stream is created"`
@@ -34,8 +35,8 @@ func DefaultOptions(replicas int) Options {
 
 // Validate names the field that is out of its range.
 func (o Options) Validate() error {
-	if o.Replicas != 1 && o.Replicas != 3 && o.Replicas != 5 {
-		return fmt.Errorf("replicas is %d, allowed are 1, 3 and 5", o.Replicas)
+	if !slices.Contains([]int{0, 1, 3, 5}, o.Replicas) {
+		return fmt.Errorf("replicas is %d, allowed are 1, 3 and 5, and 0: as many as NATS can keep", o.Replicas)
 	}
 	if o.SessionIdle != 0 && (o.SessionIdle < time.Second || o.SessionIdle > 365*24*time.Hour) {
 		return fmt.Errorf("session-idle is %v, allowed is 1s to 8760h", o.SessionIdle)
@@ -162,7 +163,7 @@ func Open(ctx context.Context, nc *nats.Conn, o Options) (*Store, error) {
 		if !errors.Is(lacking, topology.ErrMissing) {
 			return differs, awaited(lacking)
 		}
-		_, differs, err := ensure(ctx, js, o)
+		_, differs, err := ensure(ctx, nc, js, o)
 		if errors.Is(err, ErrDenied) {
 			return nil, fmt.Errorf("%w: %w, and this NATS user may not make it: `mesh init` makes the streams, as a user who may", task.ErrUnavailable, lacking)
 		}
@@ -193,17 +194,10 @@ func awaited(err error) error {
 // Init makes the streams that do not exist yet, and returns which it has made.
 func Init(ctx context.Context, nc *nats.Conn, o Options) (made []string, err error) {
 	_, err = connect(ctx, nc, func(ctx context.Context, js jetstream.JetStream) (differs []topology.Difference, err error) {
-		made, differs, err = ensure(ctx, js, o)
+		made, differs, err = ensure(ctx, nc, js, o)
 		return differs, err
 	})
 	return made, err
-}
-
-func ensure(ctx context.Context, js jetstream.JetStream, o Options) (made []string, differs []topology.Difference, err error) {
-	if err := o.Validate(); err != nil {
-		return nil, nil, err
-	}
-	return topology.Ensure(ctx, js, topology.Settings(o))
 }
 
 func connect(ctx context.Context, nc *nats.Conn, streams func(context.Context, jetstream.JetStream) ([]topology.Difference, error)) (*Store, error) {

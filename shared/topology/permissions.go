@@ -86,6 +86,7 @@ func Worker(name string, agents ...string) Permissions {
 	p.journals()
 	p.publish("$KV."+WorkersBucket+".*", Listeners, TaskOutput("*", "*"), Rival, Kept("*"))
 	p.subscribe(CancelAny, ChildAny, Told("*"), Rival, TaskEvents("*", "*"))
+	p.walks(BucketStream(IdempotencyBucket), Gateways) // for programs of agents
 	for _, agent := range agents {
 		p.publish("$KV."+AgentsBucket+"."+agent, Turn("*", agent, "*"))
 		p.takes(Tasks, AgentConsumer(agent, 1, 0))

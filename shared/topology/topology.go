@@ -263,6 +263,13 @@ const ListenersOwner = "_listeners"
 // Listeners matches them.
 const Listeners = "$KV." + IdempotencyBucket + "." + ListenersOwner + ".*"
 
+// GatewaysOwner stands in the place of a tenant in the keys under which gateways say
+// where they are reached: only gateways may write them.
+const GatewaysOwner = "_gateways"
+
+// Gateways matches them.
+const Gateways = "$KV." + IdempotencyBucket + "." + GatewaysOwner + ".*"
+
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 

@@ -32,7 +32,7 @@ func Samples() []agent.Agent {
 
 // Options are what the worker knows and a file does not.
 type Options struct {
-	GatewayURL string // for programs that call the mesh; empty: none
+	GatewayURL func() string // the URL of one, for programs that call the mesh, asked at each attempt; nil: none
 	Log        *slog.Logger
 }
 
@@ -64,7 +64,7 @@ func Load(path string, o Options) ([]agent.Agent, error) {
 func (s Spec) Agent(o Options) (agent.Agent, error) {
 	switch {
 	case s.Exec != nil:
-		a := agent.Agent{Definition: s.Definition, Calls: o.GatewayURL != ""}
+		a := agent.Agent{Definition: s.Definition, Calls: o.GatewayURL != nil}
 		options := exec.Options{GatewayURL: o.GatewayURL, Log: o.Log}
 		if s.Exec.Pool == 0 {
 			a.Handler = exec.New(*s.Exec, options)
@@ -73,7 +73,7 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 		}
 		return a, nil
 	case s.HTTP != nil:
-		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP, http.Options{GatewayURL: o.GatewayURL}), Remote: true, Tells: o.GatewayURL != ""}, nil
+		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP, http.Options{GatewayURL: o.GatewayURL}), Remote: true, Tells: o.GatewayURL != nil}, nil
 	}
 	build, ok := builtins[s.Builtin]
 	if !ok {

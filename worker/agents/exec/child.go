@@ -62,6 +62,11 @@ func (p *program) launch(variables []string) (*child, error) {
 	c := &child{cmd: cmd, words: newWords(), read: make(chan struct{}), deaf: make(chan struct{})}
 	cmd.Dir = p.cfg.Dir
 	cmd.Env = append(append(p.env[:len(p.env):len(p.env)], variables...), mark)
+	if p.gateway != nil {
+		if url := p.gateway(); url != "" {
+			cmd.Env = append(cmd.Env, "MESH_GATEWAY_URL="+url)
+		}
+	}
 	cmd.SysProcAttr = attributes()
 	var theirs []*os.File
 	defer func() {

@@ -39,7 +39,7 @@ type Config struct {
 
 // Options are what the worker adds.
 type Options struct {
-	GatewayURL string // MESH_GATEWAY_URL of the program; empty: not set
+	GatewayURL func() string // MESH_GATEWAY_URL of the program; nil or empty: not set
 	Log        *slog.Logger
 }
 
@@ -65,10 +65,7 @@ func newProgram(cfg Config, o Options) *program {
 	for k, v := range cfg.Env {
 		p.env = append(p.env, k+"="+v)
 	}
-	if o.GatewayURL != "" {
-		p.env = append(p.env, "MESH_GATEWAY_URL="+o.GatewayURL)
-	}
-	p.once = p.process
+	p.gateway, p.once = o.GatewayURL, p.process
 	return p
 }
 
@@ -76,6 +73,7 @@ func newProgram(cfg Config, o Options) *program {
 const keyVariable = "MESH_API_KEY"
 
 type program struct {
+<<<<<<< HEAD
 	cfg    Config
 	env    []string
 	log    *slog.Logger
@@ -83,6 +81,14 @@ type program struct {
 
 	// once has the program do a job one time, and leaves nothing of it behind.
 	once func(ctx context.Context, job *agent.Job, input []byte, book *protocol.Book) (*protocol.Outcome, error)
+=======
+	cfg Config
+	env []string
+	log *slog.Logger
+
+	gateway func() string
+	ownKey  bool // the file of agents gives it one
+>>>>>>> 243562f (fleet: one copy of the streams where NATS is one server; programs find a gateway)
 }
 
 // run is one attempt. A program that keeps steps and waits is started again when it

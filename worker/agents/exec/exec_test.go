@@ -155,7 +155,7 @@ func TestWhatAProgramSees(t *testing.T) {
 	}
 	got, _, err := sh(t.Context(), `read -r line; echo "$line"; echo "$MESH_TASK_ID $MESH_ATTEMPT $TRACEPARENT $MESH_GATEWAY_URL $KEY $MODEL [$NATS_CREDS$MESH_TENANT$(env | grep secret)]"; if read -r more; then echo more; fi; pwd`,
 		func(c *exec.Config, o *exec.Options) {
-			c.Dir, c.Env, o.GatewayURL = "/", map[string]string{"KEY": "value"}, "http://127.0.0.1:1"
+			c.Dir, c.Env, o.GatewayURL = "/", map[string]string{"KEY": "value"}, func() string { return "http://127.0.0.1:1" }
 		})
 	if err != nil {
 		t.Fatal(err)
@@ -188,7 +188,7 @@ func TestAProgramHasTheKeyOfItsAttempt(t *testing.T) {
 	} {
 		j := job(&reports{})
 		j.Key = tt.key
-		v, err := exec.New(exec.Config{Command: []string{"sh", "-c", `echo "${MESH_API_KEY:-none}"`}, Env: tt.env}, exec.Options{GatewayURL: "http://127.0.0.1:1", Log: slog.New(slog.DiscardHandler)})(t.Context(), j)
+		v, err := exec.New(exec.Config{Command: []string{"sh", "-c", `echo "${MESH_API_KEY:-none}"`}, Env: tt.env}, exec.Options{GatewayURL: func() string { return "http://127.0.0.1:1" }, Log: slog.New(slog.DiscardHandler)})(t.Context(), j)
 		got, _ := json.Marshal(v)
 		if err != nil || string(got) != tt.want {
 			t.Errorf("%q and %v: %s %v, want %s", tt.key.Reveal(), tt.env, got, err, tt.want)

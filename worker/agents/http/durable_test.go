@@ -35,7 +35,7 @@ func TestAServiceKeepsStepsAndWaits(t *testing.T) {
 		return nil
 	}}
 	var bodies []string
-	got, err := durable(t, m, http.Options{GatewayURL: "http://gateway"}, func(w nethttp.ResponseWriter, r *nethttp.Request) {
+	got, err := durable(t, m, http.Options{GatewayURL: func() string { return "http://gateway" }}, func(w nethttp.ResponseWriter, r *nethttp.Request) {
 		raw, _ := io.ReadAll(r.Body)
 		bodies = append(bodies, string(raw))
 		w.Header().Set("Content-Type", "application/x-ndjson")
@@ -64,7 +64,7 @@ func TestAnAnswerBesideAWait(t *testing.T) {
 		{"application/json", `{"a":1}`, "a result beside a sleep"}, {"application/x-ndjson", `{"type":"result","result":1}`, "a result beside a sleep"},
 	} {
 		m := &linestest.Memory{Waited: func(*linestest.Memory) error { return suspended }}
-		_, err := durable(t, m, http.Options{GatewayURL: "http://gateway"}, func(w nethttp.ResponseWriter, _ *nethttp.Request) {
+		_, err := durable(t, m, http.Options{GatewayURL: func() string { return "http://gateway" }}, func(w nethttp.ResponseWriter, _ *nethttp.Request) {
 			if _, err := m.Send(`{"type":"sleep","name":"nap","for":"1h"}`); err != nil {
 				t.Error(err)
 			}

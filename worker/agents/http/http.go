@@ -42,7 +42,7 @@ type Config struct {
 
 // Options are what the worker adds.
 type Options struct {
-	GatewayURL string // where a service keeps steps while it runs; empty: nowhere
+	GatewayURL func() string // where a service keeps steps while it runs; nil or empty: nowhere
 }
 
 const (
@@ -64,9 +64,17 @@ func New(cfg Config, o Options) agent.Handler {
 
 type service struct {
 	cfg     Config
-	gateway string
+	gateway func() string
 	place   string // for errors
 	client  *nethttp.Client
+}
+
+// url is that of a gateway now; empty: there is none.
+func (s *service) url() string {
+	if s.gateway == nil {
+		return ""
+	}
+	return s.gateway()
 }
 
 // run is one attempt. The attempt's timeout, in ctx, is that of the whole exchange.
@@ -99,8 +107,8 @@ func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
 // durable asks the service once; again says that it waits.
 func (s *service) durable(ctx context.Context, job *agent.Job, book *protocol.Book) (value any, again bool, err error) {
 	url, lease := "", ""
-	if s.gateway != "" && job.Key != "" {
-		url, lease = s.gateway+"/tasks/"+job.TaskID+"/steps", job.Key.Reveal()
+	if gateway := s.url(); gateway != "" && job.Key != "" {
+		url, lease = gateway+"/tasks/"+job.TaskID+"/steps", job.Key.Reveal()
 		lines, err := job.Lines()
 		if err != nil {
 			return nil, false, err
