@@ -148,7 +148,11 @@ func (g *guarded) settled(during string) {
 
 func (g *guarded) look(user string) *store.Store {
 	g.t.Helper()
-	st, err := store.Look(g.t.Context(), g.as(user))
+	nc := g.as(user)
+	if _, err := store.RightsOf(g.t.Context(), nc); err != nil { // as mesh doctor asks
+		g.t.Errorf("%s: %v", user, err)
+	}
+	st, err := store.Look(g.t.Context(), nc)
 	if err != nil {
 		g.t.Fatalf("%s: %v", user, err)
 	}
@@ -159,7 +163,11 @@ func (g *guarded) look(user string) *store.Store {
 func (g *guarded) work(user string, agents ...agent.Agent) (w *worker.Worker, stop func()) {
 	g.t.Helper()
 	ctx, cancel := context.WithCancel(g.t.Context())
-	w, err := worker.New(ctx, worker.Default(), g.look(user), agents, meshtest.Quiet())
+	st := g.look(user)
+	if all, err := st.Registry.Gateways(ctx); err != nil || len(all) == 0 {
+		g.t.Errorf("%s sees the gateways %v, %v", user, all, err)
+	}
+	w, err := worker.New(ctx, worker.Default(), st, agents, meshtest.Quiet())
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -182,8 +190,15 @@ func (g *guarded) mesh() (m *meshtest.Mesh, stop func()) {
 	m.Guard = egress.New(egress.Policy{Allow: egress.Loopback()}, m.Hosts).WithDial(m.Hosts.Dial)
 	m.Keys = meshtest.RingOf(g.t, meshtest.TestKey)
 	var err error
-	if m.Store, err = store.Open(g.t.Context(), g.as(topology.GatewayUser), store.Options{Replicas: 1}); err != nil {
+	nc := g.as(topology.GatewayUser)
+	if _, err := store.RightsOf(g.t.Context(), nc); err != nil {
+		g.t.Error(err)
+	}
+	if m.Store, err = store.Open(g.t.Context(), nc, store.Options{Replicas: 1}); err != nil {
 		g.t.Fatal(err)
+	}
+	if err := m.Store.Registry.AnnounceGateway(g.t.Context(), "test", store.Gateway{URL: "http://gateway"}); err != nil {
+		g.t.Error(err)
 	}
 	m.Gateway = m.NewGateway(m.Store)
 	ctx, cancel := context.WithCancel(g.t.Context())

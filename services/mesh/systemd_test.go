@@ -39,7 +39,7 @@ func TestAServiceManagerHearsWhenTheMeshIsOpen(t *testing.T) {
 func TestOneFileServesEveryRole(t *testing.T) {
 	known := pflag.NewFlagSet("all", pflag.ContinueOnError)
 	config.Bind(known, everySetting()...)
-	for _, cmd := range []*cobra.Command{upCommand(), gatewayCommand(), workerCommand(), notifierCommand(), initCommand(), migrateCommand()} {
+	for _, cmd := range []*cobra.Command{upCommand(), gatewayCommand(), workerCommand(), notifierCommand(), initCommand(), migrateCommand(), doctorCommand()} {
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
 			if cmd.Flags().Lookup("config") != nil && known.Lookup(f.Name) == nil && f.Annotations == nil && !ownFlag[cmd.Name()+" "+f.Name] {
 				t.Errorf("mesh %s has the setting %s, which the others would refuse in a shared file", cmd.Name(), f.Name)
@@ -49,4 +49,4 @@ func TestOneFileServesEveryRole(t *testing.T) {
 }
 
 // ownFlag are flags that are no settings.
-var ownFlag = map[string]bool{"migrate dry-run": true, "migrate apply": true, "migrate json": true}
+var ownFlag = map[string]bool{"migrate dry-run": true, "migrate apply": true, "migrate json": true, "doctor json": true, "doctor role": true, "doctor callback": true}

@@ -14,6 +14,22 @@ type Permissions struct {
 	Subscribe []string
 }
 
+// Roles are the permissions of a role by its name: agents are those of a worker. ok is
+// false where there is no such role.
+func Roles(role string, agents ...string) (p Permissions, ok bool) {
+	switch role {
+	case AdminUser:
+		return Admin(), true
+	case GatewayUser:
+		return Gateway(), true
+	case NotifierUser:
+		return Notifier(), true
+	case "worker":
+		return Worker("", agents...), true
+	}
+	return p, false
+}
+
 // Users that there is one of in every mesh. Each has the inbox that its name says,
 // as natsconn gives it.
 const (
@@ -33,7 +49,7 @@ func EventsUser(tenant string) string { return "events." + tenant }
 func Admin() Permissions {
 	p := Permissions{User: AdminUser}
 	p.subscribe(inbox(AdminUser))
-	p.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>", "mesh.>")
+	p.publish("$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$JS.SNAPSHOT.>", "$KV.>", "$O.>", "mesh.>", UserInfo)
 	p.subscribe("$JS.EVENT.>", "mesh.>")
 	return p
 }
@@ -121,13 +137,16 @@ func Events(tenant string) Permissions {
 func user(name string) Permissions {
 	p := Permissions{User: name}
 	p.subscribe(inbox(name))
+	p.publish(UserInfo)
 	for _, s := range Streams(Settings{Replicas: 1}) {
 		p.api("STREAM.INFO." + s.Name)
 	}
 	return p
 }
 
-func inbox(name string) string { return "_INBOX." + name + ".>" }
+const inboxes = "_INBOX."
+
+func inbox(name string) string { return inboxes + name + ".>" }
 
 func (p *Permissions) publish(subjects ...string)   { p.Publish = add(p.Publish, subjects) }
 func (p *Permissions) subscribe(subjects ...string) { p.Subscribe = add(p.Subscribe, subjects) }
