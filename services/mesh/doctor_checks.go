@@ -299,7 +299,7 @@ func (c doctorConfig) callbackFindings(ctx context.Context) []finding {
 	guard := egress.New(policy, nil)
 	u, err := guard.CheckURL(c.callback)
 	if err != nil {
-		return []finding{{"callbacks", fault, err.Error(), "a private receiver needs --allow-private-callbacks on gateways and notifiers"}}
+		return []finding{{"callbacks", fault, c.callback + ": " + err.Error(), "a private receiver needs --allow-private-callbacks on gateways and notifiers"}}
 	}
 	address, dial := net.JoinHostPort(u.Hostname(), portIn(u)), guard.DialContext
 	if policy.Proxy != nil {
