@@ -73,22 +73,14 @@ func newProgram(cfg Config, o Options) *program {
 const keyVariable = "MESH_API_KEY"
 
 type program struct {
-<<<<<<< HEAD
 	cfg    Config
 	env    []string
 	log    *slog.Logger
 	ownKey bool // the file of agents gives it one
 
+	gateway func() string
 	// once has the program do a job one time, and leaves nothing of it behind.
 	once func(ctx context.Context, job *agent.Job, input []byte, book *protocol.Book) (*protocol.Outcome, error)
-=======
-	cfg Config
-	env []string
-	log *slog.Logger
-
-	gateway func() string
-	ownKey  bool // the file of agents gives it one
->>>>>>> 243562f (fleet: one copy of the streams where NATS is one server; programs find a gateway)
 }
 
 // run is one attempt. A program that keeps steps and waits is started again when it
