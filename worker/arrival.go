@@ -3,9 +3,11 @@ package worker
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
@@ -33,6 +35,9 @@ func (a *arrival) decide(ctx context.Context) (d decision, err error) {
 			return d, err
 		}
 	}
+	if err := a.inherit(ctx, record); err != nil {
+		return d, err
+	}
 	d = decide(a.queued, record, a.at.in.agent.Definition, a.at.w.id, time.Now())
 	a.follow(ctx, record, d)
 	if d.verb == run && record != nil && record.Status == task.Processing {
@@ -47,6 +52,24 @@ func (a *arrival) decide(ctx context.Context) (d decision, err error) {
 		return a.inSession(ctx, d)
 	}
 	return d, nil
+}
+
+// inherit has the message take over from the one in bulk that it was promoted from,
+// when the worker is gone whose attempt is under that one: it lapses by itself only
+// while it is there.
+func (a *arrival) inherit(ctx context.Context, record *task.Task) error {
+	if a.queued.InPlaceOf == 0 || record == nil || record.Lease == nil || record.Lease.Seq != a.queued.InPlaceOf {
+		return nil
+	}
+	workers, err := a.at.store.Registry.Workers(ctx)
+	if err != nil {
+		return err
+	}
+	lives := func(p store.Presence) bool { return p.WorkerID == record.Lease.Worker }
+	if !slices.ContainsFunc(workers, lives) {
+		record.Lease.Seq = a.queued.QueueSeq
+	}
+	return nil
 }
 
 // underParent has a task end that would run under a canceled parent: the cancel

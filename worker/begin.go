@@ -14,7 +14,7 @@ import (
 // error leaves the message to be delivered again.
 func (at *attempt) begin(ctx context.Context, deliveries int) error {
 	came := arrival{at: at, queued: at.queued, deliveries: deliveries}
-	came.first = deliveries == 1 && at.queued.Attempt == 0 && !at.queued.Waited
+	came.first = deliveries == 1 && at.queued.Attempt == 0 && !at.queued.Waited && at.queued.InPlaceOf == 0
 	for {
 		var d decision
 		err := at.untilAnswered(ctx, func() (err error) {
@@ -33,6 +33,10 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			}
 			at.letGo(ctx)
 			return nil
+		case stand:
+			at.log.Debug("another message has it", "reason", d.why)
+			at.lease.end()
+			return at.msg.Nak(at.w.cfg.Lease)
 		case requeue:
 			return at.requeue(ctx, d.task)
 		case look:

@@ -15,6 +15,7 @@ type verb int
 const (
 	run     verb = iota // begin an attempt
 	forget              // the task has ended, or another message carries it: ack
+	stand               // another message carries it that may have gone: come back
 	requeue             // the message is spent: queue the retry or the wait that it stands for, then ack
 	look                // the task waits on: note that somebody looked, schedule the next look, then ack
 	wake                // it waits no longer: record so, and decide again
@@ -38,7 +39,9 @@ type decision struct {
 // from being lost. A record that is processing names a message that is still in
 // the queue, so any other may go. And a message whose attempt ended in a retry is
 // spent: it never carries another attempt, so the late ack of a worker that was
-// frozen takes nothing away. A turn has one message for all of its attempts.
+// frozen takes nothing away. One message may go while a record names it: that in
+// bulk from which a ready one was promoted, when the promotion took longer than a
+// lease. So the ready one stands by. A turn has one message for all of its attempts.
 func decide(queued, record *task.Task, d agent.Definition, workerID string, now time.Time) decision {
 	t := queued.Clone()
 	if record != nil {
@@ -48,6 +51,8 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 		switch {
 		case t.Status.Terminal():
 			return decision{verb: forget, ended: t, why: "task is " + string(t.Status)}
+		case t.Status == task.Processing && !ours && t.Lease != nil && t.Lease.Seq == queued.InPlaceOf:
+			return decision{verb: stand, why: "task is held under the message that this one was promoted from"}
 		case t.Status == task.Processing && !ours:
 			return decision{verb: forget, why: "task is held under another message"}
 		case t.Suspended && ours:

@@ -31,6 +31,7 @@ func TestDecide(t *testing.T) {
 	}
 	lease := func(seq uint64) *task.Lease { return &task.Lease{Worker: "wrk_old", Seq: seq} }
 	attempt := func(n int) func(*task.Task) { return func(t *task.Task) { t.Attempt = n } }
+	promoted := func(n uint64) func(*task.Task) { return func(t *task.Task) { t.InPlaceOf = n } }
 	later := func(t *task.Task) { t.NotBefore = now.Add(time.Minute) }
 	limit := func(n int) func(*task.Task) { return func(t *task.Task) { t.MaxAttempts = n } }
 	expired := func(t *task.Task) { t.Deadline = now }
@@ -53,6 +54,8 @@ func TestDecide(t *testing.T) {
 		{"completed", queued(5), record(task.Completed, 1, lease(5)), forget, 0, ""},
 		{"canceled before it ran", queued(5), record(task.Canceled, 0, nil), forget, 0, ""},
 		{"held under another message", queued(5), record(task.Processing, 2, lease(8)), forget, 0, ""},
+		{"held under the message it was promoted from", queued(9, promoted(8)), record(task.Processing, 1, lease(8)), stand, 0, ""},
+		{"handed back by that message's attempt", queued(9, promoted(8)), record(task.Pending, 0, lease(8)), run, 1, ""},
 		{"of an earlier attempt", queued(5), record(task.Pending, 2, lease(8), later), forget, 0, ""},
 		{"spent: its retry may not be queued yet", queued(5), record(task.Pending, 1, lease(5), later), requeue, 1, ""},
 		{"waits for input", queued(5), record(task.InputRequired, 1, nil, expired), end, 1, task.CodeDeadlineExceeded},
@@ -75,7 +78,7 @@ func TestDecide(t *testing.T) {
 				t.Error("the message or the record was changed")
 			}
 			switch d.verb {
-			case forget:
+			case forget, stand:
 			case run:
 				if l := d.task.Lease; d.task.Attempt != tt.attempt || l.Worker != "wrk_new" || l.Seq != tt.queued.QueueSeq || d.task.Error != nil {
 					t.Errorf("attempt %d under %+v, want %d", d.task.Attempt, l, tt.attempt)
@@ -89,7 +92,7 @@ func TestDecide(t *testing.T) {
 					t.Errorf("queued again: %+v", d.task)
 				}
 			}
-			if d.verb != forget && r != nil && d.task.Rev != r.Rev {
+			if d.verb != forget && d.verb != stand && r != nil && d.task.Rev != r.Rev {
 				t.Errorf("revision %d, want %d", d.task.Rev, r.Rev)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -85,18 +86,58 @@ func (t *Taker) Next(ctx context.Context) (*Delivered, error) {
 	return deliveredOf(msg), nil
 }
 
+// headerInPlaceOf names the message in bulk that a ready one was promoted from.
+const headerInPlaceOf = "Mesh-In-Place-Of"
+
 // Promote puts a task that waits in bulk among the ready ones. A crash in between
-// leaves it in both, of which one is claimed.
+// leaves it in both, of which one is claimed. The attempt that held the message
+// before, and lost it, writes no more. It returns task.ErrConflict when that one
+// wrote meanwhile.
 func (s Tasks) Promote(ctx context.Context, d *Delivered) error {
-	t, _, err := d.peek()
+	t, deliveries, err := d.peek()
 	if err != nil {
 		return err
 	}
-	msg := &nats.Msg{Subject: topology.TaskReady(t.Tenant, t.Agent, t.ID), Data: d.Data, Header: nats.Header{}}
+	if deliveries > 1 {
+		if err := s.release(ctx, t); err != nil {
+			return fmt.Errorf("promote task %s: %w", t.ID, err)
+		}
+	}
+	data, err := encode(t)
+	if err != nil {
+		return fmt.Errorf("promote task %s: %w", t.ID, err)
+	}
+	msg := &nats.Msg{Subject: topology.TaskReady(t.Tenant, t.Agent, t.ID), Data: data, Header: nats.Header{}}
 	carryOn(msg.Header, d.Header)
+	msg.Header.Set(headerInPlaceOf, strconv.FormatUint(t.QueueSeq, 10))
 	_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) { // it is there already
 		return fmt.Errorf("promote task %s: %w", t.ID, err)
 	}
 	return d.AckSync(ctx)
+}
+
+// release takes a task out of the hands of the attempt that claimed it under a
+// message that has been delivered again. The message counts that attempt from then on.
+func (s Tasks) release(ctx context.Context, queued *task.Task) error {
+	rec, err := s.Get(ctx, queued.Tenant, queued.ID)
+	if errors.Is(err, task.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if rec.Lease == nil || rec.Lease.Seq != queued.QueueSeq {
+		return nil
+	}
+	queued.Attempt = rec.Attempt
+	if rec.Status != task.Processing {
+		return nil
+	}
+	next := rec.Clone()
+	next.Lease = nil
+	if err := next.To(task.Pending, time.Now()); err != nil {
+		return err
+	}
+	return s.Save(ctx, next)
 }

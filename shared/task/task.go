@@ -149,10 +149,12 @@ type Task struct {
 	// Rev is the bucket revision this copy was read or written at, 0 when
 	// there is no record. QueueSeq is the stream sequence of the queue message
 	// this copy was read from, 0 otherwise. Bulk says that the message is, or is
-	// to be, among those of tenants that have many. None is stored.
-	Rev      uint64 `json:"-"`
-	QueueSeq uint64 `json:"-"`
-	Bulk     bool   `json:"-"`
+	// to be, among those of tenants that have many, and InPlaceOf is the sequence of
+	// the one there that it was promoted from. None is stored.
+	Rev       uint64 `json:"-"`
+	QueueSeq  uint64 `json:"-"`
+	InPlaceOf uint64 `json:"-"`
+	Bulk      bool   `json:"-"`
 }
 
 // Value is a JSON value that is either inline or, above the inline limit, an
