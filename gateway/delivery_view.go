@@ -10,7 +10,7 @@ import (
 
 func deliveryView(d *webhook.Delivery) api.Delivery {
 	v := api.Delivery{
-		DeliveryID: string(d.ID), EventID: d.EventID, Type: string(d.Type), TaskID: string(d.Source), Agent: d.Agent, WebhookID: string(d.Webhook), URL: shownURL(d.URL),
+		DeliveryID: string(d.ID), EventID: d.EventID, Type: string(d.Type), TaskID: string(d.Source), Agent: d.Agent, WebhookID: string(d.Webhook), PushID: d.Push, URL: shownURL(d.URL),
 		Status: string(d.Status), CreatedAt: d.CreatedAt, UpdatedAt: d.UpdatedAt, NextAt: d.NextAt,
 		Attempts: []api.DeliveryAttempt{}, TraceID: telemetry.TraceIDOf(d.TraceParent),
 	}

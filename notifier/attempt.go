@@ -2,6 +2,7 @@ package notifier
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,6 +32,7 @@ const (
 	maxAnswer      = 64 << 10         // read of the answer
 	keepAnswer     = 4 << 10          // kept of it
 	userAgent      = "agentmesh-webhooks/1"
+	mediaA2A       = "application/a2a+json" // of push notifications
 )
 
 // verdict is what an attempt means: the class for the record, what is to become
@@ -98,7 +100,7 @@ func (s sender) exchange(ctx context.Context, d *webhook.Delivery, to target) (v
 	for name, value := range to.headers {
 		req.Header.Set(name, value)
 	}
-	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Content-Type", cmp.Or(to.media, "application/json"))
 	req.Header.Set("User-Agent", userAgent)
 	req.Header.Set(webhook.DepthHeader, strconv.Itoa(max(d.Depth, 1)))
 	ctx, span := telemetry.StartRequest(ctx, req.Method, req.URL)

@@ -31,6 +31,7 @@ type fanout struct {
 	store     *store.Store
 	log       *slog.Logger
 	webhooks  *webhooks
+	pushes    *pushIndex
 	lanes     *lanes
 	later     timetable
 	seen      *seen
@@ -63,7 +64,9 @@ func (f *fanout) fanChange(ctx context.Context, msg *store.Delivered, born time.
 	if err != nil {
 		return err
 	}
-	if len(subscribed) == 0 && !bytes.Contains(msg.Data, callbackMark) {
+	owner := msg.Owner()
+	pushed := f.pushes.has(owner)
+	if len(subscribed) == 0 && !pushed && !bytes.Contains(msg.Data, callbackMark) {
 		return nil
 	}
 	by, err := msg.Delivery()
@@ -76,6 +79,11 @@ func (f *fanout) fanChange(ctx context.Context, msg *store.Delivered, born time.
 	}
 	if t == nil {
 		return nil
+	}
+	if pushed {
+		if err := f.push(ctx, t, owner, repeated(by, born, f.started)); err != nil {
+			return err
+		}
 	}
 	audience := audienceOf(t, subscribed)
 	// Events that this process has fanned out before are left out. Every other
@@ -126,6 +134,7 @@ func (f *fanout) sendAll(ctx context.Context, t *task.Task, events []event.Event
 type receiver struct {
 	callback *task.Callback
 	webhook  *webhook.Endpoint
+	push     *webhook.Push
 	filter   event.Filter
 	agent    string
 	since    time.Time
@@ -168,6 +177,8 @@ func (f *fanout) send(ctx context.Context, t *task.Task, e event.Event, r receiv
 	}
 	if r.webhook != nil {
 		d.Webhook = r.webhook.ID
+	} else if r.push != nil {
+		d.Push, d.URL = r.push.ID, r.push.URL
 	} else {
 		d.URL, d.SealedURL, d.SecretRef = r.callback.URL, r.callback.Sealed, webhook.ID(r.callback.SecretRef)
 	}

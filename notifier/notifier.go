@@ -86,12 +86,13 @@ func New(ctx context.Context, cfg Config, st *store.Store, guard *egress.Guard, 
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configure notifier: %w", err)
 	}
+	pushes := newPushIndex(st)
 	n := &Notifier{
 		cfg: cfg, store: st, log: log, outbound: egress.NewTransports(guard),
-		webhooks: newWebhooks(st), lanes: newLanes(maxHeld, maxPerHost), upkeep: st.Consumers.Upkeep(log),
+		webhooks: newWebhooks(st, pushes), lanes: newLanes(maxHeld, maxPerHost), upkeep: st.Consumers.Upkeep(log),
 	}
 	later, started := timetable{st}, time.Now()
-	n.fanout = &fanout{store: st, log: log, webhooks: n.webhooks, lanes: n.lanes, later: later, seen: newSeen(), told: newTold(), started: started, publicURL: cfg.PublicURL}
+	n.fanout = &fanout{store: st, log: log, webhooks: n.webhooks, pushes: pushes, lanes: n.lanes, later: later, seen: newSeen(), told: newTold(), started: started, publicURL: cfg.PublicURL}
 	n.courier = courier{
 		store: st, log: log, lanes: n.lanes, later: later, started: started,
 		addresses: addresses{st, keys}, sender: sender{guard, n.outbound},

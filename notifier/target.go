@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/store"
+	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
 )
 
@@ -20,6 +22,7 @@ type target struct {
 	url      string
 	keys     []signature.SigningKey
 	headers  map[string]string
+	media    string // of the body; empty: JSON
 	identity egress.Identity
 }
 
@@ -51,6 +54,10 @@ func (a addresses) of(ctx context.Context, d *webhook.Delivery) (to target, e *w
 		}
 		return to, e, noKey(err)
 	}
+	if d.Push != "" {
+		to, err = a.ofPush(ctx, d)
+		return to, nil, err
+	}
 	if to.url, err = a.whole(d); err != nil {
 		return to, nil, noKey(err)
 	}
@@ -72,6 +79,31 @@ func (a addresses) of(ctx context.Context, d *webhook.Delivery) (to target, e *w
 		err = bad
 	}
 	return to, nil, noKey(err)
+}
+
+// ofPush finds where a push notification goes: its configuration may have been
+// replaced. Its token has two names, since clients of either version look for theirs.
+func (a addresses) ofPush(ctx context.Context, d *webhook.Delivery) (to target, err error) {
+	p, err := a.store.Pushes.Get(ctx, d.Tenant, task.ID(d.Source), d.Push)
+	if errors.Is(err, webhook.ErrPushNotFound) {
+		return to, errGone
+	}
+	if err != nil {
+		return to, err
+	}
+	secrets, err := a.keys.OpenPush(p)
+	if err != nil {
+		return target{url: p.URL}, noKey(err)
+	}
+	to = target{url: secrets.URL, media: mediaA2A, headers: map[string]string{}}
+	if p.Scheme != "" {
+		to.headers["Authorization"] = strings.TrimSpace(p.Scheme + " " + secrets.Credentials)
+	}
+	if secrets.Token != "" {
+		to.headers["A2A-Notification-Token"], to.headers["X-A2A-Notification-Token"] = secrets.Token, secrets.Token
+	}
+	to.keys, err = a.keys.CallbackKeys(d.Tenant)
+	return to, noKey(err)
 }
 
 // whole is the URL of a callback, also what of it is sealed.

@@ -48,8 +48,9 @@ func (s subscribers) of(tenant, agent string) []*webhook.Endpoint {
 // that a caller gets is not older than the call: a webhook that was created
 // before a task finished hears of it. Callers at the same time share one look.
 type webhooks struct {
-	store *store.Store
-	asked chan struct{} // has a token until run begins the next look
+	store  *store.Store
+	pushes *pushIndex    // kept up to date beside the list
+	asked  chan struct{} // has a token until run begins the next look
 
 	mu   sync.Mutex
 	next *look // for those who ask now
@@ -60,8 +61,8 @@ type webhooks struct {
 	last time.Time // end of the last look
 }
 
-func newWebhooks(st *store.Store) *webhooks {
-	return &webhooks{store: st, asked: make(chan struct{}, 1)}
+func newWebhooks(st *store.Store, pushes *pushIndex) *webhooks {
+	return &webhooks{store: st, pushes: pushes, asked: make(chan struct{}, 1)}
 }
 
 // lookEvery is the pause between two looks while many ask: without it they took
@@ -105,7 +106,9 @@ func (w *webhooks) run(ctx context.Context) {
 		now := w.next
 		w.next = nil
 		w.mu.Unlock()
-		now.err = w.refresh(ctx)
+		if now.err = w.refresh(ctx); now.err == nil {
+			now.err = w.pushes.refresh(ctx)
+		}
 		now.list, w.last = w.list, time.Now()
 		close(now.done)
 	}

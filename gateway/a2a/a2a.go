@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Base    func() string // URL of the gateway as clients reach it
 	Auth    string        // mode of the gateway's authentication
+	NoPush  bool          // offer no push notifications
 	Closing context.Context
 	Log     *slog.Logger
 }

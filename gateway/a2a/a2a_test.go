@@ -214,7 +214,7 @@ func TestEveryErrorHasTheFormOfItsBinding(t *testing.T) {
 		{"params are a list", "SendMessage", `[]`, -32602, "INVALID_PARAMS"},
 		{"an unknown task", "SendMessage", `{"message":{"taskId":"tsk_01a20cd9e03b7276be6a181888e33e52","messageId":"a","role":"ROLE_USER","parts":[{"text":"a"}]}}`, -32001, "TASK_NOT_FOUND"},
 		{"modes of nobody", "SendMessage", strings.TrimSuffix(text("x"), "}") + `,"configuration":{"acceptedOutputModes":["image/png"]}}`, -32005, "CONTENT_TYPE_NOT_SUPPORTED"},
-		{"push", "CreateTaskPushNotificationConfig", `{"taskId":"x","url":"https://example.com"}`, -32003, "PUSH_NOTIFICATION_NOT_SUPPORTED"},
+		{"push", "CreateTaskPushNotificationConfig", `{"taskId":"x","url":"https://example.com"}`, -32001, "TASK_NOT_FOUND"},
 		{"extended card", "GetExtendedAgentCard", `{}`, -32004, "UNSUPPORTED_OPERATION"},
 		{"bad page", "ListTasks", `{"pageSize":101}`, -32602, "INVALID_PARAMS"},
 		{"bad token", "ListTasks", `{"pageToken":"x"}`, -32602, "INVALID_PARAMS"},

@@ -74,7 +74,7 @@ func (f *Face) cardOf(d store.Definition) (*a2a.AgentCard, error) {
 			a2a.NewAgentInterface(base+"rpc", a2a.TransportProtocolJSONRPC),
 			a2a.NewAgentInterface(base+"v1", a2a.TransportProtocolHTTPJSON),
 		},
-		Capabilities:      a2a.AgentCapabilities{Streaming: true},
+		Capabilities:      a2a.AgentCapabilities{Streaming: true, PushNotifications: !f.cfg.NoPush && f.mesh.Pushes.Offered()},
 		DefaultInputModes: []string{mediaText, mediaJSON}, DefaultOutputModes: []string{mediaText, mediaJSON},
 		Skills: []a2a.AgentSkill{{ID: d.Name, Name: d.Name, Description: about, Tags: []string{d.Name}}},
 	}

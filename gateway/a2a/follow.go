@@ -7,6 +7,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"agentmesh/shared/a2aform"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -17,7 +18,7 @@ const beatEvery = 15 * time.Second
 // settle waits until a task has ended or asks, and returns it as it is then, or when
 // the time is over. A client that goes away changes nothing.
 func (x *exchange) settle(ctx context.Context, t *task.Task) (*task.Task, error) {
-	if settled(t) {
+	if a2aform.Settled(t) {
 		return t, nil
 	}
 	watch, t, err := x.mesh.Tasks.Watch(ctx, x.caller(), t.ID)
@@ -31,7 +32,7 @@ func (x *exchange) settle(ctx context.Context, t *task.Task) (*task.Task, error)
 		if u.Task != nil {
 			t = u.Task
 		}
-		return !settled(t)
+		return !a2aform.Settled(t)
 	})
 	return t, nil
 }
@@ -78,7 +79,7 @@ type shown struct {
 }
 
 func shownOf(t *task.Task) shown {
-	s := shown{state: stateOf(t), asks: openKey(t), percent: -1}
+	s := shown{state: a2aform.State(t), asks: a2aform.OpenKey(t), percent: -1}
 	if t.Status == task.Processing {
 		if s.message = t.Message; t.Percent != nil {
 			s.percent = *t.Percent
@@ -94,7 +95,7 @@ func (x *exchange) follow(ctx context.Context, id task.ID, newest *int, enough f
 		return err
 	}
 	defer watch.Close()
-	if m := directOf(t); m != nil {
+	if m := a2aform.Direct(t); m != nil {
 		return x.reply.event(a2a.StreamResponse{Event: m})
 	}
 	v, err := x.view(ctx, t, newest, true)
@@ -141,19 +142,11 @@ func (s *stream) record(t *task.Task) bool {
 		return true
 	}
 	s.shown = now
-	return s.send(&a2a.TaskStatusUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: contextOf(t), Status: statusOf(t), Metadata: metadataOf(t)})
+	return s.send(&a2a.TaskStatusUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: a2aform.Context(t), Status: a2aform.Status(t), Metadata: a2aform.Metadata(t)})
 }
 
 func (s *stream) milestone(t *task.Task, m task.Milestone) bool {
-	what := map[string]any{"name": m.Name}
-	if len(m.Data) > 0 {
-		what["data"] = m.Data
-	}
-	at := m.At
-	return s.send(&a2a.TaskStatusUpdateEvent{
-		TaskID: a2a.TaskID(t.ID), ContextID: contextOf(t), Metadata: map[string]any{"mesh/milestone": m.N},
-		Status: a2a.TaskStatus{State: a2a.TaskStateWorking, Timestamp: &at, Message: said(t, "milestone", a2a.NewTextPart(firstOf(m.Message, m.Name)), a2a.NewDataPart(what))},
-	})
+	return s.send(a2aform.Milestone(t, m))
 }
 
 // artifacts sends the output and the result whole.
@@ -163,11 +156,11 @@ func (s *stream) artifacts(t *task.Task) bool {
 		s.err = err
 		return false
 	}
-	if a := outputOf(t); a != nil {
+	if a := a2aform.Output(t); a != nil {
 		all = append([]*a2a.Artifact{a}, all...)
 	}
 	for _, a := range all {
-		if !s.send(&a2a.TaskArtifactUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: contextOf(t), Artifact: a, LastChunk: true}) {
+		if !s.send(&a2a.TaskArtifactUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: a2aform.Context(t), Artifact: a, LastChunk: true}) {
 			return false
 		}
 	}
@@ -201,7 +194,7 @@ func (s *stream) text(t *task.Task, end int64, text string) bool {
 	}
 	s.output = end
 	return s.send(&a2a.TaskArtifactUpdateEvent{
-		TaskID: a2a.TaskID(t.ID), ContextID: contextOf(t), Append: true,
-		Artifact: &a2a.Artifact{ID: outputID, Name: outputID, Parts: a2a.ContentParts{a2a.NewTextPart(text)}},
+		TaskID: a2a.TaskID(t.ID), ContextID: a2aform.Context(t), Append: true,
+		Artifact: &a2a.Artifact{ID: a2aform.OutputID, Name: a2aform.OutputID, Parts: a2a.ContentParts{a2a.NewTextPart(text)}},
 	})
 }

@@ -7,14 +7,20 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"agentmesh/shared/a2aform"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
 
+// messages takes what clients send.
+type messages struct{ *exchange }
+
+func sends(x *exchange) messages { return messages{x} }
+
 // sendMessage is SendMessage: a new task, or an answer to the question of one. It
 // waits for the end of the task or for a question, unless the client does not.
-func (x *exchange) sendMessage(ctx context.Context, s *sending) (a2a.StreamResponse, error) {
+func (x messages) sendMessage(ctx context.Context, s *sending) (a2a.StreamResponse, error) {
 	waits := s.Config == nil || !s.Config.ReturnImmediately
 	t, err := x.take(ctx, s, waits, mesh.HeldWait)
 	if err != nil {
@@ -25,7 +31,7 @@ func (x *exchange) sendMessage(ctx context.Context, s *sending) (a2a.StreamRespo
 			return a2a.StreamResponse{}, err
 		}
 	}
-	if m := directOf(t); m != nil && waits {
+	if m := a2aform.Direct(t); m != nil && waits {
 		return a2a.StreamResponse{Event: m}, nil
 	}
 	v, err := x.view(ctx, t, history(s.Config), true)
@@ -34,24 +40,24 @@ func (x *exchange) sendMessage(ctx context.Context, s *sending) (a2a.StreamRespo
 
 // streamMessage is SendStreamingMessage: the stream ends with the task, or when it
 // asks a question.
-func (x *exchange) streamMessage(ctx context.Context, s *sending) error {
+func (x messages) streamMessage(ctx context.Context, s *sending) error {
 	t, err := x.take(ctx, s, false, mesh.HeldStream)
 	if err != nil {
 		return err
 	}
-	return x.follow(ctx, t.ID, history(s.Config), func(t *task.Task) bool { return settled(t) })
+	return x.follow(ctx, t.ID, history(s.Config), func(t *task.Task) bool { return a2aform.Settled(t) })
 }
 
 // take has the core take a message: what can be refused is refused here.
-func (x *exchange) take(ctx context.Context, s *sending, hold bool, why mesh.Held) (*task.Task, error) {
+func (x messages) take(ctx context.Context, s *sending, hold bool, why mesh.Held) (*task.Task, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
 	if err := x.ofTenant(s.Tenant, a2a.ErrInvalidParams); err != nil {
 		return nil, err
 	}
-	if s.Config != nil && s.Config.PushConfig != nil {
-		_, err := noPush(ctx, x, nil)
+	push, err := pushes(x.exchange).inline(s)
+	if err != nil {
 		return nil, err
 	}
 	scope := auth.TasksWrite
@@ -71,13 +77,13 @@ func (x *exchange) take(ctx context.Context, s *sending, hold bool, why mesh.Hel
 		}
 	}
 	if s.Message.TaskID != "" {
-		return x.answer(ctx, s.Message, key)
+		return x.answer(ctx, s.Message, key, push)
 	}
-	return x.begin(ctx, s, key)
+	return x.begin(ctx, s, key, push)
 }
 
 // begin makes the task of a message.
-func (x *exchange) begin(ctx context.Context, s *sending, key *mesh.Key) (*task.Task, error) {
+func (x messages) begin(ctx context.Context, s *sending, key *mesh.Key, push *mesh.PushSettings) (*task.Task, error) {
 	agent, err := x.mesh.Agents.Definition(ctx, x.caller(), x.agent)
 	if err != nil {
 		return nil, err
@@ -86,7 +92,7 @@ func (x *exchange) begin(ctx context.Context, s *sending, key *mesh.Key) (*task.
 	if err != nil {
 		return nil, err
 	}
-	sub.Key, sub.EventDepth = key, x.door.Depth()
+	sub.Key, sub.EventDepth, sub.Push, sub.PushField = key, x.door.Depth(), push, pushField
 	a, err := x.mesh.Tasks.Accept(ctx, x.caller(), sub)
 	if err != nil {
 		return nil, err
@@ -96,12 +102,12 @@ func (x *exchange) begin(ctx context.Context, s *sending, key *mesh.Key) (*task.
 }
 
 // answer gives a task the answers that a message has.
-func (x *exchange) answer(ctx context.Context, m *message, key *mesh.Key) (*task.Task, error) {
+func (x messages) answer(ctx context.Context, m *message, key *mesh.Key, push *mesh.PushSettings) (*task.Task, error) {
 	t, err := x.find(ctx, m.TaskID)
 	if err != nil {
 		return nil, err
 	}
-	if m.ContextID != "" && m.ContextID != contextOf(t) {
+	if m.ContextID != "" && m.ContextID != a2aform.Context(t) {
 		return nil, invalid(mesh.Field("the task is in another context", "/message/contextId"))
 	}
 	open := t.Questions()
@@ -117,6 +123,9 @@ func (x *exchange) answer(ctx context.Context, m *message, key *mesh.Key) (*task
 	}
 	all, err := m.content().answers(open)
 	if err != nil {
+		return nil, err
+	}
+	if err := pushes(x.exchange).keep(ctx, t.ID, push); err != nil {
 		return nil, err
 	}
 	for _, one := range all {

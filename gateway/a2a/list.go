@@ -6,6 +6,7 @@ import (
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
+	"agentmesh/shared/a2aform"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
@@ -44,16 +45,16 @@ func filterOf(agent string, in *a2a.ListTasksRequest) (f mesh.Filter, known bool
 	case strings.HasPrefix(in.ContextID, "ses_"):
 		f.Kind = task.KindTurn
 	case in.ContextID != "":
-		f.Labels = map[string]string{contextLabel: in.ContextID}
+		f.Labels = map[string]string{a2aform.ContextLabel: in.ContextID}
 	}
 	return f, true
 }
 
 func (l *lister) match(t *task.Task) bool {
-	if l.in.Status != "" && stateOf(t) != l.in.Status {
+	if l.in.Status != "" && a2aform.State(t) != l.in.Status {
 		return false
 	}
-	return l.in.ContextID == "" || contextOf(t) == l.in.ContextID
+	return l.in.ContextID == "" || a2aform.Context(t) == l.in.ContextID
 }
 
 // page reads the tasks of the page that the token names.
@@ -66,7 +67,7 @@ func (l *lister) page(ctx context.Context) (found []*task.Task, err error) {
 		}
 		scanned += page.Scanned
 		for _, t := range page.Tasks {
-			if after := l.in.StatusTimestampAfter; after != nil && !changed(t).After(*after) {
+			if after := l.in.StatusTimestampAfter; after != nil && !a2aform.Changed(t).After(*after) {
 				return found, nil // newest change first
 			}
 			if !l.match(t) {

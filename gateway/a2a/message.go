@@ -11,6 +11,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/google/uuid"
 
+	"agentmesh/shared/a2aform"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 )
@@ -127,19 +128,6 @@ func (m *message) content() (c content) {
 	return c
 }
 
-// origin is what a task keeps of the message that made it, for its agent. Nothing in
-// it says who asks.
-type origin struct {
-	MessageID       string          `json:"message_id"`
-	Metadata        json.RawMessage `json:"metadata,omitempty"`
-	RequestMetadata json.RawMessage `json:"request_metadata,omitempty"`
-	References      []string        `json:"references,omitempty"`
-	Extensions      []string        `json:"extensions,omitempty"`
-}
-
-// contextLabel is the label of a task with its context.
-const contextLabel = "a2a/context"
-
 var contextID = regexp.MustCompile(`^[A-Za-z0-9._~:-]{1,128}$`)
 
 // submission is the task that a message asks for.
@@ -154,11 +142,11 @@ func (s *sending) submission(agent string, schema json.RawMessage) (*mesh.Submis
 	case !contextID.MatchString(id):
 		return nil, invalid(mesh.Field("it must match "+contextID.String(), "/message/contextId"))
 	}
-	meta, err := task.Marshal(map[string]origin{"a2a": {m.ID, m.Metadata, s.Metadata, m.References, m.Extensions}})
+	meta, err := task.Marshal(map[string]a2aform.Origin{"a2a": {MessageID: m.ID, Metadata: m.Metadata, RequestMetadata: s.Metadata, References: m.References, Extensions: m.Extensions}})
 	if err != nil {
 		return nil, fmt.Errorf("keep metadata of a message: %w", err)
 	}
-	sub := &mesh.Submission{Kind: task.KindTask, Agent: agent, Metadata: meta, Labels: map[string]string{contextLabel: id}}
+	sub := &mesh.Submission{Kind: task.KindTask, Agent: agent, Metadata: meta, Labels: map[string]string{a2aform.ContextLabel: id}}
 	switch {
 	case len(c.data) == 0 && len(c.files) == 0:
 		if needsObject(schema) {

@@ -19,38 +19,41 @@ type operation struct {
 }
 
 var operations = map[string]operation{
-	"SendMessage":          {do: typed((*exchange).sendMessage)},
-	"SendStreamingMessage": {stream: streamed((*exchange).streamMessage)},
-	"GetTask":              {scope: auth.TasksRead, do: typed((*exchange).getTask)},
-	"ListTasks":            {scope: auth.TasksRead, do: typed((*exchange).listTasks)},
-	"CancelTask":           {scope: auth.TasksWrite, do: typed((*exchange).cancelTask)},
-	"SubscribeToTask":      {scope: auth.TasksRead, stream: streamed((*exchange).subscribe)},
+	"SendMessage":          {do: typed(sends, messages.sendMessage)},
+	"SendStreamingMessage": {stream: streamed(sends, messages.streamMessage)},
+	"GetTask":              {scope: auth.TasksRead, do: typed(itself, (*exchange).getTask)},
+	"ListTasks":            {scope: auth.TasksRead, do: typed(itself, (*exchange).listTasks)},
+	"CancelTask":           {scope: auth.TasksWrite, do: typed(itself, (*exchange).cancelTask)},
+	"SubscribeToTask":      {scope: auth.TasksRead, stream: streamed(itself, (*exchange).subscribe)},
 
-	"CreateTaskPushNotificationConfig": {scope: auth.TasksWrite, do: noPush},
-	"GetTaskPushNotificationConfig":    {scope: auth.TasksRead, do: noPush},
-	"ListTaskPushNotificationConfigs":  {scope: auth.TasksRead, do: noPush},
-	"DeleteTaskPushNotificationConfig": {scope: auth.TasksWrite, do: noPush},
+	"CreateTaskPushNotificationConfig": {scope: auth.TasksWrite, do: typed(pushes, pushing.create)},
+	"GetTaskPushNotificationConfig":    {scope: auth.TasksRead, do: typed(pushes, pushing.get)},
+	"ListTaskPushNotificationConfigs":  {scope: auth.TasksRead, do: typed(pushes, pushing.list)},
+	"DeleteTaskPushNotificationConfig": {scope: auth.TasksWrite, do: typed(pushes, pushing.remove)},
 
 	"GetExtendedAgentCard": {scope: auth.Known, do: noExtendedCard},
 }
 
-func typed[In, Out any](do func(*exchange, context.Context, *In) (Out, error)) func(context.Context, *exchange, json.RawMessage) (any, error) {
+func itself(x *exchange) *exchange { return x }
+
+// typed is an operation whose params have a type, of what a request is taken for.
+func typed[On, In, Out any](of func(*exchange) On, do func(On, context.Context, *In) (Out, error)) func(context.Context, *exchange, json.RawMessage) (any, error) {
 	return func(ctx context.Context, x *exchange, params json.RawMessage) (any, error) {
 		in, err := decode[In](params)
 		if err != nil {
 			return nil, err
 		}
-		return do(x, ctx, in)
+		return do(of(x), ctx, in)
 	}
 }
 
-func streamed[In any](do func(*exchange, context.Context, *In) error) func(context.Context, *exchange, json.RawMessage) error {
+func streamed[On, In any](of func(*exchange) On, do func(On, context.Context, *In) error) func(context.Context, *exchange, json.RawMessage) error {
 	return func(ctx context.Context, x *exchange, params json.RawMessage) error {
 		in, err := decode[In](params)
 		if err != nil {
 			return err
 		}
-		return do(x, ctx, in)
+		return do(of(x), ctx, in)
 	}
 }
 
@@ -63,10 +66,6 @@ func decode[In any](params json.RawMessage) (*In, error) {
 		return nil, refuse(a2a.ErrInvalidParams, "", "The params cannot be read: "+mesh.Clip(err.Error(), 256)+".")
 	}
 	return in, nil
-}
-
-func noPush(context.Context, *exchange, json.RawMessage) (any, error) {
-	return nil, refuse(a2a.ErrPushNotificationNotSupported, "", "Agents of this mesh send no push notifications over A2A, as their cards say. Subscribe to the task, or register a webhook with POST /webhooks.")
 }
 
 func noExtendedCard(context.Context, *exchange, json.RawMessage) (any, error) {

@@ -2,6 +2,7 @@ package a2a
 
 import (
 	"encoding/json"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
@@ -183,7 +184,8 @@ func (x *exchange) rest(path string, refused error) (op operation, params json.R
 		if err := x.ofTenant(tenant, a2a.ErrInvalidParams); err != nil {
 			return op, nil, err
 		}
-		return op, x.sent, nil
+		x.sent, err = within(x.sent, members)
+		return op, x.sent, err
 	}
 	if members["tenant"] = tenant; tenant == "" {
 		delete(members, "tenant")
@@ -226,7 +228,12 @@ func (x *exchange) route(where []string) (name string, members map[string]any, b
 		return oneTask[x.r.Method+" "+action], members, false
 	}
 	if where[2] == "pushNotificationConfigs" && action == "" {
-		return pushOf[x.r.Method+" "+strconv.Itoa(len(where))], members, false
+		delete(members, "id")
+		if members["taskId"] = id; len(where) == 4 {
+			members["id"] = where[3]
+		}
+		name := pushOf[x.r.Method+" "+strconv.Itoa(len(where))]
+		return name, members, x.r.Method == http.MethodPost
 	}
 	return "", nil, false
 }
@@ -241,6 +248,19 @@ var oneTask = map[string]string{
 var pushOf = map[string]string{
 	"POST 3": "CreateTaskPushNotificationConfig", "GET 3": "ListTaskPushNotificationConfigs",
 	"GET 4": "GetTaskPushNotificationConfig", "DELETE 4": "DeleteTaskPushNotificationConfig",
+}
+
+// within puts what the path says into the params of a body.
+func within(body json.RawMessage, said map[string]any) (json.RawMessage, error) {
+	if len(said) == 0 {
+		return body, nil
+	}
+	var members map[string]any
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
+		return nil, refuse(a2a.ErrInvalidParams, "", "The body must be an object.")
+	}
+	maps.Copy(members, said)
+	return json.Marshal(members)
 }
 
 // numbers gives the members of a query that are no strings their types.

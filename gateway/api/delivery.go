@@ -15,6 +15,7 @@ type Delivery struct {
 	ScheduleID string            `json:"schedule_id,omitempty" doc:"Of an event of a schedule, which has no task."`
 	Agent      string            `json:"agent,omitempty"`
 	WebhookID  string            `json:"webhook_id,omitempty" doc:"The subscription; none for a callback."`
+	PushID     string            `json:"push_id,omitempty" doc:"The push notification configuration of the task, over A2A."`
 	URL        string            `json:"url,omitempty"`
 	Status     string            `json:"status" enum:"pending,retrying,delivered,dead,parked,canceled"`
 	CreatedAt  time.Time         `json:"created_at"`

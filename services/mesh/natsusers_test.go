@@ -280,6 +280,7 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		g.sessions(m)
 		g.settled(life + ": sessions")
 		g.callbacks(m)
+		g.pushes(m)
 		g.settled(life + ": callbacks")
 		g.schedules(m)
 		g.settled(life + ": schedules")

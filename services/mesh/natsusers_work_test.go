@@ -144,6 +144,23 @@ func (g *guarded) callbacks(m *meshtest.Mesh) {
 	}
 }
 
+// pushes has a receiver of A2A told of a task.
+func (g *guarded) pushes(m *meshtest.Mesh) {
+	told := m.Receive(nil)
+	ask := func(method, params string) string {
+		w := m.Do("POST", "/agents/alpha/a2a/rpc", `{"jsonrpc":"2.0","id":1,"method":"`+method+`","params":`+params+`}`, "A2A-Version", "1.0")
+		if w.Code != http.StatusOK || strings.Contains(w.Body.String(), `"error"`) {
+			g.t.Errorf("%s = %d %s", method, w.Code, w.Body)
+		}
+		return w.Body.String()
+	}
+	ask("SendMessage", `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]},"configuration":{"taskPushNotificationConfig":{"id":"p","url":"`+told.URL+`"}}}`)
+	natstest.Until(g.t, "the receiver is told", func() bool { return len(told.All()) > 0 })
+	id := meshtest.Decode[api.DeliveryList](g.t, m.Do("GET", "/deliveries?type=a2a.status", "").Body).Deliveries[0].TaskID
+	ask("ListTaskPushNotificationConfigs", `{"taskId":"`+id+`"}`)
+	ask("DeleteTaskPushNotificationConfig", `{"taskId":"`+id+`","id":"p"}`)
+}
+
 // leftovers are what clients do while no worker runs.
 func (g *guarded) leftovers(m *meshtest.Mesh) {
 	id := m.Session("alpha")

@@ -32,6 +32,9 @@ const (
 	WebhookDelete    Action = "webhook.delete"
 	DeliveryRetry    Action = "delivery.redeliver"
 
+	PushCreate Action = "push.create"
+	PushDelete Action = "push.delete"
+
 	AgentDelete Action = "agent.delete"
 
 	ScheduleCreate   Action = "schedule.create"
@@ -62,7 +65,7 @@ var Actions = []Action{
 	TaskCreate, TaskCancel, TaskRetry, TaskAnswer, TaskRedeliver,
 	SessionOpen, SessionMessage, SessionDelete,
 	WebhookCreate, WebhookUpdate, WebhookRotate, WebhookTest, WebhookRedeliver, WebhookDelete, DeliveryRetry,
-	AgentDelete,
+	PushCreate, PushDelete, AgentDelete,
 	ScheduleCreate, ScheduleUpdate, SchedulePause, ScheduleResume, ScheduleTrigger, ScheduleBackfill, ScheduleDelete,
 	HookCreate, HookUpdate, HookRotate, HookPause, HookResume, HookDelete,
 	KeyCreate, KeyRotate, KeyRevoke,

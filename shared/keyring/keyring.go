@@ -114,6 +114,29 @@ func (r *Ring) OpenHook(h *hook.Hook) (secrets []string, err error) {
 	return secrets, nil
 }
 
+// SealPush puts the secrets of a push configuration into it.
+func (r *Ring) SealPush(p *webhook.Push, s webhook.PushSecrets) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("seal secrets of push configuration %s: %w", p.ID, err)
+	}
+	p.Sealed = r.keeper.Seal(p.Purpose(), data)
+	return nil
+}
+
+// OpenPush reads the secrets of a push configuration. The error is
+// webhook.ErrUnreadable.
+func (r *Ring) OpenPush(p *webhook.Push) (s webhook.PushSecrets, err error) {
+	data, err := r.keeper.Open(p.Purpose(), p.Sealed)
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("push configuration %s of task %s: %w: %w", p.ID, p.Task, webhook.ErrUnreadable, err)
+	}
+	return s, nil
+}
+
 // SealURL seals the URL of a tenant's callback.
 func (r *Ring) SealURL(tenant, url string) []byte {
 	return r.keeper.Seal(callbackURL+tenant, []byte(url))

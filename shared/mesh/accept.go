@@ -15,6 +15,7 @@ import (
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
 )
 
 // Acceptance is a task that was accepted, now or by an equal request before.
@@ -52,6 +53,10 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 		s.Key = s.Key.under(parent.ID)
 	}
 	t, err := c.prepare(ctx, who, s, parent)
+	var push *webhook.Push
+	if err == nil {
+		push, err = Pushes(c).prepare(who, s.Push, s.PushField)
+	}
 	if err != nil {
 		// A repeat gets its first answer even if the agent has changed since.
 		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
@@ -70,7 +75,8 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 		}
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	a, err := c.accept(ctx, t, s.Input, nil, s.Key, s.Watch, &r)
+	before := func(ctx context.Context, t *task.Task) error { return Pushes(c).keep(ctx, t.ID, push, s.Push) }
+	a, err := c.accept(ctx, t, s.Input, before, s.Key, s.Watch, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
 }
@@ -108,8 +114,9 @@ func (c Tasks) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 
 // accept claims the key and queues t: the one path by which every task but a turn
 // comes into the mesh. A caller that goes away must not leave it half done.
-// r is the room for the task, fork the journal that it begins with.
-func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, fork []*task.Entry, key *Key, watched bool, r *room) (*Acceptance, error) {
+// r is the room for the task; before stores what must be durable before somebody can
+// run it.
+func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, before func(context.Context, *task.Task) error, key *Key, watched bool, r *room) (*Acceptance, error) {
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
@@ -134,9 +141,8 @@ func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 			if t.TraceParent == "" {
 				t.TraceParent, t.TraceState = telemetry.TraceParent(origin), telemetry.TraceState(origin)
 			}
-			if len(fork) > 0 { // all of it is durable before somebody can run the task
-				t.Steps = &task.Steps{}
-				err = Journals(c).copyTo(ctx, t, fork)
+			if before != nil {
+				err = before(ctx, t)
 			}
 		}
 		if err == nil {
@@ -229,7 +235,14 @@ func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		return nil, err
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
-	a, err := c.accept(ctx, t, nil, fork, s.Key, s.Watch, &r)
+	before := func(ctx context.Context, t *task.Task) error {
+		if len(fork) == 0 {
+			return nil
+		}
+		t.Steps = &task.Steps{}
+		return Journals(c).copyTo(ctx, t, fork)
+	}
+	a, err := c.accept(ctx, t, nil, before, s.Key, s.Watch, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
 }

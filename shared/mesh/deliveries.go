@@ -141,7 +141,7 @@ func (c Deliveries) RedeliverTask(ctx context.Context, who auth.Caller, taskID t
 		return nil, err
 	}
 	for _, d := range all {
-		if d.Webhook != "" {
+		if d.Webhook != "" || d.Push != "" {
 			continue
 		}
 		if d, err = c.redeliver(ctx, d); err != nil {

@@ -23,6 +23,7 @@ var reasons = []struct {
 	{task.ErrDeadlock, ErrCallDeadlock, "%s."},
 	{webhook.ErrNotFound, ErrWebhookNotFound, "No webhook with this id is known. GET /webhooks lists them."},
 	{webhook.ErrDeliveryNotFound, ErrDeliveryNotFound, "No delivery with this id is known, or it is past its retention of 30 days."},
+	{webhook.ErrPushNotFound, ErrTaskNotFound, "The task has no push configuration of this id, or there is no such task."},
 	{hook.ErrNotFound, ErrHookNotFound, "No hook with this id is known. GET /hooks lists them."},
 	{session.ErrNotFound, ErrSessionNotFound, "No session with this id is known, or it was deleted. POST /sessions starts one."},
 	{session.ErrExpired, ErrSessionExpired, "Nothing was said in it for too long. POST /sessions starts a new one."},

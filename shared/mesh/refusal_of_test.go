@@ -32,6 +32,7 @@ func TestEverySentinelOfANounIsARefusal(t *testing.T) {
 		session.ErrConflict:                         mesh.ErrConflict,
 		webhook.ErrNotFound:                         mesh.ErrWebhookNotFound,
 		webhook.ErrDeliveryNotFound:                 mesh.ErrDeliveryNotFound,
+		webhook.ErrPushNotFound:                     mesh.ErrTaskNotFound,
 		mesh.Refuse(mesh.ErrTaskNotRetryable, "no"): mesh.ErrTaskNotRetryable,
 		errors.New("nats: secret at 10.0.0.1"):      mesh.ErrInternal,
 	} {

@@ -33,6 +33,11 @@ type Submission struct {
 	CallbackEvents []string   // none: milestones and the outcome
 	CallbackSecret webhook.ID // the webhook whose keys sign; empty: the mesh's own
 
+	// Push is who is told what happens to the task, in the form of A2A; nil: nobody.
+	// PushField is where faults of it point to.
+	Push      *PushSettings
+	PushField string
+
 	Parent task.ID // the task that this one is a child of
 	// Request is a text that equal requests have in common: the n-th equal child
 	// of a parent that is retried is the n-th of the attempt before.

@@ -25,6 +25,10 @@ type Delivered struct {
 	msg settler
 }
 
+// Owner is the tenant and the id, parted by a dot, of the task whose record the
+// message is; empty: it is none's.
+func (d *Delivered) Owner() string { return topology.RecordOwner(d.Subject) }
+
 // Delivery is how a message came.
 type Delivery struct {
 	Seq   uint64    // its place in its stream

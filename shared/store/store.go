@@ -69,6 +69,7 @@ type Store struct {
 	Schedules   Schedules
 	Steps       Steps
 	Hooks       Hooks
+	Pushes      Pushes
 	Repair      Repair
 	Audit       Audit
 }
@@ -232,8 +233,8 @@ func newCore(nc *nats.Conn) (*core, error) {
 // open finds the streams and buckets.
 func (s *core) open(ctx context.Context) (*Store, error) {
 	js := s.js
-	var errs [21]error
-	schedules, steps, hooks := Schedules{core: s}, Steps{core: s}, Hooks{core: s}
+	var errs [22]error
+	schedules, steps, hooks, pushes := Schedules{core: s}, Steps{core: s}, Hooks{core: s}, Pushes{core: s}
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -254,13 +255,14 @@ func (s *core) open(ctx context.Context) (*Store, error) {
 	schedules.alarms, errs[18] = js.Stream(ctx, topology.Schedules)
 	steps.stream, errs[19] = js.Stream(ctx, topology.Steps)
 	hooks.records, errs[20] = js.Stream(ctx, topology.BucketStream(topology.HooksBucket))
+	pushes.records, errs[21] = js.Stream(ctx, topology.BucketStream(topology.PushesBucket))
 	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	return &Store{
 		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Steps: steps, Hooks: hooks, Repair: Repair{s}, Audit: Audit{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Steps: steps, Hooks: hooks, Pushes: pushes, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
 

@@ -59,6 +59,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		bucket(TenantsBucket, 1, 0),
 		bucket(SchedulesBucket, 1, 0),
 		bucket(HooksBucket, 1, 0),
+		bucket(PushesBucket, 1, Retention),
 		{
 			Name:     ArtifactStream,
 			Subjects: []string{ArtifactChunks(">"), "$O." + Artifacts + ".M.>"},

@@ -63,11 +63,11 @@ func Gateway() Permissions {
 		Webhook("*", "*"), DeliveryRecord("*", "*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"))
 	p.api("INFO", "STREAM.LIST", "STREAM.PURGE."+BucketStream(KeysBucket), // of keys that have ended
 		"STREAM.MSG.GET."+Deliveries, "STREAM.MSG.DELETE."+Deliveries)
-	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"), Hook("*", "*"), HookRecent("*", "*"), Told("*"))
+	p.publish(Schedule("*", "*"), ScheduleAlarm("*", "*"), Hook("*", "*"), HookRecent("*", "*"), Told("*"), Push("*", "*", "*"))
 	p.subscribe(Kept("*"))
 	p.api("STREAM.MSG.GET."+Schedules, "STREAM.MSG.DELETE."+Schedules)
 	p.takes(Schedules, SchedulerConsumer(0))
-	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket, SchedulesBucket, HooksBucket} {
+	for _, bucket := range []string{WebhooksBucket, DeliveriesBucket, KeysBucket, SchedulesBucket, HooksBucket, PushesBucket} {
 		p.api("STREAM.MSG.GET." + BucketStream(bucket))
 		p.walks(BucketStream(bucket), ">")
 	}
@@ -117,10 +117,11 @@ func Notifier() Permissions {
 	p := user(NotifierUser)
 	p.publish(DeliveryRecord("*", "*", "*"), Webhook("*", "*"), DeliveryDue("*", "*"), DeliveryLater("*"), Listeners,
 		"$KV."+KeysBucket+"."+NotifiersMark, "$KV."+KeysBucket+"."+SecretKey, "$KV."+KeysBucket+"."+SecretPrint)
-	for _, bucket := range []string{DeliveriesBucket, WebhooksBucket, KeysBucket} {
+	for _, bucket := range []string{DeliveriesBucket, WebhooksBucket, KeysBucket, PushesBucket} {
 		p.api("STREAM.MSG.GET." + BucketStream(bucket))
 	}
 	p.walks(BucketStream(WebhooksBucket), WebhooksAll)
+	p.walks(BucketStream(PushesBucket), ">")
 	p.walks(BucketStream(IdempotencyBucket), Listeners)
 	p.takes(BucketStream(TasksBucket), FanoutConsumer(0))
 	p.takes(BucketStream(SchedulesBucket), SchedulesFanoutConsumer(0))

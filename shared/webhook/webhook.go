@@ -144,6 +144,9 @@ type Delivery struct {
 	URL       string `json:"url,omitempty"`        // of a callback, as it may be shown
 	SealedURL []byte `json:"sealed_url,omitempty"` // the whole of it, where URL is not
 	SecretRef ID     `json:"secret_ref,omitempty"` // of a callback: the webhook whose keys sign
+	// Push is the push configuration of the task, in whose form the body is. URL is
+	// as it was then: where it goes is read when it is sent.
+	Push string `json:"push_id,omitempty"`
 
 	Body      []byte    `json:"body"`            // frozen when the event was read
 	Depth     int       `json:"depth,omitempty"` // of the chain of events: one more than its task's
@@ -223,7 +226,10 @@ const Callback = "callback"
 
 // Receiver is the receiver in the delivery's id.
 func (d *Delivery) Receiver() string {
-	if d.Webhook == "" {
+	switch {
+	case d.Push != "":
+		return "push " + d.Push
+	case d.Webhook == "":
 		return Callback
 	}
 	return string(d.Webhook)
@@ -242,7 +248,7 @@ func (d *Delivery) Note(a Attempt) {
 func (d *Delivery) Validate() error {
 	switch {
 	case !d.ID.Valid(), !task.ValidTenant(d.Tenant), !d.Status.Valid(), (d.Webhook == "") == (d.URL == ""),
-		!d.Source.Valid(), d.Webhook != "" && !d.Webhook.Valid():
+		!d.Source.Valid(), d.Webhook != "" && !d.Webhook.Valid(), d.Push != "" && (d.Webhook != "" || !ValidPushID(d.Push)):
 		return task.ErrBadRecord
 	}
 	return nil
