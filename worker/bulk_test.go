@@ -12,6 +12,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 	"agentmesh/worker"
@@ -58,6 +59,30 @@ func (m *crowdedMesh) agent(slots, inFlight int) agent.Agent {
 		time.Sleep(m.takes)
 		return "done", nil
 	}}
+}
+
+// Work starts a worker, and waits until gateways know that it takes tasks in bulk.
+func (m *crowdedMesh) Work(agents ...agent.Agent) (stop func()) {
+	m.T.Helper()
+	before := len(m.workers())
+	stop = m.Mesh.Work(agents...)
+	for range 1000 {
+		if len(m.workers()) > before {
+			return stop
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	m.T.Fatal("the worker does not announce itself")
+	return nil
+}
+
+func (m *crowdedMesh) workers() []store.Presence {
+	m.T.Helper()
+	all, err := m.Store.Registry.Workers(m.T.Context())
+	if err != nil {
+		m.T.Fatal(err)
+	}
+	return all
 }
 
 func (m *crowdedMesh) accept(tenant string, n int) (ids []task.ID) {

@@ -171,8 +171,6 @@ func TestAnotherAttemptOfAProgramHasItsSteps(t *testing.T) {
 		if err := json.Unmarshal(v.Result, &result); err != nil || result != "has it" || v.Attempt != 2 || len(objects) != 2 || !strings.HasPrefix(objects[1], `"run":2,`) {
 			t.Errorf("%+v %+v %d", v, v.Error, len(objects))
 		}
-		if left, err := m.Store.Steps.Journals(t.Context()); err != nil || len(left) > 0 {
-			t.Errorf("left are %v, %v", left, err)
-		}
+		noJournals(t, m)
 	})
 }
