@@ -85,6 +85,7 @@ func (at *attempt) goOn(ctx context.Context, t *task.Task) error {
 	} else {
 		e.Error = &task.StepError{Code: task.CodeInputTimeout, Message: "no answer came in time"}
 	}
+	at.journal.answer = e
 	for _, e := range append(entries, e) {
 		at.journal.note(e, false)
 	}

@@ -175,6 +175,9 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 			return outcome{err: err}
 		}
 	}
+	if err := at.journal.renew(ctx); err != nil {
+		return outcome{err: err}
+	}
 	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.rec.reports)
 	job.MaxResult = at.w.cfg.MaxResult
 	job.Key = at.key
@@ -215,7 +218,7 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 			}
 			at.guard(at.rec.verify(parent), stop)
 		case ask := <-at.journal.flags:
-			rev, err := at.rec.flag(parent, ask.anew)
+			rev, err := at.rec.flag(parent, ask)
 			at.guard(err, stop)
 			ask.answer <- flagged{rev, err}
 		case <-at.looks:

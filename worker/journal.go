@@ -40,7 +40,9 @@ type journal struct {
 	ended   map[occurrence]int
 	running map[occurrence]bool
 
-	cursor cursor // the checkpoint
+	cursor cursor      // the checkpoint
+	anew   bool        // what the runs before had finished is dropped
+	answer *task.Entry // of a turn that goes on: what the user has said
 }
 
 // noted is an entry and its place in the order.
@@ -56,9 +58,11 @@ type occurrence struct {
 }
 
 // flag asks for a revision of the record that says that there is a journal: written
-// anew, if so, which only the run that has the task can.
+// anew, if so, which only the run that has the task can; forget: without what the runs
+// before have waited for.
 type flag struct {
 	anew   bool
+	forget bool
 	answer chan flagged
 }
 
@@ -116,7 +120,7 @@ func (j *journal) fence(ctx context.Context) error {
 		case newest != nil && newest.Epoch > j.epoch:
 			// A later run has begun, or the store was restored and the record is older
 			// than the journal. A write of the record tells.
-			if _, err := j.flag(ctx, true); err != nil {
+			if _, err := j.flag(ctx, flag{anew: true}); err != nil {
 				return err
 			}
 			j.epoch = newest.Epoch + 1
@@ -175,7 +179,7 @@ func (j *journal) append(ctx context.Context, e *task.Entry) error {
 	}
 	defer j.unlock()
 	if j.epoch == 0 {
-		rev, err := j.flag(ctx, false)
+		rev, err := j.flag(ctx, flag{})
 		if err != nil {
 			return err
 		}
@@ -198,10 +202,10 @@ func (j *journal) append(ctx context.Context, e *task.Entry) error {
 }
 
 // flag has the record say that there is a journal.
-func (j *journal) flag(ctx context.Context, anew bool) (rev uint64, err error) {
+func (j *journal) flag(ctx context.Context, ask flag) (rev uint64, err error) {
 	var f flagged
 	err = j.untilAnswered(ctx, func() error {
-		ask := flag{anew, make(chan flagged, 1)}
+		ask.answer = make(chan flagged, 1)
 		select {
 		case j.flags <- ask:
 			f = <-ask.answer

@@ -81,6 +81,9 @@ func (l *lines) Past(ctx context.Context) (agent.Past, error) {
 // ask again.
 func (l *lines) come(ctx context.Context) error {
 	t := l.caller.parent
+	if l.journal().anew {
+		return nil
+	}
 	for _, w := range t.Waits {
 		if came := w.Over(time.Now()) || w.Kind.Answered() && !t.Open(w); !came || w.Kind == task.WaitChild {
 			continue

@@ -168,10 +168,13 @@ func (r *record) flush(ctx context.Context) error {
 }
 
 // flag has the record say that the task has a journal, before that has its first
-// entry: nobody would look for one else. anew: it is written also where it says so. It
-// returns a revision of this run.
-func (r *record) flag(ctx context.Context, anew bool) (rev uint64, err error) {
+// entry: nobody would look for one else. It returns a revision of this run.
+func (r *record) flag(ctx context.Context, ask flag) (rev uint64, err error) {
 	next := r.t.Clone()
+	if ask.forget {
+		r.waits.restart()
+		next.Step = nil
+	}
 	if next.Steps == nil {
 		next.Steps = &task.Steps{}
 	}
@@ -179,7 +182,7 @@ func (r *record) flag(ctx context.Context, anew bool) (rev uint64, err error) {
 	case !r.claimed:
 		r.t = next
 		err = r.claimLate(ctx)
-	case r.t.Steps == nil, anew:
+	case r.t.Steps == nil, ask.anew:
 		err = r.save(ctx, next)
 	}
 	return r.t.Rev, err

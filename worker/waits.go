@@ -29,6 +29,7 @@ type waits struct {
 	quiet  *time.Timer
 	over   chan struct{} // closed when the run is suspended
 	closed bool
+	anew   bool // what earlier runs waited for is forgotten
 }
 
 // waitName tells waits apart whose number counts them.
@@ -254,6 +255,13 @@ func (ws *waits) put(t *task.Task) {
 		t.EndWaits()
 		return
 	}
+	if ws.anew {
+		t.Restart(func(w task.Wait) bool {
+			return slices.ContainsFunc(ws.open, func(o *openWait) bool { return o.Is(w.Kind, w.Name, w.N) })
+		}, func(a task.Answer) bool {
+			return slices.ContainsFunc(ws.ended, func(w task.Wait) bool { return a.For(w) })
+		})
+	}
 	if t.Waits == nil && ws.begun == nil {
 		return
 	}
@@ -274,6 +282,13 @@ func (ws *waits) put(t *task.Task) {
 	if slices.ContainsFunc(ws.open, func(o *openWait) bool { return o.expired }) {
 		t.Expire(time.Now())
 	}
+}
+
+// restart forgets what earlier runs waited for, with the next record that is written.
+func (ws *waits) restart() {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.anew = true
 }
 
 // first is the question that was asked first, of a run that was suspended.

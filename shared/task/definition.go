@@ -23,7 +23,10 @@ type Definition struct {
 	Retry       Retry    `json:"retry,omitzero"`
 	// SuspendAfter is how long an attempt waits in place, without its slot, before it
 	// lets go of its task; default 30s.
-	SuspendAfter Duration        `json:"suspend_after,omitzero"`
+	SuspendAfter Duration `json:"suspend_after,omitzero"`
+	// OnNewVersion is what becomes of a task's steps when another version of the agent
+	// goes on with it; default continue.
+	OnNewVersion OnNewVersion    `json:"on_new_version,omitempty"`
 	InputSchema  json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
 	Default      bool            `json:"default,omitempty"`      // serves tasks that name no agent
 
@@ -42,6 +45,22 @@ const (
 	HistoryFull   History = "full"
 	HistoryWindow History = "window"
 )
+
+// OnNewVersion is what becomes of what another version of an agent has finished.
+type OnNewVersion string
+
+// The ways on: the steps are taken over, or are dropped and the task begins anew, or it
+// fails.
+const (
+	VersionContinue OnNewVersion = "continue"
+	VersionRestart  OnNewVersion = "restart"
+	VersionFail     OnNewVersion = "fail"
+)
+
+// Valid reports whether it is one of them; empty is the first.
+func (v OnNewVersion) Valid() bool {
+	return v == "" || v == VersionContinue || v == VersionRestart || v == VersionFail
+}
 
 // Retry is the policy of an agent's attempts. Attempt n+1 starts at a random
 // time within [0, min(MaxBackoff, Backoff * 2^(n-1))] after attempt n failed
@@ -124,6 +143,9 @@ func (d Definition) Validate() error {
 	}
 	if d.History != HistoryFull && d.History != HistoryWindow {
 		return fmt.Errorf("agent %s: history is %q, allowed are full and window", d.Name, d.History)
+	}
+	if !d.OnNewVersion.Valid() {
+		return fmt.Errorf("agent %s: on_new_version is %q, allowed are continue, restart and fail", d.Name, d.OnNewVersion)
 	}
 	if len(d.InputSchema) > 0 && !json.Valid(d.InputSchema) {
 		return fmt.Errorf("agent %s: input_schema is not JSON", d.Name)

@@ -127,6 +127,19 @@ func (t *Task) Use(used func(*Answer) bool) {
 	t.Answers = answers
 }
 
+// Restart forgets what earlier runs have waited for and got: the agent begins anew. Answers
+// that none has used stay, and notes of requests that may be repeated. used says what
+// this run has.
+func (t *Task) Restart(open func(Wait) bool, used func(Answer) bool) {
+	t.Waits = slices.DeleteFunc(slices.Clone(t.Waits), func(w Wait) bool { return !open(w) })
+	t.Answers = slices.Clone(t.Answers)
+	for i, a := range t.Answers {
+		if (a.Used || a.Late) && !used(a) {
+			t.Answers[i] = Answer{ID: a.ID, Name: a.Name, Used: true, At: a.At, Key: a.Key}
+		}
+	}
+}
+
 // EndWaits leaves of what t waited for what tells a late answer that it is late.
 func (t *Task) EndWaits() {
 	t.Waits, t.Suspended = nil, false

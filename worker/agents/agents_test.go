@@ -108,6 +108,7 @@ func TestMistakes(t *testing.T) {
 		{"agents:\n  - name: A b\n    builtin: echo\n", "[a-z0-9-]{1,40}"},
 		{"agents:\n  - name: a\n    exec: {command: python3 x.py}\n", "agents[0].exec.command: it must be a list"},
 		{"agents:\n  - name: a\n    exec: {dir: /}\n", "agents[0].exec.command: it is missing"},
+		{agent("    on_new_version: stop\n"), `agents.yaml:4: agents[0].on_new_version: "stop" is not allowed, it must be continue`},
 		{"agents:\n  - name: a\n    exec: {command: [x], protocol: stps}\n", `agents.yaml:3: agents[0].exec.protocol: "stps" is not allowed, it must be lines`},
 		{"agents:\n  - name: a\n    exec: {command: [x], protocl: steps}\n", "agents[0].exec.protocl: there is no such field; there are command, dir, env, protocol, pool, max_jobs"},
 		{"agents:\n  - name: a\n    exec: {command: [x], pool: 0}\n", `agents.yaml:3: agents[0].exec.pool: "0" is not allowed, it must be a whole number from 1`},

@@ -70,7 +70,7 @@ type fields map[string]func(value *yaml.Node, field string)
 
 // order is how messages list the fields: that of the manual.
 var order = []string{
-	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "retry",
+	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
 	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
 }
 
@@ -157,6 +157,13 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"max_in_flight": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxInFlight) },
 		"timeout":       func(n *yaml.Node, f string) { p.duration(n, f, &s.Timeout) },
 		"suspend_after": func(n *yaml.Node, f string) { p.duration(n, f, &s.SuspendAfter) },
+		"on_new_version": func(n *yaml.Node, f string) {
+			policy := ""
+			if p.text(n, f, &policy); policy == "" || !task.OnNewVersion(policy).Valid() {
+				p.fault(n, f, "%q is not allowed, it must be continue (steps of another version are taken over), restart (they are dropped) or fail", policy)
+			}
+			s.OnNewVersion = task.OnNewVersion(policy)
+		},
 		"retry": func(n *yaml.Node, f string) {
 			p.mapping(n, f, fields{
 				"max_attempts": func(n *yaml.Node, f string) { p.count(n, f, &s.Retry.MaxAttempts) },
