@@ -30,7 +30,7 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (
 	}
 	who, err := f.identify(w, r)
 	who.Addr = remote(r)
-	if err == nil {
+	if err == nil && !ownValue(r, who) {
 		err = permit(w, who, need)
 	}
 	if err == nil {
@@ -98,6 +98,14 @@ func permit(w http.ResponseWriter, who auth.Caller, need auth.Scope) error {
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer error="insufficient_scope", scope="`+string(need)+`"`)
 	return mesh.Refuse(mesh.ErrForbidden, "This needs the scope %s, and these credentials have %v. GET /whoami shows them.", need, who.Scopes)
+}
+
+// ownValue reports whether an agent that may only keep the steps of its task asks for the
+// value of one: its object says value_url where that is large.
+func ownValue(r *http.Request, who auth.Caller) bool {
+	at := chi.RouteContext(r.Context())
+	return who.Task != "" && at.URLParam("id") == who.Task && strings.HasSuffix(at.RoutePattern(), "/tasks/{id}/steps/value") &&
+		(r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
 // acting is the caller for the tenant that it acts for.

@@ -2,14 +2,22 @@ package gateway_test
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
+	httpagent "agentmesh/worker/agents/http"
 	"agentmesh/worker/agents/protocol"
 )
 
@@ -17,7 +25,7 @@ import (
 // that it fails. leases gets the lease of each attempt.
 func keeping(leases chan<- string) agent.Agent {
 	a := meshtest.Named("keeps", func(ctx context.Context, job *agent.Job) (any, error) {
-		book, err := protocol.OpenBook(ctx, job)
+		book, err := protocol.OpenBook(ctx, job, "")
 		if err != nil {
 			return nil, err
 		}
@@ -71,6 +79,11 @@ func TestALeaseKeepsTheStepsOfItsAttemptOnly(t *testing.T) {
 				t.Errorf("GET %s by a lease = %d", path, w.Code)
 			}
 		}
+		for path, want := range map[string]int{"/tasks/" + id + "/steps/value?name=charge": 200, "/tasks/" + id + "/steps": 403, "/tasks/" + other + "/steps/value?name=charge": 403, "/tasks/" + id + "/result": 403} {
+			if w := m.Do("GET", path, "", meshtest.As(lease)...); w.Code != want {
+				t.Errorf("GET %s by a lease = %d %s, want %d", path, w.Code, w.Body, want)
+			}
+		}
 		time.Sleep(90 * time.Second) // the attempt times out, and another one begins
 		next := <-leases
 		if w := m.Do("POST", "/tasks/"+id+"/steps", line, meshtest.As(lease)...); w.Code != 401 {
@@ -78,4 +91,51 @@ func TestALeaseKeepsTheStepsOfItsAttemptOnly(t *testing.T) {
 		}
 		ask(id, next, line, 201, "") // it was kept
 	})
+}
+
+// A service that is asked again is not sent its large values: it reads them, by the lease
+// of its attempt. Telling such a step again leaves the first value.
+func TestAServiceReadsTheLargeValuesOfItsStepsByItself(t *testing.T) {
+	m := meshtest.New(t)
+	m.Ask(auth.Chain(mesh.NewTaskAuthenticator(m.Store, meshtest.Quiet()), meshtest.Callers{"ann": {Tenant: "ann", Subject: "ann", Scopes: []auth.Scope{auth.All}}}))
+	srv, _ := m.Serve()
+	large := strings.Repeat("x", 300<<10)
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var job struct {
+			Lease string
+			Steps []agent.PastStep
+		}
+		if err := json.NewDecoder(r.Body).Decode(&job); err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		step := `{"type":"step","name":"scan","n":0,"value":"` + large + `"}` + "\n"
+		if len(job.Steps) == 0 {
+			_, _ = io.WriteString(w, step+`{"type":"sleep","name":"nap","for":"10ms"}`)
+			return
+		}
+		scan := job.Steps[0]
+		req, err := http.NewRequest("GET", scan.ValueURL, nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("Authorization", "Bearer "+job.Lease)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = resp.Body.Close() }()
+		raw, _ := io.ReadAll(resp.Body)
+		_, _ = fmt.Fprintf(w, `%s{"type":"result","result":"%d inline, %d: %d bytes"}`, step, len(scan.Value), resp.StatusCode, len(raw))
+	}))
+	defer service.Close()
+	a := agent.Agent{Definition: agent.Definition{Name: "scans"}, Tells: true, Handler: httpagent.New(httpagent.Config{URL: service.URL}, httpagent.Options{GatewayURL: srv.URL})}
+	m.Work(a)
+	id := m.Create(`{"agent":"scans","instruction":"x"}`, meshtest.As("ann")...)
+	w := m.Do("GET", "/tasks/"+id, "", append(meshtest.As("ann"), "Prefer", "wait=30")...)
+	if v := meshtest.Decode[api.Task](t, w.Body); v.Status != "completed" || string(v.Result) != `"0 inline, 200: 307202 bytes"` {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
 }

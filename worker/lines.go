@@ -3,6 +3,8 @@ package worker
 import (
 	"context"
 	"errors"
+	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -40,7 +42,7 @@ func (l *lines) open(c *caller) {
 func (l *lines) journal() *journal { return l.caller.at.journal }
 
 // Past implements agent.Lines.
-func (l *lines) Past(ctx context.Context) (agent.Past, error) {
+func (l *lines) Past(ctx context.Context, valueURL string) (agent.Past, error) {
 	l.mu.Lock()
 	t, first := l.caller.parent, l.begun == 0
 	l.mu.Unlock()
@@ -69,7 +71,9 @@ func (l *lines) Past(ctx context.Context) (agent.Past, error) {
 		if e.Error != nil {
 			s.Error = &agent.LineError{Code: e.Error.Code, Message: e.Error.Message}
 		}
-		if err := l.value(ctx, e, &s); err != nil {
+		if e.Object != "" && e.Error == nil && valueURL != "" && l.journal().of == t.ID { // else the value may be of another task
+			s.ValueURL = valueURL + "?" + url.Values{"kind": {string(e.Kind)}, "name": {e.Name}, "n": {strconv.Itoa(e.N)}}.Encode()
+		} else if err := l.value(ctx, e, &s); err != nil {
 			return past, err
 		}
 		past.Steps = append(past.Steps, s)

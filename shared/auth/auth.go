@@ -20,6 +20,8 @@ type Caller struct {
 	Subject string  // for the log; empty: nobody was asked
 	KeyID   string  // of the API key, if one was shown
 	Scopes  []Scope // the permissions of the caller
+	// Task is whose steps an agent without scopes may tell, and read the values of.
+	Task string
 
 	// Addr is where the request came from; the zero Addr where the face does not know.
 	Addr netip.Addr

@@ -28,7 +28,7 @@ func NewTaskAuthenticator(st *store.Store, log *slog.Logger) *TaskAuthenticator 
 }
 
 // taskScopes are what the agent of a task may do, as its tenant. One whose key is
-// narrow may tell its steps only, which takes no scope.
+// narrow may tell its steps only, and read their values, which takes no scope.
 var taskScopes = []auth.Scope{auth.TasksRead, auth.TasksWrite, auth.AgentsRead}
 
 // Authenticate implements auth.Authenticator.
@@ -63,7 +63,9 @@ func (a *TaskAuthenticator) Authenticate(ctx context.Context, c auth.Credentials
 		return auth.Caller{}, refusedKey("key of task "+shown.Task, "it is not that of the attempt that runs")
 	}
 	who := auth.Caller{Tenant: t.Tenant, Subject: "agent " + t.Agent + " of " + string(t.ID)}
-	if !t.Lease.Narrow {
+	if t.Lease.Narrow {
+		who.Task = string(t.ID)
+	} else {
 		who.Scopes = taskScopes
 	}
 	return who, nil

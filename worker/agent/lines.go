@@ -12,8 +12,9 @@ import (
 // starts again from its top in each run, and is told what the runs before have
 // finished. Its waits are not calls: it says what it waits for, and ends.
 type Lines interface {
-	// Past is what the runs before have left. Each call looks anew.
-	Past(ctx context.Context) (Past, error)
+	// Past is what the runs before have left. Each call looks anew. valueURL is where the
+	// agent reads the large values of its task's steps by itself; empty: all are here.
+	Past(ctx context.Context, valueURL string) (Past, error)
 	// Keep writes a line, and returns when it is durable.
 	Keep(ctx context.Context, l Line) error
 	// Await waits until something that the job waits for has come: the agent is to be

@@ -92,7 +92,7 @@ func (s *service) run(ctx context.Context, job *agent.Job) (any, error) {
 		}
 		return a.Value()
 	}
-	book, err := protocol.OpenBook(ctx, job)
+	book, err := protocol.OpenBook(ctx, job, s.gateway)
 	for err == nil {
 		var value any
 		again := false

@@ -29,7 +29,7 @@ type Memory struct {
 }
 
 // Past implements agent.Lines.
-func (m *Memory) Past(context.Context) (agent.Past, error) {
+func (m *Memory) Past(context.Context, string) (agent.Past, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.run++

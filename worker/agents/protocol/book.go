@@ -17,6 +17,7 @@ import (
 type Book struct {
 	lines agent.Lines
 	job   *agent.Job
+	url   string // of the gateway, where the agent reads large values; empty: they are in its object
 
 	mu      sync.Mutex
 	past    agent.Past
@@ -41,18 +42,23 @@ type noted struct {
 // maxOccurrences is how often a name may occur in a task.
 const maxOccurrences = 10_000
 
-// OpenBook reads what the runs before have left. A job that keeps no steps is an
-// error.
-func OpenBook(ctx context.Context, job *agent.Job) (*Book, error) {
+// OpenBook reads what the runs before have left. gateway is where the agent reads large
+// values, with the key of the job; without one they are in its object. A job that keeps
+// no steps is an error.
+func OpenBook(ctx context.Context, job *agent.Job, gateway string) (*Book, error) {
 	lines, err := job.Lines()
 	if err != nil {
 		return nil, err
 	}
-	past, err := lines.Past(ctx)
+	valueURL := ""
+	if gateway != "" && job.Key != "" {
+		valueURL = gateway + "/tasks/" + job.TaskID + "/steps/value"
+	}
+	past, err := lines.Past(ctx, valueURL)
 	if err != nil {
 		return nil, err
 	}
-	b := &Book{lines: lines, job: job, past: past, known: map[string]*named{}}
+	b := &Book{lines: lines, job: job, url: gateway, past: past, known: map[string]*named{}}
 	for _, s := range past.Steps {
 		n := noted{done: s.Kind != agent.LineStarted, key: s.Key}
 		if s.Kind == "" && s.ValueURL == "" {
@@ -85,7 +91,7 @@ func (b *Book) Await(ctx context.Context) (*Book, error) {
 	if err := b.lines.Await(ctx); err != nil {
 		return nil, err
 	}
-	return OpenBook(ctx, b.job)
+	return OpenBook(ctx, b.job, b.url)
 }
 
 // Ended is what a run came to that has ended well: its value, or again, that the
@@ -127,8 +133,8 @@ func (b *Book) keep(ctx context.Context, d durable) (Ack, error) {
 		switch {
 		case d.Kind.Waits():
 			return ack, bad(`%s has come: take it from "steps"`, d.said)
-		case next == known:
-			return ack, nil // told again
+		case next == known, known.digest == "" && d.Kind == agent.LineStep && d.Key == known.key:
+			return ack, nil // told again; the large value that was kept stands
 		case d.Kind == agent.LineStarted || d.Key == known.key:
 			return ack, bad(`%s is of a step that has finished before: take its value from "steps"`, d.said)
 		}
