@@ -25,7 +25,7 @@ import (
 // that it fails. leases gets the lease of each attempt.
 func keeping(leases chan<- string) agent.Agent {
 	a := meshtest.Named("keeps", func(ctx context.Context, job *agent.Job) (any, error) {
-		book, err := protocol.OpenBook(ctx, job, "")
+		book, err := protocol.OpenBook(ctx, job, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -131,7 +131,7 @@ func TestAServiceReadsTheLargeValuesOfItsStepsByItself(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `%s{"type":"result","result":"%d inline, %d: %d bytes"}`, step, len(scan.Value), resp.StatusCode, len(raw))
 	}))
 	defer service.Close()
-	a := agent.Agent{Definition: agent.Definition{Name: "scans"}, Tells: true, Handler: httpagent.New(httpagent.Config{URL: service.URL}, httpagent.Options{GatewayURL: srv.URL})}
+	a := agent.Agent{Definition: agent.Definition{Name: "scans"}, Tells: true, Handler: httpagent.New(httpagent.Config{URL: service.URL}, httpagent.Options{GatewayURL: func() string { return srv.URL }})}
 	m.Work(a)
 	id := m.Create(`{"agent":"scans","instruction":"x"}`, meshtest.As("ann")...)
 	w := m.Do("GET", "/tasks/"+id, "", append(meshtest.As("ann"), "Prefer", "wait=30")...)

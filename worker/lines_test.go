@@ -19,7 +19,7 @@ import (
 // http run theirs: say gives its lines for the object that it gets.
 func program(name string, objects *[]string, say func(object string) string) agent.Agent {
 	return meshtest.Named(name, func(ctx context.Context, job *agent.Job) (any, error) {
-		book, err := protocol.OpenBook(ctx, job, "")
+		book, err := protocol.OpenBook(ctx, job, nil)
 		for err == nil {
 			raw, err := book.Encode("", "")
 			if err != nil {

@@ -103,7 +103,7 @@ func TestReadmeSnippets(t *testing.T) {
 	}
 	m := &linestest.Memory{}
 	durable := agent.NewJob(&task.Task{}, nil, "", &ear{}).WithLines(m)
-	book, err := protocol.OpenBook(t.Context(), durable, "")
+	book, err := protocol.OpenBook(t.Context(), durable, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func New(cfg Config, o Options) agent.Handler { return newProgram(cfg, o).run }
 
 func newProgram(cfg Config, o Options) *program {
 	_, own := cfg.Env[keyVariable]
-	p := &program{cfg: cfg, log: o.Log, gateway: o.GatewayURL, ownKey: own}
+	p := &program{cfg: cfg, log: o.Log, ownKey: own}
 	for _, kv := range os.Environ() {
 		if !slices.ContainsFunc(ours, func(prefix string) bool { return strings.HasPrefix(kv, prefix) }) {
 			p.env = append(p.env, kv)
@@ -73,11 +73,10 @@ func newProgram(cfg Config, o Options) *program {
 const keyVariable = "MESH_API_KEY"
 
 type program struct {
-	cfg     Config
-	env     []string
-	log     *slog.Logger
-	gateway string // where it calls the mesh; empty: it does not know
-	ownKey  bool   // the file of agents gives it one
+	cfg    Config
+	env    []string
+	log    *slog.Logger
+	ownKey bool // the file of agents gives it one
 
 	gateway func() string
 	// once has the program do a job one time, and leaves nothing of it behind.

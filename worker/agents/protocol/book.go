@@ -15,9 +15,9 @@ import (
 // have finished, and what this one has told. Lines may come from several
 // goroutines; each is durable before the next one is taken.
 type Book struct {
-	lines agent.Lines
-	job   *agent.Job
-	url   string // of the gateway, where the agent reads large values; empty: they are in its object
+	lines   agent.Lines
+	job     *agent.Job
+	gateway func() string
 
 	mu      sync.Mutex
 	past    agent.Past
@@ -42,23 +42,25 @@ type noted struct {
 // maxOccurrences is how often a name may occur in a task.
 const maxOccurrences = 10_000
 
-// OpenBook reads what the runs before have left. gateway is where the agent reads large
-// values, with the key of the job; without one they are in its object. A job that keeps
+// OpenBook reads what the runs before have left. gateway says where the agent reads
+// large values, with the key of the job; where it is nil or says nothing they are in its object. A job that keeps
 // no steps is an error.
-func OpenBook(ctx context.Context, job *agent.Job, gateway string) (*Book, error) {
+func OpenBook(ctx context.Context, job *agent.Job, gateway func() string) (*Book, error) {
 	lines, err := job.Lines()
 	if err != nil {
 		return nil, err
 	}
 	valueURL := ""
-	if gateway != "" && job.Key != "" {
-		valueURL = gateway + "/tasks/" + job.TaskID + "/steps/value"
+	if gateway != nil && job.Key != "" {
+		if url := gateway(); url != "" {
+			valueURL = url + "/tasks/" + job.TaskID + "/steps/value"
+		}
 	}
 	past, err := lines.Past(ctx, valueURL)
 	if err != nil {
 		return nil, err
 	}
-	b := &Book{lines: lines, job: job, url: gateway, past: past, known: map[string]*named{}}
+	b := &Book{lines: lines, job: job, gateway: gateway, past: past, known: map[string]*named{}}
 	for _, s := range past.Steps {
 		n := noted{done: s.Kind != agent.LineStarted, key: s.Key}
 		if s.Kind == "" && s.ValueURL == "" {
@@ -91,7 +93,7 @@ func (b *Book) Await(ctx context.Context) (*Book, error) {
 	if err := b.lines.Await(ctx); err != nil {
 		return nil, err
 	}
-	return OpenBook(ctx, b.job, b.url)
+	return OpenBook(ctx, b.job, b.gateway)
 }
 
 // Ended is what a run came to that has ended well: its value, or again, that the

@@ -23,7 +23,7 @@ func durableJob(m *linestest.Memory) *agent.Job {
 func run(t *testing.T, m *linestest.Memory, lines string) (value string, again bool, told []string, err error) {
 	t.Helper()
 	job := durableJob(m)
-	b, err := protocol.OpenBook(t.Context(), job, "")
+	b, err := protocol.OpenBook(t.Context(), job, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestARunThatFollowsGoesOnWithTheNumbers(t *testing.T) {
 	m.Come(agent.PastStep{Name: "approve", Kind: agent.PastAnswer, Value: json.RawMessage("true")})
 	m.Come(agent.PastStep{Name: "nap", Kind: agent.LineSleep})
 	m.Come(agent.PastStep{Name: "big", ValueURL: "http://x/big"})
-	b, err := protocol.OpenBook(t.Context(), durableJob(m), "")
+	b, err := protocol.OpenBook(t.Context(), durableJob(m), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func TestALineThatIsNotKeptEndsTheRun(t *testing.T) {
 // One message that comes by itself is kept and answered, or refused with its fault.
 func TestAnswerKeepsOneMessage(t *testing.T) {
 	m := &linestest.Memory{}
-	b, err := protocol.OpenBook(t.Context(), durableJob(m), "")
+	b, err := protocol.OpenBook(t.Context(), durableJob(m), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
