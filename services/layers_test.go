@@ -178,6 +178,10 @@ func forbidden(from, to string, test bool) string {
 		if !under(inner, "worker/agent", "worker/agents", "shared/task", "shared/schema") {
 			return "the file of agents makes agents and runs none"
 		}
+	case from == "worker/agents/mcp" && (inner == "shared/egress" || inner == "worker/agents/exec"): // a server is an address of others, or a program
+		return ""
+	case under(from, "worker/agents") && inner == "worker/agents/mcp": // agents with tools
+		return ""
 	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session", "shared/pause", "shared/schema"):
 		return "an agent needs the SDK and the protocol only"
 	}

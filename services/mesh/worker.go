@@ -17,6 +17,7 @@ import (
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents"
+	"agentmesh/worker/agents/mcp"
 )
 
 // workerRole is a worker with the agents that it serves.
@@ -26,18 +27,20 @@ type workerRole struct {
 
 	served  []agent.Agent
 	found   foundGateway
+	tools   *mcp.Pool // the sessions of MCP servers
 	running atomic.Pointer[worker.Worker] // once there is one
 }
 
 // load reads the agents; nothing of the mesh is needed for it.
 func (r *workerRole) load(log *slog.Logger) (err error) {
 	r.found.set, r.found.log = r.agents.Gateway, log
+	r.tools = mcp.NewPool(mcp.Options{Log: log, Version: version()})
 	r.served, err = agents.Load(r.agents.Agents, r.options(log))
 	return err
 }
 
 func (r *workerRole) options(log *slog.Logger) agents.Options {
-	return agents.Options{GatewayURL: r.found.url, Log: log}
+	return agents.Options{GatewayURL: r.found.url, Log: log, MCP: r.tools}
 }
 
 // parts makes the worker on an open store, and what reads its agents again.
@@ -49,7 +52,11 @@ func (r *workerRole) parts(ctx context.Context, st *store.Store, log *slog.Logge
 	}
 	r.running.Store(w)
 	log.Info("worker pulls", "worker", w.ID(), "agents", len(r.served))
-	return []proc.Part{{Name: "worker", Run: w.Run}, r.reloading(w, log)}, nil
+	serve := func(ctx context.Context) error {
+		defer r.tools.Close() // once no attempt runs
+		return w.Run(ctx)
+	}
+	return []proc.Part{{Name: "worker", Run: serve}, r.reloading(w, log)}, nil
 }
 
 // attempts counts those that run now.

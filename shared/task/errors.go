@@ -43,8 +43,12 @@ const (
 	CodeStepNested       = "step_nested"
 	CodeJournalFull      = "journal_full"
 	CodeVersionChanged   = "version_changed"
+	CodeToolError        = "tool_error"
+	CodeToolRejected     = "tool_rejected"
 	CodeSessionGone      = "session_gone"
 	CodeSessionFull      = "session_full"
+
+	CodeToolOutcomeUnknown = "tool_outcome_unknown"
 )
 
 // Fault is whose doing an error is.
@@ -87,5 +91,9 @@ var Codes = map[string]struct {
 	CodeInputTimeout:     {FaultClient, "A question was not answered in time."},
 	CodeStepNested:       {FaultAgent, "A step was begun in the function of another one."},
 	CodeJournalFull:      {FaultAgent, "The task has as many steps as a task may have."},
+	CodeToolError:        {FaultAgent, "A tool of an MCP server failed."},
+	CodeToolRejected:     {FaultAgent, "An MCP server refused the call of a tool."},
 	CodeVersionChanged:   {FaultAgent, "Another version of the agent began the task, and the agent does not take its steps over."},
+
+	CodeToolOutcomeUnknown: {FaultAgent, "Nobody knows whether a tool of an MCP server was called, and it may not be called twice."},
 }

@@ -1,18 +1,22 @@
 package agents
 
 import (
+	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
+	"agentmesh/worker/agents/mcp"
 	"agentmesh/worker/agents/summarize"
 	"agentmesh/worker/agents/travel"
 )
@@ -34,6 +38,7 @@ func Samples() []agent.Agent {
 type Options struct {
 	GatewayURL func() string // the URL of one, for programs that call the mesh, asked at each attempt; nil: none
 	Log        *slog.Logger
+	MCP        *mcp.Pool // the sessions of MCP servers; nil: one of its own for each file that is read
 }
 
 // Load reads the file and makes its agents. An empty path means the samples.
@@ -49,13 +54,21 @@ func Load(path string, o Options) ([]agent.Agent, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := make([]agent.Agent, 0, len(specs))
-	for _, s := range specs {
-		a, err := s.Agent(o)
-		if err != nil {
-			return nil, fmt.Errorf("%s: agent %s: %w", path, s.Name, err)
-		}
-		all = append(all, a)
+	if o.MCP == nil {
+		o.MCP = mcp.NewPool(mcp.Options{Log: o.Log})
+	}
+	all, errs := make([]agent.Agent, len(specs)), make([]error, len(specs))
+	var made sync.WaitGroup
+	for i, s := range specs {
+		made.Go(func() { // a server may take its time to say what its tools are
+			if all[i], errs[i] = s.Agent(o); errs[i] != nil {
+				errs[i] = fmt.Errorf("%s: agent %s: %w", path, s.Name, errs[i])
+			}
+		})
+	}
+	made.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
 	}
 	return all, nil
 }
@@ -74,6 +87,9 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 		return a, nil
 	case s.HTTP != nil:
 		return agent.Agent{Definition: s.Definition, Handler: http.New(*s.HTTP, http.Options{GatewayURL: o.GatewayURL}), Remote: true, Tells: o.GatewayURL != nil}, nil
+	}
+	if s.MCP != nil {
+		return s.tool(o), nil
 	}
 	build, ok := builtins[s.Builtin]
 	if !ok {
@@ -98,4 +114,18 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 	}
 	a.Definition = d
 	return a, nil
+}
+
+// tool makes the agent that is a tool of an MCP server. A server that is away does not
+// keep the worker from its start: its agent has no description then, until the file is
+// read again.
+func (s Spec) tool(o Options) agent.Agent {
+	if o.MCP == nil {
+		o.MCP = mcp.NewPool(mcp.Options{Log: o.Log})
+	}
+	client, d := o.MCP.Client(s.MCP.Config), s.Definition
+	if err := client.Describe(context.Background(), s.MCP.Tool, &d); err != nil && o.Log != nil {
+		o.Log.Warn("an MCP server does not describe its tool", "agent", s.Name, "server", client.Place(), "tool", s.MCP.Tool, "error", err)
+	}
+	return agent.Agent{Definition: d, Handler: mcp.New(client, *s.MCP), Remote: true}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"agentmesh/worker/agents/mcp"
 )
 
 // Finding is what Check has found out about one agent.
@@ -43,6 +45,8 @@ func Check(ctx context.Context, path string, connect bool) ([]Finding, error) {
 				f.Err = fmt.Errorf("it does not answer within %v", connectWithin)
 			}
 			cancel()
+		case s.MCP != nil:
+			f.Note, f.Err = checkTool(ctx, s.MCP, connect)
 		case s.Builtin != "":
 			_, f.Err = s.Agent(Options{})
 		}
@@ -50,3 +54,22 @@ func Check(ctx context.Context, path string, connect bool) ([]Finding, error) {
 	}
 	return all, nil
 }
+
+// checkTool tries whether a server of tools can be reached, and has the tool.
+func checkTool(ctx context.Context, c *mcp.AgentConfig, connect bool) (string, error) {
+	if err := c.Check(); err != nil || !connect {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, toolsWithin)
+	defer cancel()
+	client := mcp.NewClient(c.Config, mcp.Options{})
+	defer client.Close()
+	_, err := client.Tool(ctx, c.Tool)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("it does not list its tools within %v", toolsWithin)
+	}
+	return "it has the tool " + c.Tool, err
+}
+
+// toolsWithin bounds the try of a server of tools, whose program may be fetched first.
+const toolsWithin = 30 * time.Second

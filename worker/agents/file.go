@@ -1,6 +1,6 @@
 // Package agents reads agents.yaml, the file that says which agents a worker
-// serves, and makes them: programs (exec), HTTP services (http) and what is
-// built in. It promises that every mistake in the file is reported with its
+// serves, and makes them: programs (exec), HTTP services (http), tools of MCP servers
+// (mcp) and what is built in. It promises that every mistake in the file is reported with its
 // line, its field and what is allowed there, and that nothing is served from a
 // file that has one.
 package agents
@@ -19,6 +19,7 @@ import (
 	"agentmesh/shared/task"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
+	"agentmesh/worker/agents/mcp"
 )
 
 // Spec is one agent of a file.
@@ -28,6 +29,7 @@ type Spec struct {
 	// One of these is set.
 	Exec    *exec.Config
 	HTTP    *http.Config
+	MCP     *mcp.AgentConfig
 	Builtin string
 }
 
@@ -71,7 +73,10 @@ type fields map[string]func(value *yaml.Node, field string)
 // order is how messages list the fields: that of the manual.
 var order = []string{
 	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
-	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "exec", "http", "builtin", "command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
+	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema",
+	"exec", "http", "mcp", "builtin",
+	"command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
+	"tool", "arguments", "on_unknown",
 }
 
 func (f fields) names() string {
@@ -183,6 +188,7 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"input_schema":   func(n *yaml.Node, f string) { p.schema(n, f, &s) },
 		"exec":           func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
 		"http":           func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
+		"mcp":            func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = p.mcp(n, f) },
 		"builtin":        func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
 	})
 	if len(p.errs) > before {
@@ -192,9 +198,9 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 	case s.Name == "":
 		p.fault(n, field+".name", "it is missing; names match [a-z0-9-]{1,40}")
 	case len(kinds) == 0:
-		p.fault(n, field, "agent %s needs one of exec, http and builtin", s.Name)
+		p.fault(n, field, "agent %s needs one of exec, http, mcp and builtin", s.Name)
 	case len(kinds) > 1:
-		p.fault(n, field, "agent %s has %s; it must have one of exec, http and builtin", s.Name, strings.Join(kinds, " and "))
+		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp and builtin", s.Name, strings.Join(kinds, " and "))
 	default:
 		p.pool(n, field, &s)
 		d := s.Definition.WithDefaults()
@@ -225,24 +231,9 @@ func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
 	c := &exec.Config{Dir: p.dir}
 	var jobs *yaml.Node
 	p.mapping(n, field, fields{
-		"command": func(n *yaml.Node, f string) {
-			if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-				p.fault(n, f, "it must be a list: the program, then its arguments, such as [python3, agent.py]")
-				return
-			}
-			c.Command = make([]string, len(n.Content))
-			for i, arg := range n.Content {
-				p.text(arg, fmt.Sprintf("%s[%d]", f, i), &c.Command[i])
-			}
-		},
-		"dir": func(n *yaml.Node, f string) {
-			dir := ""
-			if p.text(n, f, &dir); !filepath.IsAbs(dir) {
-				dir = filepath.Join(p.dir, dir)
-			}
-			c.Dir = dir
-		},
-		"env": func(n *yaml.Node, f string) { c.Env = p.strings(n, f) },
+		"command": func(n *yaml.Node, f string) { c.Command = p.command(n, f) },
+		"dir":     func(n *yaml.Node, f string) { c.Dir = p.folder(n, f) },
+		"env":     func(n *yaml.Node, f string) { c.Env = p.strings(n, f) },
 		"protocol": func(n *yaml.Node, f string) {
 			protocol := ""
 			if p.text(n, f, &protocol); protocol != "lines" && protocol != "steps" {
@@ -268,6 +259,26 @@ func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
 
 // maxPool is how many copies of a program there may be.
 const maxPool = 1000
+
+func (p *parser) command(n *yaml.Node, field string) []string {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		p.fault(n, field, "it must be a list: the program, then its arguments, such as [python3, agent.py]")
+		return nil
+	}
+	command := make([]string, len(n.Content))
+	for i, arg := range n.Content {
+		p.text(arg, fmt.Sprintf("%s[%d]", field, i), &command[i])
+	}
+	return command
+}
+
+func (p *parser) folder(n *yaml.Node, field string) string {
+	dir := ""
+	if p.text(n, field, &dir); !filepath.IsAbs(dir) {
+		dir = filepath.Join(p.dir, dir)
+	}
+	return dir
+}
 
 func (p *parser) http(n *yaml.Node, field string) *http.Config {
 	c := &http.Config{}

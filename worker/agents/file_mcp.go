@@ -1,0 +1,86 @@
+package agents
+
+import (
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"agentmesh/shared/task"
+	"agentmesh/worker/agents/mcp"
+)
+
+// mcp reads the section of an agent that is a tool of an MCP server.
+func (p *parser) mcp(n *yaml.Node, field string) *mcp.AgentConfig {
+	c := &mcp.AgentConfig{}
+	of := p.mcpServer(&c.Config)
+	of["tool"] = func(n *yaml.Node, f string) { p.text(n, f, &c.Tool) }
+	of["arguments"] = func(n *yaml.Node, f string) { c.Arguments = p.object(n, f) }
+	of["on_unknown"] = func(n *yaml.Node, f string) {
+		way := ""
+		if p.text(n, f, &way); !slices.Contains(mcp.Unknowns, mcp.Unknown(way)) {
+			p.fault(n, f, "%q is not allowed, it must be ask (a person decides), retry (the tool is called again) or fail", way)
+		}
+		c.OnUnknown = mcp.Unknown(way)
+	}
+	before := len(p.errs)
+	p.mapping(n, field, of)
+	if c.Tool == "" && len(p.errs) == before {
+		p.fault(n, field+".tool", "it is missing: the name of the tool that the agent is; mesh agents inspect URL lists them")
+	}
+	p.server(n, field, c.Config)
+	return c
+}
+
+// mcpServer are the fields that say where an MCP server is.
+func (p *parser) mcpServer(c *mcp.Config) fields {
+	c.Dir = p.dir
+	return fields{
+		"url":     func(n *yaml.Node, f string) { p.text(n, f, &c.URL) },
+		"headers": func(n *yaml.Node, f string) { c.Headers = p.strings(n, f) },
+		"command": func(n *yaml.Node, f string) { c.Command = p.command(n, f) },
+		"dir":     func(n *yaml.Node, f string) { c.Dir = p.folder(n, f) },
+		"env":     func(n *yaml.Node, f string) { c.Env = p.strings(n, f) },
+	}
+}
+
+// server checks that a server can be reached by what is said of it.
+func (p *parser) server(n *yaml.Node, field string, c mcp.Config) {
+	switch {
+	case (c.URL == "") == (len(c.Command) == 0):
+		p.fault(n, field, "it must have either url, such as https://tools.example.com/mcp, or command, such as [npx, -y, some-server]")
+	case c.URL != "":
+		if err := c.Check(); err != nil {
+			p.fault(n, field, "%s", strings.TrimSuffix(err.Error(), "."))
+		}
+	}
+}
+
+// object reads a mapping of any values; the environment's are put into its texts.
+func (p *parser) object(n *yaml.Node, field string) map[string]any {
+	if n.Kind != yaml.MappingNode {
+		p.fault(n, field, "it must be a mapping")
+		return nil
+	}
+	v := map[string]any{}
+	if err := p.expanded(n, field).Decode(&v); err != nil {
+		p.fault(n, field, "%v", err)
+	}
+	if _, err := task.Marshal(v); err != nil {
+		p.fault(n, field, "it must be JSON: keys are texts")
+	}
+	return v
+}
+
+// expanded is a copy of a node in whose texts the environment's values are.
+func (p *parser) expanded(n *yaml.Node, field string) *yaml.Node {
+	out := *n
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
+		out.Value = p.expand(n, field)
+	}
+	out.Content = make([]*yaml.Node, len(n.Content))
+	for i, inner := range n.Content {
+		out.Content[i] = p.expanded(inner, field)
+	}
+	return &out
+}
