@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
 """Keeps a list in a conversation: "add milk", "done 1", "list".
 
-A message of a session comes as a task whose "session" has the messages so far
-and what the agent left as its state. The answer is a "reply" message: the mesh
-keeps its text and its new state together, or neither.
+A message of a session is a task whose job has the messages so far and what the agent
+left as its state. A Reply has the answer and the new state: the mesh keeps both, or
+neither.
 """
 
-import json
+import pathlib
 import sys
+
+# Without this line once the kit is installed: pip install worker/agent/python
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "agent" / "python"))
+
+from agentmesh_agent import Permanent, Reply, agent, serve
 
 
 def answer(text, items):
@@ -22,16 +27,13 @@ def answer(text, items):
     return "I understand: add SOMETHING, done NUMBER, list."
 
 
-def main():
-    session = json.load(sys.stdin).get("session")
-    if session is None:
-        message = "send messages to a session of this agent: POST /sessions"
-        print(json.dumps({"type": "error", "code": "bad_input", "message": message, "retryable": False}))
-        return
-    items = session["state"].get("items", [])
-    message = answer(session["messages"][-1]["text"], items)
-    print(json.dumps({"type": "reply", "message": message, "state": {"items": items}}))
+@agent("notes")
+def notes(job):
+    if job.session is None:
+        raise Permanent("send messages to a session of this agent: POST /sessions", "bad_input")
+    items = job.state.get("items", [])
+    return Reply(answer(job.text, items), {"items": items})
 
 
 if __name__ == "__main__":
-    main()
+    serve()
