@@ -22,8 +22,9 @@ import (
 
 // Tasks are linearizable from outside: several gateways whose answers get lost, workers
 // that are cut off while they work and come back after their lease, cancels, retries
-// and repeats at once; one record, changed by one step at a time, explains what every
-// client was told (W2, W3, W6, W9, G5, G7).
+// and repeats at once, and questions that two people answer at a time; one record,
+// changed by one step at a time, explains what every client was told (W2, W3, W6, W9,
+// G5, G7).
 func TestTasksAreLinearizable(t *testing.T) {
 	m := meshtest.New(t)
 	seed := rand.Uint64()
@@ -46,7 +47,11 @@ func TestTasksAreLinearizable(t *testing.T) {
 		case 1:
 			return nil, agent.Permanent(errors.New("never"))
 		}
-		return map[string]any{"attempt": job.Attempt, "input": job.Input}, nil
+		said, err := agent.Ask[string](ctx, job, "go on", agent.Question{Prompt: "Go on?", Timeout: 300 * time.Millisecond})
+		if err != nil && !errors.Is(err, agent.ErrInputTimeout) {
+			return nil, err
+		}
+		return map[string]any{"attempt": job.Attempt, "input": job.Input, "said": said}, nil
 	})
 	cfg := worker.Default()
 	cfg.Lease = time.Second
@@ -127,17 +132,32 @@ func (c *guest) live(ctx context.Context) {
 			return
 		}
 		for range 6 {
-			switch c.rnd.IntN(8) {
+			switch c.rnd.IntN(10) {
 			case 0:
 				c.do(history.Op{Task: key, Kind: history.Cancel}, "POST", "/tasks/"+told.ID+"/cancel", "", "")
 			case 1:
 				c.do(history.Op{Task: key, Kind: history.Retry}, "POST", "/tasks/"+told.ID+"/retry", "", "")
 			case 2:
 				create()
+			case 3, 4:
+				c.answer(key, told.ID)
 			default:
 				c.read(key, told.ID)
 			}
 			<-time.After(time.Duration(c.rnd.IntN(60)) * time.Millisecond)
 		}
 	}
+}
+
+// answer has two people answer the question of a task at once, each something else.
+func (c *guest) answer(key, id string) {
+	var both sync.WaitGroup
+	for range 2 {
+		one := &guest{h: c.h, gateways: c.gateways, rnd: rand.New(rand.NewPCG(c.rnd.Uint64(), 0))}
+		both.Go(func() {
+			says := fmt.Sprint(one.rnd.Uint32())
+			one.do(history.Op{Task: key, Kind: history.Answer, Says: says}, "POST", "/tasks/"+id+"/input", fmt.Sprintf(`{"name":"go on","value":%q}`, says), "")
+		})
+	}
+	both.Wait()
 }

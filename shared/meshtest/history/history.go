@@ -32,11 +32,12 @@ const (
 )
 
 // Op is what was done. Of a write, Rev is the revision that it expects and State what
-// it writes.
+// it writes. Of an answer, Says is the answer to the only question of the task.
 type Op struct {
 	Task string // or the key of the request that makes it
 	Kind Kind
 	Rev  uint64
+	Says string
 	State
 }
 
@@ -69,6 +70,7 @@ type State struct {
 	Attempt int
 	Percent int    // of progress, within an attempt
 	Outcome string // of a task that has ended
+	Said    string // the answer that its agent got, as its result tells
 }
 
 // History gathers operations. It is safe for concurrent use.

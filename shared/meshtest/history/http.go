@@ -37,6 +37,18 @@ func OfHTTP(op Kind, status int, body []byte, err error) Told {
 		told.Percent = got.Percent
 	case "completed", "failed", "canceled":
 		told.Outcome = string(got.Result) + string(got.Error)
+		told.Said = said(got.Result)
 	}
 	return told
+}
+
+// said is the answer that a result repeats, as agents of histories do.
+func said(result []byte) string {
+	var got struct {
+		Said string `json:"said"`
+	}
+	if json.Unmarshal(result, &got) != nil {
+		return ""
+	}
+	return got.Said
 }

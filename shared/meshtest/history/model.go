@@ -14,9 +14,10 @@ type record struct {
 	Rev uint64
 	State
 
-	Ended  bool // completed or failed, which of both and how is not known yet
-	Waited bool // it has asked a question: attempts may go on under their number
-	Again  bool // somebody has asked for a cancel, whose answer is not known
+	Ended  bool   // completed or failed, which of both and how is not known yet
+	Waited bool   // it has asked a question: attempts may go on under their number
+	Answer string // the first that was taken
+	Again  bool   // somebody has asked for a cancel, whose answer is not known
 }
 
 var model = (&porcupine.NondeterministicModel{
@@ -67,7 +68,7 @@ func step(r record, op Op, told Told) []record {
 	case Cancel:
 		return cancel(r, told)
 	case Answer, Retry:
-		return ask(r, op.Kind, told)
+		return ask(r, op, told)
 	}
 	return nil
 }
@@ -81,8 +82,8 @@ func possible(r record, op Op) []record {
 	case op.Kind == Cancel && !ended(r):
 		r.Again = true
 		return []record{r}
-	case op.Kind == Answer && !ended(r):
-		r.Waited = true
+	case op.Kind == Answer && !ended(r) && r.Answer == "":
+		r.Waited, r.Answer = true, op.Says
 		return []record{r}
 	}
 	return nil
@@ -109,6 +110,9 @@ func read(r record, told Told) []record {
 	now := told.State
 	if told.Verdict == Absent {
 		return only(r.ID == "", r)
+	}
+	if now.Said != "" && now.Said != r.Answer { // nobody said so, or somebody else was first
+		return nil
 	}
 	if r.ID == "" || told.Rev != 0 && r.Rev != 0 && told.Rev < r.Rev {
 		return nil
@@ -168,8 +172,9 @@ func cancel(r record, told Told) []record {
 }
 
 // ask is a retry, which a failed or canceled task takes, or an answer, which one takes
-// that waits. A refusal may have been for what workers did meanwhile.
-func ask(r record, kind Kind, told Told) []record {
+// that waits, or will: the first counts. A refusal may have been for what workers did
+// meanwhile.
+func ask(r record, op Op, told Told) []record {
 	if r.ID == "" {
 		return only(told.Verdict == Absent, r)
 	}
@@ -179,8 +184,10 @@ func ask(r record, kind Kind, told Told) []record {
 	if told.Verdict != Done {
 		return nil
 	}
-	if kind == Answer {
-		r.Waited = true
+	if op.Kind == Answer {
+		if r.Waited = true; r.Answer == "" { // one that comes before its question waits behind others
+			r.Answer = op.Says
+		}
 		return only(!ended(r), r)
 	}
 	if !ended(r) {
