@@ -19,6 +19,8 @@ func (h agents) routes() []route {
 		operation("GET", "/agents/{name}", auth.AgentsRead, "getAgent", "Read an agent", h.getAgent, mesh.ErrAgentNotFound),
 		operation("DELETE", "/agents/{name}", auth.Admin, "deleteAgent", "Remove an agent that no live worker serves; tasks that wait for it stay", h.deleteAgent,
 			mesh.ErrAgentNotFound, mesh.ErrAgentServed, mesh.ErrConflict),
+		operation("POST", "/agents/{name}/pause", auth.Admin, "pauseAgent", "Have no worker begin a task of an agent; what runs goes on, what is accepted waits", h.pauseAgent, mesh.ErrAgentNotFound, mesh.ErrConflict),
+		operation("POST", "/agents/{name}/resume", auth.Admin, "resumeAgent", "Have workers take the tasks of an agent again", h.resumeAgent, mesh.ErrAgentNotFound, mesh.ErrConflict),
 	}
 }
 
@@ -53,7 +55,39 @@ func agentOf(a mesh.Served) api.Agent {
 		Name: a.Name, Description: a.Description, Version: a.Version, Greeting: a.Greeting, Default: a.Default, InputSchema: a.InputSchema,
 		Concurrency: full.Concurrency, MaxInFlight: full.MaxInFlight, Timeout: time.Duration(full.Timeout).String(),
 		MaxAttempts: full.Retry.MaxAttempts, Workers: workersOf(a), LiveWorkers: len(a.Workers), Conflict: a.Conflict,
+		Paused: a.Paused, PausedUntil: a.Until,
 	}
+}
+
+// agentPause asks for a pause.
+type agentPause struct {
+	onAgent
+	Body api.PauseAgent `body:"optional"`
+}
+
+// pauseAgent is POST /agents/{name}/pause.
+func (h agents) pauseAgent(ctx context.Context, in agentPause) (api.Agent, error) {
+	var d time.Duration
+	if in.Body.For != "" {
+		var err error
+		if d, err = time.ParseDuration(in.Body.For); err != nil || d == 0 {
+			d = -1 // any other text is out of range
+		}
+	}
+	a, err := h.mesh.Agents.Pause(ctx, in.caller(), in.Name, d)
+	if err != nil {
+		return api.Agent{}, err
+	}
+	return agentOf(a), nil
+}
+
+// resumeAgent is POST /agents/{name}/resume.
+func (h agents) resumeAgent(ctx context.Context, in onAgent) (api.Agent, error) {
+	a, err := h.mesh.Agents.Resume(ctx, in.caller(), in.Name)
+	if err != nil {
+		return api.Agent{}, err
+	}
+	return agentOf(a), nil
 }
 
 func workersOf(a mesh.Served) []api.AgentWorker {

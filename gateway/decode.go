@@ -67,12 +67,36 @@ func unknownMembers(d *jsontext.Decoder, t reflect.Type, faults []mesh.Invalid) 
 		}
 		if of != nil && d.PeekKind() == jsontext.KindBeginObject {
 			faults = unknownMembers(d, of, faults)
+		} else if of != nil && d.PeekKind() == jsontext.KindBeginArray {
+			faults = unknownItems(d, of, faults)
 		} else if d.SkipValue() != nil {
 			return faults
 		}
 	}
 	_, _ = d.ReadToken()
 	return faults
+}
+
+// unknownItems is unknownMembers for each object of a list.
+func unknownItems(d *jsontext.Decoder, t reflect.Type, faults []mesh.Invalid) []mesh.Invalid {
+	_, _ = d.ReadToken()
+	for d.PeekKind() != jsontext.KindEndArray && d.PeekKind() != jsontext.KindInvalid && len(faults) < maxUnknown {
+		if d.PeekKind() == jsontext.KindBeginObject {
+			faults = unknownMembers(d, t, faults)
+		} else if d.SkipValue() != nil {
+			return faults
+		}
+	}
+	_, _ = d.ReadToken()
+	return faults
+}
+
+// objectsOf is the type of the objects that a value is, points to or lists.
+func objectsOf(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t
 }
 
 // memberSet is the members of an object: their names in order, and the types of
@@ -99,8 +123,8 @@ func membersOf(t reflect.Type) memberSet {
 			maps.Copy(m.types, in.types)
 		case name != "" && name != "-":
 			m.names = append(m.names, name)
-			if f.Type.Kind() == reflect.Struct && len(membersOf(f.Type).names) > 0 {
-				m.types[name] = f.Type
+			if of := objectsOf(f.Type); of.Kind() == reflect.Struct && len(membersOf(of).names) > 0 {
+				m.types[name] = of
 			}
 		}
 	}

@@ -33,7 +33,7 @@ func (h deliveries) routes() []route {
 // deliveryQuery asks for a page of deliveries.
 type deliveryQuery struct {
 	request
-	Status  string     `query:"status" doc:"pending, retrying, delivered, dead, parked or canceled."`
+	Status  []string   `query:"status,list" doc:"One or more of pending, retrying, delivered, dead, parked and canceled, separated by commas or repeated."`
 	Webhook webhook.ID `query:"webhook_id" doc:"Deliveries to this webhook."`
 	Type    string     `query:"type" doc:"Deliveries of this type of event."`
 	Class   string     `query:"class" doc:"Deliveries whose last attempt came to this, such as timeout or server_error."`
@@ -43,11 +43,14 @@ type deliveryQuery struct {
 
 // filter is what a listing asks for.
 func (in deliveryQuery) filter() (mesh.DeliveryFilter, error) {
-	f := mesh.DeliveryFilter{Status: webhook.Status(in.Status), Webhook: in.Webhook, Type: event.Type(in.Type), Class: webhook.Class(in.Class)}
-	switch {
-	case f.Status != "" && !f.Status.Valid():
-		return f, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v.", mesh.Clip(in.Status, 32), webhook.Statuses)
-	case f.Class != "" && !slices.Contains(webhook.Classes, f.Class):
+	f := mesh.DeliveryFilter{Webhook: in.Webhook, Type: event.Type(in.Type), Class: webhook.Class(in.Class)}
+	for _, s := range in.Status {
+		if !webhook.Status(s).Valid() {
+			return f, mesh.Refuse(problem.ErrBadQuery, "status is %q, allowed are %v, several separated by commas.", mesh.Clip(s, 32), webhook.Statuses)
+		}
+		f.Statuses = append(f.Statuses, webhook.Status(s))
+	}
+	if f.Class != "" && !slices.Contains(webhook.Classes, f.Class) {
 		return f, mesh.Refuse(problem.ErrBadQuery, "class is %q, allowed are %v.", mesh.Clip(in.Class, 32), webhook.Classes)
 	}
 	var err error

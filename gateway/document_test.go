@@ -186,7 +186,7 @@ func (i *inspector) refuse(t *testing.T, id string) {
 	case method == "patch":
 		i.ask(t, id, 404, nothing, "", `{"enabled":true}`, asJSON...)
 	default:
-		body := map[string]string{"postMessage": `{"text":"x"}`, "tellStep": `{"type":"started","name":"x"}`, "answerTask": `{"name":"x","value":1}`, "answerAction": `{"name":"x","value":1}`}[id]
+		body := map[string]string{"verifySignature": `{"headers":{},"body":""}`, "postMessage": `{"text":"x"}`, "tellStep": `{"type":"started","name":"x"}`, "answerTask": `{"name":"x","value":1}`, "answerAction": `{"name":"x","value":1}`}[id]
 		i.ask(t, id, 404, nothing, "", body)
 	}
 }
@@ -214,6 +214,10 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.ask(t, "getAgent", 200, []string{"echo"}, "", "")
 		i.ask(t, "getProblem", 200, []string{"not_found"}, "", "")
 		i.ask(t, "deleteAgent", 409, []string{"echo"}, "", "")
+		i.ask(t, "pauseAgent", 200, []string{"echo"}, "", `{"for":"1h"}`)
+		i.ask(t, "pauseAgent", 422, []string{"echo"}, "", `{"for":"-1h"}`)
+		i.ask(t, "resumeAgent", 200, []string{"echo"}, "", "")
+		i.bulk(t)
 		i.audited(t)
 		for _, methods := range i.doc.Paths {
 			for _, op := range methods {
@@ -269,6 +273,19 @@ func (i *inspector) tasks(t *testing.T, callback string) {
 	i.ask(t, "answerAction", 202, []string{waits}, "", `{"name":"approve","value":null}`)
 	i.ask(t, "cancelAction", 200, []string{waits}, "", "")
 	i.ask(t, "retryAction", 202, []string{waits}, "", "")
+}
+
+func (i *inspector) bulk(t *testing.T) {
+	task := meshtest.Decode[api.Accepted](t, i.ask(t, "createTask", 202, nil, "", `{"agent":"echo","instruction":"x","delay":"1h"}`).Body).TaskID
+	i.ask(t, "deleteTask", 409, []string{task}, "", "")
+	i.ask(t, "bulkTasks", 200, nil, "", `{"action":"cancel","filter":{"status":["pending"]},"dry_run":true,"limit":1}`)
+	i.ask(t, "bulkTasks", 200, nil, "", `{"action":"cancel","filter":{"status":["pending"]}}`)
+	i.ask(t, "bulkTasks", 422, nil, "", `{"action":"cancel","filter":{"status":["failed"]}}`)
+	i.ask(t, "bulkTasks", 400, nil, "", `{"action":"retry","filter":{},"cursor":"x"}`)
+	i.ask(t, "bulkDeliveries", 200, nil, "", `{"action":"redeliver","filter":{"status":["delivered"],"class":"delivered"}}`)
+	time.Sleep(time.Minute) // the notifier reads its end
+	i.ask(t, "deleteTask", 204, []string{task}, "", "")
+	i.ask(t, "deleteTask", 404, []string{task}, "", "")
 }
 
 func (i *inspector) schedules(t *testing.T) {
@@ -362,7 +379,10 @@ func (i *inspector) sessions(t *testing.T) {
 	busy := meshtest.Decode[api.SessionCreated](t, i.ask(t, "createSession", 201, nil, "", `{"agent":"holds"}`).Body).SessionID
 	open := meshtest.Decode[api.AcceptedTurn](t, i.ask(t, "postMessage", 202, []string{busy}, "", `{"text":"x"}`, "Prefer", "respond-async").Body).TurnID
 	i.ask(t, "cancelTurn", 200, []string{busy, open}, "", "")
-	i.ask(t, "getSession", 200, []string{s}, "", "")
+	i.ask(t, "getSession", 200, []string{s}, "?include=state", "")
+	i.ask(t, "getSession", 400, []string{s}, "?include=all", "")
+	i.ask(t, "forkSession", 201, []string{s}, "", `{"state":{"n":1}}`, "Idempotency-Key", "fork")
+	i.ask(t, "forkSession", 422, []string{s}, "", `{"after":99}`)
 	i.ask(t, "getMessages", 200, []string{s}, "", "")
 	i.ask(t, "sessionEvents", 200, []string{s}, "", "")
 	i.ask(t, "listSessions", 200, nil, "", "")
@@ -389,6 +409,7 @@ func (i *inspector) webhooks(t *testing.T, url string) {
 	i.ask(t, "updateWebhook", 200, []string{hook}, "", `{"description":"d"}`, "Content-Type", "application/json")
 	i.ask(t, "rotateSecret", 200, []string{hook}, "", `{"overlap":"1h"}`)
 	i.ask(t, "testWebhook", 200, []string{hook}, "", "")
+	i.ask(t, "verifySignature", 200, []string{hook}, "", `{"headers":{},"body":"{}"}`)
 	i.ask(t, "redeliverWebhook", 202, []string{hook}, "", "")
 	i.ask(t, "deleteWebhook", 204, []string{hook}, "", "")
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"fmt"
 	"time"
 
 	"agentmesh/shared/mesh"
@@ -39,6 +40,11 @@ func (f *fields) duration(pointer, text string) task.Duration {
 		f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "24h"`, pointer))
 	}
 	return task.Duration(d)
+}
+
+// oneOf notes that a field is none of those that are allowed.
+func (f *fields) oneOf(pointer, is string, allowed any) {
+	f.faults = append(f.faults, mesh.Field(fmt.Sprintf("it is %q, allowed are %v", mesh.Clip(is, 32), allowed), pointer))
 }
 
 // put sets a field that a request has.

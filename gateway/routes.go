@@ -22,6 +22,7 @@ func (g *Gateway) operations() []route {
 		webhooks{g.mesh}.routes(),
 		deliveries{g.mesh}.routes(),
 		feed{g.mesh, g.log, links(strings.TrimSuffix(g.cfg.PublicURL, "/")), g.closing}.routes(),
+		bulk{g.mesh}.routes(),
 		tenants{g.mesh}.routes(),
 		keySet{g.mesh}.routes(),
 		agents{g.mesh}.routes(),

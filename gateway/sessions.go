@@ -26,6 +26,7 @@ func (h sessions) routes() []route {
 		operation("POST", "/sessions", auth.SessionsWrite, "createSession", "Begin a conversation with an agent", h.createSession, mesh.ErrAgentNotFound, mesh.ErrAgentRequired, mesh.ErrStoreFull, mesh.ErrTooManySessions),
 		operation("GET", "/sessions", auth.SessionsRead, "listSessions", "List sessions, newest change first", h.listSessions, mesh.ErrBadCursor),
 		operation("GET", one, auth.SessionsRead, "getSession", "Read a session", h.getSession, gone...),
+		operation("POST", one+"/fork", auth.SessionsWrite, "forkSession", "Begin a session with what was said in another one, up to a message", h.forkSession, append(gone, mesh.ErrTooManySessions, mesh.ErrStoreFull)...),
 		operation("DELETE", one, auth.SessionsWrite, "deleteSession", "Delete a session; its open turn and those that wait are canceled", h.deleteSession, mesh.ErrSessionNotFound, mesh.ErrSessionExpired, mesh.ErrPreconditionFailed),
 		operation("GET", one+"/messages", auth.SessionsRead, "getMessages", "Read the transcript", h.getMessages, gone...),
 		operation("GET", one+"/events", auth.SessionsRead, "sessionEvents", "Follow a session: status, progress, milestone and output of its turns, and each reply", h.sessionEvents, gone...),
@@ -68,14 +69,74 @@ type onSession struct {
 	ID session.ID `path:"id"`
 }
 
+// sessionPoll asks for a session.
+type sessionPoll struct {
+	onSession
+	Include sessionParts `query:"include,list" doc:"Parts that are left out otherwise: state, what the agent keeps of the session."`
+}
+
+// sessionParts are the parts of a session that are left out otherwise.
+type sessionParts []string
+
+const includeState = "state"
+
+func (p *sessionParts) read(_ *call, values []string) error {
+	*p = split(values)
+	for _, part := range *p {
+		if part != includeState {
+			return mesh.Refuse(problem.ErrBadQuery, "include is %q, allowed is %s.", mesh.Clip(part, 64), includeState)
+		}
+	}
+	return nil
+}
+
 // getSession is GET /sessions/{id}.
-func (h sessions) getSession(ctx context.Context, in onSession) (out cached[api.Session], err error) {
+func (h sessions) getSession(ctx context.Context, in sessionPoll) (out cached[api.Session], err error) {
 	s, err := h.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
 	}
 	v, err := h.sessionView(ctx, s)
+	if len(in.Include) > 0 {
+		v.State = s.State
+	}
 	return cached[api.Session]{Body: &v, ETag: revTag(s.Rev)}, err
+}
+
+// sessionFork asks for a session that goes on from another one.
+type sessionFork struct {
+	onSession
+	_    struct{}        `header:"Idempotency-Key" doc:"The same request with the same key makes one session for 24 hours."`
+	Body api.ForkSession `body:"optional"`
+}
+
+// sessionForked is its answer.
+type sessionForked struct {
+	Body     *api.SessionForked `status:"201"`
+	Location string             `header:"Location" doc:"Where the new session is read."`
+	Replayed string             `header:"Idempotent-Replayed" doc:"true: the key was known, and no session was made."`
+}
+
+// forkSession is POST /sessions/{id}/fork.
+func (h sessions) forkSession(ctx context.Context, in sessionFork) (out sessionForked, err error) {
+	key, err := in.key()
+	if err != nil {
+		return out, err
+	}
+	f := mesh.Fork{State: null(in.Body.State), Key: key}
+	if in.Body.After != nil {
+		if f.After = *in.Body.After; f.After < 1 {
+			return out, mesh.RefuseFields(mesh.Field("it must be the number of a message, from 1; leave it out to take over all", "/after"))
+		}
+	}
+	o, err := h.mesh.Forks.Session(ctx, in.caller(), in.ID, f)
+	if err != nil {
+		return out, err
+	}
+	return sessionForked{
+		Body:     &api.SessionForked{SessionID: string(o.SessionID), ForkedFrom: string(in.ID), Agent: o.Agent, Messages: o.Messages, HasState: o.Stated, CreatedAt: o.CreatedAt, ExpiresAt: o.ExpiresAt},
+		Location: sessionURL(o.SessionID), Replayed: replayed(o.Replayed),
+	}, nil
 }
 
 func (h sessions) sessionView(ctx context.Context, s *session.Session) (api.Session, error) {

@@ -69,7 +69,7 @@ func statsOf(c store.Census, limit int64) api.Stats {
 		s.Missing = append(s.Missing, d.String())
 	}
 	for _, q := range c.Agents {
-		a := api.AgentStats{Name: q.Agent, Waiting: q.Waiting, Bulk: q.Bulk, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit}
+		a := api.AgentStats{Name: q.Agent, Waiting: q.Waiting, Bulk: q.Bulk, OldestAge: age(c.At, q.Oldest), InFlight: q.InFlight, Limit: q.Limit, Paused: q.Paused}
 		for _, w := range mesh.Serving(c.Workers, q.Agent) {
 			a.LiveWorkers++
 			a.Slots += w.Slots

@@ -33,6 +33,7 @@ func (h tasks) routes() []route {
 		operation("POST", "/tasks", auth.TasksWrite, "createTask", "Accept a task", h.createTask, slices.Concat(refusedTask, refusedInput, refusedChild)...),
 		operation("GET", "/tasks", auth.TasksRead, "listTasks", "List tasks", h.listTasks, mesh.ErrBadCursor),
 		operation("GET", one, auth.TasksRead, "getTask", "Read a task", h.getTask, mesh.ErrTaskNotFound),
+		operation("DELETE", one, auth.TasksWrite, "deleteTask", "Delete a task that has ended, its result and its steps", h.deleteTask, mesh.ErrTaskNotFound, mesh.ErrTaskNotDeletable, mesh.ErrConflict),
 		operation("GET", one+"/result", auth.TasksRead, "getTaskResult", "Read the result itself", h.getResult, mesh.ErrTaskNotFound, mesh.ErrResultNotReady, mesh.ErrResultExpired),
 		operation("GET", one+"/input", auth.TasksRead, "getTaskInput", "Read the input as it was sent", h.getInput, mesh.ErrTaskNotFound, mesh.ErrNoInput, mesh.ErrInputExpired),
 		operation("GET", one+"/events", auth.TasksRead, "taskEvents", "Follow a task", h.taskEvents, mesh.ErrTaskNotFound),
@@ -144,4 +145,9 @@ func (h tasks) cancelTask(ctx context.Context, in onTask) (out tagged[api.Task],
 	}
 	v, err := h.taskView(ctx, in.links(), t, nil)
 	return tagged[api.Task]{Body: &v, ETag: etag(t)}, err
+}
+
+// deleteTask is DELETE /tasks/{id}.
+func (h tasks) deleteTask(ctx context.Context, in onTask) (deleted, error) {
+	return deleted{Gone: true}, h.mesh.Records.Delete(ctx, in.caller(), task.ID(in.ID))
 }

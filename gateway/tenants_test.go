@@ -149,6 +149,8 @@ func bodyOf(e endpoint) string {
 		return `{"text":"bob says"}`
 	case strings.HasSuffix(e.pattern, "/input") && e.method == "POST":
 		return `{"name":"approve","value":"bob's"}`
+	case strings.HasSuffix(e.pattern, "/verify"):
+		return `{"headers":{},"body":""}`
 	case strings.HasSuffix(e.pattern, "/steps") && e.method == "POST":
 		return `{"type":"started","name":"bob's"}`
 	case strings.HasSuffix(e.pattern, "/backfill"):

@@ -27,6 +27,8 @@ func (h webhooks) routes() []route {
 			mesh.ErrWebhookNotFound, mesh.ErrConflict, mesh.ErrCallbacksOff),
 		operation("POST", one+"/test", auth.WebhooksWrite, "testWebhook", "Send a test event, once, and answer with what became of it", h.testWebhook,
 			mesh.ErrWebhookNotFound, mesh.ErrCallbackBlocked, mesh.ErrValidationFailed, mesh.ErrCallbacksOff, mesh.ErrTooManyWaits),
+		operation("POST", one+"/verify", auth.WebhooksRead, "verifySignature", "Check whether one of a webhook's keys has signed a request", h.verify,
+			mesh.ErrWebhookNotFound, mesh.ErrWebhookUnreadable, mesh.ErrCallbacksOff, mesh.ErrTooLarge),
 		operation("POST", one+"/redeliver", auth.DeliveriesWrite, "redeliverWebhook", "Send a webhook again what it missed", h.redeliverWebhook,
 			mesh.ErrWebhookNotFound, mesh.ErrWebhookDisabled, mesh.ErrBadCursor, mesh.ErrConflict),
 	}

@@ -26,7 +26,11 @@ type arrival struct {
 func (a *arrival) decide(ctx context.Context) (d decision, err error) {
 	var record *task.Task
 	if !a.first { // somebody may have written the record
-		if record, err = a.read(ctx); err != nil {
+		record, err = a.read(ctx)
+		if errors.Is(err, task.ErrDeleted) {
+			return decision{verb: forget, why: "it was deleted after its end"}, nil
+		}
+		if err != nil {
 			return d, err
 		}
 	}
@@ -91,7 +95,7 @@ func (a *arrival) underParent(ctx context.Context, d decision) (decision, error)
 
 func (a *arrival) read(ctx context.Context) (*task.Task, error) {
 	t, err := a.at.store.Tasks.Get(ctx, a.queued.Tenant, a.queued.ID)
-	if errors.Is(err, task.ErrNotFound) {
+	if errors.Is(err, task.ErrNotFound) && !errors.Is(err, task.ErrDeleted) {
 		return nil, nil
 	}
 	return t, err

@@ -19,6 +19,8 @@ type Agent struct {
 	MaxAttempts int             `json:"max_attempts"`
 	LiveWorkers int             `json:"live_workers"`
 	Conflict    bool            `json:"conflict,omitempty" doc:"Live workers serve different definitions of it, and no version says which is the newer: tasks are checked against the one that was there first."`
+	Paused      bool            `json:"paused,omitempty" doc:"No worker begins a task of it: POST /agents/{name}/resume."`
+	PausedUntil time.Time       `json:"paused_until,omitzero" doc:"When the pause ends by itself; none: when somebody resumes it."`
 	Workers     []AgentWorker   `json:"workers"`
 }
 
@@ -41,4 +43,9 @@ type RemovedAgent struct {
 	Name    string `json:"name"`
 	Waiting int    `json:"waiting" doc:"Tasks and turns that go on waiting for an agent of this name."`
 	Warning string `json:"warning"`
+}
+
+// PauseAgent is the body of POST /agents/{name}/pause; it may be left out.
+type PauseAgent struct {
+	For string `json:"for,omitempty" example:"1h" doc:"How long, at most 8760h; until somebody resumes it when left out."`
 }

@@ -1,6 +1,9 @@
 package api
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // CreateSession is the body of POST /sessions.
 type CreateSession struct {
@@ -28,6 +31,25 @@ type Session struct {
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 	ExpiresAt time.Time `json:"expires_at" doc:"Unless there is a turn before."`
+
+	State json.RawMessage `json:"state,omitempty" doc:"What the agent keeps of the session, with ?include=state."`
+}
+
+// ForkSession is the body of POST /sessions/{id}/fork; it may be left out.
+type ForkSession struct {
+	After *int            `json:"after,omitempty" minimum:"1" doc:"The number of the last message that is taken over: the end of a turn. All when left out."`
+	State json.RawMessage `json:"state,omitempty" doc:"The agent's state at that point. Left out: the session's, where all messages are taken over, and none otherwise: what it was then is not kept."`
+}
+
+// SessionForked is the answer of a fork.
+type SessionForked struct {
+	SessionID  string    `json:"session_id" doc:"Of the new session."`
+	ForkedFrom string    `json:"forked_from"`
+	Agent      string    `json:"agent"`
+	Messages   int       `json:"messages" doc:"Messages that were taken over."`
+	HasState   bool      `json:"has_state" doc:"The agent finds a state."`
+	CreatedAt  time.Time `json:"created_at"`
+	ExpiresAt  time.Time `json:"expires_at" doc:"Unless there is a turn before."`
 }
 
 // SessionList is a page of GET /sessions.

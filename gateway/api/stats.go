@@ -22,6 +22,7 @@ type AgentStats struct {
 	OldestAge   float64 `json:"oldest_age_seconds" doc:"How long the task waits that waits longest."`
 	InFlight    int     `json:"in_flight" doc:"Tasks that workers hold."`
 	Limit       int     `json:"limit" doc:"How many may run in the mesh."`
+	Paused      bool    `json:"paused,omitempty" doc:"Nothing is given to a worker: somebody has paused the agent."`
 	LiveWorkers int     `json:"live_workers"`
 	Slots       int     `json:"slots" doc:"Of the live workers."`
 }

@@ -60,6 +60,23 @@ type Key struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
+// VerifyRequest is the body of POST /webhooks/{id}/verify: a request as its receiver
+// got it.
+type VerifyRequest struct {
+	Headers map[string]string `json:"headers" doc:"At least webhook-id, webhook-timestamp and webhook-signature, in any case; others are not looked at."`
+	Body    string            `json:"body" doc:"The body as text, byte for byte, at most 1 MiB."`
+}
+
+// Verdict says whether a webhook's keys have signed a request. It has no signature.
+type Verdict struct {
+	Valid  bool      `json:"valid" doc:"One of the keys has signed it."`
+	KeyID  string    `json:"key_id,omitempty" doc:"That one."`
+	Scheme string    `json:"scheme,omitempty"`
+	SentAt time.Time `json:"sent_at,omitzero" doc:"When it says that it was sent."`
+	Reason string    `json:"reason,omitempty" enum:"headers_missing,headers_malformed,no_signature_matches,timestamp_too_far" doc:"timestamp_too_far also of a valid one: a receiver that looks at the time refuses it."`
+	Detail string    `json:"detail" doc:"What that means, and what to do."`
+}
+
 // Jwk is a public key (RFC 8037).
 type Jwk struct {
 	Kty string `json:"kty"`

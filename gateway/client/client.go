@@ -321,6 +321,11 @@ func (c Tasks) Result(ctx context.Context, id string) (io.ReadCloser, error) {
 	return resp.Body, nil
 }
 
+// Delete deletes a task that has ended, its result and its steps.
+func (c Tasks) Delete(ctx context.Context, id string) error {
+	return c.call(ctx, http.MethodDelete, "/tasks/"+url.PathEscape(id), nil, nil, nil)
+}
+
 // Input streams the input of a task as it was sent.
 func (c Tasks) Input(ctx context.Context, id string) (io.ReadCloser, error) {
 	resp, err := c.do(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/input", nil, nil)
@@ -328,32 +333,6 @@ func (c Tasks) Input(ctx context.Context, id string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return resp.Body, nil
-}
-
-// List lists the agents that the mesh knows.
-func (c Agents) List(ctx context.Context) ([]Agent, error) {
-	var out api.AgentList
-	err := c.call(ctx, http.MethodGet, "/agents", nil, nil, &out)
-	return out.Agents, err
-}
-
-// Delete has the mesh forget an agent that no live worker serves. Tasks
-// that wait for it are not lost: waiting is how many go on waiting for a worker
-// that serves an agent of this name.
-func (c Agents) Delete(ctx context.Context, name string) (waiting int, err error) {
-	resp, err := c.do(ctx, http.MethodDelete, "/agents/"+url.PathEscape(name), nil, nil)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode == http.StatusNoContent {
-		return 0, nil
-	}
-	var left api.RemovedAgent
-	if err := json.NewDecoder(resp.Body).Decode(&left); err != nil {
-		return 0, fmt.Errorf("delete agent %s: read the answer: %w", name, err)
-	}
-	return left.Waiting, nil
 }
 
 func (c *wire) call(ctx context.Context, method, path string, h http.Header, body []byte, out any) error {

@@ -13,7 +13,7 @@ import (
 
 // DeliveryFilter chooses deliveries. Empty fields choose all.
 type DeliveryFilter struct {
-	Status    string
+	Status    string // one, or several separated by commas
 	WebhookID string
 	Type      string
 	Class     string    // of the last attempt, such as "timeout"

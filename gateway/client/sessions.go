@@ -57,6 +57,30 @@ func (c Sessions) Get(ctx context.Context, id string) (*Session, error) {
 	return &s, err
 }
 
+// State reads a session with what its agent keeps of it.
+func (c Sessions) State(ctx context.Context, id string) (*Session, error) {
+	var s Session
+	err := c.call(ctx, http.MethodGet, "/sessions/"+url.PathEscape(id)+"?include=state", nil, nil, &s)
+	return &s, err
+}
+
+// Fork begins a session with what was said in another one up to message number after
+// (0: all). state is the agent's at that point; nil: that of the session where all is
+// taken over, and none otherwise.
+func (c Sessions) Fork(ctx context.Context, id string, after int, state json.RawMessage, o CreateOptions) (*api.SessionForked, error) {
+	r := api.ForkSession{State: state}
+	if after > 0 {
+		r.After = &after
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("fork session %s: %w", id, err)
+	}
+	var forked api.SessionForked
+	err = c.post(ctx, "/sessions/"+url.PathEscape(id)+"/fork", nil, body, o.IdempotencyKey, &forked)
+	return &forked, err
+}
+
 // Pages reads page after page of all sessions, or those with one agent, newest
 // change first.
 func (c Sessions) Pages(ctx context.Context, agent string) iter.Seq2[*api.SessionList, error] {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -111,4 +112,16 @@ func (c Webhooks) KeySet(ctx context.Context, tenant string) ([]Key, error) {
 	var out api.KeySet
 	err := c.call(ctx, http.MethodGet, path, nil, nil, &out)
 	return out.Keys, err
+}
+
+// Verify says whether one of a webhook's keys has signed a request, whose headers and
+// body are as its receiver got them.
+func (c Webhooks) Verify(ctx context.Context, id string, headers map[string]string, body string) (*api.Verdict, error) {
+	raw, err := json.Marshal(api.VerifyRequest{Headers: headers, Body: body})
+	if err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	var v api.Verdict
+	err = c.call(ctx, http.MethodPost, "/webhooks/"+url.PathEscape(id)+"/verify", jsonBody, raw, &v)
+	return &v, err
 }

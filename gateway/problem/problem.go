@@ -129,6 +129,7 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrWorkerAway:           503,
 	mesh.ErrParentFinished:       409,
 	mesh.ErrTaskNotRetryable:     409,
+	mesh.ErrTaskNotDeletable:     409,
 	ErrBodyStalled:               408,
 	mesh.ErrTooLarge:             413,
 	ErrUnsupportedMediaType:      415,

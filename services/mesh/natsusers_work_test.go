@@ -166,7 +166,7 @@ func (g *guarded) leftovers(m *meshtest.Mesh) {
 	id := m.Session("alpha")
 	w := m.Do("POST", "/sessions/"+id+"/messages", `{"text":"x"}`, "Prefer", "respond-async")
 	turn := meshtest.Decode[meshtest.TurnView](g.t, w.Body).TurnID
-	for _, one := range [][2]string{{"POST", "/sessions/" + id + "/turns/" + turn + "/cancel"}, {"DELETE", "/agents/beta"}} {
+	for _, one := range [][2]string{{"POST", "/sessions/" + id + "/turns/" + turn + "/cancel"}, {"POST", "/agents/alpha/pause"}, {"POST", "/agents/alpha/resume"}, {"DELETE", "/agents/beta"}} {
 		if w := m.Do(one[0], one[1], ""); w.Code >= 400 {
 			g.t.Errorf("%s %s = %d %s", one[0], one[1], w.Code, w.Body)
 		}

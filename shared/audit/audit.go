@@ -19,8 +19,11 @@ const (
 	TaskRetry     Action = "task.retry"
 	TaskAnswer    Action = "task.answer"
 	TaskRedeliver Action = "task.redeliver"
+	TaskDelete    Action = "task.delete"
+	TaskBulk      Action = "task.bulk"
 
 	SessionOpen    Action = "session.open"
+	SessionFork    Action = "session.fork"
 	SessionMessage Action = "session.message"
 	SessionDelete  Action = "session.delete"
 
@@ -31,11 +34,14 @@ const (
 	WebhookRedeliver Action = "webhook.redeliver"
 	WebhookDelete    Action = "webhook.delete"
 	DeliveryRetry    Action = "delivery.redeliver"
+	DeliveryBulk     Action = "delivery.bulk"
 
 	PushCreate Action = "push.create"
 	PushDelete Action = "push.delete"
 
 	AgentDelete Action = "agent.delete"
+	AgentPause  Action = "agent.pause"
+	AgentResume Action = "agent.resume"
 
 	ScheduleCreate   Action = "schedule.create"
 	ScheduleUpdate   Action = "schedule.update"
@@ -62,10 +68,10 @@ const (
 
 // Actions lists them.
 var Actions = []Action{
-	TaskCreate, TaskCancel, TaskRetry, TaskAnswer, TaskRedeliver,
-	SessionOpen, SessionMessage, SessionDelete,
-	WebhookCreate, WebhookUpdate, WebhookRotate, WebhookTest, WebhookRedeliver, WebhookDelete, DeliveryRetry,
-	PushCreate, PushDelete, AgentDelete,
+	TaskCreate, TaskCancel, TaskRetry, TaskAnswer, TaskRedeliver, TaskDelete, TaskBulk,
+	SessionOpen, SessionFork, SessionMessage, SessionDelete,
+	WebhookCreate, WebhookUpdate, WebhookRotate, WebhookTest, WebhookRedeliver, WebhookDelete, DeliveryRetry, DeliveryBulk,
+	PushCreate, PushDelete, AgentDelete, AgentPause, AgentResume,
 	ScheduleCreate, ScheduleUpdate, SchedulePause, ScheduleResume, ScheduleTrigger, ScheduleBackfill, ScheduleDelete,
 	HookCreate, HookUpdate, HookRotate, HookPause, HookResume, HookDelete,
 	KeyCreate, KeyRotate, KeyRevoke,

@@ -223,6 +223,14 @@ func (r *Ring) CallbackKeys(tenant string) ([]signature.SigningKey, error) {
 	return keys, nil
 }
 
+// VerifyingKey is the half of a key of an endpoint that checks signatures.
+func VerifyingKey(k webhook.Key, s webhook.Secrets) (signature.VerifyingKey, error) {
+	if k.Scheme == webhook.V1a {
+		return signature.ParsePublicKey(k.Public)
+	}
+	return signature.ParseSecret(s.Keys[k.ID])
+}
+
 // SigningKeys are the keys of an endpoint that have not expired, the current one
 // first.
 func SigningKeys(e *webhook.Endpoint, s webhook.Secrets, now time.Time) ([]signature.SigningKey, error) {

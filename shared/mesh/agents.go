@@ -173,12 +173,13 @@ func (a *Agents) names() string {
 // Served is an agent and who serves it.
 type Served struct {
 	*Agent
+	Pause
 	Workers  []AgentWorker
 	Conflict bool // live workers serve definitions that differ, and no version tells which is the newer
 }
 
-func servedBy(d *Agent, workers []store.Presence) Served {
-	return Served{d, append([]AgentWorker{}, Serving(workers, d.Name)...), store.Contested(workers, d.Name)}
+func servedBy(d *Agent, p Pause, workers []store.Presence) Served {
+	return Served{d, p, append([]AgentWorker{}, Serving(workers, d.Name)...), store.Contested(workers, d.Name)}
 }
 
 // List lists the agents by name.
@@ -190,9 +191,14 @@ func (a *Agents) List(ctx context.Context, _ auth.Caller) ([]Served, error) {
 	if err != nil {
 		return nil, err
 	}
+	paused, err := a.store.Consumers.Paused(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var all []Served
 	for _, d := range a.all() {
-		all = append(all, servedBy(d, workers))
+		until, is := paused[d.Name]
+		all = append(all, servedBy(d, Pause{is, until}, workers))
 	}
 	return all, nil
 }
@@ -230,7 +236,11 @@ func (a *Agents) Get(ctx context.Context, _ auth.Caller, name string) (Served, e
 	if err != nil {
 		return Served{}, err
 	}
-	return servedBy(d, workers), nil
+	p, err := a.pauseOf(ctx, d.Name)
+	if err != nil {
+		return Served{}, err
+	}
+	return servedBy(d, p, workers), nil
 }
 
 func validAgent(name string) error {

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,27 +22,35 @@ type Deliveries struct{ *core }
 // DeliveryFilter is what a listing of deliveries asks for. Its zero value asks for
 // all.
 type DeliveryFilter struct {
-	Status  webhook.Status
-	Webhook webhook.ID
-	Type    event.Type
-	Class   webhook.Class // of the last attempt
-	Since   time.Time     // created then or later
+	Statuses []webhook.Status // any of them
+	Webhook  webhook.ID
+	Type     event.Type
+	Class    webhook.Class // of the last attempt
+	Since    time.Time     // created then or later
 }
 
 func (f DeliveryFilter) match(d *webhook.Delivery) bool {
 	if f.Class != "" && (len(d.Attempts) == 0 || d.Attempts[len(d.Attempts)-1].Class != f.Class) {
 		return false
 	}
-	return !d.CreatedAt.Before(f.Since) && (f.Status == "" || d.Status == f.Status) && (f.Webhook == "" || d.Webhook == f.Webhook) && (f.Type == "" || d.Type == f.Type)
+	return !d.CreatedAt.Before(f.Since) && (len(f.Statuses) == 0 || slices.Contains(f.Statuses, d.Status)) && (f.Webhook == "" || d.Webhook == f.Webhook) && (f.Type == "" || d.Type == f.Type)
 }
 
 func (f DeliveryFilter) holds() []store.Member {
-	return holding("status", string(f.Status), "webhook_id", string(f.Webhook), "type", string(f.Type), "class", string(f.Class))
+	all := holding("webhook_id", string(f.Webhook), "type", string(f.Type), "class", string(f.Class))
+	if len(f.Statuses) > 0 {
+		of := store.Member{Name: "status"}
+		for _, s := range f.Statuses {
+			of.Values = append(of.Values, string(s))
+		}
+		all = append(all, of)
+	}
+	return all
 }
 
 // digest is what a cursor is bound to.
 func (f DeliveryFilter) digest(of string) string {
-	return digest(of, string(f.Status), string(f.Webhook), string(f.Type), string(f.Class), f.Since.UTC().Format(time.RFC3339Nano))
+	return digest(of, fmt.Sprint(f.Statuses), string(f.Webhook), string(f.Type), string(f.Class), f.Since.UTC().Format(time.RFC3339Nano))
 }
 
 // ListedDeliveries is a page of a listing.

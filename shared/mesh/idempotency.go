@@ -79,6 +79,10 @@ func (c answers) claim(ctx context.Context, tenant string, key *Key, a *Acceptan
 		return err
 	}
 	_, err = c.find(ctx, tenant, a.TaskID, at)
+	if errors.Is(err, task.ErrDeleted) { // it has ended: a repeat gets its first answer
+		a.Replayed = true
+		return nil
+	}
 	if errors.Is(err, task.ErrNotFound) {
 		// The first request is still on its way to the queue, or died there.
 		return nil

@@ -20,6 +20,7 @@ type limits struct {
 	store    *store.Store
 	defaults tenant.Limits
 	tallies  tallies
+	checks   *paces // of signatures of one webhook
 	hosts    *paces // of the requests that a caller has sent to a host at once
 
 	mu  sync.RWMutex
@@ -46,7 +47,8 @@ const (
 func newLimits(st *store.Store, o Options) *limits {
 	l := &limits{
 		watched: newWatched("tenants", "changed limits are not seen", o.Log), store: st, defaults: tenant.Default(),
-		hosts: newPaces(pingEvery, pingBurst), own: map[string]*tenant.Tenant{}, use: map[string]*usage{},
+		checks: newPaces(verifyEvery, verifyBurst),
+		hosts:  newPaces(pingEvery, pingBurst), own: map[string]*tenant.Tenant{}, use: map[string]*usage{},
 	}
 	if o.Limits != nil {
 		l.defaults = *o.Limits

@@ -104,6 +104,7 @@ var (
 	ErrWorkerAway           = NewRefusal("worker_away", "The worker of the task does not answer.", 1*time.Second)
 	ErrParentFinished       = NewRefusal("parent_finished", "The parent task has finished.", 0)
 	ErrTaskNotRetryable     = NewRefusal("task_not_retryable", "Only a failed or canceled task can be retried.", 0)
+	ErrTaskNotDeletable     = NewRefusal("task_not_deletable", "The task cannot be deleted now.", 0)
 	ErrValidationFailed     = NewRefusal("validation_failed", "The request has invalid fields.", 0)
 	ErrInputInvalid         = NewRefusal("input_invalid", "The input breaks the agent's schema.", 0)
 	ErrNumberOutOfRange     = NewRefusal("number_out_of_range", "A number has too many digits or too large an exponent.", 0)

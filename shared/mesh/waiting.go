@@ -12,7 +12,7 @@ import (
 
 // Waiting says why a pending task does not run.
 type Waiting struct {
-	Reason      string     `json:"reason" enum:"session,scheduled,retrying,sleeping,waiting_for_event,waiting_for_child,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled, retrying and sleeping: until next_attempt_at. waiting_for_event: for one that is told by POST /tasks/{id}/input, or until next_attempt_at. waiting_for_child: for a task that its agent has called. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
+	Reason      string     `json:"reason" enum:"session,scheduled,retrying,sleeping,waiting_for_event,waiting_for_child,paused,no_live_worker,mesh_limit,queued,starting" doc:"session: other turns of its session are before it. scheduled, retrying and sleeping: until next_attempt_at. waiting_for_event: for one that is told by POST /tasks/{id}/input, or until next_attempt_at. waiting_for_child: for a task that its agent has called. paused: somebody has paused the agent, until next_attempt_at if that is there. no_live_worker: none serves the agent. mesh_limit: as many tasks of the agent run as may. queued: others are before it. starting: a worker has it."`
 	Position    int        `json:"position,omitempty" doc:"Place in the agent's line, or in the session's; 1 is next. Beyond 32 an estimate."`
 	Limit       int        `json:"limit,omitempty" doc:"How many tasks of the agent may run in the mesh."`
 	LiveWorkers *int       `json:"live_workers,omitempty" doc:"Workers that serve the agent."`
@@ -27,6 +27,7 @@ const (
 	waitSleeping  = "sleeping"
 	waitEvent     = "waiting_for_event"
 	waitChild     = "waiting_for_child"
+	waitPaused    = "paused"
 	waitNoWorker  = "no_live_worker"
 	waitLimit     = "mesh_limit"
 	waitQueued    = "queued"
@@ -88,6 +89,10 @@ func (c Tasks) Waiting(ctx context.Context, t *task.Task) *Waiting {
 	switch {
 	case w.Position == 0:
 		w.Reason = waitStarting
+	case l.Paused:
+		if w.Reason = waitPaused; !l.Until.IsZero() {
+			w.NextAttempt = &l.Until
+		}
 	case l.workers == 0:
 		w.Reason = waitNoWorker
 	case l.InFlight >= l.Limit:
@@ -114,6 +119,15 @@ type keptLine struct {
 	mu   sync.Mutex
 	at   time.Time
 	line lineNow
+}
+
+// forget has the next one who asks about an agent see it as it is now.
+func (l *lines) forget(agent string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, q := range store.Queues {
+		delete(l.by, lineOf{q, agent})
+	}
 }
 
 type lineNow struct {

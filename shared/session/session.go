@@ -209,6 +209,16 @@ func (s *Session) Count() int {
 	return n
 }
 
+// Said counts the turns of which the record holds the messages.
+func (s *Session) Said() (turns int) {
+	for _, m := range s.Messages {
+		if m.Role == User {
+			turns++
+		}
+	}
+	return turns
+}
+
 // Bytes is the size of the messages that the record holds.
 func (s *Session) Bytes() int {
 	n := 0

@@ -40,6 +40,7 @@ type AgentQueue struct {
 	Bulk     int // of Waiting, those of tenants that have many
 	InFlight int // held by workers
 	Limit    int // of InFlight, in the whole mesh
+	Paused   bool
 	// Oldest is when the task came that waits longest, zero: none waits.
 	Oldest time.Time
 }
@@ -176,6 +177,8 @@ func censusQueue(ctx context.Context, stream jetstream.Stream, by map[string]*Ag
 		} else {
 			q.InFlight += info.NumAckPending
 			q.Limit = info.Config.MaxAckPending
+			_, paused := pauseOf(info)
+			q.Paused = q.Paused || paused
 		}
 		held += int(info.NumPending) + info.NumAckPending
 		if info.NumPending == 0 {

@@ -20,6 +20,9 @@ func (s Tasks) Get(ctx context.Context, tenant string, id task.ID) (*task.Task, 
 	if err != nil {
 		return nil, fmt.Errorf("read task %s: %w", id, missing(err))
 	}
+	if msg.Header.Get(headerOperation) != "" {
+		return nil, fmt.Errorf("read task %s: %w", id, task.ErrDeleted)
+	}
 	return decodeRecord(msg.Data, msg.Sequence)
 }
 
@@ -76,6 +79,9 @@ func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task,
 	// is met at its next place.
 	known := s.seen.has(tenant, string(id))
 	t, err := s.Get(ctx, tenant, id)
+	if errors.Is(err, task.ErrDeleted) {
+		return nil, err
+	}
 	if errors.Is(err, task.ErrNotFound) && id.Kind() == task.KindTurn {
 		t, err = Turns(s).scanTurns(ctx, tenant, id)
 	} else {
@@ -98,7 +104,7 @@ func (s *core) found(tenant string, id task.ID, known bool, err error) error {
 	switch {
 	case err == nil:
 		s.seen.add(tenant, string(id))
-	case errors.Is(err, task.ErrNotFound) && known:
+	case errors.Is(err, task.ErrNotFound) && known && !errors.Is(err, task.ErrDeleted):
 		return lost(string(id))
 	}
 	return err

@@ -299,9 +299,12 @@ func (s Repair) requeueTurn(ctx context.Context, t *task.Task) error {
 func (s Repair) Records(ctx context.Context, from uint64, f func(*task.Task)) (next uint64, err error) {
 	open := map[task.ID]*task.Task{}
 	next, err = s.forwards(ctx, s.records, topology.RecordsAll, from, func(m message) {
-		t, err := decodeRecord(m.data, m.seq)
+		t, err := RecordOf(m.data, m.seq)
 		if err != nil {
 			s.damaged.note(m, err)
+		}
+		if t == nil { // a marker takes the place of all that came before it
+			delete(open, task.ID(topology.SubjectID(m.subject)))
 			return
 		}
 		if open[t.ID] = t; t.Status.Terminal() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -18,6 +19,8 @@ type Line struct {
 	InFlight int // tasks that workers hold
 	Limit    int // of InFlight, in the whole mesh
 	Waiting  int
+	Paused   bool      // nothing is given to a worker
+	Until    time.Time // of Paused: its end; zero: when somebody resumes it
 
 	taken uint64   // every message up to this sequence was given to a worker
 	seqs  []uint64 // of the first that wait
@@ -49,6 +52,7 @@ func (s Consumers) Line(ctx context.Context, q Queue, agent string) (l Line, err
 		}
 		held = c.CachedInfo()
 	}
+	l.Until, l.Paused = pauseOf(held)
 	l.InFlight, l.Limit = held.NumAckPending, held.Config.MaxAckPending
 	if l.Waiting == 0 {
 		return l, nil

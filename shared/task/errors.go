@@ -1,6 +1,9 @@
 package task
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors of a task and of reaching it, wrapped with the action and the id; ask
 // with errors.Is.
@@ -15,6 +18,10 @@ var (
 	ErrBadRecord   = errors.New("malformed task")
 	ErrTooDeep     = errors.New("agents call each other too deep")
 	ErrDeadlock    = errors.New("agents would wait for each other for ever")
+
+	// ErrDeleted is an ErrNotFound that is known: the task has ended, and somebody has
+	// deleted it. It must not run again.
+	ErrDeleted = fmt.Errorf("%w: it was deleted", ErrNotFound)
 )
 
 // Codes of task errors that the mesh itself decides. An agent may choose others.

@@ -74,8 +74,8 @@ func Gateway() Permissions {
 	p.walks(Audit, AuditOf("", ""))
 	p.journals()
 	p.watches(BucketStream(KeysBucket))
-	for _, queue := range []string{Tasks, Turns} { // of agents that are removed
-		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*")
+	for _, queue := range []string{Tasks, Turns} { // of agents that are removed, or paused
+		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*", "CONSUMER.PAUSE."+queue+".*")
 	}
 	p.api("CONSUMER.CREATE."+Tasks+".*."+AgentReady("*"), "CONSUMER.CREATE."+Tasks+".*."+AgentBulk("*"), "CONSUMER.CREATE."+Turns+".*."+AgentTurns("*"),
 		"CONSUMER.INFO."+BucketStream(TasksBucket)+"."+FanoutDurable, "CONSUMER.INFO."+Deliveries+"."+DeliverDurable)

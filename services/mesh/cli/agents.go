@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,8 +14,8 @@ import (
 
 func agentsCommand() *cobra.Command {
 	f := &clientFlags{}
-	return f.bind(group("agents", "List agents, remove them, and check agents.yaml",
-		agentsListCommand(f), agentsDeleteCommand(f), agentsCheckCommand(), agentsSchemaCommand()))
+	return f.bind(group("agents", "List agents, pause and remove them, and check agents.yaml",
+		agentsListCommand(f), agentsPauseCommand(f), agentsResumeCommand(f), agentsDeleteCommand(f), agentsCheckCommand(), agentsSchemaCommand()))
 }
 
 func agentsListCommand(f *clientFlags) *cobra.Command {
@@ -36,12 +37,51 @@ func showAgents(out io.Writer, all []client.Agent) error {
 		switch {
 		case a.Conflict:
 			note = "conflict: workers differ"
+		case a.Paused && !a.PausedUntil.IsZero():
+			note = "paused until " + clock(a.PausedUntil)
+		case a.Paused:
+			note = "paused"
 		case a.Default:
 			note = "default"
 		}
 		t.row(a.Name, a.Version, a.LiveWorkers, note, a.Description)
 	}
 	return t.flush()
+}
+
+// agentCall is a call that is answered by an agent.
+func agentCall(doing string, requests []request, ask func(context.Context, *client.Client) (*client.Agent, error)) call[*client.Agent] {
+	return call[*client.Agent]{
+		doing: doing, requests: requests, ask: ask,
+		show: func(out io.Writer, a *client.Agent) error { return showAgents(out, []client.Agent{*a}) },
+	}
+}
+
+func agentsPauseCommand(f *clientFlags) *cobra.Command {
+	var d time.Duration
+	cmd := completes(&cobra.Command{Use: "pause NAME", Short: "Have no worker begin a task of an agent; what runs goes on, what is accepted waits", Args: one("agent name")}, someAgents)
+	cmd.Flags().DurationVar(&d, "for", 0, "how long, such as 1h; until mesh agents resume when left out")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		var body any
+		if d != 0 {
+			body = map[string]string{"for": d.String()}
+		}
+		return agentCall("pause agent", post(at("agents", args[0], "pause"), body), func(ctx context.Context, c *client.Client) (*client.Agent, error) {
+			return c.Agents.Pause(ctx, args[0], d)
+		}).run(cmd, f)
+	}
+	return cmd
+}
+
+func agentsResumeCommand(f *clientFlags) *cobra.Command {
+	return completes(&cobra.Command{
+		Use: "resume NAME", Short: "Have workers take the tasks of an agent again", Args: one("agent name"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return agentCall("resume agent", post(at("agents", args[0], "resume"), nil), func(ctx context.Context, c *client.Client) (*client.Agent, error) {
+				return c.Agents.Resume(ctx, args[0])
+			}).run(cmd, f)
+		},
+	}, someAgents)
 }
 
 // deletedAgent says how many tasks go on waiting for an agent.

@@ -32,6 +32,8 @@ func argumentsOf(cmd *cobra.Command) (args []string) {
 		args = append(args, "--once")
 	case "mesh task answer", "mesh action answer":
 		args = append(args, "--value", "true")
+	case "mesh webhook verify":
+		args = append(args, "--header", "webhook-id: dlv_1", "--body", "{}")
 	case "mesh keys create":
 		args = append(args, "--scopes", "tasks:read")
 	case "mesh hook create", "mesh hook edit", "mesh hook rotate":

@@ -13,27 +13,42 @@ import (
 
 func deliveryCommand() *cobra.Command {
 	f := &clientFlags{}
-	return f.bind(group("delivery", "Look at what was sent, and send it again", deliveryListCommand(f), deliveryGetCommand(f), deliveryRedeliverCommand(f)))
+	return f.bind(group("delivery", "Look at what was sent, and send it again", deliveryListCommand(f), deliveryGetCommand(f), deliveryRedeliverCommand(f), deliveryBulkCommand(f)))
+}
+
+// deliveryFilter are the flags that choose deliveries.
+type deliveryFilter struct {
+	client.DeliveryFilter
+	since time.Duration
+}
+
+func (f *deliveryFilter) bind(cmd *cobra.Command) {
+	p := cmd.Flags()
+	p.StringVar(&f.Status, "status", "", "pending, retrying, delivered, dead, parked or canceled; several separated by commas")
+	p.StringVar(&f.WebhookID, "webhook", "", "deliveries to this webhook")
+	p.StringVar(&f.Type, "type", "", "deliveries of this type of event")
+	p.StringVar(&f.Class, "class", "", "deliveries whose last attempt came to this, such as timeout or server_error")
+	p.DurationVar(&f.since, "since", 0, "only deliveries created within this time, such as 1h")
+	completeFlag(cmd, "status", words("pending", "retrying", "delivered", "dead", "parked", "canceled"))
+	completeFlag(cmd, "webhook", someWebhooks)
+}
+
+// read reads the flags.
+func (f *deliveryFilter) read(now time.Time) client.DeliveryFilter {
+	if f.since > 0 {
+		f.Since = now.Add(-f.since)
+	}
+	return f.DeliveryFilter
 }
 
 func deliveryListCommand(f *clientFlags) *cobra.Command {
-	var filter client.DeliveryFilter
-	var since time.Duration
+	var chosen deliveryFilter
 	cmd := &cobra.Command{Use: "list", Short: "List deliveries, newest change first", Args: NoArgs}
-	p := cmd.Flags()
-	p.StringVar(&filter.Status, "status", "", "pending, retrying, delivered, dead, parked or canceled")
-	p.StringVar(&filter.WebhookID, "webhook", "", "deliveries to this webhook")
-	p.StringVar(&filter.Type, "type", "", "deliveries of this type of event")
-	p.StringVar(&filter.Class, "class", "", "deliveries whose last attempt came to this, such as timeout or server_error")
-	p.DurationVar(&since, "since", 0, "only deliveries created within this time, such as 1h")
-	p.IntVar(&filter.Limit, "limit", 50, "at most so many")
-	completeFlag(cmd, "status", words("pending", "retrying", "delivered", "dead", "parked", "canceled"))
-	completeFlag(cmd, "webhook", someWebhooks)
+	chosen.bind(cmd)
+	cmd.Flags().IntVar(&chosen.Limit, "limit", 50, "at most so many")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		looked := beginSearch(f)
-		if since > 0 {
-			filter.Since = looked.began.Add(-since)
-		}
+		filter := chosen.read(looked.began)
 		return call[[]client.Delivery]{
 			doing: "list deliveries", requests: get(with("/deliveries", filter.Query())), show: showDeliveries,
 			ask: func(ctx context.Context, c *client.Client) (all []client.Delivery, err error) {

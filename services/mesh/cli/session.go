@@ -11,13 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 )
 
 func sessionCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("session", "Talk with an agent, and see what was said",
-		sessionChatCommand(f), sessionSayCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionDeleteCommand(f)))
+		sessionChatCommand(f), sessionSayCommand(f), sessionListCommand(f), sessionShowCommand(f), sessionForkCommand(f), sessionDeleteCommand(f)))
 }
 
 func sessionListCommand(f *clientFlags) *cobra.Command {
@@ -84,23 +85,60 @@ type sessionRecord struct {
 }
 
 func sessionShowCommand(f *clientFlags) *cobra.Command {
-	return completes(&cobra.Command{
-		Use: "show ID", Short: "Show a session and what was said in it", Args: one("session id"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			id := args[0]
-			return call[*sessionRecord]{
-				doing: "show session", requests: slices.Concat(get(at("sessions", id)), get(at("sessions", id, "messages"))), show: showConversation,
-				ask: func(ctx context.Context, c *client.Client) (*sessionRecord, error) {
-					s, err := c.Sessions.Get(ctx, id)
-					if err != nil {
-						return nil, err
-					}
-					said, err := c.Sessions.Messages(ctx, id)
-					return &sessionRecord{*s, said}, err
-				},
-			}.run(cmd, f)
-		},
-	}, someSessions)
+	var state bool
+	cmd := completes(&cobra.Command{Use: "show ID", Short: "Show a session and what was said in it", Args: one("session id")}, someSessions)
+	cmd.Flags().BoolVar(&state, "state", false, "also what the agent keeps of it")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		id, path := args[0], at("sessions", args[0])
+		if state {
+			path += "?include=state"
+		}
+		return call[*sessionRecord]{
+			doing: "show session", requests: slices.Concat(get(path), get(at("sessions", id, "messages"))), show: showConversation,
+			ask: func(ctx context.Context, c *client.Client) (*sessionRecord, error) {
+				read := c.Sessions.Get
+				if state {
+					read = c.Sessions.State
+				}
+				s, err := read(ctx, id)
+				if err != nil {
+					return nil, err
+				}
+				said, err := c.Sessions.Messages(ctx, id)
+				return &sessionRecord{*s, said}, err
+			},
+		}.run(cmd, f)
+	}
+	return cmd
+}
+
+func sessionForkCommand(f *clientFlags) *cobra.Command {
+	var after int
+	var state string
+	cmd := completes(&cobra.Command{Use: "fork ID", Short: "Begin a session with what was said in another one", Args: one("session id")}, someSessions)
+	cmd.Flags().IntVar(&after, "after", 0, "the number of the last message to take over, the end of a turn; all when left out")
+	cmd.Flags().StringVar(&state, "state", "", "the agent's state at that point, as JSON, @file, or - for standard input; the session's when left out, if all messages are taken over")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		raw, err := jsonFlag("state", state, cmd.InOrStdin())
+		if err != nil {
+			return err
+		}
+		body := api.ForkSession{State: raw}
+		if after > 0 {
+			body.After = &after
+		}
+		return call[*api.SessionForked]{
+			doing: "fork session", requests: post(at("sessions", args[0], "fork"), body),
+			ask: func(ctx context.Context, c *client.Client) (*api.SessionForked, error) {
+				return c.Sessions.Fork(ctx, args[0], after, raw, client.CreateOptions{})
+			},
+			show: func(out io.Writer, s *api.SessionForked) error {
+				_, err := fmt.Fprintf(out, "%s goes on after message %d of %s: mesh session chat --session %s\n", s.SessionID, s.Messages, s.ForkedFrom, s.SessionID)
+				return err
+			},
+		}.run(cmd, f)
+	}
+	return cmd
 }
 
 func showConversation(out io.Writer, s *sessionRecord) error {
@@ -112,6 +150,7 @@ func showConversation(out io.Writer, s *sessionRecord) error {
 	t.row("turns", s.Turns)
 	t.row("created", clock(s.CreatedAt))
 	t.row("expires", clock(s.ExpiresAt))
+	t.field("keeps", string(s.State))
 	if err := t.flush(); err != nil {
 		return err
 	}

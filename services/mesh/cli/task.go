@@ -19,7 +19,7 @@ func taskCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("task", "Run tasks and follow them",
 		runCommand(f, false), taskGetCommand(f, someTasks), taskListCommand(f), taskCancelCommand(f, someTasks), taskAnswerCommand(f, someTasks), taskRetryCommand(f, someTasks), taskStepsCommand(f, someTasks),
-		taskWatchCommand(f, someTasks), taskTraceCommand(f)))
+		taskWatchCommand(f, someTasks), taskTraceCommand(f), taskBulkCommand(f), taskDeleteCommand(f, someTasks)))
 }
 
 // some are ids of tasks, or of actions, in these statuses.

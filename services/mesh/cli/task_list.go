@@ -10,39 +10,58 @@ import (
 	"agentmesh/gateway/client"
 )
 
-func taskListCommand(f *clientFlags) *cobra.Command {
-	var filter client.Filter
-	var labels []string
-	var all bool
-	var since time.Duration
-	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest change first", Args: NoArgs}
+// taskFilter are the flags that choose tasks.
+type taskFilter struct {
+	client.Filter
+	labels []string
+	since  time.Duration
+}
+
+func (f *taskFilter) bind(cmd *cobra.Command) {
 	p := cmd.Flags()
-	p.StringSliceVar(&filter.Statuses, "status", nil, "only these statuses, separated by commas")
-	p.StringVar(&filter.Agent, "agent", "", "only this agent's tasks")
-	p.StringVar(&filter.ParentID, "parent", "", "only the children of this task")
-	p.StringVar(&filter.SessionID, "session", "", "only the turns of this session")
-	p.StringVar(&filter.Kind, "kind", "", "only tasks of this kind: task, action or turn")
-	p.StringVar(&filter.Error, "error", "", "only tasks whose error has this code")
-	p.StringVar(&filter.Worker, "worker", "", "only tasks that this worker has, or had last")
-	p.StringArrayVar(&labels, "label", nil, "only tasks with this label, k=v; may be repeated")
-	p.DurationVar(&since, "since", 0, "only tasks created within this time, such as 1h")
-	p.StringVar(&filter.Order, "order", client.ByChange, "changed: newest change first; created: newest first, and no task is missed that changes meanwhile")
-	p.IntVar(&filter.Limit, "limit", 20, "how many, 1 to 200")
-	p.BoolVar(&all, "all", false, "every page")
+	p.StringSliceVar(&f.Statuses, "status", nil, "only these statuses, separated by commas")
+	p.StringVar(&f.Agent, "agent", "", "only this agent's tasks")
+	p.StringVar(&f.ParentID, "parent", "", "only the children of this task")
+	p.StringVar(&f.SessionID, "session", "", "only the turns of this session")
+	p.StringVar(&f.Kind, "kind", "", "only tasks of this kind: task, action or turn")
+	p.StringVar(&f.Error, "error", "", "only tasks whose error has this code")
+	p.StringVar(&f.Worker, "worker", "", "only tasks that this worker has, or had last")
+	p.StringArrayVar(&f.labels, "label", nil, "only tasks with this label, k=v; may be repeated")
+	p.DurationVar(&f.since, "since", 0, "only tasks created within this time, such as 1h")
 	completeFlag(cmd, "status", words(taskStatuses()...))
 	completeFlag(cmd, "agent", someAgents)
 	completeFlag(cmd, "parent", someTasks())
 	completeFlag(cmd, "session", someSessions)
+}
+
+// read reads the flags.
+func (f *taskFilter) read(now time.Time) (filter client.Filter, err error) {
+	if f.Labels, err = keyValues(f.labels); err != nil {
+		return filter, err
+	}
+	if f.since > 0 {
+		f.After = now.Add(-f.since)
+	}
+	return f.Filter, nil
+}
+
+func taskListCommand(f *clientFlags) *cobra.Command {
+	var chosen taskFilter
+	var all bool
+	cmd := &cobra.Command{Use: "list", Short: "List tasks, newest change first", Args: NoArgs}
+	chosen.bind(cmd)
+	p := cmd.Flags()
+	p.StringVar(&chosen.Order, "order", client.ByChange, "changed: newest change first; created: newest first, and no task is missed that changes meanwhile")
+	p.IntVar(&chosen.Limit, "limit", 20, "how many, 1 to 200")
+	p.BoolVar(&all, "all", false, "every page")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) (err error) {
-		if filter.Labels, err = keyValues(labels); err != nil {
+		looked := beginSearch(f)
+		filter, err := chosen.read(looked.began)
+		if err != nil {
 			return err
 		}
 		if filter.Limit < 1 || filter.Limit > 200 {
 			return Usage("limit is %d, allowed is 1 to 200", filter.Limit)
-		}
-		looked := beginSearch(f)
-		if since > 0 {
-			filter.After = looked.began.Add(-since)
 		}
 		return call[[]client.Task]{
 			doing: "list tasks", requests: get(with("/tasks", filter.Query())),

@@ -17,7 +17,7 @@ func webhookCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("webhook", "Subscribe to events",
 		webhookCreateCommand(f), webhookUpdateCommand(f), webhookListCommand(f), webhookGetCommand(f), webhookDeleteCommand(f),
-		webhookRotateCommand(f), webhookTestCommand(f), webhookRedeliverCommand(f)))
+		webhookRotateCommand(f), webhookTestCommand(f), webhookVerifyCommand(f), webhookRedeliverCommand(f)))
 }
 
 // webhookFlags are the fields of a webhook.
