@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"agentmesh/gateway/a2a"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
@@ -43,6 +44,13 @@ type Config struct {
 	MCP     bool          `flag:"mcp" env:"MESH_MCP" help:"serve the agents as tools of the Model Context Protocol at /mcp and /agents/{name}/mcp"`
 	MCPHold time.Duration `flag:"mcp-hold" env:"MESH_MCP_HOLD" help:"how long a call of a tool is held for its result before it is answered with the id of its task"`
 
+	A2AHold time.Duration `flag:"a2a-hold" env:"MESH_A2A_HOLD" help:"how long a message over A2A is waited for before it is answered with its task as it stands"`
+
+	// A2A takes something away from that face, for tests of clients.
+	A2A a2a.Options
+	// Issuers are those of OpenID Connect whose tokens count, for clients to know.
+	Issuers []string
+
 	// TLS is what the listener speaks; nil: plain HTTP.
 	TLS *tls.Config
 	// Authenticator says who asks; nil: everybody is the local caller, who may do
@@ -75,7 +83,7 @@ func Default() Config {
 	l := tenant.Default()
 	return Config{
 		HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit",
-		MCP: true, MCPHold: 50 * time.Second,
+		MCP: true, MCPHold: 50 * time.Second, A2AHold: 10 * time.Minute,
 		TenantRate: l.Rate, TenantBurst: l.Burst, TenantPending: l.Pending, TenantPendingPerAgent: l.PendingPerAgent,
 		TenantWaits: l.Waits, TenantStreams: l.Streams, TenantWebhooks: l.Webhooks, TenantSessions: l.Sessions,
 	}
@@ -116,6 +124,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("drain is %v, allowed is 0s to 1h", c.Drain)
 	case c.MCPHold < time.Second || c.MCPHold > time.Hour:
 		return fmt.Errorf("mcp-hold is %v, allowed is 1s to 1h", c.MCPHold)
+	case c.A2AHold < time.Second || c.A2AHold > 24*time.Hour:
+		return fmt.Errorf("a2a-hold is %v, allowed is 1s to 24h", c.A2AHold)
 	case c.TraceURL != "" && !strings.Contains(c.TraceURL, traceIDMark):
 		return fmt.Errorf("trace-url-template is %q, it must contain %s", c.TraceURL, traceIDMark)
 	}

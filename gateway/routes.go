@@ -45,7 +45,7 @@ func (g *Gateway) stats() stats { return stats{g.census, g.cfg.StorageLimit, g.l
 // mountA2A serves the A2A face: a protocol of others, so it is not in the OpenAPI
 // document, and refuses in the form of its binding.
 func (g *Gateway) mountA2A(root chi.Router) {
-	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log})
+	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log, Issuers: g.cfg.Issuers, Hold: g.cfg.A2AHold, Options: g.cfg.A2A})
 	const of = "/agents/{name}/a2a"
 	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
 	card := func(w http.ResponseWriter, r *http.Request) error { return face.Card(w, r, r.PathValue("name")) }

@@ -25,9 +25,19 @@ import (
 type Config struct {
 	Base    func() string // URL of the gateway as clients reach it
 	Auth    string        // mode of the gateway's authentication
-	NoPush  bool          // offer no push notifications
+	Issuers []string      // of OpenID Connect, whose tokens count
+	Hold    time.Duration // how long a message is waited for
+	Options
 	Closing context.Context
 	Log     *slog.Logger
+}
+
+// Options take something away from the face, or demand it: so it shows a client how
+// other servers are.
+type Options struct {
+	NoPush   bool     // offer no push notifications
+	NoStream bool     // offer no streams
+	Required []string // extensions without which nothing is taken
 }
 
 // Face serves A2A over the core.
@@ -70,6 +80,8 @@ type exchange struct {
 	agent string
 	reply *reply
 	sent  json.RawMessage // the params, as they came
+
+	dedupe bool // the id of a message finds an earlier task
 }
 
 func (x *exchange) caller() auth.Caller { return auth.Of(x.r.Context()) }

@@ -1,11 +1,13 @@
 package a2a
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -15,10 +17,6 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
-
-// SchemaExtension is the extension of a card that has the schema of the agent's
-// input.
-const SchemaExtension = "urn:agentmesh:input-schema:1"
 
 // The media types that are taken and given.
 const (
@@ -33,6 +31,9 @@ func (f *Face) Card(w http.ResponseWriter, r *http.Request, name string) error {
 	d, err := f.mesh.Agents.Definition(r.Context(), auth.Of(r.Context()), name)
 	if err != nil {
 		return err
+	}
+	if d.NoA2A {
+		return hidden(d.Name)
 	}
 	card, err := f.cardOf(d.Definition)
 	if err != nil {
@@ -57,6 +58,11 @@ func (f *Face) Card(w http.ResponseWriter, r *http.Request, name string) error {
 	return nil
 }
 
+// hidden is the refusal of an agent that does not speak A2A.
+func hidden(name string) error {
+	return mesh.Refuse(mesh.ErrAgentNotFound, "There is no agent %q that speaks A2A.", name)
+}
+
 // cardOf makes the card of an agent from its definition.
 func (f *Face) cardOf(d store.Definition) (*a2a.AgentCard, error) {
 	base := f.cfg.Base() + "/agents/" + d.Name + "/a2a/"
@@ -74,22 +80,41 @@ func (f *Face) cardOf(d store.Definition) (*a2a.AgentCard, error) {
 			a2a.NewAgentInterface(base+"rpc", a2a.TransportProtocolJSONRPC),
 			a2a.NewAgentInterface(base+"v1", a2a.TransportProtocolHTTPJSON),
 		},
-		Capabilities:      a2a.AgentCapabilities{Streaming: true, PushNotifications: !f.cfg.NoPush && f.mesh.Pushes.Offered()},
+		Capabilities:      a2a.AgentCapabilities{Streaming: !f.cfg.NoStream, PushNotifications: !f.cfg.NoPush && f.mesh.Pushes.Offered()},
 		DefaultInputModes: []string{mediaText, mediaJSON}, DefaultOutputModes: []string{mediaText, mediaJSON},
-		Skills: []a2a.AgentSkill{{ID: d.Name, Name: d.Name, Description: about, Tags: []string{d.Name}}},
+		Skills: skillsOf(d, about),
 	}
+	var schema any
 	if len(d.InputSchema) > 0 {
-		var schema any
 		if err := json.Unmarshal(d.InputSchema, &schema); err != nil {
 			return nil, mesh.Refuse(mesh.ErrInternal, "The agent %s has a schema that is no JSON.", d.Name)
 		}
 		card.DefaultInputModes = []string{mediaJSON, mediaText}
-		card.Capabilities.Extensions = []a2a.AgentExtension{{
-			URI: SchemaExtension, Description: "The JSON Schema of the data part of a message.", Params: map[string]any{"schema": schema},
-		}}
 	}
+	card.Capabilities.Extensions = f.extensionsOf(schema)
 	f.secure(card)
 	return card, nil
+}
+
+// skillsOf are the skills of an agent: those that it names, or itself.
+func skillsOf(d store.Definition, about string) (all []a2a.AgentSkill) {
+	for _, s := range d.Skills {
+		all = append(all, a2a.AgentSkill{
+			ID: s.ID, Name: s.Name, Description: cmp.Or(s.Description, about), Tags: tagsOf(s.Tags, tagsOf(d.Tags, []string{d.Name})), Examples: s.Examples,
+			InputModes: s.InputModes, OutputModes: s.OutputModes,
+		})
+	}
+	if all == nil {
+		all = []a2a.AgentSkill{{ID: d.Name, Name: d.Name, Description: about, Tags: tagsOf(d.Tags, []string{d.Name}), Examples: d.Examples}}
+	}
+	return all
+}
+
+func tagsOf(tags, otherwise []string) []string {
+	if len(tags) == 0 {
+		return otherwise
+	}
+	return tags
 }
 
 // secure says on a card what a caller must show.
@@ -103,4 +128,12 @@ func (f *Face) secure(card *a2a.AgentCard) {
 	}
 	card.SecuritySchemes = a2a.NamedSecuritySchemes{name: scheme}
 	card.SecurityRequirements = a2a.SecurityRequirementsOptions{{name: {}}}
+	for i, issuer := range f.cfg.Issuers {
+		name := a2a.SecuritySchemeName("oidc")
+		if i > 0 {
+			name += a2a.SecuritySchemeName(strconv.Itoa(i + 1))
+		}
+		card.SecuritySchemes[name] = a2a.OpenIDConnectSecurityScheme{OpenIDConnectURL: strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"}
+		card.SecurityRequirements = append(card.SecurityRequirements, map[a2a.SecuritySchemeName]a2a.SecuritySchemeScopes{name: {}})
+	}
 }

@@ -31,6 +31,7 @@ var kinds = map[error]kind{
 	a2a.ErrPushNotificationNotSupported: {-32003, 400, "FAILED_PRECONDITION"},
 	a2a.ErrUnsupportedOperation:         {-32004, 400, "FAILED_PRECONDITION"},
 	a2a.ErrUnsupportedContentType:       {-32005, 400, "INVALID_ARGUMENT"},
+	a2a.ErrExtensionSupportRequired:     {-32008, 400, "FAILED_PRECONDITION"},
 	a2a.ErrVersionNotSupported:          {-32009, 400, "FAILED_PRECONDITION"},
 	a2a.ErrUnauthenticated:              {-32600, 401, "UNAUTHENTICATED"},
 	a2a.ErrUnauthorized:                 {-32600, 403, "PERMISSION_DENIED"},

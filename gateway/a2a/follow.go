@@ -26,7 +26,7 @@ func (x *exchange) settle(ctx context.Context, t *task.Task) (*task.Task, error)
 		return nil, err
 	}
 	defer watch.Close()
-	ctx, cancel := context.WithTimeout(ctx, holdFor)
+	ctx, cancel := context.WithTimeout(ctx, x.cfg.Hold)
 	defer cancel()
 	x.until(ctx, watch, t, func(u store.Update) bool {
 		if u.Task != nil {
@@ -56,6 +56,9 @@ func (x *exchange) until(ctx context.Context, watch *store.Watch, t *task.Task, 
 		done()
 		if !open || ctx.Err() != nil || x.reply.beat() != nil {
 			return
+		}
+		if t.Kind == task.KindTurn && rev == 0 { // one that waits in its session goes on
+			_, _ = x.mesh.Tasks.Get(ctx, x.caller(), t.ID)
 		}
 	}
 }

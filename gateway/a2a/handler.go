@@ -3,7 +3,6 @@ package a2a
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
@@ -60,6 +59,7 @@ func (x messages) take(ctx context.Context, s *sending, hold bool, why mesh.Held
 	if err != nil {
 		return nil, err
 	}
+	x.known(s.Message)
 	scope := auth.TasksWrite
 	if s.Message.TaskID != "" {
 		scope = auth.TasksInput
@@ -87,6 +87,9 @@ func (x messages) begin(ctx context.Context, s *sending, key *mesh.Key, push *me
 	agent, err := x.mesh.Agents.Definition(ctx, x.caller(), x.agent)
 	if err != nil {
 		return nil, err
+	}
+	if converses(agent.Definition.Definition) {
+		return x.say(ctx, s, agent, key, push)
 	}
 	sub, err := s.submission(agent.Name, agent.InputSchema)
 	if err != nil {
@@ -244,10 +247,6 @@ func (x *exchange) listTasks(ctx context.Context, in *a2a.ListTasksRequest) (*a2
 	}
 	return out, nil
 }
-
-// holdFor is how long a message is waited for; the task as it stands is the answer
-// then.
-const holdFor = 10 * time.Minute
 
 // asking is what was asked last: the question of a repeat.
 func asking(t *task.Task) []task.Wait {

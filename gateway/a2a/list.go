@@ -8,6 +8,7 @@ import (
 
 	"agentmesh/shared/a2aform"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 )
 
@@ -43,7 +44,7 @@ func filterOf(agent string, in *a2a.ListTasksRequest) (f mesh.Filter, known bool
 	}
 	switch {
 	case strings.HasPrefix(in.ContextID, "ses_"):
-		f.Kind = task.KindTurn
+		f.Kind, f.Session = task.KindTurn, session.ID(in.ContextID)
 	case in.ContextID != "":
 		f.Labels = map[string]string{a2aform.ContextLabel: in.ContextID}
 	}

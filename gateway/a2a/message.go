@@ -130,6 +130,16 @@ func (m *message) content() (c content) {
 
 var contextID = regexp.MustCompile(`^[A-Za-z0-9._~:-]{1,128}$`)
 
+// origin is what a task keeps of the message.
+func (s *sending) origin() (json.RawMessage, error) {
+	m := s.Message
+	meta, err := task.Marshal(map[string]a2aform.Origin{"a2a": {MessageID: m.ID, Metadata: m.Metadata, RequestMetadata: s.Metadata, References: m.References, Extensions: m.Extensions}})
+	if err != nil {
+		return nil, fmt.Errorf("keep metadata of a message: %w", err)
+	}
+	return meta, nil
+}
+
 // submission is the task that a message asks for.
 func (s *sending) submission(agent string, schema json.RawMessage) (*mesh.Submission, error) {
 	m, c := s.Message, s.Message.content()
@@ -138,13 +148,13 @@ func (s *sending) submission(agent string, schema json.RawMessage) (*mesh.Submis
 	case id == "":
 		id = "ctx_" + strings.ReplaceAll(uuid.NewString(), "-", "")
 	case strings.HasPrefix(id, "ses_"):
-		return nil, invalid(mesh.Field("it is a session of POST /sessions, which takes its messages there", "/message/contextId"))
+		return nil, invalid(mesh.Field("this agent has no sessions; its contexts are names", "/message/contextId"))
 	case !contextID.MatchString(id):
 		return nil, invalid(mesh.Field("it must match "+contextID.String(), "/message/contextId"))
 	}
-	meta, err := task.Marshal(map[string]a2aform.Origin{"a2a": {MessageID: m.ID, Metadata: m.Metadata, RequestMetadata: s.Metadata, References: m.References, Extensions: m.Extensions}})
+	meta, err := s.origin()
 	if err != nil {
-		return nil, fmt.Errorf("keep metadata of a message: %w", err)
+		return nil, err
 	}
 	sub := &mesh.Submission{Kind: task.KindTask, Agent: agent, Metadata: meta, Labels: map[string]string{a2aform.ContextLabel: id}}
 	switch {

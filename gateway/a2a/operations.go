@@ -86,6 +86,12 @@ func (x *exchange) perform(op operation, params json.RawMessage) error {
 			return err
 		}
 	}
+	if d, err := x.mesh.Agents.Definition(x.r.Context(), x.caller(), x.agent); err == nil && d.NoA2A {
+		return hidden(d.Name)
+	}
+	if op.stream != nil && x.cfg.NoStream {
+		return refuse(a2a.ErrUnsupportedOperation, "", "Agents of this mesh send no streams, as their cards say.")
+	}
 	if op.stream == nil {
 		out, err := op.do(x.r.Context(), x, params)
 		if err == nil {

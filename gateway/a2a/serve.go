@@ -75,7 +75,7 @@ func (x *exchange) rpc(refused error) (op operation, params json.RawMessage, err
 	if req.Version != "2.0" || req.Method == "" {
 		return op, nil, refuse(a2a.ErrInvalidRequest, "", `The request needs "jsonrpc":"2.0" and a method.`)
 	}
-	if err := version(x.r); err != nil {
+	if err := x.spoken(); err != nil {
 		return op, nil, err
 	}
 	op, ok := operations[req.Method]
@@ -87,6 +87,14 @@ func (x *exchange) rpc(refused error) (op operation, params json.RawMessage, err
 	}
 	x.sent = camel(req.Params)
 	return op, x.sent, nil
+}
+
+// spoken refuses a request of another version, or without an extension that it needs.
+func (x *exchange) spoken() error {
+	if err := version(x.r); err != nil {
+		return err
+	}
+	return x.extensions()
 }
 
 // version refuses a request of another version of the protocol. One that names none
@@ -159,7 +167,7 @@ func (x *exchange) rest(path string, refused error) (op operation, params json.R
 	if refused != nil {
 		return op, nil, refused
 	}
-	if err := version(x.r); err != nil {
+	if err := x.spoken(); err != nil {
 		return op, nil, err
 	}
 	where, tenant := strings.Split(strings.Trim(path, "/"), "/"), ""

@@ -69,6 +69,9 @@ func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.St
 	if err != nil {
 		return nil, err
 	}
+	if asksFor(cfg.Auth, "oidc") {
+		cfg.Issuers = c.vouched.oidc.Issuers()
+	}
 	if all, parts = append(all, others...), append(parts, needed...); len(all) > 0 {
 		cfg.Authenticator = auth.Chain(append(all, core.NewTaskAuthenticator(st, log))...) // also programs that the mesh runs
 	}

@@ -55,6 +55,9 @@ func textOf(raw json.RawMessage) (text string, ok bool) {
 	if json.Unmarshal(raw, &text) == nil && len(raw) > 0 && raw[0] == '"' {
 		return text, true
 	}
+	if v := only(raw, "message", "awaiting"); len(v) > 0 && v[0] == '"' { // a reply that asks
+		return text, json.Unmarshal(v, &text) == nil
+	}
 	for _, name := range []string{"text", "message"} {
 		if v := only(raw, name); len(v) > 0 && v[0] == '"' {
 			return text, json.Unmarshal(v, &text) == nil
@@ -84,11 +87,17 @@ func awaiting(t *task.Task) string {
 	return reply.Awaiting
 }
 
-// only is the one member of an object, nil where it has others or none.
-func only(raw json.RawMessage, name string) json.RawMessage {
+// only is the member of an object that has it, those that go with it, and no others;
+// else nil.
+func only(raw json.RawMessage, name string, with ...string) json.RawMessage {
 	var members map[string]json.RawMessage
-	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &members) != nil || len(members) != 1 {
+	if len(raw) == 0 || raw[0] != '{' || json.Unmarshal(raw, &members) != nil || len(members) != 1+len(with) {
 		return nil
+	}
+	for _, other := range with {
+		if members[other] == nil {
+			return nil
+		}
 	}
 	return members[name]
 }

@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"agentmesh/shared/hook"
-	"agentmesh/shared/session"
-	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
 
@@ -76,7 +74,7 @@ func (c *reception) say(ctx context.Context, d *hook.Delivery, id string) (a Hoo
 		}
 	}
 	for range 3 {
-		at, err := c.sessionOf(ctx, talk, digest(key))
+		at, err := (Sessions{c.core}).OfKey(ctx, c.who, talk.Agent, string(c.h.ID), digest(key))
 		if err != nil {
 			return a, err
 		}
@@ -117,54 +115,6 @@ func (c *reception) turnOf(ctx context.Context, key *Key) task.ID {
 		return t.ID
 	}
 	return ""
-}
-
-// sessionOf is the session of a key of the hook, which is opened where there is
-// none. Which it is stands beside the sessions and is written again before it would
-// expire.
-func (c *reception) sessionOf(ctx context.Context, talk *hook.Talk, key string) (session.ID, error) {
-	idle := c.store.Sessions.Idle()
-	for range 5 {
-		found, err := c.store.Hooks.Session(ctx, c.h, key)
-		if err != nil {
-			return "", err
-		}
-		now := time.Now()
-		if found.ID != "" {
-			_, err := Sessions{c.core}.Get(ctx, c.who, found.ID)
-			if err == nil {
-				if now.Sub(found.At) > min(time.Minute, idle/8) {
-					found.At = now
-					err = c.store.Hooks.SetSession(ctx, c.h, key, &found)
-				}
-				if err == nil || errors.Is(err, task.ErrConflict) {
-					return found.ID, nil
-				}
-			}
-			if err != nil && !gone(err) {
-				return "", err
-			}
-		}
-		if err := c.newSession(ctx, talk, key, found, now); err != nil && !errors.Is(err, task.ErrConflict) {
-			return "", err
-		}
-	}
-	return "", Refuse(ErrConflict, "The session of the key is being changed by others.")
-}
-
-// newSession opens a session and makes it that of a key, if nobody else has.
-func (c *reception) newSession(ctx context.Context, talk *hook.Talk, key string, found store.HookSession, now time.Time) error {
-	ctx = context.WithoutCancel(ctx)
-	o, err := Sessions{c.core}.Open(ctx, c.who, talk.Agent, nil)
-	if err != nil {
-		return err
-	}
-	found.ID, found.At = o.SessionID, now
-	err = c.store.Hooks.SetSession(ctx, c.h, key, &found)
-	if errors.Is(err, task.ErrConflict) { // another delivery was quicker
-		_ = Sessions{c.core}.forget(ctx, c.who, o.SessionID, nil)
-	}
-	return err
 }
 
 // signal answers the waiting task that a delivery names: the body is the answer. One

@@ -15,6 +15,7 @@ import (
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
+	"agentmesh/shared/webhook"
 )
 
 // Opened is a session that was opened, now or by an equal request before.
@@ -117,6 +118,12 @@ type Message struct {
 	EventDepth int
 	// Until is how long the message may try to find its place.
 	Until time.Time
+	// Labels and Metadata are those of the turn.
+	Labels   map[string]string
+	Metadata json.RawMessage
+	// Push is who is told what happens to the turn, in the form of A2A; nil: nobody.
+	Push      *PushSettings
+	PushField string
 }
 
 // Say accepts a message: a turn of the session. Close what it returns.
@@ -124,6 +131,10 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 	s, err := c.Get(ctx, who, id)
 	if err == nil {
 		err = queue(c).admit(ctx, s, m)
+	}
+	var push *webhook.Push
+	if err == nil {
+		push, err = Pushes(c).prepare(who, m.Push, m.PushField)
 	}
 	if err != nil {
 		// A repeat gets its first answer, even if the session takes no more.
@@ -135,10 +146,11 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 	t := &task.Task{
 		ID: newID(task.KindTurn), Tenant: who.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: string(s.ID),
 		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth, IsAnswer: m.IsAnswer,
-		TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
+		Labels: m.Labels, Metadata: m.Metadata, TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
 	}
 	turn := t.ID
-	a, t, err := c.acceptTurn(ctx, s, m, t)
+	before := func(ctx context.Context, id task.ID) error { return Pushes(c).keep(ctx, id, push, m.Push) }
+	a, t, err := c.acceptTurn(ctx, s, m, t, before)
 	c.auditMade(ctx, who, audit.SessionMessage, string(turn), a, err)
 	return a, t, err
 }
@@ -174,14 +186,17 @@ func (c Sessions) said(ctx context.Context, who auth.Caller, id session.ID, key 
 }
 
 // acceptTurn claims the key and opens the turn, or gives it its place in the
-// session's queue.
-func (c Sessions) acceptTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task) (*Acceptance, *task.Task, error) {
+// session's queue. before stores what must be durable before somebody can run it.
+func (c Sessions) acceptTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, before func(context.Context, task.ID) error) (*Acceptance, *task.Task, error) {
 	outer := ctx
 	telemetry.Annotate(ctx, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.Agent(t.Agent))...)
 	ctx, span := telemetry.StartPublish(ctx, topology.TurnsTemplate, append(telemetry.Session(t.SessionID), telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))...)
 	a := &Acceptance{TaskID: t.ID, SessionID: s.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, TraceID: telemetry.TraceID(ctx), Warning: c.agents.warning(ctx, t.Agent)}
 	err := answers(c).claim(context.WithoutCancel(ctx), t.Tenant, m.Key, a, locationOf(t))
 	if t.ID = a.TaskID; err == nil && !a.Replayed {
+		err = before(context.WithoutCancel(ctx), t.ID)
+	}
+	if err == nil && !a.Replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
 		if a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false); err == nil {
 			if err = queue(c).openTurn(ctx, s, m, t, m.Until); err == nil {

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -30,6 +31,9 @@ type Waiting struct {
 	IsAnswer    bool      `json:"is_answer,omitempty"`   // see task.Task
 	TraceParent string    `json:"traceparent,omitempty"`
 	TraceState  string    `json:"tracestate,omitempty"`
+
+	Labels   map[string]string `json:"labels,omitempty"`
+	Metadata json.RawMessage   `json:"metadata,omitempty"`
 }
 
 // Turn is the turn as it was accepted, with the text where the list keeps it.
@@ -37,6 +41,7 @@ func (s *Session) Turn(w Waiting) *task.Task {
 	return &task.Task{
 		ID: w.TurnID, Tenant: s.Tenant, Kind: task.KindTurn, Agent: s.Agent, SessionID: string(s.ID), Status: task.Pending,
 		Instruction: w.Text, CreatedAt: w.At, EventDepth: w.EventDepth, IsAnswer: w.IsAnswer, TraceParent: w.TraceParent, TraceState: w.TraceState, Waited: true,
+		Labels: w.Labels, Metadata: w.Metadata,
 	}
 }
 

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/hook"
-	"agentmesh/shared/session"
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
@@ -168,33 +166,4 @@ func (s Hooks) SaveRecent(ctx context.Context, tenant string, id hook.ID, r *hoo
 		return fmt.Errorf("write log of hook %s: %w", id, err)
 	}
 	return nil
-}
-
-// HookSession is the session that belongs to a key of a hook.
-type HookSession struct {
-	ID  session.ID `json:"session_id"`
-	At  time.Time  `json:"at"` // when this was written
-	Rev uint64     `json:"-"`
-}
-
-// Session reads which session belongs to a key; its ID is empty where none does.
-func (s Hooks) Session(ctx context.Context, h *hook.Hook, hash string) (found HookSession, err error) {
-	msg, err := s.get(ctx, topology.SessionsBucket, s.sessions, topology.HookSession(h.Tenant, h.ID, hash))
-	if err != nil || msg == nil {
-		return found, err
-	}
-	if found.Rev = msg.Sequence; len(msg.Data) == 0 { // it has expired
-		return found, nil
-	}
-	return found, unmarshal(msg.Data, &found)
-}
-
-// SetSession says which session belongs to a key, if its revision is still
-// found.Rev. It returns task.ErrConflict when another writer came first.
-func (s Hooks) SetSession(ctx context.Context, h *hook.Hook, hash string, found *HookSession) error {
-	data, err := marshal(found)
-	if err == nil {
-		found.Rev, err = s.put(ctx, topology.HookSession(h.Tenant, h.ID, hash), data, found.Rev)
-	}
-	return err
 }

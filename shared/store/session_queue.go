@@ -21,7 +21,7 @@ import (
 // Place is the place of a turn in a queue, to be appended to it. A long text is
 // stored first.
 func (s Turns) Place(ctx context.Context, t *task.Task) (session.Waiting, error) {
-	w := session.Waiting{TurnID: t.ID, Text: t.Instruction, Bytes: session.Size(t.Instruction), EventDepth: t.EventDepth, IsAnswer: t.IsAnswer, TraceParent: t.TraceParent, TraceState: t.TraceState}
+	w := session.Waiting{TurnID: t.ID, Text: t.Instruction, Bytes: session.Size(t.Instruction), EventDepth: t.EventDepth, IsAnswer: t.IsAnswer, TraceParent: t.TraceParent, TraceState: t.TraceState, Labels: t.Labels, Metadata: t.Metadata}
 	if w.Bytes <= session.MaxInline {
 		return w, nil
 	}

@@ -30,6 +30,15 @@ type Definition struct {
 	InputSchema  json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
 	Default      bool            `json:"default,omitempty"`      // serves tasks that name no agent
 
+	// What the agent says of itself to other protocols.
+	Tags     []string `json:"tags,omitempty"`
+	Examples []string `json:"examples,omitempty"` // of what to ask it for
+	Skills   []Skill  `json:"skills,omitempty"`   // none: the agent itself is one
+	// Conversation says that it is talked to in sessions, also without a greeting.
+	Conversation bool `json:"conversation,omitempty"`
+	// NoA2A hides it from clients of A2A.
+	NoA2A bool `json:"no_a2a,omitempty"`
+
 	// Limits of a session with the agent.
 	History       History `json:"history,omitempty"`        // default full
 	MaxTranscript int     `json:"max_transcript,omitempty"` // bytes of the transcript that the agent sees; default 512 KiB
@@ -150,7 +159,7 @@ func (d Definition) Validate() error {
 	if len(d.InputSchema) > 0 && !json.Valid(d.InputSchema) {
 		return fmt.Errorf("agent %s: input_schema is not JSON", d.Name)
 	}
-	return nil
+	return d.validateAbout()
 }
 
 func count(n int64) string    { return fmt.Sprint(n) }

@@ -14,8 +14,9 @@ func Hook(tenant string, id hook.ID) string {
 // HookRecent is the subject of a hook's log, beside its record.
 func HookRecent(tenant string, id hook.ID) string { return Hook(tenant, id) + ".recent" }
 
-// HookSession is the subject that says which session belongs to a key of a hook: a
-// key of the sessions bucket beside the records, which lives as long as they do.
-func HookSession(tenant string, id hook.ID, hash string) string {
-	return "$KV." + SessionsBucket + "." + tenant + "." + string(id) + "." + hash
+// SessionKey is the subject that says which session belongs to a key. Its owner, a hook
+// or a protocol, gives the keys: one of the sessions bucket beside the records, which
+// lives as long as they do.
+func SessionKey(tenant, owner, hash string) string {
+	return "$KV." + SessionsBucket + "." + tenant + "." + owner + "." + hash
 }

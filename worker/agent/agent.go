@@ -46,11 +46,12 @@ type Agent struct {
 	Tells bool
 }
 
-// Definition is what the mesh knows of an agent, and Retry the policy of its
-// attempts.
+// Definition is what the mesh knows of an agent, Retry the policy of its attempts, and
+// Skill something that it says it can do.
 type (
 	Definition = task.Definition
 	Retry      = task.Retry
+	Skill      = task.Skill
 )
 
 // Why a job's context ended; ask with errors.Is(context.Cause(ctx), ...).

@@ -73,7 +73,8 @@ type fields map[string]func(value *yaml.Node, field string)
 // order is how messages list the fields: that of the manual.
 var order = []string{
 	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
-	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema",
+	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "tags", "examples", "skills", "conversation", "a2a",
+	"id", "input_modes", "output_modes",
 	"exec", "http", "mcp", "builtin",
 	"command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
 	"tool", "arguments", "on_unknown",
@@ -186,6 +187,11 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"max_transcript": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTranscript) },
 		"max_turns":      func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTurns) },
 		"input_schema":   func(n *yaml.Node, f string) { p.schema(n, f, &s) },
+		"tags":           func(n *yaml.Node, f string) { s.Tags = p.texts(n, f) },
+		"examples":       func(n *yaml.Node, f string) { s.Examples = p.texts(n, f) },
+		"skills":         func(n *yaml.Node, f string) { s.Skills = p.skills(n, f) },
+		"conversation":   func(n *yaml.Node, f string) { s.Conversation = p.yes(n, f) },
+		"a2a":            func(n *yaml.Node, f string) { s.NoA2A = !p.yes(n, f) },
 		"exec":           func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
 		"http":           func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
 		"mcp":            func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = p.mcp(n, f) },

@@ -24,7 +24,9 @@ func taskStepsCommand(f *clientFlags, ids some) *cobra.Command {
 		}
 		return call[[]client.Step]{
 			doing: "read steps of " + args[0], requests: get(at("tasks", args[0], "steps") + query), show: drawSteps,
-			ask: func(ctx context.Context, c *client.Client) ([]client.Step, error) { return readSteps(ctx, c, args[0], values) },
+			ask: func(ctx context.Context, c *client.Client) ([]client.Step, error) {
+				return readSteps(ctx, c, args[0], values)
+			},
 		}.run(cmd, f)
 	}
 	return cmd

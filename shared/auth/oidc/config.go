@@ -69,6 +69,9 @@ func (c Config) validate() error {
 	return nil
 }
 
+// Issuers are those whose tokens are accepted.
+func (c Config) Issuers() []string { return list(c.Issuer) }
+
 // list is what a setting names, separated by commas.
 func list(text string) (all []string) {
 	for one := range strings.SplitSeq(text, ",") {

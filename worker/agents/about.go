@@ -1,0 +1,52 @@
+package agents
+
+import (
+	"fmt"
+
+	"gopkg.in/yaml.v3"
+
+	"agentmesh/shared/task"
+)
+
+// skills reads what an agent can do, as cards list it.
+func (p *parser) skills(n *yaml.Node, field string) (all []task.Skill) {
+	if n.Kind != yaml.SequenceNode {
+		p.fault(n, field, "it must be a list of skills, such as - {id: sum, name: Sums up}")
+		return nil
+	}
+	for i, one := range n.Content {
+		var s task.Skill
+		p.mapping(one, fmt.Sprintf("%s[%d]", field, i), fields{
+			"id":           func(n *yaml.Node, f string) { p.text(n, f, &s.ID) },
+			"name":         func(n *yaml.Node, f string) { p.text(n, f, &s.Name) },
+			"description":  func(n *yaml.Node, f string) { p.text(n, f, &s.Description) },
+			"tags":         func(n *yaml.Node, f string) { s.Tags = p.texts(n, f) },
+			"examples":     func(n *yaml.Node, f string) { s.Examples = p.texts(n, f) },
+			"input_modes":  func(n *yaml.Node, f string) { s.InputModes = p.texts(n, f) },
+			"output_modes": func(n *yaml.Node, f string) { s.OutputModes = p.texts(n, f) },
+		})
+		all = append(all, s)
+	}
+	return all
+}
+
+// texts reads a list of texts.
+func (p *parser) texts(n *yaml.Node, field string) []string {
+	if n.Kind != yaml.SequenceNode {
+		p.fault(n, field, "it must be a list of texts")
+		return nil
+	}
+	all := make([]string, len(n.Content))
+	for i, one := range n.Content {
+		p.text(one, fmt.Sprintf("%s[%d]", field, i), &all[i])
+	}
+	return all
+}
+
+// yes reads true or false.
+func (p *parser) yes(n *yaml.Node, field string) (yes bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || n.Decode(&yes) != nil {
+		p.fault(n, field, "%q is not allowed, it must be true or false", n.Value)
+	}
+	return yes
+}
