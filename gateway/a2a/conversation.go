@@ -82,11 +82,11 @@ func (x messages) sessionOf(ctx context.Context, name, agent string) (id session
 	case name != "" && !contextID.MatchString(name):
 		return "", "", invalid(mesh.Field("it must match "+contextID.String(), "/message/contextId"))
 	case name != "":
-		id, err = x.mesh.Sessions.OfContext(ctx, x.caller(), agent, name)
+		id, err = x.mesh.Contexts.Session(ctx, x.caller(), agent, name)
 		return id, name, err
 	}
 	if key := x.r.Header.Get("Idempotency-Key"); key != "" {
-		id, err = x.mesh.Sessions.OfContext(ctx, x.caller(), agent, " key "+key)
+		id, err = x.mesh.Contexts.Session(ctx, x.caller(), agent, " key "+key)
 		return id, "", err
 	}
 	o, err := x.mesh.Sessions.Open(ctx, x.caller(), agent, nil)

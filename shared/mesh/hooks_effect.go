@@ -74,7 +74,7 @@ func (c *reception) say(ctx context.Context, d *hook.Delivery, id string) (a Hoo
 		}
 	}
 	for range 3 {
-		at, err := (Sessions{c.core}).OfKey(ctx, c.who, talk.Agent, string(c.h.ID), digest(key))
+		at, err := Contexts{c.core}.ofKey(ctx, c.who, talk.Agent, string(c.h.ID), digest(key))
 		if err != nil {
 			return a, err
 		}

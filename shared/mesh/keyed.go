@@ -11,19 +11,22 @@ import (
 	"agentmesh/shared/task"
 )
 
-// ContextKeys is the owner of the keys by which clients of A2A name their sessions.
-const ContextKeys = "a2a"
+// Contexts are sessions by the names that others give them.
+type Contexts struct{ *core }
 
-// OfContext is the session with an agent that a client calls by a name of its own. It
+// contextKeys is the owner of the keys by which clients of A2A name their sessions.
+const contextKeys = "a2a"
+
+// Session is the session with an agent that a client calls by a name of its own. It
 // is opened where there is none.
-func (c Sessions) OfContext(ctx context.Context, who auth.Caller, agent, name string) (session.ID, error) {
-	return c.OfKey(ctx, who, agent, ContextKeys, digest("context", agent, name))
+func (c Contexts) Session(ctx context.Context, who auth.Caller, agent, name string) (session.ID, error) {
+	return c.ofKey(ctx, who, agent, contextKeys, digest("context", agent, name))
 }
 
-// OfKey is the session of a key, which is opened with the agent where there is none.
+// ofKey is the session of a key, which is opened with the agent where there is none.
 // Which it is stands beside the sessions and is written again before it would expire.
-// owner is who gives the keys: a hook, or ContextKeys.
-func (c Sessions) OfKey(ctx context.Context, who auth.Caller, agent, owner, key string) (session.ID, error) {
+// owner is who gives the keys: a hook, or contextKeys.
+func (c Contexts) ofKey(ctx context.Context, who auth.Caller, agent, owner, key string) (session.ID, error) {
 	idle := c.store.Sessions.Idle()
 	for range 5 {
 		found, err := c.store.Sessions.Keyed(ctx, who.Tenant, owner, key)
@@ -32,7 +35,7 @@ func (c Sessions) OfKey(ctx context.Context, who auth.Caller, agent, owner, key 
 		}
 		now := time.Now()
 		if found.ID != "" {
-			_, err := c.Get(ctx, who, found.ID)
+			_, err := Sessions(c).Get(ctx, who, found.ID)
 			if err == nil {
 				if now.Sub(found.At) > min(time.Minute, idle/8) {
 					found.At = now
@@ -46,24 +49,24 @@ func (c Sessions) OfKey(ctx context.Context, who auth.Caller, agent, owner, key 
 				return "", err
 			}
 		}
-		if err := c.openKeyed(ctx, who, agent, owner, key, found, now); err != nil && !errors.Is(err, task.ErrConflict) {
+		if err := c.open(ctx, who, agent, owner, key, found, now); err != nil && !errors.Is(err, task.ErrConflict) {
 			return "", err
 		}
 	}
 	return "", Refuse(ErrConflict, "The session of the key is being changed by others.")
 }
 
-// openKeyed opens a session and makes it that of a key, if nobody else has.
-func (c Sessions) openKeyed(ctx context.Context, who auth.Caller, agent, owner, key string, found store.KeyedSession, now time.Time) error {
+// open opens a session and makes it that of a key, if nobody else has.
+func (c Contexts) open(ctx context.Context, who auth.Caller, agent, owner, key string, found store.KeyedSession, now time.Time) error {
 	ctx = context.WithoutCancel(ctx)
-	o, err := c.Open(ctx, who, agent, nil)
+	o, err := Sessions(c).Open(ctx, who, agent, nil)
 	if err != nil {
 		return err
 	}
 	found.ID, found.At = o.SessionID, now
 	err = c.store.Sessions.SetKeyed(ctx, who.Tenant, owner, key, &found)
 	if errors.Is(err, task.ErrConflict) { // somebody else was quicker
-		_ = c.forget(ctx, who, o.SessionID, nil)
+		_ = Sessions(c).forget(ctx, who, o.SessionID, nil)
 	}
 	return err
 }

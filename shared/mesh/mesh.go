@@ -36,6 +36,7 @@ type Mesh struct {
 	Journals   Journals
 	Hooks      Hooks
 	Pushes     Pushes
+	Contexts   Contexts
 	Tenants    Tenants
 	Keys       Keys
 	Audit      Audit
@@ -100,7 +101,7 @@ type (
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
 	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), doors: newDoors(st, o.Log), adding: make(chan struct{}, 1)}
-	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}, Hooks: Hooks{c}, Pushes: Pushes{c}, Bulk: Bulk{c}, Records: Records{c}, Forks: Forks{c}}
+	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}, Hooks: Hooks{c}, Pushes: Pushes{c}, Bulk: Bulk{c}, Records: Records{c}, Forks: Forks{c}, Contexts: Contexts{c}}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())
 	return m
