@@ -9,6 +9,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agents/echo"
 )
 
@@ -68,6 +69,24 @@ func TestAHostileBodyIsRefusedOnEveryRoute(t *testing.T) {
 	m := meshtest.New(t)
 	doc := newInspector(t, m).doc
 	takes := 0
+	hostile := map[string]string{
+		"nested arrays":         `{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`,
+		"nested objects":        strings.Repeat(`{"a":`, 10_000) + `1` + strings.Repeat("}", 10_000),
+		"nested, within bounds": `{"x":` + strings.Repeat("[", 90) + strings.Repeat("]", 90) + `}`,
+		"nested and open":       strings.Repeat(`[`, 100_000),
+		"a number":              `{"x":1e400}`,
+		"a larger number":       `{"x":1e401}`,
+		"a small number":        `{"x":-1e-99999999999}`,
+		"a long number":         `{"x":` + strings.Repeat("9", 100_000) + `}`,
+		"a number in a list":    `{"x":[1,[1e999999]]}`,
+		"a key twice":           `{"x":1,"x":1}`,
+		"half a surrogate":      `{"x":"\ud800"}`,
+		"no UTF-8":              "{\"x\":\"\xff\"}",
+		"many members":          `{` + members(natstest.Fewer(50_000)) + `}`,
+		"a list":                `[]`,
+		"nothing":               `null`,
+		"two":                   `{}{}`,
+	}
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
 			if _, takesBody := op.Responses["415"]; !takesBody || path == "/hooks/{id}" && method == "post" {
@@ -75,31 +94,14 @@ func TestAHostileBodyIsRefusedOnEveryRoute(t *testing.T) {
 			}
 			takes++
 			target := strings.NewReplacer("/tasks/{id}", "/tasks/tsk_"+aUUID, "/actions/{id}", "/actions/act_"+aUUID, "{", "", "}", "").Replace(path)
-			for name, body := range map[string]string{
-				"nested arrays":         `{"x":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`,
-				"nested objects":        strings.Repeat(`{"a":`, 10_000) + `1` + strings.Repeat("}", 10_000),
-				"nested, within bounds": `{"x":` + strings.Repeat("[", 90) + strings.Repeat("]", 90) + `}`,
-				"nested and open":       strings.Repeat(`[`, 100_000),
-				"a number":              `{"x":1e400}`,
-				"a larger number":       `{"x":1e401}`,
-				"a small number":        `{"x":-1e-99999999999}`,
-				"a long number":         `{"x":` + strings.Repeat("9", 100_000) + `}`,
-				"a number in a list":    `{"x":[1,[1e999999]]}`,
-				"a key twice":           `{"x":1,"x":1}`,
-				"half a surrogate":      `{"x":"\ud800"}`,
-				"no UTF-8":              "{\"x\":\"\xff\"}",
-				"many members":          `{` + members(50_000) + `}`,
-				"a list":                `[]`,
-				"nothing":               `null`,
-				"two":                   `{}{}`,
-			} {
+			for name, body := range hostile {
 				began := time.Now()
 				w := m.Do(strings.ToUpper(method), target, body, "Content-Type", "application/json")
 				if w.Code != 400 && w.Code != 422 {
 					t.Errorf("%s: %s %s = %d %s", name, method, path, w.Code, meshtest.Clipped(w.Body.Bytes()))
 				}
 				meshtest.Problem(t, w)
-				if took := time.Since(began); took > 10*time.Second {
+				if took := time.Since(began); took > time.Minute {
 					t.Errorf("%s: %s %s took %v", name, method, path, took)
 				}
 			}

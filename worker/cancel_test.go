@@ -99,7 +99,7 @@ func TestOfACancelAndACompletionExactlyOneWins(t *testing.T) {
 	var canceled, completed atomic.Int32
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 16)
-	for i := range 1000 {
+	for i := range natstest.Fewer(1000) {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()

@@ -201,10 +201,7 @@ func TestASessionExpiresWhenNothingIsSaid(t *testing.T) {
 // A thousand sessions at once with one worker: each has its turns, no other
 // session's, and none waits for ever while others go on.
 func TestSessionsAreFairAndApart(t *testing.T) {
-	sessions, turns := 1000, 2
-	if testing.Short() {
-		sessions = 100
-	}
+	sessions, turns := natstest.Fewer(1000), 2
 	m := meshtest.New(t)
 	var leaks atomic.Int32
 	a := agent.Conversation(func(_ context.Context, job *agent.Job, text string, state *struct{ Mine string }) (string, error) {
