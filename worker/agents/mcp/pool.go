@@ -29,8 +29,11 @@ func (p *Pool) Client(cfg Config) *Client {
 	return c
 }
 
-// Close ends all sessions.
+// Close ends all sessions; a nil pool has none.
 func (p *Pool) Close() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	var all []*Client
 	for _, c := range p.clients {
