@@ -182,6 +182,8 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case under(from, "worker/agents") && inner == "worker/agents/mcp": // agents with tools
 		return ""
+	case under(from, "worker/agents/llm") && under(inner, "worker/agents/llm"):
+		return ""
 	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session", "shared/pause", "shared/schema"):
 		return "an agent needs the SDK and the protocol only"
 	}
