@@ -28,6 +28,7 @@ type stream struct {
 	id      string
 	seen    uint64 // revision of the last event sent
 	output  int64  // offset behind the last output sent
+	rewinds int    // how often the agent has taken output back that this reader may have seen
 	attempt int    // whose claim was sent last: its output may follow live
 	plain   bool   // events carry no ids: they are not where a reader resumes
 
@@ -111,6 +112,11 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 // only the last one says it: a reader that resumes from it has had them all.
 func (s *stream) record(t *task.Task) (open, ok bool) {
 	events := task.Events(t, s.seen)
+	if s.output == 0 {
+		s.rewinds = t.OutputRewinds
+	} else if t.OutputRewinds > s.rewinds && !s.rewind(t.OutputRewinds, t.OutputFrom) {
+		return true, false
+	}
 	for i, e := range events {
 		if !s.steps(e.ID) {
 			return true, false
@@ -170,10 +176,25 @@ func (s *stream) steps(rev uint64) bool {
 	return true
 }
 
+// rewind goes back in the output, as the agent has: what was shown from there on is
+// void. A reader that has missed one of several gets everything again.
+func (s *stream) rewind(rewinds int, from int64) bool {
+	missed := rewinds > s.rewinds+1
+	s.rewinds = rewinds
+	if missed {
+		from = 0
+	}
+	return from >= s.output || s.text(s.attempt, from, "")
+}
+
 // outputUpTo sends the output text before offset end that was not sent yet, each
 // attempt's for itself. Text that is too old is not kept.
 func (s *stream) outputUpTo(t *task.Task, end int64) bool {
 	kept := t.OutputBytes - int64(len(t.Output)) // where the kept text begins
+	end = min(end, t.OutputBytes)
+	if t.OutputRewinds < s.rewinds {
+		return true // what was sent live is newer
+	}
 	for from := max(s.output, kept); from < end; from = s.output {
 		attempt, to := t.AttemptAt(from), end
 		for _, tr := range t.Transitions {
@@ -192,7 +213,13 @@ func (s *stream) outputUpTo(t *task.Task, end int64) bool {
 // claim was not seen yet, is left for the record to fill.
 func (s *stream) chunk(raw []byte) bool {
 	var c task.OutputChunk
-	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output || c.Attempt != s.attempt {
+	if json.Unmarshal(raw, &c) != nil || c.Attempt != s.attempt || c.Rewinds < s.rewinds {
+		return true
+	}
+	if c.Rewinds > s.rewinds && !s.rewind(c.Rewinds, c.From) {
+		return false
+	}
+	if c.Offset > s.output {
 		return true
 	}
 	if skip := s.output - c.Offset; skip < int64(len(c.Text)) {

@@ -77,6 +77,7 @@ func viewOf(l links, t *task.Task) api.Task {
 		Result: t.Result.Inline, Error: errorOf(t.Error), Warnings: t.Warnings, Labels: t.Labels, Metadata: t.Metadata,
 		CreatedAt: t.CreatedAt, UpdatedAt: t.UpdatedAt, StartedAt: t.StartedAt, FinishedAt: t.FinishedAt,
 		StoppedAt: t.StoppedAt, NotBefore: t.NotBefore, Deadline: t.Deadline,
+		Usage: usageView(t.Usage), UsageTotal: usageView(t.UsageTotal), StoppedBy: t.StoppedBy,
 		ScheduleID: t.ScheduleID, ScheduledAt: t.ScheduledAt, HookID: t.HookID, RetriedFrom: string(t.RetriedFrom), ParentID: string(t.ParentID), StatusURL: l.status(t), TraceID: telemetry.TraceIDOf(t.TraceParent),
 	}
 	nameKind(&v, t)
@@ -206,3 +207,13 @@ func texts(ids []task.ID) (all []string) {
 func etag(t *task.Task) string { return revTag(t.Rev) }
 
 func revTag(rev uint64) string { return `"` + strconv.FormatUint(rev, 10) + `"` }
+
+func usageView(u *task.Usage) *api.Usage {
+	if u == nil {
+		return nil
+	}
+	return &api.Usage{
+		ModelCalls: u.ModelCalls, ToolCalls: u.ToolCalls, InputTokens: u.InputTokens, CachedInputTokens: u.CachedInputTokens,
+		OutputTokens: u.OutputTokens, ReasoningTokens: u.ReasoningTokens, Cost: float64(u.Cost) / 1e6, Currency: u.Currency, Estimated: u.Estimated,
+	}
+}

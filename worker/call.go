@@ -25,12 +25,39 @@ type caller struct {
 
 // Call implements agent.Caller. While the store is away it waits.
 func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (json.RawMessage, error) {
+	raw, _, err := c.CallWithin(ctx, name, input, task.Within{})
+	return raw, err
+}
+
+// Describe implements agent.Limiter.
+func (c *caller) Describe(ctx context.Context, name string) (d agent.Definition, err error) {
+	err = c.at.untilAnswered(ctx, func() (err error) { d, err = c.at.w.core.Agents.Describe(ctx, name); return err })
+	if errors.Is(err, mesh.ErrAgentNotFound) {
+		return d, c.notCalled(name, err)
+	}
+	return d, err
+}
+
+// CallWithin implements agent.Limiter.
+func (c *caller) CallWithin(ctx context.Context, name string, input json.RawMessage, within task.Within) (json.RawMessage, task.Usage, error) {
+	t, err := c.call(ctx, name, input, within)
+	if err != nil {
+		return nil, task.Usage{}, err
+	}
+	used := c.at.rec.reports.childUsed(t)
+	raw, err := c.result(ctx, t)
+	return raw, used, err
+}
+
+// call starts a task, or finds the one that was started, and waits for its end.
+func (c *caller) call(ctx context.Context, name string, input json.RawMessage, within task.Within) (*task.Task, error) {
 	tasks, untilAnswered := c.at.w.core.Tasks, func(f func() error) error { return c.at.untilAnswered(ctx, f) }
 	var child *mesh.Child
 	err := untilAnswered(func() (err error) { child, err = tasks.Adopt(ctx, c.parent, name, input); return err })
 	if err != nil {
 		return nil, c.notCalled(name, err)
 	}
+	child.Task.Within = c.parent.Within.Tighter(within)
 	c.at.rec.reports.children()
 	watch, err := c.at.w.store.Tasks.Watch(child.Task.Tenant, child.Task.ID, false)
 	if err != nil {
@@ -45,10 +72,7 @@ func (c *caller) Call(ctx context.Context, name string, input json.RawMessage) (
 	if refused(err) {
 		return nil, &agent.Error{Code: task.CodeBadInput, Message: "call: the input cannot be kept: " + reason(err), Permanent: true, Err: err}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return c.result(ctx, t)
+	return t, err
 }
 
 // notCalled says why a call starts nothing.

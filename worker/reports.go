@@ -37,6 +37,11 @@ type reports struct {
 	fresh      bool        // they are newer than what was taken: output waits behind them
 	behind     int         // bytes of output that wait
 	parent     bool        // the job has started other tasks
+	used       *task.Usage
+	stoppedBy  string
+	called     map[task.ID]task.Usage
+	rewinds    int   // how often output was taken back
+	rewound    int64 // to where, the newest time
 	step       *task.StepMark
 	changed    bool // since the last take
 	last       time.Time
@@ -58,7 +63,7 @@ const (
 )
 
 func newReports(st *store.Store, t *task.Task) *reports {
-	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone()}
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
 }
 
 // Progress implements agent.Reporter.
@@ -76,26 +81,35 @@ func (r *reports) Progress(percent int, message string) {
 func (r *reports) Output(text string) {
 	text = strings.ToValidUTF8(text, "�")
 	r.mu.Lock()
-	offset := r.written
-	r.written += int64(len(text))
-	r.grow(text)
-	r.touch()
-	if r.fresh {
-		r.behind += len(text)
-	}
-	waits := r.fresh && r.behind <= outputTail/2
+	offset, waits := r.addLocked(text)
+	rewinds, rewound := r.rewinds, r.rewound
 	r.mu.Unlock()
 	for len(text) > 0 && !waits {
 		n := min(len(text), outputTail)
 		for n < len(text) && text[n]&0xC0 == 0x80 {
 			n--
 		}
-		chunk, err := json.Marshal(task.OutputChunk{Attempt: r.attempt, Offset: offset, Text: text[:n]})
-		if err == nil {
-			_ = r.store.Tasks.PublishOutput(r.tenant, r.id, chunk) // the record has it as well
-		}
+		r.publish(task.OutputChunk{Attempt: r.attempt, Offset: offset, Text: text[:n], Rewinds: rewinds, From: rewound})
 		text, offset = text[n:], offset+int64(n)
 	}
+}
+
+func (r *reports) publish(c task.OutputChunk) {
+	if chunk, err := json.Marshal(c); err == nil {
+		_ = r.store.Tasks.PublishOutput(r.tenant, r.id, chunk) // the record has it as well
+	}
+}
+
+// addLocked appends output, and says where it is and whether it waits for the record.
+func (r *reports) addLocked(text string) (offset int64, waits bool) {
+	offset = r.written
+	r.written += int64(len(text))
+	r.grow(text)
+	r.touch()
+	if r.fresh {
+		r.behind += len(text)
+	}
+	return offset, r.fresh && r.behind <= outputTail/2
 }
 
 // grow appends output. Old text goes when there is as much of it as is kept: a
@@ -229,6 +243,8 @@ func (r *reports) takeLocked(t *task.Task) {
 	for _, text := range r.warnings {
 		t.Warn(text)
 	}
+	t.OutputRewinds, t.OutputFrom = r.rewinds, r.rewound
+	r.takeUsageLocked(t)
 }
 
 // takeMilestones takes the milestones that wait.

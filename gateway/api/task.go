@@ -94,8 +94,25 @@ type Task struct {
 	Question    *Question         `json:"question,omitempty" doc:"The first of the open questions."`
 	Questions   []Question        `json:"questions,omitempty" doc:"The open questions of the agent, first asked first. POST /tasks/{id}/input answers one."`
 
+	Usage      *Usage `json:"usage,omitempty" doc:"What the task has used of models and tools."`
+	UsageTotal *Usage `json:"usage_total,omitempty" doc:"The same, with the tasks that it has called."`
+	StoppedBy  string `json:"stopped_by,omitempty" doc:"The limit that ended the agent's work early: steps, tool_calls, tokens, cost, time or tool_errors."`
+
 	CallbackURL    string   `json:"callback_url,omitempty"`
 	CallbackEvents []string `json:"callback_events,omitempty"`
+}
+
+// Usage is what was used of models and tools.
+type Usage struct {
+	ModelCalls        int64   `json:"model_calls"`
+	ToolCalls         int64   `json:"tool_calls"`
+	InputTokens       int64   `json:"input_tokens"`
+	CachedInputTokens int64   `json:"cached_input_tokens,omitempty" doc:"A part of the input."`
+	OutputTokens      int64   `json:"output_tokens"`
+	ReasoningTokens   int64   `json:"reasoning_tokens,omitempty" doc:"A part of the output."`
+	Cost              float64 `json:"cost,omitempty" doc:"By the prices of agents.yaml. Without a currency it is not known."`
+	Currency          string  `json:"currency,omitempty" example:"USD" doc:"mixed: the costs are in several currencies, and are not added."`
+	Estimated         bool    `json:"estimated,omitempty" doc:"A server did not count; bytes were counted instead."`
 }
 
 // Error is why a task or an attempt failed.

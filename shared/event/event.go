@@ -95,6 +95,9 @@ type body struct {
 	Error     *task.Error       `json:"error,omitempty"`
 	Milestone *milestone        `json:"milestone,omitempty"`
 	Question  *task.Question    `json:"question,omitempty"`
+	Usage     *usage            `json:"usage,omitempty"`       // of an outcome
+	UsageAll  *usage            `json:"usage_total,omitempty"` // with the tasks that it has called
+	StoppedBy string            `json:"stopped_by,omitempty"`
 	Agent     string            `json:"agent"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Metadata  json.RawMessage   `json:"metadata,omitempty"`
@@ -184,6 +187,7 @@ func Of(t *task.Task, from uint64, want func(Type) bool, result Link) ([]Event, 
 			begun = true
 		default:
 			b.Result, b.Error = t.Result.Inline, t.Error
+			b.Usage, b.UsageAll, b.StoppedBy = usageOf(t.Usage), usageOf(t.UsageTotal), t.StoppedBy
 			if t.Result.Object != "" {
 				b.ResultURL = result(t)
 			}

@@ -115,6 +115,15 @@ func (a *Agents) read(ctx context.Context, name string) (*Agent, error) {
 	return nil, Refuse(ErrAgentNotFound, "There is no agent %q.", name) // it was removed meanwhile
 }
 
+// Describe is the definition of an agent, for a worker whose agents call it.
+func (a *Agents) Describe(ctx context.Context, name string) (task.Definition, error) {
+	d, err := a.read(ctx, name)
+	if err != nil {
+		return task.Definition{}, err
+	}
+	return d.WithDefaults(), nil
+}
+
 // find looks an agent up in the copy; an empty name is the default agent.
 func (a *Agents) find(name string) *Agent {
 	if name != "" {

@@ -55,6 +55,14 @@ const (
 	CodeSessionGone      = "session_gone"
 	CodeSessionFull      = "session_full"
 
+	CodeModelUnreachable   = "model_unreachable"
+	CodeModelRateLimited   = "model_rate_limited"
+	CodeModelRejected      = "model_rejected"
+	CodeModelQuota         = "model_quota"
+	CodeModelRefused       = "model_refused"
+	CodeContextFull        = "context_full"
+	CodeStepLimit          = "step_limit"
+	CodeBudgetExhausted    = "budget_exhausted"
 	CodeToolOutcomeUnknown = "tool_outcome_unknown"
 )
 
@@ -103,4 +111,13 @@ var Codes = map[string]struct {
 	CodeVersionChanged:   {FaultAgent, "Another version of the agent began the task, and the agent does not take its steps over."},
 
 	CodeToolOutcomeUnknown: {FaultAgent, "Nobody knows whether a tool of an MCP server was called, and it may not be called twice."},
+
+	CodeModelUnreachable: {FaultAgent, "The model did not answer, or its server had an error."},
+	CodeModelRateLimited: {FaultAgent, "The model is asked more often than its server allows."},
+	CodeModelRejected:    {FaultAgent, "The model's server refused the request: the key, the model or a parameter is wrong."},
+	CodeModelQuota:       {FaultAgent, "The account of the model has no quota left."},
+	CodeModelRefused:     {FaultClient, "The model refused to answer."},
+	CodeContextFull:      {FaultClient, "The conversation is longer than the model takes."},
+	CodeStepLimit:        {FaultAgent, "The agent came to one of its limits before it had an answer."},
+	CodeBudgetExhausted:  {FaultClient, "The budget of the tenant is used up."},
 }

@@ -102,4 +102,7 @@ type OutputChunk struct {
 	Attempt int    `json:"attempt"` // that wrote it
 	Offset  int64  `json:"offset"`
 	Text    string `json:"text"`
+	// Rewinds and From are those of the record, as they were when the piece was sent.
+	Rewinds int   `json:"rewinds,omitempty"`
+	From    int64 `json:"from,omitempty"`
 }

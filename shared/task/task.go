@@ -143,6 +143,19 @@ type Task struct {
 	Steps *Steps    `json:"steps,omitempty"`
 	Step  *StepMark `json:"step,omitempty"`
 
+	// Usage is what the task has used of models and tools, and UsageTotal the same with
+	// the tasks that it has called. StoppedBy is the limit that ended its work early.
+	// Within bounds what it may use.
+	Usage      *Usage `json:"usage,omitempty"`
+	UsageTotal *Usage `json:"usage_total,omitempty"`
+	StoppedBy  string `json:"stopped_by,omitempty"`
+	Within     Within `json:"within,omitzero"`
+
+	// OutputRewinds counts how often output was taken back that may have been shown, and
+	// OutputFrom is where the newest of it began: readers go back to there.
+	OutputRewinds int   `json:"output_rewinds,omitempty"`
+	OutputFrom    int64 `json:"output_from,omitempty"`
+
 	// Callback is where the outcome is sent, if anywhere.
 	Callback *Callback `json:"callback,omitempty"`
 
@@ -156,17 +169,6 @@ type Task struct {
 	InPlaceOf uint64 `json:"-"`
 	Bulk      bool   `json:"-"`
 }
-
-// Value is a JSON value that is either inline or, above the inline limit, an
-// object in the artifact store. The zero Value is "none".
-type Value struct {
-	Inline json.RawMessage `json:"inline,omitempty"`
-	Object string          `json:"object,omitempty"` // name in the object store
-	Size   int64           `json:"size,omitempty"`   // bytes, of an object
-}
-
-// IsZero reports whether there is no value.
-func (v Value) IsZero() bool { return v.Inline == nil && v.Object == "" }
 
 // Milestone is a named step that an agent reported.
 type Milestone struct {

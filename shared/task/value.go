@@ -75,3 +75,14 @@ func Marshal(v any) ([]byte, error) {
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 const maxPooled = 64 << 10
+
+// Value is a JSON value that is either inline or, above the inline limit, an
+// object in the artifact store. The zero Value is "none".
+type Value struct {
+	Inline json.RawMessage `json:"inline,omitempty"`
+	Object string          `json:"object,omitempty"` // name in the object store
+	Size   int64           `json:"size,omitempty"`   // bytes, of an object
+}
+
+// IsZero reports whether there is no value.
+func (v Value) IsZero() bool { return v.Inline == nil && v.Object == "" }

@@ -43,7 +43,11 @@ type Job struct {
 	caller   Caller
 	lines    Lines
 	waiter   Waiter
-	journal  Journal
+
+	// Within is what the job may use at most of models: what the job that called it has
+	// left.
+	Within  task.Within
+	journal Journal
 }
 
 // Secret never shows itself.
@@ -75,6 +79,17 @@ type Reporter interface {
 	Output(text string)
 }
 
+// Meter is a Reporter whose output has places, and that takes what a job uses.
+type Meter interface {
+	// OutputAt says what stands in the output from an offset on, and OutputEnd that
+	// nothing stands behind one.
+	OutputAt(offset int64, text string)
+	OutputEnd(offset int64)
+	// Used is what the job has used so far, in all of its runs, and the limit that has
+	// ended its work early, if one has.
+	Used(u task.Usage, stoppedBy string)
+}
+
 // Warner is a Reporter that also takes warnings.
 type Warner interface{ Warn(text string) }
 
@@ -82,7 +97,7 @@ type Warner interface{ Warn(text string) }
 func NewJob(t *task.Task, input json.RawMessage, traceParent string, r Reporter) *Job {
 	return &Job{
 		TaskID: string(t.ID), Kind: t.Kind, Tenant: t.Tenant, Agent: t.Agent, Attempt: t.Attempt,
-		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline, ScheduledAt: t.ScheduledAt,
+		Instruction: t.Instruction, Input: input, Labels: t.Labels, Deadline: t.Deadline, ScheduledAt: t.ScheduledAt, Within: t.Within,
 		TraceParent: traceParent, Metadata: t.Metadata, MaxResult: DefaultMaxResult, reporter: r,
 	}
 }
@@ -192,5 +207,30 @@ func (j *Job) Warn(text string) {
 func (j *Job) Output(text string) {
 	if text != "" {
 		j.reporter.Output(text)
+	}
+}
+
+// OutputAt says what stands in the task's live output from an offset on, in bytes. An
+// agent that runs again says again what it has said, and readers see no more than what
+// differs. Offsets count all output of the task: one that uses OutputAt uses no Output.
+func (j *Job) OutputAt(offset int64, text string) {
+	if m, ok := j.reporter.(Meter); ok && text != "" {
+		m.OutputAt(offset, text)
+	}
+}
+
+// OutputEnd says that nothing stands in the output behind an offset.
+func (j *Job) OutputEnd(offset int64) {
+	if m, ok := j.reporter.(Meter); ok {
+		m.OutputEnd(offset)
+	}
+}
+
+// Used tells what the job has used of models and tools so far, in all of its runs,
+// without the tasks that it has called. stoppedBy is the limit that has ended its work
+// early, if one has.
+func (j *Job) Used(u task.Usage, stoppedBy string) {
+	if m, ok := j.reporter.(Meter); ok {
+		m.Used(u, stoppedBy)
 	}
 }
