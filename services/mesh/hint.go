@@ -19,6 +19,9 @@ const (
 	hintText = `{"agent":"summarize","input":{"text":"Tides rise and fall twice a day. The moon pulls the sea towards it. Tides are highest when moon and sun pull together. My cat is asleep.","sentences":2}}`
 )
 
+// hintModel is for the agent of --demo-llm.
+const hintModel = `{"agent":"assistant","instruction":"Tides rise and fall twice a day. The moon pulls the sea towards it. My cat is asleep."}`
+
 // hintKey is sent to a mesh that asks who calls.
 const hintKey = ` -H "Authorization: Bearer $MESH_API_KEY"`
 
@@ -34,7 +37,11 @@ func hint(url string, samples, asks bool, served []agent.Agent) string {
 
 func tries(url string, samples bool, served []agent.Agent) string {
 	if samples {
-		return fmt.Sprintf(hintPoll, url) + fmt.Sprintf(hintWait, url, hintText)
+		text := fmt.Sprintf(hintPoll, url) + fmt.Sprintf(hintWait, url, hintText)
+		if slices.ContainsFunc(served, func(a agent.Agent) bool { return a.Name == "assistant" }) {
+			text += fmt.Sprintf(hintWait, url, hintModel)
+		}
+		return text
 	}
 	a := served[0]
 	if i := slices.IndexFunc(served, func(a agent.Agent) bool { return a.Default }); i >= 0 {

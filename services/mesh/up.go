@@ -31,6 +31,7 @@ type upConfig struct {
 	gateway gateway.Config
 	worker  worker.Config
 	agents  agentsConfig
+	demo    demoModel
 	admin   adminConfig
 	store   store.Options
 
@@ -51,7 +52,7 @@ func defaultUp() upConfig {
 
 func (c *upConfig) settings() []any {
 	roles := []any{&c.admin, &c.server, &c.store, &c.worker, &c.notifier}
-	return slices.Concat([]any{&c.gateway}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.telemetry, &c.log})
+	return slices.Concat([]any{&c.gateway}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.demo, &c.telemetry, &c.log})
 }
 
 func upCommand() *cobra.Command {
@@ -97,7 +98,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	defer exports.Flush()
-	w := &workerRole{worker: cfg.worker, agents: cfg.agents}
+	w := &workerRole{worker: cfg.worker, agents: cfg.agents, demo: cfg.demo}
 	ctx, last, ended := ending(ctx, cfg.worker.Drain, w.attempts, log)
 	defer ended()
 	w.agents.Gateway = cmp.Or(w.agents.Gateway, cfg.gateway.PublicURL, at.url())

@@ -24,18 +24,24 @@ import (
 type workerRole struct {
 	worker worker.Config
 	agents agentsConfig
+	demo   demoModel
 
 	served  []agent.Agent
 	found   foundGateway
-	tools   *mcp.Pool // the sessions of MCP servers
+	tools   *mcp.Pool                     // the sessions of MCP servers
 	running atomic.Pointer[worker.Worker] // once there is one
 }
 
 // load reads the agents; nothing of the mesh is needed for it.
 func (r *workerRole) load(log *slog.Logger) (err error) {
 	r.found.set, r.found.log = r.agents.Gateway, log
+	demo, err := r.demo.agents(r.agents.Agents, r.options(log))
+	if err != nil {
+		return err
+	}
 	r.tools = mcp.NewPool(mcp.Options{Log: log, Version: version()})
 	r.served, err = agents.Load(r.agents.Agents, r.options(log))
+	r.served = append(r.served, demo...)
 	return err
 }
 

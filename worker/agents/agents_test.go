@@ -77,11 +77,11 @@ func TestMistakes(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"", "the file is empty"},
 		{"agents: {", "agents.yaml: yaml: line 1"},
-		{"- a", "agents.yaml:1: it must be a mapping with default_agent, agents"},
+		{"- a", "agents.yaml:1: it must be a mapping with default_agent, models, agents"},
 		{"agents: []", "agents.yaml:1: agents: it must be a list of at least one agent"},
-		{"agent: []", "agents.yaml:1: agent: there is no such field; there are default_agent, agents"},
+		{"agent: []", "agents.yaml:1: agent: there is no such field (did you mean agents?); there are default_agent, models, agents"},
 		{"default_agent: b\n" + agent(""), `agents.yaml:1: default_agent: there is no agent "b" in this file`},
-		{agent("    nme: x\n"), "agents.yaml:4: agents[0].nme: there is no such field; there are name, description, version"},
+		{agent("    nme: x\n"), "agents.yaml:4: agents[0].nme: there is no such field (did you mean name?); there are name, description, version"},
 		{agent("    name: b\n"), "agents.yaml:4: agents[0].name: it is there twice"},
 		{agent("  - name: a\n    builtin: echo\n"), "agents.yaml:4: agents[1].name: a is the name of the agent in line 2 too"},
 		{agent("    concurrency: 0\n"), `agents.yaml:4: agents[0].concurrency: "0" is not allowed, it must be a whole number from 1`},
@@ -103,14 +103,14 @@ func TestMistakes(t *testing.T) {
 		{agent("    description: ${KEY\n"), "${ is not closed"},
 		{agent("    description: [a]\n"), "it must be a text"},
 		{agent("    exec: {command: [x]}\n"), "agent a has builtin and exec; it must have one"},
-		{"agents:\n  - name: a\n", "agent a needs one of exec, http, mcp and builtin"},
+		{"agents:\n  - name: a\n", "agent a needs one of exec, http, mcp, llm and builtin"},
 		{"agents:\n  - builtin: echo\n", "agents[0].name: it is missing"},
 		{"agents:\n  - name: A b\n    builtin: echo\n", "[a-z0-9-]{1,40}"},
 		{"agents:\n  - name: a\n    exec: {command: python3 x.py}\n", "agents[0].exec.command: it must be a list"},
 		{"agents:\n  - name: a\n    exec: {dir: /}\n", "agents[0].exec.command: it is missing"},
 		{agent("    on_new_version: stop\n"), `agents.yaml:4: agents[0].on_new_version: "stop" is not allowed, it must be continue`},
 		{"agents:\n  - name: a\n    exec: {command: [x], protocol: stps}\n", `agents.yaml:3: agents[0].exec.protocol: "stps" is not allowed, it must be lines`},
-		{"agents:\n  - name: a\n    exec: {command: [x], protocl: steps}\n", "agents[0].exec.protocl: there is no such field; there are command, dir, env, protocol, pool, max_jobs"},
+		{"agents:\n  - name: a\n    exec: {command: [x], protocl: steps}\n", "agents[0].exec.protocl: there is no such field (did you mean protocol?); there are command, dir, env, protocol, pool, max_jobs"},
 		{"agents:\n  - name: a\n    exec: {command: [x], pool: 0}\n", `agents.yaml:3: agents[0].exec.pool: "0" is not allowed, it must be a whole number from 1`},
 		{"agents:\n  - name: a\n    exec: {command: [x], pool: all}\n", "agents[0].exec.pool: \"all\" is not allowed"},
 		{"agents:\n  - name: a\n    exec: {command: [x], pool: 1001}\n", "agents[0].exec.pool: it is 1001, allowed is 1 to 1000"},
@@ -153,8 +153,10 @@ func TestSchema(t *testing.T) {
 		}
 		return schema.Validate(v)
 	}
-	if err := valid(whole); err != nil {
-		t.Error(err)
+	for _, text := range []string{whole, withModels} {
+		if err := valid(text); err != nil {
+			t.Error(err)
+		}
 	}
 	if valid("agents:\n  - name: a\n    builtin: echo\n    nme: x\n") == nil || valid("agents:\n  - name: a\n") == nil {
 		t.Error("the schema accepts what the parser does not")
@@ -206,6 +208,7 @@ func TestLoad(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
+	f.Add([]byte(withModels))
 	f.Add([]byte("agents: &a [*a]"))
 	f.Add([]byte("agents:\n  - &x {name: a, builtin: echo, input_schema: *x}"))
 	f.Add([]byte("? [a]\n: b"))
@@ -215,9 +218,58 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, s := range specs {
-			if err := s.WithDefaults().Validate(); err != nil || s.Exec == nil && s.HTTP == nil && s.Builtin == "" {
+			if err := s.WithDefaults().Validate(); err != nil || s.Exec == nil && s.HTTP == nil && s.LLM == nil && s.Builtin == "" {
 				t.Errorf("accepted %+v: %v", s, err)
 			}
 		}
 	})
+}
+
+const withModels = `
+models:
+  default: {base_url: "https://api.example.com/v1", model: m, api_key: "${KEY}", price: {input: 0.15, output: 0.6}, fallback: [local]}
+  local: &local {base_url: "http://127.0.0.1:11434/v1", model: llama3.2, api: responses, timeout: 1m, params: {temperature: 0.2}, compat: {stream_usage: off}}
+agents:
+  - name: support
+    llm:
+      model: default
+      instructions: You answer.
+      tools: [{agent: summarize}, {agent: support, handoff: true}, ask_human]
+      output_schema: {type: object}
+      limits: {steps: 3, cost: 0.5, time: 1m, on_limit: fail}
+      context: {max_tokens: 1000, on_full: drop_oldest}
+      stream: false
+      show: {tools: full}
+      redact: [email]
+  - name: summarize
+    builtin: summarize
+`
+
+func TestAgentsThatAreModels(t *testing.T) {
+	specs, err := agents.Parse("agents.yaml", []byte(withModels), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := specs[0].LLM
+	if len(c.Tools) != 3 || !c.Tools[1].Handoff || !c.Tools[2].Human || c.Limits.Cost != 500_000 || !c.Quiet || c.Show != "full" || c.Limits.Time != time.Minute {
+		t.Errorf("%+v", c)
+	}
+	for _, tt := range []struct{ old, now, want string }{
+		{"instructions:", "instruction:", "agents.yaml:9: agents[0].llm.instruction: there is no such field (did you mean instructions?)"},
+		{"model: default", "model: defalt", `agents.yaml:6: agent support: llm.model: there is no model "defalt", there are default, local`},
+		{"on_limit: fail", "on_limit: fial", `"fial" is not allowed, it must be one of answer, fail (did you mean fail?)`},
+		{"ask_human", "ask_humn", `llm.tools[2]: there are no tools "ask_humn", there are none`},
+		{"fallback: [local]", "fallback: [lokal]", `models.default.fallback: there is no model "lokal"`},
+		{"base_url: \"https://api.example.com/v1\"", "base_url: api.example.com", "models.default.base_url: it must be an address"},
+		{"output: 0.6", "output: much", `models.default.price.output: "much" is not allowed`},
+		{"model: llama3.2, ", "", "models.local.model: it is missing"},
+		{"{agent: summarize}", "{agent: \"\"}", "llm.tools[0].agent: it must be the name of an agent"},
+		{"stream: false", "stream: nope", "it must be true or false"},
+		{"You answer.", "\"{{.Nope\"", "llm.instructions: template"},
+	} {
+		_, err := agents.Parse("agents.yaml", []byte(strings.Replace(withModels, tt.old, tt.now, 1)), env)
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s is %v\nwant %q", tt.now, err, tt.want)
+		}
+	}
 }

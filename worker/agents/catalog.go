@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	nethttp "net/http"
 	"os"
 	"slices"
 	"strings"
@@ -38,7 +39,8 @@ func Samples() []agent.Agent {
 type Options struct {
 	GatewayURL func() string // the URL of one, for programs that call the mesh, asked at each attempt; nil: none
 	Log        *slog.Logger
-	MCP        *mcp.Pool // the sessions of MCP servers; nil: one of its own for each file that is read
+	MCP        *mcp.Pool            // the sessions of MCP servers; nil: one of its own for each file that is read
+	Models     nethttp.RoundTripper // how models are reached; nil: as HTTP does
 }
 
 // Load reads the file and makes its agents. An empty path means the samples.
@@ -91,6 +93,9 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 	if s.MCP != nil {
 		return s.tool(o), nil
 	}
+	if s.LLM != nil {
+		return s.model(o)
+	}
 	build, ok := builtins[s.Builtin]
 	if !ok {
 		return agent.Agent{}, fmt.Errorf("builtin: there is no %q, there are %s", s.Builtin, strings.Join(slices.Sorted(maps.Keys(builtins)), ", "))
@@ -128,4 +133,14 @@ func (s Spec) tool(o Options) agent.Agent {
 		o.Log.Warn("an MCP server does not describe its tool", "agent", s.Name, "server", client.Place(), "tool", s.MCP.Tool, "error", err)
 	}
 	return agent.Agent{Definition: d, Handler: mcp.New(client, *s.MCP), Remote: true}
+}
+
+// model makes an agent that is a model with its tools. It knows the others of its file.
+func (s Spec) model(o Options) (agent.Agent, error) {
+	catalog, err := s.file.open(o.Models)
+	if err != nil {
+		return agent.Agent{}, err
+	}
+	h, _ := catalog.Handler(s.Name)
+	return agent.Agent{Definition: s.Definition, Handler: h}, nil
 }

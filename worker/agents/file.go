@@ -6,19 +6,22 @@
 package agents
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
 
-	"agentmesh/shared/schema"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
+	"agentmesh/worker/agents/llm"
 	"agentmesh/worker/agents/mcp"
 )
 
@@ -30,14 +33,19 @@ type Spec struct {
 	Exec    *exec.Config
 	HTTP    *http.Config
 	MCP     *mcp.AgentConfig
+	LLM     *llm.Config
 	Builtin string
+
+	file *shared // with the other agents of the file
 }
 
 // Parse reads a file's text. name is shown in errors, and relative folders in
 // it are relative to its own. getenv resolves ${VAR}; it reports whether VAR is
 // set. All mistakes are reported together.
 func Parse(name string, text []byte, getenv func(string) (string, bool)) ([]Spec, error) {
-	p := &parser{name: name, dir: filepath.Dir(name), getenv: getenv}
+	p := &parser{name: name, dir: filepath.Dir(name), getenv: getenv, shared: &shared{File: llm.File{
+		Models: map[string]llm.Model{}, Tools: map[string]llm.ToolSet{}, Agents: map[string]llm.Config{},
+	}}}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -57,6 +65,16 @@ type parser struct {
 	name, dir string
 	getenv    func(string) (string, bool)
 	errs      []error
+
+	shared *shared // models and tools, and who uses them
+	hides  bool    // what comes from the environment now is a secret
+}
+
+// secret reads a part of the file whose values from the environment are secrets.
+func (p *parser) secret(read func()) {
+	p.hides = true
+	defer func() { p.hides = false }()
+	read()
 }
 
 func (p *parser) fault(n *yaml.Node, field, format string, args ...any) {
@@ -72,23 +90,25 @@ type fields map[string]func(value *yaml.Node, field string)
 
 // order is how messages list the fields: that of the manual.
 var order = []string{
-	"default_agent", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
+	"default_agent", "models", "tools", "budgets", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
 	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "tags", "examples", "skills", "conversation", "a2a",
 	"id", "input_modes", "output_modes",
-	"exec", "http", "mcp", "builtin",
+	"exec", "http", "mcp", "llm", "builtin",
 	"command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
 	"tool", "arguments", "on_unknown",
 }
 
-func (f fields) names() string {
-	var names []string
-	for _, n := range order {
-		if f[n] != nil {
-			names = append(names, n)
+func (f fields) list() []string {
+	rank := func(name string) int {
+		if i := slices.Index(order, name); i >= 0 {
+			return i
 		}
+		return len(order)
 	}
-	return strings.Join(names, ", ")
+	return slices.SortedFunc(maps.Keys(f), func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
 }
+
+func (f fields) names() string { return strings.Join(f.list(), ", ") }
 
 // mapping reads a mapping whose keys are known.
 func (p *parser) mapping(n *yaml.Node, field string, known fields) {
@@ -106,7 +126,7 @@ func (p *parser) mapping(n *yaml.Node, field string, known fields) {
 		read, ok := known[key.Value]
 		switch {
 		case !ok:
-			p.fault(key, path, "there is no such field; there are %s", known.names())
+			p.fault(key, path, "there is no such field%s; there are %s", didYouMean(key.Value, known.list()), known.names())
 		case seen[key.Value]:
 			p.fault(key, path, "it is there twice")
 		default:
@@ -125,6 +145,7 @@ func (p *parser) file(root *yaml.Node) []Spec {
 	defaultAgent := ""
 	p.mapping(root, "", fields{
 		"default_agent": func(n *yaml.Node, field string) { defaultNode = n; p.text(n, field, &defaultAgent) },
+		"models":        llmParser{p}.models,
 		"agents":        func(n *yaml.Node, _ string) { list = n },
 	})
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
@@ -134,18 +155,25 @@ func (p *parser) file(root *yaml.Node) []Spec {
 		p.fault(list, "agents", "it must be a list of at least one agent, such as - name: research")
 		return nil
 	}
-	lines := map[string]int{}
+	lines, nodes := map[string]int{}, map[string]*yaml.Node{}
 	for i, n := range list.Content {
 		s := p.agent(n, fmt.Sprintf("agents[%d]", i))
 		if line, ok := lines[s.Name]; ok && s.Name != "" {
 			p.fault(n, fmt.Sprintf("agents[%d].name", i), "%s is the name of the agent in line %d too", s.Name, line)
 		}
 		lines[s.Name] = n.Line
-		s.Default = defaultAgent != "" && s.Name == defaultAgent
+		s.Default, s.file = defaultAgent != "" && s.Name == defaultAgent, p.shared
+		if s.LLM != nil {
+			p.shared.Agents[s.Name] = *s.LLM
+			nodes[s.Name] = n
+		}
 		specs = append(specs, s)
 	}
 	if _, ok := lines[defaultAgent]; defaultAgent != "" && !ok {
 		p.fault(defaultNode, "default_agent", "there is no agent %q in this file", defaultAgent)
+	}
+	if len(p.errs) == 0 {
+		p.compile(root, nodes)
 	}
 	return specs
 }
@@ -195,6 +223,7 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"exec":           func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
 		"http":           func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
 		"mcp":            func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = p.mcp(n, f) },
+		"llm":            func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
 		"builtin":        func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
 	})
 	if len(p.errs) > before {
@@ -204,9 +233,9 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 	case s.Name == "":
 		p.fault(n, field+".name", "it is missing; names match [a-z0-9-]{1,40}")
 	case len(kinds) == 0:
-		p.fault(n, field, "agent %s needs one of exec, http, mcp and builtin", s.Name)
+		p.fault(n, field, "agent %s needs one of exec, http, mcp, llm and builtin", s.Name)
 	case len(kinds) > 1:
-		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp and builtin", s.Name, strings.Join(kinds, " and "))
+		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp, llm and builtin", s.Name, strings.Join(kinds, " and "))
 	default:
 		p.pool(n, field, &s)
 		d := s.Definition.WithDefaults()
@@ -293,30 +322,19 @@ func (p *parser) http(n *yaml.Node, field string) *http.Config {
 		"url":     func(n *yaml.Node, f string) { at = n; p.text(n, f, &c.URL) },
 		"headers": func(n *yaml.Node, f string) { c.Headers = p.strings(n, f) },
 	})
-	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+	if !isAddress(c.URL) {
 		p.fault(at, field+".url", "it must be an address such as http://127.0.0.1:9000/run")
 	}
 	return c
 }
 
-// schema keeps the JSON Schema as JSON, and compiles it to see that it is one.
-func (p *parser) schema(n *yaml.Node, field string, s *Spec) {
-	var v any
-	if err := n.Decode(&v); err != nil {
-		p.fault(n, field, "%v", err)
-		return
-	}
-	raw, err := task.Marshal(v)
-	if err != nil {
-		p.fault(n, field, "it must be a JSON Schema: keys are texts")
-		return
-	}
-	if _, err := schema.Compile(raw); err != nil {
-		p.fault(n, field, "it is no JSON Schema: %v", err)
-		return
-	}
-	s.InputSchema = raw
+func isAddress(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
+
+// schema keeps the JSON Schema of an agent's input.
+func (p *parser) schema(n *yaml.Node, field string, s *Spec) { s.InputSchema = p.jsonSchema(n, field) }
 
 // text reads a scalar and puts the environment's values in.
 func (p *parser) text(n *yaml.Node, field string, to *string) {
@@ -352,6 +370,9 @@ func (p *parser) expand(n *yaml.Node, field string) string {
 		case !set:
 			p.fault(n, field, "the environment variable %s is not set", name)
 		}
+		if p.hides {
+			p.shared.Secrets = append(p.shared.Secrets, value)
+		}
 		out.WriteString(value)
 		rest = tail
 	}
@@ -383,4 +404,38 @@ func (p *parser) strings(n *yaml.Node, field string) map[string]string {
 		m[n.Content[i].Value] = v
 	}
 	return m
+}
+
+// didYouMean names the name that was meant, when one is near.
+func didYouMean(name string, known []string) string {
+	best, least := "", 1+len(name)/3
+	for _, k := range known {
+		if d := distance(strings.ToLower(name), k); d <= least {
+			best, least = k, d-1
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return " (did you mean " + best + "?)"
+}
+
+// distance is how many letters are to be added, left out or replaced.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for i := range row {
+		row[i] = i
+	}
+	for i := range len(a) {
+		corner := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			corner, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, corner+cost)
+		}
+	}
+	return row[len(b)]
 }

@@ -93,8 +93,10 @@ func TestReadmeShowsWhatAgentsReceive(t *testing.T) {
 
 // Every block of code on the page works as it stands.
 func TestReadmeSnippets(t *testing.T) {
-	if _, err := agents.Parse("README.md", []byte("\n"+snippet(t, "yaml")), os.LookupEnv); err != nil {
-		t.Error(err)
+	for _, text := range manualtest.Snippets(t, "README.md", "yaml") {
+		if _, err := agents.Parse("README.md", []byte("\n"+text), func(name string) (string, bool) { return "secret of " + name, true }); err != nil {
+			t.Error(err)
+		}
 	}
 	e := &ear{}
 	o, err := protocol.Read(t.Context(), strings.NewReader(snippet(t, "jsonl")), agent.NewJob(&task.Task{}, nil, "", e))
