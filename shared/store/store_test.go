@@ -283,7 +283,7 @@ func TestManyLargeRecordsDoNotCutTheConnection(t *testing.T) {
 	tk.Instruction = strings.Repeat("x", 500<<10)
 	save(t, st, tk)
 	var readers sync.WaitGroup
-	for range 100 {
+	for range max(70, natstest.Fewer(100)) { // 35 MB are more than it takes
 		readers.Go(func() {
 			natstest.Until(t, "the record is read", func() bool { // a busy machine may want longer than one request has
 				_, err := st.Tasks.Get(t.Context(), tk.Tenant, tk.ID)
