@@ -40,7 +40,7 @@ func (g *Gateway) operations() []route {
 // faces is every route of the protocols of others.
 func (g *Gateway) faces() []route { return mcpFace{g.mesh, g.log, g.cfg, g.closing}.routes() }
 
-func (g *Gateway) stats() stats { return stats{g.census, g.cfg.StorageLimit, g.log} }
+func (g *Gateway) stats() stats { return stats{g.mesh, g.census, g.cfg.StorageLimit, g.log} }
 
 // mountA2A serves the A2A face: a protocol of others, so it is not in the OpenAPI
 // document, and refuses in the form of its binding.

@@ -15,6 +15,7 @@ import (
 
 // stats counts what the whole mesh has.
 type stats struct {
+	mesh   *mesh.Mesh
 	census *census
 	limit  int64 // of the embedded server's storage; 0: the account's is the only one
 	log    *slog.Logger
@@ -23,6 +24,7 @@ type stats struct {
 func (h stats) routes() []route {
 	return []route{
 		operation("GET", "/stats", auth.Admin, "getStats", "Count what waits and runs in the whole mesh", h.getStats),
+		operation("GET", "/stats/history", auth.Admin, "getStatsHistory", "Count what became of tasks in the last minutes, and who called whom", h.getHistory),
 	}
 }
 

@@ -50,3 +50,55 @@ type StorageStats struct {
 	Used  int64 `json:"used_bytes"`
 	Limit int64 `json:"limit_bytes,omitempty" doc:"None: no limit is known."`
 }
+
+// StatsHistory is what became of tasks in the last minutes, as the gateway that answers
+// has counted it.
+type StatsHistory struct {
+	From    time.Time      `json:"from"`
+	To      time.Time      `json:"to"`
+	Step    float64        `json:"step_seconds"`
+	Whole   time.Time      `json:"whole_from" doc:"The counts are whole from here on: of what was before, as much was read as there was time for."`
+	Filling bool           `json:"filling,omitempty" doc:"The records of the minutes before are still being read: ask again."`
+	Points  []HistoryPoint `json:"points" doc:"Oldest first, one for each step; the last one is not over."`
+	Agents  []HistoryAgent `json:"agents" doc:"By name; over all steps."`
+	Calls   []HistoryCalls `json:"calls" doc:"Tasks that agents called, the most frequent first; over all steps."`
+}
+
+// HistoryCounts are what became of tasks.
+type HistoryCounts struct {
+	Accepted  int     `json:"accepted" doc:"By their creation. One that still waits is not among them: it has no record."`
+	Completed int     `json:"completed" doc:"This and the next: by their end."`
+	Failed    int     `json:"failed"`
+	Canceled  int     `json:"canceled"`
+	P50       float64 `json:"run_p50_ms,omitempty" doc:"Of those that have ended, from the start of the first attempt; to about a tenth."`
+	P95       float64 `json:"run_p95_ms,omitempty"`
+}
+
+// HistoryPoint is one step.
+type HistoryPoint struct {
+	At time.Time `json:"at" doc:"When it began."`
+	HistoryCounts
+	Queued int           `json:"queued" doc:"Messages that the queues were given: what was accepted, and what was queued again. Of all agents."`
+	Now    *HistoryGauge `json:"now,omitempty" doc:"At the end of the step; left out where nobody has looked then."`
+}
+
+// HistoryGauge is what waited and ran at one moment.
+type HistoryGauge struct {
+	Waiting   int     `json:"waiting"`
+	InFlight  int     `json:"in_flight"`
+	OldestAge float64 `json:"oldest_age_seconds" doc:"How long the task waited that waited longest."`
+}
+
+// HistoryAgent is one agent.
+type HistoryAgent struct {
+	Name string `json:"name"`
+	HistoryCounts
+}
+
+// HistoryCalls counts the tasks of one agent that another one has called.
+type HistoryCalls struct {
+	Caller string `json:"caller"`
+	Callee string `json:"callee"`
+	Calls  int    `json:"calls"`
+	Failed int    `json:"failed"`
+}

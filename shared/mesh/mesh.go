@@ -43,6 +43,7 @@ type Mesh struct {
 	Bulk       Bulk
 	Records    Records
 	Forks      Forks
+	History    History
 
 	close context.CancelFunc
 }
@@ -82,8 +83,9 @@ type core struct {
 	crowds   *crowds
 	doors    *doors
 	children singleflight.Group // readers of one task's children share a read
-	adding   chan struct{}      // taken while a webhook is added
-	closing  context.Context    // done when waits should end
+	past     past
+	adding   chan struct{}   // taken while a webhook is added
+	closing  context.Context // done when waits should end
 }
 
 // These types do what several parts need.
@@ -101,7 +103,11 @@ type (
 // New makes the core on an open store.
 func New(st *store.Store, o Options) *Mesh {
 	c := &core{turns: turns{st, o.Blind}, store: st, log: o.Log, agents: newAgents(st, o.Log), guard: o.Guard, keys: o.Keys, lines: newLines(st), limits: newLimits(st, o), trail: newTrail(st, o.Log), crowds: newCrowds(st), doors: newDoors(st, o.Log), adding: make(chan struct{}, 1)}
-	m := &Mesh{Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c}, Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}, Hooks: Hooks{c}, Pushes: Pushes{c}, Bulk: Bulk{c}, Records: Records{c}, Forks: Forks{c}, Contexts: Contexts{c}}
+	m := &Mesh{
+		Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c},
+		Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}, Hooks: Hooks{c},
+		Pushes: Pushes{c}, Bulk: Bulk{c}, Records: Records{c}, Forks: Forks{c}, Contexts: Contexts{c}, History: History{c},
+	}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())
 	return m

@@ -26,6 +26,9 @@ type Changes struct {
 	behind []*task.Task // read, and not yet given out
 }
 
+// EveryTenant stands for all tenants, for who counts the whole mesh.
+const EveryTenant = ""
+
 // Changes begins after revision after, or with what is new when after is nil. A
 // revision from the future is taken for the newest. Close it.
 func (s Tasks) Changes(ctx context.Context, tenant string, after *uint64) (*Changes, error) {
@@ -96,7 +99,11 @@ func (c *Changes) broken(ctx context.Context, err error) error {
 // pull holds.
 func (c *Changes) catchUp(ctx context.Context, to uint64) error {
 	size := 0
-	read := c.s.readers(c.s.records, topology.TaskRecordsOf(c.tenant), c.s.feed.catching)
+	subject := topology.RecordsAll
+	if c.tenant != EveryTenant {
+		subject = topology.TaskRecordsOf(c.tenant)
+	}
+	read := c.s.readers(c.s.records, subject, c.s.feed.catching)
 	err := read(ctx, c.at+1, to, func(m message) error {
 		if size += len(m.data); size > catchBytes && len(c.behind) > 0 {
 			return errEnough
@@ -200,7 +207,7 @@ func (f *feed) after(at *uint64, tenant string) (t *task.Task, floor uint64, mov
 	first := sort.Search(len(f.recent), func(i int) bool { return f.recent[i].rev > *at })
 	for _, c := range f.recent[first:] {
 		*at = c.rev
-		if c.task.Tenant == tenant {
+		if tenant == EveryTenant || c.task.Tenant == tenant {
 			return c.task, f.floor, nil, nil
 		}
 	}
