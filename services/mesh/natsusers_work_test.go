@@ -155,8 +155,12 @@ func (g *guarded) pushes(m *meshtest.Mesh) {
 		return w.Body.String()
 	}
 	ask("SendMessage", `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]},"configuration":{"taskPushNotificationConfig":{"id":"p","url":"`+told.URL+`"}}}`)
-	natstest.Until(g.t, "the receiver is told", func() bool { return len(told.All()) > 0 })
-	id := meshtest.Decode[api.DeliveryList](g.t, m.Do("GET", "/deliveries?type=a2a.status", "").Body).Deliveries[0].TaskID
+	var sent []api.Delivery
+	natstest.Until(g.t, "the receiver is told, and that is on record", func() bool {
+		sent = m.DeliveriesBy("type=a2a.status")
+		return len(told.All()) > 0 && len(sent) > 0
+	})
+	id := sent[0].TaskID
 	ask("ListTaskPushNotificationConfigs", `{"taskId":"`+id+`"}`)
 	ask("DeleteTaskPushNotificationConfig", `{"taskId":"`+id+`","id":"p"}`)
 }

@@ -29,7 +29,7 @@ func (c Records) remove(ctx context.Context, who auth.Caller, id task.ID) error 
 	if err != nil {
 		return err
 	}
-	if err := c.store.Tasks.Delete(ctx, t); err != nil {
+	if err := c.store.Records.Delete(ctx, t); err != nil {
 		return err
 	}
 	values := []task.Value{t.Result}

@@ -187,7 +187,7 @@ func (p *past) run(c *core, filled chan struct{}) {
 	p.sample(ctx, c)
 	go func() { // beside what follows: neither counts what the other does
 		defer close(filled)
-		whole, err := c.store.Tasks.Recent(ctx, changes.Start(), time.Now().Add(-backfill), backfillMost, backfillWithin, func(t *task.Task) { p.note(t, true) })
+		whole, err := c.store.Records.Recent(ctx, changes.Start(), time.Now().Add(-backfill), backfillMost, backfillWithin, func(t *task.Task) { p.note(t, true) })
 		if err != nil {
 			c.log.Debug("history begins now, the minutes before cannot be read", "error", err)
 			return
@@ -238,7 +238,7 @@ func (p *past) follow(ctx context.Context, c *core, changes *store.Changes) bool
 
 // sample looks at what waits.
 func (p *past) sample(ctx context.Context, c *core) {
-	queued, err := c.store.Tasks.Published(ctx)
+	queued, err := c.store.Records.Published(ctx)
 	var census store.Census
 	if err == nil {
 		census, err = c.store.Census(ctx)

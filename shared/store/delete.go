@@ -14,7 +14,7 @@ import (
 // Delete puts a mark in the place of all revisions of a task's record, if its
 // revision is still t.Rev. Who looks for the task finds the mark, task.ErrDeleted, as
 // long as a record would be kept: a message of it that comes late runs nothing.
-func (s Tasks) Delete(ctx context.Context, t *task.Task) error {
+func (s Records) Delete(ctx context.Context, t *task.Task) error {
 	msg := inPlace(topology.TaskRecord(t.Tenant, t.ID), nil)
 	msg.Header.Set(headerOperation, "PURGE")
 	if _, err := s.replace(ctx, s.records, msg, t.Rev); err != nil {

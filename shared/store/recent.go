@@ -12,7 +12,7 @@ import (
 // Recent calls f with the newest version of each record of all tenants that was written
 // since a time and up to a revision, newest first, until it has looked at most
 // revisions or the time is over. whole is since when it has seen all.
-func (s Tasks) Recent(ctx context.Context, upTo uint64, since time.Time, most int, within time.Duration, f func(*task.Task)) (whole time.Time, err error) {
+func (s Records) Recent(ctx context.Context, upTo uint64, since time.Time, most int, within time.Duration, f func(*task.Task)) (whole time.Time, err error) {
 	until := time.Now().Add(within)
 	ctx, cancel := context.WithTimeout(ctx, within+requestTimeout)
 	defer cancel()
@@ -50,7 +50,7 @@ func (s Tasks) Recent(ctx context.Context, upTo uint64, since time.Time, most in
 
 // Published is how many messages the queues of tasks and of turns were ever given:
 // what is accepted, and what is queued again.
-func (s Tasks) Published(ctx context.Context) (uint64, error) {
+func (s Records) Published(ctx context.Context) (uint64, error) {
 	tasks, err := s.info(ctx, s.tasks)
 	if err != nil {
 		return 0, fmt.Errorf("count queue: %w", classify(err))

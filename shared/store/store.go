@@ -54,6 +54,7 @@ type Store struct {
 	*core
 
 	Tasks       Tasks
+	Records     Records
 	Children    Children
 	Turns       Turns
 	Sessions    Sessions
@@ -78,6 +79,8 @@ type Store struct {
 type (
 	// Tasks are the queue of tasks and their records.
 	Tasks struct{ *core }
+	// Records are the records of tasks, for who looks at all of them or removes one.
+	Records struct{ *core }
 	// Children are the links from a task to the tasks that it has started.
 	Children struct{ *core }
 	// Turns are the queue of turns, and the turns that wait in a session.
