@@ -1,13 +1,11 @@
 package gateway
 
 import (
-	"strconv"
 	"time"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/hook"
 	"agentmesh/shared/mesh"
-	"agentmesh/shared/task"
 )
 
 // hookView is a hook as clients see it.
@@ -27,13 +25,7 @@ func hookView(l links, h *hook.Hook) api.Hook {
 		out.Accept = append(out.Accept, api.HookRule(r))
 	}
 	if w := h.Task; w != nil {
-		out.Task = &api.HookTask{
-			Agent: w.Agent, Instruction: w.Instruction, Input: new(api.HookInput(w.Input)), Labels: w.Labels, Metadata: w.Metadata, Timeout: duration(w.Timeout),
-			CallbackURL: shownURL(w.CallbackURL), CallbackEvents: w.CallbackEvents, CallbackSecretRef: w.CallbackSecretRef,
-		}
-		if w.MaxAttempts > 0 {
-			out.Task.MaxAttempts = &w.MaxAttempts
-		}
+		out.Task = &api.HookTask{Work: workView(w.Work), Input: new(api.HookInput(w.Input))}
 	}
 	if s := h.Session; s != nil {
 		out.Session = new(api.HookSession(*s))
@@ -77,20 +69,9 @@ func applyHook(s *hook.Spec, r api.HookRequest) (secrets []string, faults []mesh
 }
 
 func (f *fields) hookTask(t *api.HookTask) *hook.Work {
-	w := &hook.Work{
-		Agent: t.Agent, Instruction: t.Instruction, Labels: t.Labels, Metadata: null(t.Metadata), Timeout: f.duration("/task/timeout", t.Timeout),
-		CallbackURL: t.CallbackURL, CallbackEvents: t.CallbackEvents, CallbackSecretRef: t.CallbackSecretRef,
-	}
+	w := &hook.Work{Work: f.work(t.Work)}
 	if in := t.Input; in != nil {
 		w.Input = hook.Input{From: in.From, Headers: in.Headers, Merge: null(in.Merge)}
-	}
-	if time.Duration(w.Timeout) > task.MaxTimeout {
-		f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "5m", at most 24h`, "/task/timeout"))
-	}
-	if n := t.MaxAttempts; n != nil {
-		if w.MaxAttempts = *n; *n < 1 || *n > task.MaxAttempts {
-			f.faults = append(f.faults, mesh.Field("it must be 1 to "+strconv.Itoa(task.MaxAttempts)+"; leave it out for the agent's own", "/task/max_attempts"))
-		}
 	}
 	return w
 }

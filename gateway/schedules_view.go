@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"strconv"
 	"time"
 
 	"agentmesh/gateway/api"
@@ -19,13 +18,7 @@ func (h schedules) view(s *schedule.Schedule) api.Schedule {
 		NextAt: []time.Time{}, Paused: s.Paused, Note: s.Note, Waiting: len(s.Waits), Counts: api.ScheduleCounts(s.Counts), CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
 	}
 	if w := s.Task; w != nil {
-		v.Task = &api.ScheduleTask{
-			Agent: w.Agent, Instruction: w.Instruction, Input: w.Input, Labels: w.Labels, Metadata: w.Metadata, Timeout: duration(w.Timeout),
-			CallbackURL: shownURL(w.CallbackURL), CallbackEvents: w.CallbackEvents, CallbackSecretRef: w.CallbackSecretRef,
-		}
-		if w.MaxAttempts > 0 {
-			v.Task.MaxAttempts = &w.MaxAttempts
-		}
+		v.Task = &api.ScheduleTask{Work: workView(w.Work), Input: w.Input}
 	}
 	if m := s.Message; m != nil {
 		v.Message = &api.ScheduleMessage{SessionID: m.SessionID, Text: m.Text}
@@ -88,18 +81,7 @@ func applySchedule(s *schedule.Spec, r api.ScheduleRequest) []mesh.Invalid {
 // of a message, and the other way round.
 func applyWork(f *fields, s *schedule.Spec, r api.ScheduleRequest) {
 	if t := r.Task; t != nil {
-		s.Task = &schedule.Work{
-			Agent: t.Agent, Instruction: t.Instruction, Input: null(t.Input), Labels: t.Labels, Metadata: null(t.Metadata), Timeout: f.duration("/task/timeout", t.Timeout),
-			CallbackURL: t.CallbackURL, CallbackEvents: t.CallbackEvents, CallbackSecretRef: t.CallbackSecretRef,
-		}
-		if time.Duration(s.Task.Timeout) > task.MaxTimeout {
-			f.faults = append(f.faults, mesh.Field(`it must be a duration such as "90s" or "5m", at most 24h`, "/task/timeout"))
-		}
-		if n := t.MaxAttempts; n != nil {
-			if s.Task.MaxAttempts = *n; *n < 1 || *n > task.MaxAttempts {
-				f.faults = append(f.faults, mesh.Field("it must be 1 to "+strconv.Itoa(task.MaxAttempts)+"; leave it out for the agent's own", "/task/max_attempts"))
-			}
-		}
+		s.Task = &schedule.Work{Work: f.work(t.Work), Input: null(t.Input)}
 		if r.Message == nil {
 			s.Message = nil
 		}
@@ -117,6 +99,8 @@ func applyWork(f *fields, s *schedule.Spec, r api.ScheduleRequest) {
 	}
 	if s.Task != nil {
 		put(&s.Task.Labels, r.Labels)
-		put(&s.Task.CallbackURL, r.CallbackURL)
+		if r.CallbackURL != nil {
+			s.Task.CallbackURL, s.Task.CallbackSealed = *r.CallbackURL, nil
+		}
 	}
 }

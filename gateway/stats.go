@@ -62,7 +62,7 @@ func (h stats) getStats(ctx context.Context, _ plain) (out fresh[api.Stats], err
 
 func statsOf(c store.Census, limit int64) api.Stats {
 	s := api.Stats{
-		At: c.At, Agents: []api.AgentStats{}, Workers: []api.WorkerStats{}, Scheduled: c.Scheduled, Sessions: c.Sessions, Storage: api.StorageStats{Used: c.Used, Limit: limit},
+		At: c.At, Agents: []api.AgentStats{}, Workers: []api.WorkerStats{}, Scheduled: c.Scheduled, InputRequired: c.Asking, Sessions: c.Sessions, Storage: api.StorageStats{Used: c.Used, Limit: limit},
 		Deliveries: api.DeliveryStats{
 			Due: c.Deliveries.Due, Scheduled: c.Deliveries.Scheduled, OldestAge: age(c.At, c.Deliveries.Oldest), FanoutLag: c.FanoutLag,
 		},

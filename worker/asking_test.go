@@ -222,3 +222,49 @@ func TestATurnMayAskButNotSleepForLong(t *testing.T) {
 		}
 	})
 }
+
+// While the answer to a question is heard, another message may take its place, or wait
+// behind it: the one is the answer then, the other is heard as any message.
+func TestAMessageInThePlaceOfAnAnswerAndOneBehindIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, goOn := meshtest.New(t), make(chan struct{})
+		m.Work(meshtest.Named("asks", func(ctx context.Context, job *agent.Job) (any, error) {
+			if job.Turn.Text() != "go" {
+				return "heard " + job.Turn.Text(), nil
+			}
+			answer, err := agent.Ask[string](ctx, job, "q", agent.Question{Prompt: "?"})
+			if err == nil && answer == "slow" {
+				select {
+				case <-goOn:
+				case <-ctx.Done():
+					err = context.Cause(ctx)
+				}
+			}
+			return "got " + answer, err
+		}))
+		id := m.Session("asks")
+		slow := func() string {
+			t.Helper()
+			if v := m.Say(200, id, "go"); v.Message != "?" {
+				t.Fatalf("%+v", v)
+			}
+			turn := m.Say(202, id, "slow", "Prefer", "respond-async").TurnID
+			time.Sleep(time.Second)
+			return turn
+		}
+		first := slow()
+		if v := m.PostMessage(200, id, `{"text":"fast","on_busy":"interrupt"}`); v.Message != "got fast" {
+			t.Errorf("in its place: %+v", v)
+		}
+		if v := m.Turn(id, first); v.Status != "canceled" {
+			t.Errorf("the answer before: %+v", v)
+		}
+		second := slow()
+		behind := m.PostMessage(202, id, `{"text":"more","on_busy":"wait"}`, "Prefer", "respond-async").TurnID
+		close(goOn)
+		m.Idle(id)
+		if v, w := m.Turn(id, second), m.Turn(id, behind); v.Message != "got slow" || w.Message != "heard more" {
+			t.Errorf("%+v, behind it %+v", v, w)
+		}
+	})
+}

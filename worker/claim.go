@@ -30,6 +30,7 @@ type decision struct {
 	why  string // for the log
 
 	ended *task.Task // forget: the record, of a task that has ended
+	held  *task.Task // forget: that of one which runs under another message
 }
 
 // decide reads a queue message against the task's record (nil: there is none).
@@ -54,7 +55,7 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 		case t.Status == task.Processing && !ours && t.Lease != nil && t.Lease.Seq == queued.InPlaceOf:
 			return decision{verb: stand, why: "task is held under the message that this one was promoted from"}
 		case t.Status == task.Processing && !ours:
-			return decision{verb: forget, why: "task is held under another message"}
+			return decision{verb: forget, held: t, why: "task is held under another message"}
 		case t.Suspended && ours:
 			return decision{verb: requeue, task: t, why: "message is spent"}
 		case t.Status == task.Pending && ours && !t.NotBefore.IsZero() && t.Kind != task.KindTurn:

@@ -174,3 +174,28 @@ func TestAnotherAttemptOfAProgramHasItsSteps(t *testing.T) {
 		noJournals(t, m)
 	})
 }
+
+// A program of the protocol steps asks in a session: the prompt is its reply, and the next
+// message begins it again with the answer and with what it had finished.
+func TestAProgramAsksInASession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var objects []string
+		m.Work(program("asks", &objects, func(object string) string {
+			if strings.Contains(object, `"kind":"answer"`) {
+				return `{"type":"reply","message":"refunded","state":{"done":true}}`
+			}
+			return `{"type":"step","name":"charge","value":"` + strings.Repeat("x", 300<<10) + `"}` + "\n" + `{"type":"ask","name":"approve","prompt":"Refund?","schema":{"type":"boolean"}}`
+		}))
+		id := m.Session("asks")
+		if v := m.Say(200, id, "pay back"); v.Message != "Refund?" {
+			t.Fatalf("%+v", v)
+		}
+		if v := m.Say(200, id, "yes"); v.Message != "refunded" || len(objects) != 2 {
+			t.Fatalf("%+v, %d runs", v, len(objects))
+		}
+		if !strings.HasPrefix(objects[1], `"run":1,"steps":[{"name":"charge","n":0,"value":"xxx`) || !strings.HasSuffix(objects[1], `{"name":"approve","n":0,"kind":"answer","value":true}]`) {
+			t.Errorf("%.80s ... %s", objects[1], objects[1][max(0, len(objects[1])-200):])
+		}
+	})
+}

@@ -66,6 +66,37 @@ func TestASuspensionThatWasOvertakenLeavesNoSchedule(t *testing.T) {
 	}
 }
 
+// Nor does one whose worker is killed right after it has scheduled what was overtaken: the
+// message that comes again has the schedule fire, which finds nothing to do.
+func TestAWorkerThatDiesInAnOvertakenSuspensionLeavesNoSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newCutMesh(t)
+		l := &ledger{runs: map[string]int{}, saw: map[string]int{}}
+		wire, met := &meshtest.Wire{Server: m.Server.Server, After: true}, false
+		wire.Before = func(subject string) {
+			if id, later := strings.CutPrefix(subject, "mesh.tasks.later."); later && !met {
+				met = true
+				m.say(task.ID(id))
+				wire.Cut = len(wire.Writes()) + 1 // this one
+			}
+		}
+		defer m.live(life{l, wire}, question)()
+		id := m.Create(`{"agent":"made","instruction":"x"}`)
+		time.Sleep(10 * time.Second)
+		if !met || !wire.Dead() {
+			t.Fatal("the worker was not killed")
+		}
+		defer m.live(life{l, &meshtest.Wire{Server: m.Server.Server}}, question)()
+		if v := m.End(id); v.Status != "completed" || v.Attempt != 1 {
+			t.Errorf("%+v %+v", v, v.Error)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := m.Queued(); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
 // A schedule that was left over starts nobody when it fires, whatever its task does.
 func TestALeftoverScheduleThatFiresIsHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -45,17 +45,8 @@ type HookRule struct {
 
 // HookTask is the task that a delivery starts.
 type HookTask struct {
-	Agent       string            `json:"agent,omitempty" pattern:"^[a-z0-9-]{1,40}$"`
-	Instruction string            `json:"instruction,omitempty" maxLength:"65536"`
-	Input       *HookInput        `json:"input,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Metadata    json.RawMessage   `json:"metadata,omitempty"`
-	Timeout     string            `json:"timeout,omitempty" example:"5m"`
-	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"100"`
-
-	CallbackURL       string   `json:"callback_url,omitempty" format:"uri"`
-	CallbackEvents    []string `json:"callback_events,omitempty"`
-	CallbackSecretRef string   `json:"callback_secret_ref,omitempty"`
+	Work
+	Input *HookInput `json:"input,omitempty"`
 }
 
 // HookInput says what of a delivery the task gets.

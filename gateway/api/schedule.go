@@ -32,17 +32,8 @@ type ScheduleRequest struct {
 // ScheduleTask is the task that each run of a schedule starts: the fields of POST
 // /tasks that are the same each time.
 type ScheduleTask struct {
-	Agent       string            `json:"agent,omitempty" pattern:"^[a-z0-9-]{1,40}$"`
-	Instruction string            `json:"instruction,omitempty" maxLength:"65536"`
-	Input       json.RawMessage   `json:"input,omitempty" doc:"At most 256 KiB."`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Metadata    json.RawMessage   `json:"metadata,omitempty"`
-	Timeout     string            `json:"timeout,omitempty" example:"5m"`
-	MaxAttempts *int              `json:"max_attempts,omitempty" minimum:"1" maximum:"100"`
-
-	CallbackURL       string   `json:"callback_url,omitempty" format:"uri"`
-	CallbackEvents    []string `json:"callback_events,omitempty"`
-	CallbackSecretRef string   `json:"callback_secret_ref,omitempty"`
+	Work
+	Input json.RawMessage `json:"input,omitempty" doc:"At most 256 KiB."`
 }
 
 // ScheduleMessage is what each run of a schedule says in a session.

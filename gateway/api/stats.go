@@ -4,14 +4,16 @@ import "time"
 
 // Stats is what waits and runs in the whole mesh.
 type Stats struct {
-	At         time.Time     `json:"at" doc:"When it was counted: at most 2 s ago."`
-	Agents     []AgentStats  `json:"agents"`
-	Workers    []WorkerStats `json:"workers"`
-	Scheduled  int           `json:"scheduled" doc:"Tasks and retries that wait for their time."`
-	Sessions   int           `json:"sessions" doc:"Sessions that are kept."`
-	Deliveries DeliveryStats `json:"deliveries"`
-	Storage    StorageStats  `json:"storage"`
-	Missing    []string      `json:"missing_consumers,omitempty" doc:"Consumers that were deleted and that a role lives on. What waits for one cannot be told from what is scheduled, so all of it counts as waiting."`
+	At        time.Time     `json:"at" doc:"When it was counted: at most 2 s ago."`
+	Agents    []AgentStats  `json:"agents"`
+	Workers   []WorkerStats `json:"workers"`
+	Scheduled int           `json:"scheduled" doc:"Tasks and retries that wait for their time, or for an answer."`
+	// InputRequired is a part of Scheduled.
+	InputRequired int           `json:"input_required" doc:"Tasks of them that wait for a person. Where more than 1,000 are scheduled, the first 1,000 were looked at."`
+	Sessions      int           `json:"sessions" doc:"Sessions that are kept."`
+	Deliveries    DeliveryStats `json:"deliveries"`
+	Storage       StorageStats  `json:"storage"`
+	Missing       []string      `json:"missing_consumers,omitempty" doc:"Consumers that were deleted and that a role lives on. What waits for one cannot be told from what is scheduled, so all of it counts as waiting."`
 }
 
 // AgentStats is the queue of one agent.

@@ -105,7 +105,7 @@ func busyMesh(t *testing.T) string {
 		}
 	}
 	every, overlap := "1s", "allow"
-	if _, err := c.Schedules.Create(t.Context(), client.ScheduleRequest{Every: &every, Overlap: &overlap, Task: &api.ScheduleTask{Agent: "echo", Instruction: "x"}}); err != nil {
+	if _, err := c.Schedules.Create(t.Context(), client.ScheduleRequest{Every: &every, Overlap: &overlap, Task: &api.ScheduleTask{Work: api.Work{Agent: "echo", Instruction: "x"}}}); err != nil {
 		t.Fatal(err)
 	}
 	natstest.Until(t, "a schedule has fired", func() bool {

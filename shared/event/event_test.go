@@ -151,3 +151,22 @@ func TestTurn(t *testing.T) {
 		t.Errorf("events %s, %v", events[0].Body, err)
 	}
 }
+
+// The event of a question has its id by its run, since a task may ask again, and tells
+// what is asked: nobody is told of it who does not name it.
+func TestTheEventOfAQuestion(t *testing.T) {
+	at := time.Date(2026, 5, 19, 10, 30, 0, 0, time.UTC)
+	rec := &task.Task{ID: "tsk_01a200000000000000000000000000ff", Tenant: "default", Kind: task.KindTask, Agent: "refund", Status: task.Processing, Attempt: 1, CreatedAt: at, Rev: 3, Replaces: 2, Run: 4,
+		Waits: task.Waits{{Name: "approve", Kind: task.WaitInput, Prompt: "Refund 80 EUR?", Schema: json.RawMessage(`{"type":"boolean"}`), Until: at.Add(time.Hour), AskedAt: at}}}
+	if err := rec.Suspend(at); err != nil {
+		t.Fatal(err)
+	}
+	events, err := event.Of(rec, 0, all, link)
+	want := `{"type":"task.input_required","task_id":"tsk_01a200000000000000000000000000ff","status":"input_required","question":{"name":"approve","prompt":"Refund 80 EUR?","until":"2026-05-19T11:30:00Z"},"agent":"refund","timestamp":"2026-05-19T10:30:00Z"}`
+	if err != nil || len(events) != 1 || events[0].ID != string(rec.ID)+"-input_required-5" || string(events[0].Body) != want {
+		t.Errorf("%v %+v %s\nwant %s", err, events, events[0].Body, want)
+	}
+	if event.Type("task.input_required").Default() || event.Type("action.input_required").Default() || !event.Type("action.input_required").Valid() {
+		t.Error("who names no types is told of questions")
+	}
+}

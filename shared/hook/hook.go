@@ -78,16 +78,8 @@ type Rule struct {
 
 // Work is the task that a delivery starts.
 type Work struct {
-	Agent             string            `json:"agent,omitempty"`
-	Instruction       string            `json:"instruction,omitempty"`
-	Input             Input             `json:"input,omitzero"`
-	Labels            map[string]string `json:"labels,omitempty"`
-	Metadata          json.RawMessage   `json:"metadata,omitempty"`
-	Timeout           task.Duration     `json:"timeout,omitzero"`
-	MaxAttempts       int               `json:"max_attempts,omitempty"`
-	CallbackURL       string            `json:"callback_url,omitempty"`
-	CallbackEvents    []string          `json:"callback_events,omitempty"`
-	CallbackSecretRef string            `json:"callback_secret_ref,omitempty"`
+	task.Work
+	Input Input `json:"input,omitzero"`
 }
 
 // Input says what of a delivery the task gets.

@@ -9,11 +9,12 @@ import (
 
 	"agentmesh/shared/hook"
 	"agentmesh/shared/signature"
+	"agentmesh/shared/task"
 )
 
 func TestASpecificationIsChecked(t *testing.T) {
 	good := func(change func(*hook.Spec)) hook.Spec {
-		s := hook.Spec{Verify: hook.Verify{Style: hook.GitHub}, Task: &hook.Work{Agent: "echo"}}
+		s := hook.Spec{Verify: hook.Verify{Style: hook.GitHub}, Task: &hook.Work{Work: task.Work{Agent: "echo"}}}
 		change(&s)
 		return s.WithDefaults()
 	}

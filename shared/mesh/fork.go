@@ -69,6 +69,9 @@ func (j Journals) appendMissing(ctx context.Context, t *task.Task, entries []*ta
 		}
 		c := *e
 		c.Epoch = 0 // of no run of this task
+		if err := j.own(ctx, t, &c); err != nil {
+			return err
+		}
 		seq, err := j.store.Steps.Append(ctx, t.Tenant, t.ID, &c, last)
 		if err != nil {
 			return err
@@ -76,4 +79,22 @@ func (j Journals) appendMissing(ctx context.Context, t *task.Task, entries []*ta
 		last = seq
 	}
 	return nil
+}
+
+// own gives a task a large value of its own: that of the task before lives as long as
+// that one.
+func (j Journals) own(ctx context.Context, t *task.Task, e *task.Entry) error {
+	if e.Object == "" {
+		return nil
+	}
+	data, err := j.store.Artifacts.Read(ctx, task.Value{Object: e.Object, Size: e.Size})
+	if errors.Is(err, task.ErrNotFound) {
+		return Refuse(ErrStepsExpired, "The value of the step %s is not kept any more: retry the task without from.", Clip(e.Name, 64))
+	}
+	if err != nil {
+		return err
+	}
+	v, err := j.store.Artifacts.PutObject(ctx, t.Tenant, t.ID, "step-"+e.Slot()+"-copy", data)
+	e.Object = v.Object
+	return err
 }

@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/hook"
 	"agentmesh/shared/task"
-	"agentmesh/shared/webhook"
 )
 
 // Hooks keeps what starts because somebody else's webhook comes in.
@@ -250,13 +248,7 @@ func (c Hooks) check(ctx context.Context, who auth.Caller, h *hook.Hook, faults 
 	if h.Task == nil {
 		return nil
 	}
-	s := submissionOfHook(h.Task)
-	s.Instruction = cmp.Or(s.Instruction, "-") // the input is not known before a delivery comes
-	_, err := Tasks(c).prepare(ctx, who, s, nil)
-	if errors.Is(err, ErrInputInvalid) {
-		return nil
-	}
-	return underTask(err)
+	return c.checkWork(ctx, who, &h.Task.Work, nil, true)
 }
 
 // underTask is a refusal of a task that is a member of something.
@@ -283,13 +275,4 @@ func mayDo(who auth.Caller, s *hook.Spec) error {
 		return nil
 	}
 	return Refuse(ErrForbidden, "The hook %s, which needs the scope %s, too, and these credentials have %v.", what, need, who.Scopes)
-}
-
-// submissionOfHook is the task that a delivery starts, without its input.
-func submissionOfHook(w *hook.Work) *Submission {
-	return &Submission{
-		Kind: task.KindTask, Agent: w.Agent, Instruction: w.Instruction, Labels: w.Labels, Metadata: w.Metadata,
-		Timeout: time.Duration(w.Timeout), MaxAttempts: w.MaxAttempts,
-		CallbackURL: w.CallbackURL, CallbackEvents: w.CallbackEvents, CallbackSecret: webhook.ID(w.CallbackSecretRef),
-	}
 }

@@ -19,7 +19,10 @@ func (c *reception) start(ctx context.Context, d *hook.Delivery, id string) (a H
 	if !ok {
 		return a, RefuseFields(Field("the hook takes its input from there, and the body has nothing", c.h.Task.Input.From))
 	}
-	s := submissionOfHook(c.h.Task)
+	s, err := c.submissionOf(c.h.Tenant, &c.h.Task.Work)
+	if err != nil {
+		return a, err
+	}
 	s.Input, s.HookID, s.HookBody, s.EventDepth = input, string(c.h.ID), digest(string(c.r.Body)), c.r.EventDepth
 	if id != "" {
 		s.ID = task.DerivedID(task.KindTask, c.h.CreatedAt, string(c.h.ID)+"."+id)

@@ -13,11 +13,12 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/hook"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
 )
 
 // fromGitHub is a hook of the agent echo, and what signs for it.
-var fromGitHub = hook.Spec{Verify: hook.Verify{Style: hook.GitHub}, Task: &hook.Work{Agent: "echo"}}
+var fromGitHub = hook.Spec{Verify: hook.Verify{Style: hook.GitHub}, Task: &hook.Work{Work: task.Work{Agent: "echo"}}}
 
 // delivered is a request to such a hook with the secret "s".
 func (h *house) delivered(id, body string) mesh.HookRequest {

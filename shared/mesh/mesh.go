@@ -120,6 +120,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	copies.Go(func() { m.Agents.follow(ctx) })
 	copies.Go(func() { m.Tenants.limits.follow(ctx) })
 	copies.Go(func() { m.Journals.sweep(ctx) })
+	copies.Go(func() { m.Journals.keep(ctx) })
 	copies.Go(func() { newScheduler(m.Schedules.core).run(ctx) })
 	copies.Go(func() { m.Hooks.doors.log.run(ctx) })
 	copies.Wait()

@@ -408,8 +408,11 @@ func (f *firing) submit(ctx context.Context, r *schedule.Run) error {
 	if !errors.Is(err, task.ErrNotFound) {
 		return err
 	}
-	s := submissionOf(f.s.Task)
-	s.ID, s.ScheduleID, s.ScheduledAt = r.TaskID, string(f.s.ID), r.At
+	s, err := f.submissionOf(f.s.Tenant, &f.s.Task.Work)
+	if err != nil {
+		return err
+	}
+	s.Input, s.ID, s.ScheduleID, s.ScheduledAt = f.s.Task.Input, r.TaskID, string(f.s.ID), r.At
 	a, err := Tasks{f.core}.Accept(ctx, f.by(), s)
 	if err == nil {
 		a.Close()

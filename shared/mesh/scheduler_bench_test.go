@@ -41,7 +41,7 @@ func BenchmarkAThousandSchedulesOfTheSameTime(b *testing.B) {
 	for b.Loop() {
 		at := time.Now().Add(20 * time.Second).Truncate(time.Second)
 		for i := range tenants * each {
-			spec := schedule.Spec{Every: task.Duration(time.Hour), Anchor: at, Task: &schedule.Work{Agent: "echo", Input: []byte(`1`)}}
+			spec := schedule.Spec{Every: task.Duration(time.Hour), Anchor: at, Task: &schedule.Work{Work: task.Work{Agent: "echo"}, Input: []byte(`1`)}}
 			if _, err := m.Schedules.Create(b.Context(), of(i/each), spec); err != nil {
 				b.Fatal(err)
 			}

@@ -55,7 +55,7 @@ func TestEachDueTimeHasOneTaskWhicheverWriteGatewaysDieAt(t *testing.T) {
 			for _, after := range []bool{false, true} {
 				name := fmt.Sprintf("write %d, after %v", n, after)
 				s := h.create(schedule.Spec{
-					Every: task.Duration(10 * time.Minute), Task: &schedule.Work{Agent: "echo", Input: []byte(`1`)},
+					Every: task.Duration(10 * time.Minute), Task: &schedule.Work{Work: task.Work{Agent: "echo"}, Input: []byte(`1`)},
 					Overlap: schedule.Allow, CatchUp: schedule.CatchUp{Policy: schedule.All},
 				})
 				var wires []*meshtest.Wire

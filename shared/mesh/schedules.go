@@ -13,7 +13,6 @@ import (
 	"agentmesh/shared/schedule"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
-	"agentmesh/shared/webhook"
 )
 
 // Schedules keeps what starts at a time.
@@ -359,8 +358,7 @@ func (c Schedules) check(ctx context.Context, who auth.Caller, s *schedule.Sched
 		}
 		return err
 	}
-	_, err := Tasks(c).prepare(ctx, who, submissionOf(s.Task), nil)
-	return underTask(err)
+	return c.checkWork(ctx, who, &s.Task.Work, s.Task.Input, false)
 }
 
 // mayStart refuses a caller who may not do itself what a schedule does for it.
@@ -373,13 +371,4 @@ func mayStart(who auth.Caller, s *schedule.Schedule) error {
 		return nil
 	}
 	return Refuse(ErrForbidden, "The schedule %s, which needs the scope %s, too, and these credentials have %v.", what, need, who.Scopes)
-}
-
-// submissionOf is the task that a schedule starts, as if it were asked for now.
-func submissionOf(w *schedule.Work) *Submission {
-	return &Submission{
-		Kind: task.KindTask, Agent: w.Agent, Instruction: w.Instruction, Input: w.Input, Labels: w.Labels, Metadata: w.Metadata,
-		Timeout: time.Duration(w.Timeout), MaxAttempts: w.MaxAttempts,
-		CallbackURL: w.CallbackURL, CallbackEvents: w.CallbackEvents, CallbackSecret: webhook.ID(w.CallbackSecretRef),
-	}
 }

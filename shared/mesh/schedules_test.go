@@ -57,7 +57,7 @@ func (h *timed) run(n int) {
 
 // hourly is a schedule of the agent echo at every full hour.
 func hourly(change func(*schedule.Spec)) schedule.Spec {
-	s := schedule.Spec{Cron: []string{"0 * * * *"}, Task: &schedule.Work{Agent: "echo", Input: json.RawMessage(`{"n":1}`)}}
+	s := schedule.Spec{Cron: []string{"0 * * * *"}, Task: &schedule.Work{Work: task.Work{Agent: "echo"}, Input: json.RawMessage(`{"n":1}`)}}
 	if change != nil {
 		change(&s)
 	}

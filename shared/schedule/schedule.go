@@ -60,16 +60,8 @@ type CatchUp struct {
 
 // Work is the task that each run starts.
 type Work struct {
-	Agent             string            `json:"agent,omitempty"`
-	Instruction       string            `json:"instruction,omitempty"`
-	Input             json.RawMessage   `json:"input,omitempty"`
-	Labels            map[string]string `json:"labels,omitempty"`
-	Metadata          json.RawMessage   `json:"metadata,omitempty"`
-	Timeout           task.Duration     `json:"timeout,omitzero"`
-	MaxAttempts       int               `json:"max_attempts,omitempty"`
-	CallbackURL       string            `json:"callback_url,omitempty"`
-	CallbackEvents    []string          `json:"callback_events,omitempty"`
-	CallbackSecretRef string            `json:"callback_secret_ref,omitempty"`
+	task.Work
+	Input json.RawMessage `json:"input,omitempty"`
 }
 
 // Message is what each run says in a session.

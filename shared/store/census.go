@@ -21,6 +21,7 @@ type Census struct {
 	Agents     []AgentQueue // by name
 	Workers    []Presence   // oldest first
 	Scheduled  int          // tasks and retries that wait for their time
+	Asking     int          // of Scheduled, those that wait for a person, as far as they were looked at
 	Sessions   int
 	Deliveries DeliveryQueue
 	FanoutLag  int // changes of records that no notifier has read
@@ -138,12 +139,43 @@ func (s counter) countTasks(ctx context.Context, c *Census) error {
 			c.Scheduled = 0
 		}
 	}
+	if c.Scheduled > 0 {
+		if c.Asking, err = s.countAsking(ctx); err != nil {
+			return err
+		}
+	}
 	c.Sessions = c.messages(topology.BucketStream(topology.SessionsBucket))
 	for _, q := range by {
 		c.Agents = append(c.Agents, *q)
 	}
 	slices.SortFunc(c.Agents, func(a, b AgentQueue) int { return cmp.Compare(a.Agent, b.Agent) })
 	return nil
+}
+
+// MaxAsking bounds how many scheduled messages are looked at for questions: the server
+// gives them one by one.
+const MaxAsking = 1000
+
+// countAsking counts the tasks that wait for a person: their schedules say so.
+func (s counter) countAsking(ctx context.Context) (n int, err error) {
+	seq := uint64(0)
+	for range MaxAsking {
+		msg, err := s.tasks.GetMsg(ctx, seq+1, jetstream.WithGetMsgSubject(topology.TaskLater("*")))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			break
+		}
+		if err != nil {
+			return n, err
+		}
+		seq = msg.Sequence
+		var t struct {
+			Status task.State `json:"status"`
+		}
+		if unmarshal(msg.Data, &t) == nil && t.Status == task.InputRequired {
+			n++
+		}
+	}
+	return n, nil
 }
 
 func queueOf(by map[string]*AgentQueue, agent string) *AgentQueue {

@@ -72,6 +72,7 @@ func Gateway() Permissions {
 		p.walks(BucketStream(bucket), ">")
 	}
 	p.walks(Audit, AuditOf("", ""))
+	p.walks(ArtifactStream, ArtifactMetas)
 	p.journals()
 	p.watches(BucketStream(KeysBucket))
 	for _, queue := range []string{Tasks, Turns} { // of agents that are removed, or paused

@@ -270,6 +270,9 @@ const GatewaysOwner = "_gateways"
 // Gateways matches them.
 const Gateways = "$KV." + IdempotencyBucket + "." + GatewaysOwner + ".*"
 
+// ArtifactMetas matches what is known of all objects.
+const ArtifactMetas = "$O." + Artifacts + ".M.>"
+
 // Artifact is the object name of one value of a task.
 func Artifact(tenant, id, name string) string { return tenant + "/" + id + "/" + name }
 

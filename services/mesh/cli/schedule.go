@@ -77,7 +77,7 @@ func (s *scheduleFlags) request(cmd *cobra.Command) (r client.ScheduleRequest, e
 		r.Message = &api.ScheduleMessage{SessionID: s.session, Text: s.text}
 	}
 	if set("agent") || set("instruction") || set("input") || set("callback") {
-		r.Task = &api.ScheduleTask{Agent: s.agent, Instruction: s.instruction, CallbackURL: s.callback}
+		r.Task = &api.ScheduleTask{Work: api.Work{Agent: s.agent, Instruction: s.instruction, CallbackURL: s.callback}}
 		if s.input != "" {
 			if r.Task.Input, err = textFlag("input", s.input, cmd.InOrStdin()); err != nil {
 				return r, err

@@ -132,7 +132,7 @@ func topText(s *client.Stats, gateway string) string {
 		storage += fmt.Sprintf(" of %s (%.0f%%)", bytesText(s.Storage.Limit), 100*float64(s.Storage.Used)/float64(s.Storage.Limit))
 	}
 	fmt.Fprintf(&b, "mesh at %s, %s\n", gateway, clock(s.At))
-	fmt.Fprintf(&b, "tasks       %d waiting, %d running, %d scheduled; %d sessions\n", waiting, running, s.Scheduled, s.Sessions)
+	fmt.Fprintf(&b, "tasks       %d waiting, %d running, %d scheduled, %d of them for a person; %d sessions\n", waiting, running, s.Scheduled, s.InputRequired, s.Sessions)
 	fmt.Fprintf(&b, "deliveries  %d due, %d scheduled, oldest %s; %d changes not yet read\n", s.Deliveries.Due, s.Deliveries.Scheduled, seconds(s.Deliveries.OldestAge), s.Deliveries.FanoutLag)
 	fmt.Fprintf(&b, "storage     %s\n\n", storage)
 
