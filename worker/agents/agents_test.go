@@ -77,9 +77,9 @@ func TestMistakes(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"", "the file is empty"},
 		{"agents: {", "agents.yaml: yaml: line 1"},
-		{"- a", "agents.yaml:1: it must be a mapping with default_agent, models, agents"},
+		{"- a", "agents.yaml:1: it must be a mapping with default_agent, models, tools, agents"},
 		{"agents: []", "agents.yaml:1: agents: it must be a list of at least one agent"},
-		{"agent: []", "agents.yaml:1: agent: there is no such field (did you mean agents?); there are default_agent, models, agents"},
+		{"agent: []", "agents.yaml:1: agent: there is no such field (did you mean agents?); there are default_agent, models, tools, agents"},
 		{"default_agent: b\n" + agent(""), `agents.yaml:1: default_agent: there is no agent "b" in this file`},
 		{agent("    nme: x\n"), "agents.yaml:4: agents[0].nme: there is no such field (did you mean name?); there are name, description, version"},
 		{agent("    name: b\n"), "agents.yaml:4: agents[0].name: it is there twice"},
@@ -229,12 +229,14 @@ const withModels = `
 models:
   default: {base_url: "https://api.example.com/v1", model: m, api_key: "${KEY}", price: {input: 0.15, output: 0.6}, fallback: [local]}
   local: &local {base_url: "http://127.0.0.1:11434/v1", model: llama3.2, api: responses, timeout: 1m, params: {temperature: 0.2}, compat: {stream_usage: off}}
+tools:
+  jira: {mcp: {url: "https://tools.example.com/mcp", headers: {Authorization: "Bearer ${KEY}"}}, allow: [search, move], approve: [move], timeout: 10s, max_result: 1000, on_unknown: fail}
 agents:
   - name: support
     llm:
       model: default
       instructions: You answer.
-      tools: [{agent: summarize}, {agent: support, handoff: true}, ask_human]
+      tools: [jira, {agent: summarize}, {agent: support, handoff: true}, ask_human]
       output_schema: {type: object}
       limits: {steps: 3, cost: 0.5, time: 1m, on_limit: fail}
       context: {max_tokens: 1000, on_full: drop_oldest}
@@ -251,19 +253,22 @@ func TestAgentsThatAreModels(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := specs[0].LLM
-	if len(c.Tools) != 3 || !c.Tools[1].Handoff || !c.Tools[2].Human || c.Limits.Cost != 500_000 || !c.Quiet || c.Show != "full" || c.Limits.Time != time.Minute {
+	if len(c.Tools) != 4 || !c.Tools[2].Handoff || !c.Tools[3].Human || c.Limits.Cost != 500_000 || !c.Quiet || c.Show != "full" || c.Limits.Time != time.Minute {
 		t.Errorf("%+v", c)
 	}
 	for _, tt := range []struct{ old, now, want string }{
-		{"instructions:", "instruction:", "agents.yaml:9: agents[0].llm.instruction: there is no such field (did you mean instructions?)"},
-		{"model: default", "model: defalt", `agents.yaml:6: agent support: llm.model: there is no model "defalt", there are default, local`},
+		{"instructions:", "instruction:", "agents.yaml:11: agents[0].llm.instruction: there is no such field (did you mean instructions?)"},
+		{"model: default", "model: defalt", `agents.yaml:8: agent support: llm.model: there is no model "defalt", there are default, local`},
 		{"on_limit: fail", "on_limit: fial", `"fial" is not allowed, it must be one of answer, fail (did you mean fail?)`},
-		{"ask_human", "ask_humn", `llm.tools[2]: there are no tools "ask_humn", there are none`},
+		{"ask_human", "ask_humn", `llm.tools[3]: there are no tools "ask_humn", there are jira`},
 		{"fallback: [local]", "fallback: [lokal]", `models.default.fallback: there is no model "lokal"`},
 		{"base_url: \"https://api.example.com/v1\"", "base_url: api.example.com", "models.default.base_url: it must be an address"},
 		{"output: 0.6", "output: much", `models.default.price.output: "much" is not allowed`},
 		{"model: llama3.2, ", "", "models.local.model: it is missing"},
-		{"{agent: summarize}", "{agent: \"\"}", "llm.tools[0].agent: it must be the name of an agent"},
+		{"{agent: summarize}", "{agent: \"\"}", "llm.tools[1].agent: it must be the name of an agent"},
+		{"approve: [move]", "approve: [mvoe]", "tools.jira.approve: mvoe is not under allow (did you mean move?)"},
+		{"max_result: 1000", "max_reslt: 1000", "there is no such field (did you mean max_result?)"},
+		{"{url: \"https://tools.example.com/mcp\", headers: {Authorization: \"Bearer ${KEY}\"}}", "{}", "tools.jira.mcp: it must have either url"},
 		{"stream: false", "stream: nope", "it must be true or false"},
 		{"You answer.", "\"{{.Nope\"", "llm.instructions: template"},
 	} {

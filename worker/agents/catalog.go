@@ -137,7 +137,7 @@ func (s Spec) tool(o Options) agent.Agent {
 
 // model makes an agent that is a model with its tools. It knows the others of its file.
 func (s Spec) model(o Options) (agent.Agent, error) {
-	catalog, err := s.file.open(o.Models)
+	catalog, err := s.file.open(o)
 	if err != nil {
 		return agent.Agent{}, err
 	}

@@ -45,7 +45,7 @@ type Spec struct {
 func Parse(name string, text []byte, getenv func(string) (string, bool)) ([]Spec, error) {
 	p := &parser{name: name, dir: filepath.Dir(name), getenv: getenv, shared: &shared{File: llm.File{
 		Models: map[string]llm.Model{}, Tools: map[string]llm.ToolSet{}, Agents: map[string]llm.Config{},
-	}}}
+	}, servers: map[string]mcp.Config{}}}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -146,6 +146,7 @@ func (p *parser) file(root *yaml.Node) []Spec {
 	p.mapping(root, "", fields{
 		"default_agent": func(n *yaml.Node, field string) { defaultNode = n; p.text(n, field, &defaultAgent) },
 		"models":        llmParser{p}.models,
+		"tools":         llmParser{p}.tools,
 		"agents":        func(n *yaml.Node, _ string) { list = n },
 	})
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {

@@ -3,7 +3,6 @@ package agents
 import (
 	"errors"
 	"math"
-	nethttp "net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +17,13 @@ import (
 	"agentmesh/shared/task"
 	"agentmesh/worker/agents/llm"
 	"agentmesh/worker/agents/llm/chat"
+	"agentmesh/worker/agents/mcp"
 )
 
 // shared is what the llm agents of a file have in common.
 type shared struct {
 	llm.File
+	servers map[string]mcp.Config // of tools
 
 	made    sync.Once
 	catalog *llm.Catalog
@@ -31,9 +32,16 @@ type shared struct {
 
 // open makes the agents, once: they share their models and their sessions with servers
 // of tools.
-func (s *shared) open(models nethttp.RoundTripper) (*llm.Catalog, error) {
+func (s *shared) open(o Options) (*llm.Catalog, error) {
 	s.made.Do(func() {
-		s.Transport = models
+		if o.MCP == nil {
+			o.MCP = mcp.NewPool(mcp.Options{Log: o.Log})
+		}
+		s.Transport = o.Models
+		for name, t := range s.Tools {
+			t.Server = toolServer{o.MCP.Client(s.servers[name])}
+			s.Tools[name] = t
+		}
 		s.catalog, s.err = llm.New(s.File)
 	})
 	return s.catalog, s.err

@@ -259,13 +259,6 @@ func (c *Catalog) Handler(name string) (agent.Handler, bool) {
 	return a.handle, true
 }
 
-// Close ends the sessions with servers of tools.
-func (c *Catalog) Close() {
-	for _, s := range c.tools {
-		s.server.Close()
-	}
-}
-
 // cost is what an answer of the model costs in millionths.
 func (m *model) cost(u chat.Usage) (int64, string) {
 	p := m.Price

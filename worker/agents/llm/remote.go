@@ -19,10 +19,9 @@ type Server interface {
 	List(ctx context.Context) ([]RemoteTool, error)
 	// Run calls a tool for a job, and keeps the call in the job's journal: what was
 	// answered is not asked for again, and of a call that was cut off the policy
-	// decides. What the tool says is a result, also that it failed.
+	// decides. What the tool says is a result, also that it failed. An *agent.Error is
+	// kept, too: the next run gets the same.
 	Run(ctx context.Context, job *agent.Job, c RemoteCall) (RemoteResult, error)
-	// Close ends what it holds.
-	Close()
 }
 
 // RemoteCall is a call of a tool.
@@ -31,7 +30,7 @@ type RemoteCall struct {
 	Args      json.RawMessage
 	Step      string // names it in the journal
 	Timeout   time.Duration
-	OnUnknown OnUnknown // empty: as the tool says of itself
+	OnUnknown OnUnknown
 }
 
 // RemoteTool is a tool of a server.
@@ -39,6 +38,7 @@ type RemoteTool struct {
 	Name        string          `json:"name"`
 	Description string          `json:"description,omitempty"`
 	Schema      json.RawMessage `json:"schema,omitempty"`
+	Repeatable  bool            `json:"repeatable,omitempty"` // it says that it may be called again
 }
 
 // RemoteResult is what a call came to.
@@ -109,7 +109,7 @@ func (r *remote) run(ctx context.Context, l *loop, c call) (result, error) {
 		}
 	}
 	got, err := r.set.server.Run(ctx, l.job, RemoteCall{
-		Tool: r.tool.Name, Args: c.args, Step: "tool:" + c.name + "/" + c.place, Timeout: r.set.Timeout, OnUnknown: r.set.OnUnknown,
+		Tool: r.tool.Name, Args: c.args, Step: "tool:" + c.name + "/" + c.place, Timeout: r.set.Timeout, OnUnknown: r.onUnknown(),
 	})
 	text := cutText(l.catalog.mask.text(got.Text), r.set.MaxResult)
 	var e *agent.Error
@@ -124,6 +124,17 @@ func (r *remote) run(ctx context.Context, l *loop, c call) (result, error) {
 		return result{}, err
 	}
 	return failed("%s", l.catalog.mask.text(e.Error())), nil
+}
+
+// onUnknown is the file's policy, or what the tool says of itself.
+func (r *remote) onUnknown() OnUnknown {
+	switch {
+	case r.set.OnUnknown != "":
+		return r.set.OnUnknown
+	case r.tool.Repeatable:
+		return RetryOnUnknown
+	}
+	return AskOnUnknown
 }
 
 // show tells readers of a call that begins.

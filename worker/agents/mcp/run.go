@@ -34,6 +34,9 @@ type Run struct {
 	Call
 	Step      string // names it in the journal: calls at the same time have different names
 	OnUnknown Unknown
+	Timeout   time.Duration // after it the tool has failed, as far as is known; 0: none
+	// Once says that whatever becomes of the call is kept, also that the server was away.
+	Once bool
 }
 
 // Run calls a tool for a job and returns what it answered, also an error of the tool.
@@ -103,6 +106,22 @@ func (k *kept) step(ctx context.Context) (Round, error) {
 		}
 		return round, err
 	}, opts...)
+}
+
+// inTime is Call, within the time of a run. A tool that does not answer has failed:
+// whether it has had its effect is not known, and it is not called again.
+func (c *Client) inTime(ctx context.Context, r Run) (Round, error) {
+	if r.Timeout == 0 {
+		return c.Call(ctx, r.Call)
+	}
+	limited, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	round, err := c.Call(limited, r.Call)
+	if limited.Err() != nil && ctx.Err() == nil && round.Result == nil {
+		text, _ := json.Marshal(map[string]string{"type": "text", "text": fmt.Sprintf("no answer within %v; whether the call had an effect is not known", r.Timeout)})
+		return Round{Result: &Result{Content: []json.RawMessage{text}, IsError: true}}, nil
+	}
+	return round, err
 }
 
 // decide says whether a call of which nobody knows the outcome is made again: the
