@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/a2a"
+	"agentmesh/gateway/synadia"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/keyring"
@@ -49,7 +50,11 @@ type Config struct {
 	// A2A takes something away from that face, for tests of clients.
 	A2A a2a.Options
 	// Issuers are those of OpenID Connect whose tokens count, for clients to know.
-	Issuers []string
+	Issuers     []string
+	Synadia     string        `flag:"synadia" env:"MESH_SYNADIA" help:"serve the agents on NATS by the Synadia Agent Protocol: off, on (for the tenant default, on the mesh's own NATS), or a file that says on which connections and for which tenants"`
+	SynadiaHold time.Duration `flag:"synadia-hold" env:"MESH_SYNADIA_HOLD" help:"how long a prompt on NATS is answered before its caller is told how to go on: common callers give up at 10 minutes"`
+	// Agents are the connections of Synadia, opened.
+	Agents []synadia.Entry
 
 	// TLS is what the listener speaks; nil: plain HTTP.
 	TLS *tls.Config
@@ -83,7 +88,7 @@ func Default() Config {
 	l := tenant.Default()
 	return Config{
 		HTTP: "127.0.0.1:8080", Auth: "off", MaxBody: 32 << 20, MaxBodies: 256 << 20, Drain: 30 * time.Second, Version: "dev", Commit: "unknown commit",
-		MCP: true, MCPHold: 50 * time.Second, A2AHold: 10 * time.Minute,
+		MCP: true, MCPHold: 50 * time.Second, A2AHold: 10 * time.Minute, Synadia: "off", SynadiaHold: 9 * time.Minute,
 		TenantRate: l.Rate, TenantBurst: l.Burst, TenantPending: l.Pending, TenantPendingPerAgent: l.PendingPerAgent,
 		TenantWaits: l.Waits, TenantStreams: l.Streams, TenantWebhooks: l.Webhooks, TenantSessions: l.Sessions,
 	}
@@ -126,6 +131,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("mcp-hold is %v, allowed is 1s to 1h", c.MCPHold)
 	case c.A2AHold < time.Second || c.A2AHold > 24*time.Hour:
 		return fmt.Errorf("a2a-hold is %v, allowed is 1s to 24h", c.A2AHold)
+	case c.SynadiaHold < time.Second || c.SynadiaHold > 24*time.Hour:
+		return fmt.Errorf("synadia-hold is %v, allowed is 1s to 24h", c.SynadiaHold)
 	case c.TraceURL != "" && !strings.Contains(c.TraceURL, traceIDMark):
 		return fmt.Errorf("trace-url-template is %q, it must contain %s", c.TraceURL, traceIDMark)
 	}

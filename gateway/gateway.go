@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"agentmesh/gateway/synadia"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
@@ -34,7 +35,8 @@ type Gateway struct {
 	ready    *readiness
 	census   *census
 	handler  http.Handler
-	closing  context.Context // done when open waits and streams should end
+	bridges  []*synadia.Bridge // to protocols of NATS
+	closing  context.Context   // done when open waits and streams should end
 	close    context.CancelFunc
 }
 
@@ -47,6 +49,13 @@ func New(cfg Config, st *store.Store, log *slog.Logger) (*Gateway, error) {
 		return nil, fmt.Errorf("configure gateway: auth is %q and there is an authenticator: %v; a gateway that asks who calls needs both", cfg.Auth, asks)
 	}
 	g := assemble(cfg, st, log)
+	for _, e := range cfg.Agents {
+		b, err := synadia.New(e, synadia.Options{Mesh: g.mesh, Log: log, Hold: cfg.SynadiaHold, Drain: cfg.Drain, Version: cfg.Version, PublicURL: cfg.PublicURL})
+		if err != nil {
+			return nil, fmt.Errorf("configure gateway: %w", err)
+		}
+		g.bridges = append(g.bridges, b)
+	}
 	if g.listener = cfg.Listener; g.listener == nil {
 		var err error
 		if g.listener, err = net.Listen("tcp", cfg.HTTP); err != nil {
@@ -124,6 +133,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return g.mesh.Run(ctx) })
 	parts.Go(func() error { return serve(srv, door) })
+	for _, b := range g.bridges {
+		parts.Go(func() error { return b.Run(ctx) })
+	}
 	parts.Go(func() error {
 		<-ctx.Done()
 		g.close()

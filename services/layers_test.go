@@ -19,7 +19,7 @@ const module = "agentmesh/"
 var nouns = []string{"shared/ids", "shared/task", "shared/session", "shared/event", "shared/webhook", "shared/tenant", "shared/audit", "shared/schedule", "shared/hook"}
 
 // plain packages of shared know neither the domain nor the store.
-var plain = []string{"shared/auth", "shared/pause", "shared/reread", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn"}
+var plain = []string{"shared/auth", "shared/pause", "shared/reread", "shared/sameorigin", "shared/secret", "shared/signature", "shared/config", "shared/telemetry", "shared/proc", "shared/natsconn", "shared/synadia"}
 
 // trust packages say where the mesh may send something and with which keys, and who
 // vouches for callers.

@@ -193,7 +193,7 @@ func (c content) answers(open []task.Wait) ([]answer, error) {
 	case len(c.data) > 1 || len(c.files) > 0:
 		return nil, invalid(mesh.Field("an answer is text, or one data part", "/message/parts"))
 	case len(c.data) == 0:
-		return []answer{{open[0].Name, valueOf(c.text, open[0].Schema)}}, nil
+		return []answer{{open[0].Name, task.TextValue(c.text, open[0].Schema)}}, nil
 	case len(open) == 1:
 		return []answer{{open[0].Name, c.data[0]}}, nil
 	}
@@ -212,32 +212,4 @@ func (c content) answers(open []task.Wait) ([]answer, error) {
 		return nil, invalid(mesh.Field("no question of this name is open", "/message/parts/data/"+mesh.Pointer(mesh.Clip(name, 128))))
 	}
 	return all, nil
-}
-
-// valueOf is a text as the value that a schema asks for.
-func valueOf(text string, schema json.RawMessage) json.RawMessage {
-	quoted, err := task.Marshal(text)
-	if err != nil {
-		return json.RawMessage(`""`)
-	}
-	var s struct{ Type any }
-	if json.Unmarshal(schema, &s) != nil || s.Type == nil || s.Type == "string" {
-		return quoted
-	}
-	if many, ok := s.Type.([]any); ok && slices.Contains(many, any("string")) {
-		return quoted
-	}
-	word := strings.TrimSpace(text)
-	if s.Type == "boolean" {
-		switch strings.ToLower(word) {
-		case "yes":
-			return json.RawMessage("true")
-		case "no":
-			return json.RawMessage("false")
-		}
-	}
-	if json.Valid([]byte(word)) {
-		return json.RawMessage(word)
-	}
-	return quoted
 }

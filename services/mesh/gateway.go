@@ -33,6 +33,7 @@ func defaultGateway() gateway.Config {
 
 func gatewayCommand() *cobra.Command {
 	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, defaultAuth()
+	var own dialer
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server", makes: true,
 		guard:    func() *egress.Guard { return cfg.Guard },
@@ -50,6 +51,7 @@ func gatewayCommand() *cobra.Command {
 			cfg.Guard, err = callbacks.guard(at)
 			return err
 		},
+		dials: func(d dialer) { own = d },
 		parts: func(ctx context.Context, st *store.Store, log *slog.Logger) (_ []proc.Part, err error) {
 			if cfg.Keys, err = callbacks.fleetKeys(ctx, st, log); err != nil {
 				return nil, err
@@ -58,8 +60,11 @@ func gatewayCommand() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			own, err := gatewayParts(cfg, st, log)
-			return append(known, own...), err
+			if err := speakAgents(ctx, &cfg, own, log); err != nil {
+				return nil, err
+			}
+			parts, err := gatewayParts(cfg, st, log)
+			return append(known, parts...), err
 		},
 	}.command()
 }

@@ -192,29 +192,29 @@ func TestAnEventsNATSUserSeesOneTenantOnly(t *testing.T) {
 	g.settled("events")
 }
 
-// The protocol's face does with tasks and sessions what the gateway does, and none of
-// the rest.
-func TestTheFacesNATSUserServesTasksAndSessions(t *testing.T) {
+// The face of a protocol speaks it, whoever it is, and its callers do; neither reads
+// or writes anything of the mesh.
+func TestTheFacesNATSUserServesCallersAndNothingElse(t *testing.T) {
 	g := guard(t)
 	if _, err := store.Init(t.Context(), g.as(topology.AdminUser), store.Options{Replicas: 1}); err != nil {
 		t.Fatal(err)
 	}
-	m := &meshtest.Mesh{T: t, Server: g.srv, Store: g.look(topology.FaceUser)}
-	m.Gateway = m.BareGateway(m.Store) // a face without callbacks
-	alpha, beta := guardedAgents(&sync.Map{})
+	m := &meshtest.Mesh{T: t, Server: g.srv, Store: g.look(topology.GatewayUser)}
+	if err := m.Store.Registry.AnnounceGateway(t.Context(), "test", store.Gateway{URL: "http://gateway"}); err != nil {
+		t.Error(err)
+	}
+	alpha, _ := guardedAgents(&sync.Map{})
 	g.work("worker.one", alpha)
-	g.work("worker.two", beta)
-	g.tasks(m)
-	g.sessions(m)
+	g.prompts(m, topology.FaceUser)
 	g.settled("face")
-	g.refuses(topology.FaceUser, "publish", "$KV.keys.x", "$KV.tenants.x", "$KV.agents.alpha", "$KV.webhooks.default.x", "$KV.workers.x", "$JS.API.STREAM.MSG.GET.KV_keys",
-		"$JS.API.STREAM.MSG.GET.KV_webhooks", "$JS.API.STREAM.MSG.GET.MESH_AUDIT", topology.PullSubject(topology.Tasks, topology.AgentDurable("alpha")))
-	for _, verb := range []string{"publish", "subscribe"} {
-		for _, subject := range []string{"agents.prompt.a.b.c", "$SRV.PING"} {
-			if !g.may(topology.FaceUser, verb, subject) {
-				t.Errorf("the face may not %s %s", verb, subject)
-			}
-		}
+	for _, user := range []string{topology.FaceUser, topology.CallerUser} {
+		g.refuses(user, "publish", "$KV.keys.x", "$KV.tasks.default.x", "$KV.agents.alpha", topology.TaskReady("default", "alpha", "x"), "mesh.control.cancel.x", "$JS.API.STREAM.MSG.GET.KV_tasks",
+			"$JS.API.STREAM.INFO.MESH_TASKS", "_INBOX.gateway.x", "_INBOX.other.x", topology.PullSubject(topology.Tasks, topology.AgentDurable("alpha")))
+		g.refuses(user, "subscribe", "mesh.>", topology.TaskEvents("default", "*"), "agents.>")
+	}
+	g.refuses(topology.CallerUser, "subscribe", "agents.prompt.agentmesh.default.alpha", "_INBOX.agents.>", "$SRV.PING")
+	if left := g.idle(topology.Face()); len(left) > 0 {
+		t.Errorf("the face does not need %v", left)
 	}
 }
 
@@ -282,7 +282,7 @@ func TestNATSUsersArePrinted(t *testing.T) {
 			t.Errorf("%s: exit %d: %s", flag, code, errs)
 		}
 	}
-	for _, u := range []topology.Permissions{topology.Gateway(), topology.Notifier(), topology.Face(), topology.Worker("x", "a"), topology.Events("default")} {
+	for _, u := range []topology.Permissions{topology.Gateway(), topology.Notifier(), topology.Face(), topology.Caller(), topology.Worker("x", "a"), topology.Events("default")} {
 		if slices.Contains(u.Publish, ">") || slices.Contains(u.Subscribe, ">") {
 			t.Errorf("%s may everything", u.User)
 		}

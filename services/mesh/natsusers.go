@@ -42,7 +42,7 @@ var workerName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
 // natsUsers are the users of every mesh, and those of some workers and tenants.
 func natsUsers(workers, tenants []string) ([]topology.Permissions, error) {
-	all := []topology.Permissions{topology.Admin(), topology.Gateway(), topology.Notifier(), topology.Face()}
+	all := []topology.Permissions{topology.Admin(), topology.Gateway(), topology.Notifier(), topology.Face(), topology.Caller()}
 	for _, w := range workers {
 		name, list, _ := strings.Cut(w, "=")
 		agents := strings.Split(list, ",")
@@ -83,6 +83,9 @@ accounts {
 			writeSubjects(w, "publish", u.Publish)
 		}
 		writeSubjects(w, "subscribe", u.Subscribe)
+		if u.Answers {
+			fmt.Fprintln(w, "          allow_responses { max: -1, expires: \"11m\" }")
+		}
 		fmt.Fprintln(w, "      } }")
 	}
 	fmt.Fprintf(w, `    ]

@@ -237,6 +237,9 @@ func guardedAgents(leases *sync.Map) (alpha, beta agent.Agent) {
 			return agent.Step(ctx, job, "large", func(context.Context, agent.StepInfo) (string, error) {
 				return strings.Repeat("x", store.InlineLimit), nil
 			})
+		case "ask":
+			yes, err := agent.Ask[bool](ctx, job, "sure", agent.Question{Prompt: "Sure?"})
+			return yes, err
 		case "hang":
 			lines, err := job.Lines()
 			if err != nil {
@@ -288,6 +291,8 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		g.settled(life + ": steps")
 		g.hooks(m)
 		g.settled(life + ": hooks")
+		g.prompts(m, topology.GatewayUser)
+		g.settled(life + ": prompts")
 		g.asks(m)
 		g.settled(life + ": the gateway's routes")
 		g.upkeep(m, w, alpha)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"agentmesh/services/mesh/cli"
@@ -53,6 +54,8 @@ type role struct {
 	// makes has the role make the streams that are missing, if its NATS user may; the
 	// others wait for them.
 	makes bool
+	// dials is told how more connections to the mesh's NATS are opened. It may be nil.
+	dials func(dialer)
 	// parts makes the parts of the role on an open store.
 	parts func(ctx context.Context, st *store.Store, log *slog.Logger) ([]proc.Part, error)
 }
@@ -121,6 +124,11 @@ func (r role) serve(ctx context.Context, cfg roleConfig, at *ports, last proc.Pa
 		nc, err := natsconn.Connect(ctx, cfg.nats, "mesh-"+r.name, log)
 		if err != nil {
 			return err
+		}
+		if r.dials != nil {
+			r.dials(func(ctx context.Context) (*nats.Conn, error) {
+				return natsconn.Connect(ctx, cfg.nats, "mesh-agents", log)
+			})
 		}
 		if r.makes {
 			st, err = store.Open(ctx, nc, cfg.store)

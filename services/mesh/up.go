@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
@@ -18,6 +19,7 @@ import (
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/config"
 	"agentmesh/shared/egress"
+	"agentmesh/shared/natsconn"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
@@ -182,6 +184,12 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	own := []proc.Part{neighbours(st.gateway, &m.at.ports, guard, m.log)}
 	known, err := cfg.auth.apply(ctx, &cfg.gateway, st.gateway, cfg.server.Data, cfg.callbacks.egress, m.log)
 	if err != nil {
+		return nil, err
+	}
+	dial := func(context.Context) (*nats.Conn, error) {
+		return natsconn.InProcess(m.srv, "face", m.srv.token(), m.log)
+	}
+	if err := speakAgents(ctx, &cfg.gateway, dial, m.log); err != nil {
 		return nil, err
 	}
 	g, err := gatewayParts(cfg.gateway, st.gateway, m.log.With("role", "gateway"))

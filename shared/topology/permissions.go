@@ -12,6 +12,9 @@ type Permissions struct {
 	User      string
 	Publish   []string
 	Subscribe []string
+	// Answers has the user publish to where the messages that it gets say that answers
+	// go, for a while, and nowhere else.
+	Answers bool
 }
 
 // Roles are the permissions of a role by its name: agents are those of a worker. ok is
@@ -24,6 +27,10 @@ func Roles(role string, agents ...string) (p Permissions, ok bool) {
 		return Gateway(), true
 	case NotifierUser:
 		return Notifier(), true
+	case FaceUser:
+		return Face(), true
+	case CallerUser:
+		return Caller(), true
 	case "worker":
 		return Worker("", agents...), true
 	}
@@ -37,6 +44,7 @@ const (
 	GatewayUser  = "gateway"
 	NotifierUser = "notifier"
 	FaceUser     = "face"
+	CallerUser   = "caller"
 )
 
 // WorkerUser is the user of workers of some agents, EventsUser that of who is told
@@ -74,6 +82,7 @@ func Gateway() Permissions {
 	p.walks(Audit, AuditOf("", ""))
 	p.walks(ArtifactStream, ArtifactMetas)
 	p.journals()
+	p.serves() // --synadia on
 	p.watches(BucketStream(KeysBucket))
 	for _, queue := range []string{Tasks, Turns} { // of agents that are removed, or paused
 		p.api("CONSUMER.LIST."+queue, "CONSUMER.NAMES."+queue, "CONSUMER.DELETE."+queue+".*", "CONSUMER.PAUSE."+queue+".*")
@@ -83,14 +92,31 @@ func Gateway() Permissions {
 	return p
 }
 
-// Face may do for clients of a protocol on NATS what the gateway does for those of
-// HTTP with tasks and sessions, and speak that protocol.
+// Face may speak the Synadia Agent Protocol for a gateway, and nothing of the mesh: a
+// connection of its own, in this account or in a tenant's.
 func Face() Permissions {
-	p := user(FaceUser)
-	p.asks()
-	p.publish("agents.>", "$SRV.>")
-	p.subscribe("agents.>", "$SRV.>")
+	p := Permissions{User: FaceUser}
+	p.serves()
 	return p
+}
+
+// Caller may find the agents of the Synadia Agent Protocol, prompt them, hear that they
+// live and answer what they ask: who may prompt the agents of a tenant may run them.
+func Caller() Permissions {
+	p := Permissions{User: CallerUser}
+	p.subscribe(inbox(CallerUser), "agents.hb.>")
+	p.publish("$SRV.PING.agents", "$SRV.PING.agents.*", "$SRV.INFO.agents", "$SRV.INFO.agents.*", "agents.prompt.>", "agents.status.>", AgentAnswers)
+	return p
+}
+
+// AgentAnswers is where callers answer what agents ask them.
+const AgentAnswers = "_INBOX.agents.>"
+
+// serves lets the user have agents be found and prompted.
+func (p *Permissions) serves() {
+	p.publish("agents.hb.agentmesh.>")
+	p.subscribe("$SRV.PING", "$SRV.INFO", "$SRV.STATS", "$SRV.*.agents", "$SRV.*.agents.*", "agents.prompt.agentmesh.>", "agents.status.agentmesh.>", AgentAnswers)
+	p.Answers = true
 }
 
 // Worker may take and settle the work of some agents, and call others. It reads no

@@ -1,0 +1,9 @@
+package synadia_test
+
+import (
+	"testing"
+
+	"agentmesh/shared/meshtest"
+)
+
+func TestMain(m *testing.M) { meshtest.Main(m) }

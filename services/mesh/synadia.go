@@ -1,0 +1,105 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"gopkg.in/yaml.v3"
+
+	"agentmesh/gateway"
+	"agentmesh/gateway/synadia"
+	"agentmesh/shared/auth"
+	"agentmesh/shared/natsconn"
+	protocol "agentmesh/shared/synadia"
+)
+
+// synadiaEntry is one connection of the file that --synadia names.
+type synadiaEntry struct {
+	Tenant   string        `yaml:"tenant"`
+	Owner    string        `yaml:"owner"`
+	Context  string        `yaml:"context"`
+	URL      string        `yaml:"url"`
+	Creds    string        `yaml:"creds"`
+	NKey     string        `yaml:"nkey"`
+	CA       string        `yaml:"ca"`
+	Agents   []string      `yaml:"agents"`
+	MinTrust string        `yaml:"min_sender_trust"`
+	Inbox    string        `yaml:"inbox_prefix"`
+	Beat     time.Duration `yaml:"heartbeat"`
+}
+
+// dialer opens one more connection to the mesh's own NATS.
+type dialer func(ctx context.Context) (*nats.Conn, error)
+
+// speakAgents opens the connections on which a gateway serves agents on NATS. They are
+// for nothing else: the protocol's services replace a connection's handlers.
+func speakAgents(ctx context.Context, cfg *gateway.Config, own dialer, log *slog.Logger) error {
+	cfg.Agents = nil
+	switch cfg.Synadia {
+	case "", "off":
+		return nil
+	case "on":
+		nc, err := own(ctx)
+		if err != nil {
+			return err
+		}
+		cfg.Agents = []synadia.Entry{{Conn: protocol.New(nc, ""), Tenant: auth.DefaultTenant}}
+		return nil
+	}
+	entries, err := readSynadia(cfg.Synadia)
+	if err != nil {
+		return err
+	}
+	for i, e := range entries {
+		nc, err := natsconn.Connect(ctx, natsconn.Config{URL: cmp.Or(e.URL, nats.DefaultURL), Context: e.Context, Creds: e.Creds, NKey: e.NKey, CA: e.CA, Role: "face"}, "mesh-agents", log)
+		if err != nil {
+			for _, opened := range cfg.Agents {
+				opened.Conn.Close()
+			}
+			return fmt.Errorf("%s: entry %d: %w", cfg.Synadia, i+1, err)
+		}
+		cfg.Agents = append(cfg.Agents, synadia.Entry{
+			Conn: protocol.New(nc, e.Inbox), Tenant: cmp.Or(e.Tenant, auth.DefaultTenant), Owner: e.Owner, Agents: e.Agents, MinTrust: e.MinTrust, Beat: e.Beat,
+		})
+	}
+	return nil
+}
+
+// readSynadia reads the file, YAML or JSON.
+func readSynadia(file string) ([]synadiaEntry, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("synadia is %q, it must be off, on, or a file: %w", file, err)
+	}
+	defer func() { _ = f.Close() }()
+	d := yaml.NewDecoder(f)
+	d.KnownFields(true)
+	var all []synadiaEntry
+	if err := d.Decode(&all); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	if len(all) == 0 {
+		return nil, errors.New(file + ": it needs a list of at least one entry, such as - {tenant: acme, url: \"nats://nats:4222\", creds: acme.creds}")
+	}
+	seen := map[string]bool{}
+	for i, e := range all {
+		if (e.Context == "") == (e.URL == "") {
+			return nil, fmt.Errorf("%s: entry %d: it must have either context or url", file, i+1)
+		}
+		if e.Beat != 0 && e.Beat < time.Second {
+			return nil, fmt.Errorf("%s: entry %d: heartbeat is %v, it must be at least 1s", file, i+1, e.Beat)
+		}
+		if place := e.Context + e.URL + " " + cmp.Or(e.Owner, e.Tenant); seen[place] {
+			return nil, fmt.Errorf("%s: entry %d: it has the place and the owner of another one", file, i+1)
+		} else {
+			seen[place] = true
+		}
+	}
+	return all, nil
+}
