@@ -264,7 +264,7 @@ func (s *core) open(ctx context.Context) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	return &Store{
-		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
+		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Records: Records{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
 		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Steps: steps, Hooks: hooks, Pushes: pushes, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
