@@ -65,7 +65,7 @@ func (b *benchConfig) measureFloor(ctx context.Context, dir string) (load.Result
 		return load.Result{}, err
 	}
 	defer nc.Close()
-	f, err := floor.Start(own, nc, benchSlots*b.workers)
+	f, err := floor.Start(own, nc, floor.Options{Slots: benchSlots * b.workers})
 	if err != nil {
 		return load.Result{}, err
 	}

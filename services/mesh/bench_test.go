@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
@@ -60,8 +61,14 @@ func benchAgent(b *testing.B, always bool, a agent.Agent) *httptest.Server {
 func benchParts(b *testing.B, always bool, a agent.Agent) (*httptest.Server, *store.Store) {
 	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
+	return benchPartsOn(b, srv.Connect(b), 1, a)
+}
+
+// benchPartsOn runs all of the mesh but its server.
+func benchPartsOn(b *testing.B, nc *nats.Conn, replicas int, a agent.Agent) (*httptest.Server, *store.Store) {
+	b.Helper()
 	log := slog.New(slog.DiscardHandler)
-	st, err := store.Open(b.Context(), srv.Connect(b), store.Options{Replicas: 1})
+	st, err := store.Open(b.Context(), nc, store.Options{Replicas: replicas})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -102,7 +109,12 @@ func benchFloor(b *testing.B, always bool) *httptest.Server {
 func benchFloorSteps(b *testing.B, always bool, steps int) *httptest.Server {
 	b.Helper()
 	srv := natstest.StartWith(b, server.Options{StoreDir: b.TempDir(), SyncAlways: always})
-	f, err := floor.StartSteps(b.Context(), srv.Connect(b), benchSlots, steps)
+	return benchFloorOn(b, srv.Connect(b), floor.Options{Slots: benchSlots, Steps: steps})
+}
+
+func benchFloorOn(b *testing.B, nc *nats.Conn, o floor.Options) *httptest.Server {
+	b.Helper()
+	f, err := floor.Start(b.Context(), nc, o)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -40,23 +40,24 @@ type record struct {
 	At     time.Time       `json:"at"`
 }
 
-// Start makes the streams of a mesh on the server of nc and works on slots tasks at
-// a time, until Stop.
-func Start(ctx context.Context, nc *nats.Conn, slots int) (*Floor, error) {
-	return StartSteps(ctx, nc, slots, 0)
+// Options of a floor.
+type Options struct {
+	Slots    int // tasks at a time
+	Steps    int // of each task: one publish each, behind the one before
+	Replicas int // of each stream; 0: 1
 }
 
-// StartSteps is Start for tasks of so many steps: one publish each, behind the one
-// before.
-func StartSteps(ctx context.Context, nc *nats.Conn, slots, steps int) (*Floor, error) {
+// Start makes the streams of a mesh on the server of nc and works until Stop.
+func Start(ctx context.Context, nc *nats.Conn, o Options) (*Floor, error) {
+	slots := o.Slots
 	js, err := jetstream.New(nc)
 	if err == nil {
-		_, _, err = topology.Ensure(ctx, js, topology.Settings{Replicas: 1})
+		_, _, err = topology.Ensure(ctx, js, topology.Settings{Replicas: max(o.Replicas, 1)})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the floor: %w", err)
 	}
-	f := &Floor{nc: nc, js: js, steps: steps}
+	f := &Floor{nc: nc, js: js, steps: o.Steps}
 	c, err := js.CreateOrUpdateConsumer(ctx, topology.Tasks, topology.AgentConsumer("echo", 1000, 30*time.Second))
 	if err != nil {
 		return nil, fmt.Errorf("open the floor: %w", err)
