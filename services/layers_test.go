@@ -180,6 +180,8 @@ func forbidden(from, to string, test bool) string {
 		}
 	case from == "worker/agents/mcp" && (inner == "shared/egress" || inner == "worker/agents/exec"): // a server is an address of others, or a program
 		return ""
+	case from == "worker/agents/a2a" && inner == "shared/egress": // so is an agent of others
+		return ""
 	case under(from, "worker/agents") && inner == "worker/agents/mcp": // agents with tools
 		return ""
 	case under(from, "worker/agents/llm") && under(inner, "worker/agents/llm"):

@@ -6,6 +6,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"agentmesh/shared/task"
+	"agentmesh/worker/agents/a2a"
 )
 
 // skills reads what an agent can do, as cards list it.
@@ -49,4 +50,19 @@ func (p *parser) yes(n *yaml.Node, field string) (yes bool) {
 		p.fault(n, field, "%q is not allowed, it must be true or false", n.Value)
 	}
 	return yes
+}
+
+// remote reads the section of an agent that is one of others, over A2A.
+func (p *parser) remote(n *yaml.Node, field string) *a2a.Config {
+	c, at := &a2a.Config{}, n
+	before := len(p.errs)
+	p.mapping(n, field, fields{
+		"url":         func(n *yaml.Node, f string) { at = n; p.text(n, f, &c.URL) },
+		"headers":     func(n *yaml.Node, f string) { c.Headers = p.strings(n, f) },
+		"allow_hosts": func(n *yaml.Node, f string) { c.AllowHosts = p.texts(n, f) },
+	})
+	if err := c.Check(); err != nil && len(p.errs) == before {
+		p.fault(at, field+".url", "it must be the address of a card or the base of it, such as https://agents.example.com/research/: %v", err)
+	}
+	return c
 }

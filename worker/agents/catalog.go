@@ -12,8 +12,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/a2a"
 	"agentmesh/worker/agents/echo"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
@@ -96,6 +98,9 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 	if s.LLM != nil {
 		return s.model(o)
 	}
+	if s.A2A != nil {
+		return s.remote(o), nil
+	}
 	build, ok := builtins[s.Builtin]
 	if !ok {
 		return agent.Agent{}, fmt.Errorf("builtin: there is no %q, there are %s", s.Builtin, strings.Join(slices.Sorted(maps.Keys(builtins)), ", "))
@@ -143,4 +148,20 @@ func (s Spec) model(o Options) (agent.Agent, error) {
 	}
 	h, _ := catalog.Handler(s.Name)
 	return agent.Agent{Definition: s.Definition, Handler: h}, nil
+}
+
+// describeWithin bounds the wait for the card of a remote agent at the start.
+const describeWithin = 5 * time.Second
+
+// remote makes the agent that is one of others. One that is away does not keep the
+// worker from its start: its agent has no description then, until the file is read
+// again.
+func (s Spec) remote(o Options) agent.Agent {
+	client, d := a2a.NewClient(*s.A2A, a2a.Options{Log: o.Log}), s.Definition
+	ctx, cancel := context.WithTimeout(context.Background(), describeWithin)
+	defer cancel()
+	if err := client.Describe(ctx, &d); err != nil && o.Log != nil {
+		o.Log.Warn("a remote agent shows no card", "agent", s.Name, "remote", client.Place(), "error", err)
+	}
+	return agent.Agent{Definition: d, Handler: a2a.New(client), Remote: true}
 }

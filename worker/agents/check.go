@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"agentmesh/shared/task"
+	"agentmesh/worker/agents/a2a"
 	"agentmesh/worker/agents/mcp"
 )
 
@@ -47,6 +49,13 @@ func Check(ctx context.Context, path string, connect bool) ([]Finding, error) {
 			cancel()
 		case s.MCP != nil:
 			f.Note, f.Err = checkTool(ctx, s.MCP, connect)
+		case s.A2A != nil && connect:
+			try, cancel := context.WithTimeout(ctx, connectWithin)
+			var d task.Definition
+			if f.Err = a2a.NewClient(*s.A2A, a2a.Options{}).Describe(try, &d); f.Err == nil {
+				f.Note = "its card is there"
+			}
+			cancel()
 		case s.Builtin != "":
 			_, f.Err = s.Agent(Options{})
 		}

@@ -19,6 +19,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"agentmesh/shared/task"
+	"agentmesh/worker/agents/a2a"
 	"agentmesh/worker/agents/exec"
 	"agentmesh/worker/agents/http"
 	"agentmesh/worker/agents/llm"
@@ -34,6 +35,7 @@ type Spec struct {
 	HTTP    *http.Config
 	MCP     *mcp.AgentConfig
 	LLM     *llm.Config
+	A2A     *a2a.Config
 	Builtin string
 
 	file *shared // with the other agents of the file
@@ -95,7 +97,7 @@ var order = []string{
 	"id", "input_modes", "output_modes",
 	"exec", "http", "mcp", "llm", "builtin",
 	"command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
-	"tool", "arguments", "on_unknown",
+	"tool", "arguments", "on_unknown", "allow_hosts",
 }
 
 func (f fields) list() []string {
@@ -220,12 +222,18 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"examples":       func(n *yaml.Node, f string) { s.Examples = p.texts(n, f) },
 		"skills":         func(n *yaml.Node, f string) { s.Skills = p.skills(n, f) },
 		"conversation":   func(n *yaml.Node, f string) { s.Conversation = p.yes(n, f) },
-		"a2a":            func(n *yaml.Node, f string) { s.NoA2A = !p.yes(n, f) },
-		"exec":           func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
-		"http":           func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
-		"mcp":            func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = p.mcp(n, f) },
-		"llm":            func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
-		"builtin":        func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
+		"a2a": func(n *yaml.Node, f string) {
+			if n.Kind == yaml.MappingNode {
+				kinds, s.A2A = append(kinds, "a2a"), p.remote(n, f)
+				return
+			}
+			s.NoA2A = !p.yes(n, f)
+		},
+		"exec":    func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
+		"http":    func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
+		"mcp":     func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = p.mcp(n, f) },
+		"llm":     func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
+		"builtin": func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
 	})
 	if len(p.errs) > before {
 		return s // one fault at a time: the rest may follow from it
@@ -234,9 +242,9 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 	case s.Name == "":
 		p.fault(n, field+".name", "it is missing; names match [a-z0-9-]{1,40}")
 	case len(kinds) == 0:
-		p.fault(n, field, "agent %s needs one of exec, http, mcp, llm and builtin", s.Name)
+		p.fault(n, field, "agent %s needs one of exec, http, mcp, llm, a2a and builtin", s.Name)
 	case len(kinds) > 1:
-		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp, llm and builtin", s.Name, strings.Join(kinds, " and "))
+		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp, llm, a2a and builtin", s.Name, strings.Join(kinds, " and "))
 	default:
 		p.pool(n, field, &s)
 		d := s.Definition.WithDefaults()
