@@ -9,8 +9,11 @@ import (
 	"agentmesh/worker/agents/a2a"
 )
 
+// about reads what an agent says of itself, and where one of others is.
+type about struct{ *parser }
+
 // skills reads what an agent can do, as cards list it.
-func (p *parser) skills(n *yaml.Node, field string) (all []task.Skill) {
+func (p about) skills(n *yaml.Node, field string) (all []task.Skill) {
 	if n.Kind != yaml.SequenceNode {
 		p.fault(n, field, "it must be a list of skills, such as - {id: sum, name: Sums up}")
 		return nil
@@ -32,7 +35,7 @@ func (p *parser) skills(n *yaml.Node, field string) (all []task.Skill) {
 }
 
 // texts reads a list of texts.
-func (p *parser) texts(n *yaml.Node, field string) []string {
+func (p about) texts(n *yaml.Node, field string) []string {
 	if n.Kind != yaml.SequenceNode {
 		p.fault(n, field, "it must be a list of texts")
 		return nil
@@ -45,7 +48,7 @@ func (p *parser) texts(n *yaml.Node, field string) []string {
 }
 
 // yes reads true or false.
-func (p *parser) yes(n *yaml.Node, field string) (yes bool) {
+func (p about) yes(n *yaml.Node, field string) (yes bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" || n.Decode(&yes) != nil {
 		p.fault(n, field, "%q is not allowed, it must be true or false", n.Value)
 	}
@@ -53,7 +56,7 @@ func (p *parser) yes(n *yaml.Node, field string) (yes bool) {
 }
 
 // remote reads the section of an agent that is one of others, over A2A.
-func (p *parser) remote(n *yaml.Node, field string) *a2a.Config {
+func (p about) remote(n *yaml.Node, field string) *a2a.Config {
 	c, at := &a2a.Config{}, n
 	before := len(p.errs)
 	p.mapping(n, field, fields{

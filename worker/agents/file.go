@@ -218,16 +218,16 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		"max_transcript": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTranscript) },
 		"max_turns":      func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTurns) },
 		"input_schema":   func(n *yaml.Node, f string) { p.schema(n, f, &s) },
-		"tags":           func(n *yaml.Node, f string) { s.Tags = p.texts(n, f) },
-		"examples":       func(n *yaml.Node, f string) { s.Examples = p.texts(n, f) },
-		"skills":         func(n *yaml.Node, f string) { s.Skills = p.skills(n, f) },
-		"conversation":   func(n *yaml.Node, f string) { s.Conversation = p.yes(n, f) },
+		"tags":           func(n *yaml.Node, f string) { s.Tags = about{p}.texts(n, f) },
+		"examples":       func(n *yaml.Node, f string) { s.Examples = about{p}.texts(n, f) },
+		"skills":         func(n *yaml.Node, f string) { s.Skills = about{p}.skills(n, f) },
+		"conversation":   func(n *yaml.Node, f string) { s.Conversation = about{p}.yes(n, f) },
 		"a2a": func(n *yaml.Node, f string) {
 			if n.Kind == yaml.MappingNode {
-				kinds, s.A2A = append(kinds, "a2a"), p.remote(n, f)
+				kinds, s.A2A = append(kinds, "a2a"), about{p}.remote(n, f)
 				return
 			}
-			s.NoA2A = !p.yes(n, f)
+			s.NoA2A = !about{p}.yes(n, f)
 		},
 		"exec":    func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
 		"http":    func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
