@@ -240,7 +240,11 @@ func (c *wire) post(ctx context.Context, path string, h http.Header, body []byte
 func repeatable(err error) (pause time.Duration, again bool) {
 	var p *Problem
 	if errors.As(err, &p) {
-		return p.retryAfter, p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests || p.Status == http.StatusRequestTimeout
+		switch p.Status {
+		case http.StatusRequestTimeout, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return p.retryAfter, true
+		}
+		return p.retryAfter, false
 	}
 	return 0, !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
 }
@@ -380,10 +384,19 @@ func (c *wire) do(ctx context.Context, method, path string, h http.Header, body 
 		}}
 	}
 	p.Status = resp.StatusCode
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil {
-		p.retryAfter = time.Duration(s) * time.Second
-	}
+	p.retryAfter = retryAfter(resp.Header.Get("Retry-After"))
 	return nil, p
+}
+
+// retryAfter is a number of seconds, or a date.
+func retryAfter(text string) time.Duration {
+	if s, err := strconv.Atoi(text); err == nil {
+		return time.Duration(s) * time.Second
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(time.Until(at), 0), time.Hour)
+	}
+	return 0
 }
 
 func prefer(h http.Header, wait time.Duration) {

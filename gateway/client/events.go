@@ -112,16 +112,38 @@ func (s *stream) connect(ctx context.Context, take func(sse.Event) (more bool)) 
 // follower remembers where a reader of a task is.
 type follower struct {
 	stream
-	output int64 // bytes of output seen
+	output int64           // bytes of output seen
+	same   map[string]bool // events of the newest id
 }
 
 // decode reads an event; ok is false when it brings nothing new.
 func (f *follower) decode(raw sse.Event) (e Event, ok bool) {
 	e, ok = decodeEvent(raw, &f.output)
-	if _, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" && e.Type != "step" {
-		e.ID, f.last = raw.LastEventID, raw.LastEventID
+	if id, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" && e.Type != "step" {
+		ok = f.fresh(id, raw) && ok
+		e.ID, f.last = raw.LastEventID, strconv.FormatUint(max(id, f.newest()), 10)
 	}
 	return e, ok
+}
+
+// fresh reports whether an event has not come before, over another connection.
+func (f *follower) fresh(id uint64, raw sse.Event) bool {
+	if id < f.newest() {
+		return false
+	}
+	if id > f.newest() || f.same == nil {
+		f.same = map[string]bool{}
+	}
+	what := raw.Type + " " + raw.Data
+	before := f.same[what]
+	f.same[what] = true
+	return !before
+}
+
+// newest is the id of the event that the reader is behind, 0: none.
+func (f *follower) newest() uint64 {
+	id, _ := strconv.ParseUint(f.last, 10, 64)
+	return id
 }
 
 // decodeEvent reads an event of a task of which this much output was seen.
