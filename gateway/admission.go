@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -51,7 +52,7 @@ func (f *front) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, e
 	shown, err := credentials(r)
 	var who auth.Caller
 	if err == nil {
-		who, err = f.cfg.Authenticator.Authenticate(r.Context(), shown)
+		who, err = f.authenticate(r.Context(), shown)
 	}
 	if err == nil && !auth.ValidTenant(who.Tenant) {
 		err = unacceptable("the tenant of the credentials is no tenant")
@@ -60,6 +61,15 @@ func (f *front) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, e
 		return who, nil
 	}
 	return auth.Caller{}, unknown(w, err)
+}
+
+// authenticate asks who shows credentials. A face of this process may vouch for a
+// caller whose token it has seen.
+func (f *front) authenticate(ctx context.Context, shown auth.Credentials) (auth.Caller, error) {
+	if shown.Vouched != nil && shown.Bearer == "" {
+		return *shown.Vouched, nil
+	}
+	return f.cfg.Authenticator.Authenticate(ctx, shown)
 }
 
 // unknown is the refusal of a caller who is not known, for a reason that only the
@@ -125,6 +135,9 @@ func acting(w http.ResponseWriter, r *http.Request, who auth.Caller) (auth.Calle
 
 // credentials are what a request shows.
 func credentials(r *http.Request) (c auth.Credentials, err error) {
+	if carried, ok := auth.Carried(r.Context()); ok {
+		return carried, nil
+	}
 	if c.Bearer, err = bearer(r.Header["Authorization"]); err != nil {
 		return c, err
 	}

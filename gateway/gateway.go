@@ -16,9 +16,11 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"golang.org/x/sync/errgroup"
 
 	"agentmesh/gateway/synadia"
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/telemetry"
@@ -87,8 +89,19 @@ func (g *Gateway) Close() {
 // Addr is where the gateway listens.
 func (g *Gateway) Addr() net.Addr { return g.listener.Addr() }
 
-// Handler is the API without a listener, for tests.
+// Handler is the API without a listener: for faces within this process, and tests.
 func (g *Gateway) Handler() http.Handler { return g.handler }
+
+// Mount serves a face of this process at and below a path. What it is asked carries
+// where the request comes from (auth.Carried), and nothing else. Call it before Run.
+func (g *Gateway) Mount(path string, face http.Handler) {
+	traced := g.handler.(chi.Router).With(g.front.recoverPanics)
+	serve := func(w http.ResponseWriter, r *http.Request) {
+		face.ServeHTTP(w, r.WithContext(auth.Carry(r.Context(), auth.Credentials{Addr: remote(r)})))
+	}
+	traced.HandleFunc(path, serve)
+	traced.HandleFunc(path+"/*", serve)
+}
 
 // server is what serves the handler, and its listener.
 func (g *Gateway) server() (*http.Server, *doorway) {

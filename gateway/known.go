@@ -49,7 +49,7 @@ func (f *front) stillMay(ctx context.Context, r *http.Request, need auth.Scope) 
 	shown, err := credentials(r)
 	var who auth.Caller
 	if err == nil {
-		who, err = f.cfg.Authenticator.Authenticate(ctx, shown)
+		who, err = f.authenticate(ctx, shown)
 	}
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated), errors.Is(err, auth.ErrNoCredentials):

@@ -56,6 +56,8 @@ func TestLayersSeesFaults(t *testing.T) {
 		"shared/store/a.go":       `package store; import _ "agentmesh/gateway"`,
 		"gateway/a.go":            `package gateway; import _ "agentmesh/worker"`,
 		"gateway/client/a.go":     `package client; import _ "agentmesh/gateway"`,
+		"gateway/console/a.go":    `package console; import _ "agentmesh/shared/mesh"`,
+		"gateway/console/b.go":    `package console; import _ "agentmesh/gateway"`,
 		"gateway/api/a.go":        `package api; import _ "agentmesh/shared/task"`,
 		"worker/a.go":             `package worker; import _ "agentmesh/services/mesh"`,
 		"gateway/b.go":            `package gateway; import _ "agentmesh/shared/natstest"`,
@@ -172,6 +174,8 @@ func forbidden(from, to string, test bool) string {
 		return "nobody imports a program"
 	case under(from, "services/mesh/cli") && !under(inner, append(nouns, "gateway/client", "gateway/api", "worker/agents", "shared/signature")...):
 		return "the terminal client knows the gateway by its API, and of the roles only the file of agents"
+	case from == "gateway/console" && !test && !under(inner, "gateway/client", "gateway/api", "shared/auth", "shared/pause"):
+		return "the console knows the mesh by its API"
 	case from == "gateway/api", from == "gateway/client" && inner != "gateway/api":
 		return "it is for programs of others and stands alone, but for the wire types"
 	case from == "worker/agents":

@@ -229,7 +229,7 @@ func (m *ownMesh) addGateway(ctx context.Context) error {
 		return fmt.Errorf("listen for another gateway: %w", err)
 	}
 	m.urls = append(m.urls, "http://"+cfg.Listener.Addr().String())
-	parts, err := gatewayParts(cfg, st, m.log)
+	parts, err := gatewayParts(cfg, m.cfg.console, st, m.log)
 	m.parts = append(m.parts, parts...)
 	return err
 }

@@ -9,19 +9,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/console"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 )
 
 // gatewayParts makes a gateway on an open store, and what looks for lost work.
-func gatewayParts(cfg gateway.Config, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
+func gatewayParts(cfg gateway.Config, pages console.Config, st *store.Store, log *slog.Logger) ([]proc.Part, error) {
 	g, err := gateway.New(cfg, st, log)
 	if err != nil {
 		return nil, err
 	}
+	shown, err := mountConsole(g, cfg, pages, log)
+	if err != nil {
+		g.Close()
+		return nil, err
+	}
 	log.Info("gateway listens", "url", scheme(cfg.TLS)+g.Addr().String())
-	return []proc.Part{{Name: "gateway", Run: g.Run}, reconciling(st, log), namingGateway(st, cfg, g.Addr(), log)}, nil
+	return append(shown, proc.Part{Name: "gateway", Run: g.Run}, reconciling(st, log), namingGateway(st, cfg, g.Addr(), log)), nil
 }
 
 // defaultGateway has the settings of a gateway of this build.
@@ -32,14 +38,14 @@ func defaultGateway() gateway.Config {
 }
 
 func gatewayCommand() *cobra.Command {
-	cfg, callbacks, asks := defaultGateway(), callbackConfig{}, defaultAuth()
+	cfg, pages, callbacks, asks := defaultGateway(), console.Default(), callbackConfig{}, defaultAuth()
 	var own dialer
 	return role{
 		name: "gateway", short: "Run a gateway against a NATS server", makes: true,
 		guard:    func() *egress.Guard { return cfg.Guard },
-		settings: slices.Concat([]any{&cfg}, asks.settings(), callbacks.settings()), drain: &cfg.Drain, attempts: func() int { return 0 },
+		settings: slices.Concat([]any{&cfg, &pages}, asks.settings(), callbacks.settings()), drain: &cfg.Drain, attempts: func() int { return 0 },
 		prepare: func(at *ports, log *slog.Logger) (err error) {
-			if err := cmp.Or(cfg.Validate(), asks.validate(cfg.Auth)); err != nil {
+			if err := cmp.Or(cfg.Validate(), pages.Validate(), asks.validate(cfg.Auth)); err != nil {
 				return err
 			}
 			if err := asks.vouched.open(&cfg, log); err != nil {
@@ -63,7 +69,7 @@ func gatewayCommand() *cobra.Command {
 			if err := speakAgents(ctx, &cfg, own, log); err != nil {
 				return nil, err
 			}
-			parts, err := gatewayParts(cfg, st, log)
+			parts, err := gatewayParts(cfg, pages, st, log)
 			return append(known, parts...), err
 		},
 	}.command()

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/console"
 	"agentmesh/notifier"
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/config"
@@ -31,6 +32,7 @@ type upConfig struct {
 	log     logConfig
 	server  serverConfig
 	gateway gateway.Config
+	console console.Config
 	worker  worker.Config
 	agents  agentsConfig
 	demo    demoModel
@@ -45,7 +47,7 @@ type upConfig struct {
 
 func defaultUp() upConfig {
 	c := upConfig{
-		log: defaultLog(), server: defaultServer(), gateway: defaultGateway(), worker: worker.Default(),
+		log: defaultLog(), server: defaultServer(), gateway: defaultGateway(), console: console.Default(), worker: worker.Default(),
 		admin: defaultAdmin(), auth: defaultAuth(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
 	}
 	c.gateway.Version, c.gateway.Commit = version(), commit()
@@ -54,7 +56,7 @@ func defaultUp() upConfig {
 
 func (c *upConfig) settings() []any {
 	roles := []any{&c.admin, &c.server, &c.store, &c.worker, &c.notifier}
-	return slices.Concat([]any{&c.gateway}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.demo, &c.telemetry, &c.log})
+	return slices.Concat([]any{&c.gateway, &c.console}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.demo, &c.telemetry, &c.log})
 }
 
 func upCommand() *cobra.Command {
@@ -84,7 +86,7 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 	if cfg.store.Replicas != 1 {
 		return cli.Usage("replicas is %d: one embedded server keeps one copy", cfg.store.Replicas)
 	}
-	if err := cfg.auth.validate(cfg.gateway.Auth); err != nil {
+	if err := cmp.Or(cfg.console.Validate(), cfg.auth.validate(cfg.gateway.Auth)); err != nil {
 		return err
 	}
 	if err := cfg.auth.vouched.open(&cfg.gateway, log); err != nil {
@@ -192,7 +194,7 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	if err := speakAgents(ctx, &cfg.gateway, dial, m.log); err != nil {
 		return nil, err
 	}
-	g, err := gatewayParts(cfg.gateway, st.gateway, m.log.With("role", "gateway"))
+	g, err := gatewayParts(cfg.gateway, cfg.console, st.gateway, m.log.With("role", "gateway"))
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +238,7 @@ func (m *upMesh) welcome(out io.Writer) {
 	fmt.Fprintf(out, `
   agentmesh is up. Ctrl-C stops it; what was accepted is kept.
 
-    gateway   %[1]s   (API: /openapi.json, state: /readyz)
+    gateway   %[1]s   (API: /openapi.json, state: /readyz)%[10]s
     NATS      %[2]s
     admin     %[3]s
     data      %[4]s, %[5]s
@@ -247,5 +249,13 @@ func (m *upMesh) welcome(out io.Writer) {
   Try it:
 
 %[8]s
-`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), m.cfg.agents.Agents == "", m.cfg.gateway.Auth != "off", served), m.cfg.auth.says(m.cfg.gateway.Auth, c.Data))
+`, at.url(), nats, adminURL, c.Data, c.durability(), strings.Join(names, ", "), callbacks, hint(at.url(), m.cfg.agents.Agents == "", m.cfg.gateway.Auth != "off", served), m.cfg.auth.says(m.cfg.gateway.Auth, c.Data), m.console())
+}
+
+// console says where the console is.
+func (m *upMesh) console() string {
+	if m.cfg.console.Console == console.Off {
+		return ""
+	}
+	return "\n    console   " + m.at.url() + console.Path
 }

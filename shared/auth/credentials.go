@@ -14,10 +14,31 @@ type Credentials struct {
 	Bearer string              // the token of the Authorization header; empty: none
 	Certs  []*x509.Certificate // the chain of the client's certificate, verified, leaf first; nil: none
 	Addr   netip.Addr          // where the request comes from
+
+	Kept    *KeptKey // an API key that was shown before; nil: none
+	Vouched *Caller  // who a face of this process vouches for, which has seen a token; nil: nobody
 }
 
+// KeptKey is what a face keeps, sealed, of an API key that somebody has shown to it: as
+// good as the key for as long as that is live, and no key.
+type KeptKey struct{ ID, Hash string }
+
 // Empty reports whether there are none.
-func (c Credentials) Empty() bool { return c.Bearer == "" && len(c.Certs) == 0 }
+func (c Credentials) Empty() bool { return c.Bearer == "" && len(c.Certs) == 0 && c.Kept == nil }
+
+type credentialsKey struct{}
+
+// Carry is ctx with what a request within this process shows. Nothing that comes over
+// a network has a context, so that only a face of the same process can say so.
+func Carry(ctx context.Context, c Credentials) context.Context {
+	return context.WithValue(ctx, credentialsKey{}, c)
+}
+
+// Carried is what Carry has put into ctx.
+func Carried(ctx context.Context) (c Credentials, ok bool) {
+	c, ok = ctx.Value(credentialsKey{}).(Credentials)
+	return c, ok
+}
 
 // Authenticator says who shows credentials. It answers ErrNoCredentials where
 // there are none of its kind, and leaves a request with a bearer token of another

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -51,14 +52,10 @@ func NewKeyAuthenticator(st *store.Store, log *slog.Logger) *KeyAuthenticator {
 
 // Authenticate implements auth.Authenticator.
 func (a *KeyAuthenticator) Authenticate(ctx context.Context, c auth.Credentials) (auth.Caller, error) {
-	if !strings.HasPrefix(c.Bearer, auth.KeyPrefix) {
-		return auth.Caller{}, auth.ErrNoCredentials
-	}
-	shown, err := auth.ParseKey(c.Bearer)
+	id, matches, err := shownKey(c)
 	if err != nil {
-		return auth.Caller{}, refusedKey("API key", err.Error())
+		return auth.Caller{}, err
 	}
-	id := shown.ID()
 	if wait := a.lock.Wait(id, c.Addr); wait > 0 {
 		return auth.Caller{}, fmt.Errorf("API key %s: %w", id, &auth.Locked{Wait: wait})
 	}
@@ -69,7 +66,7 @@ func (a *KeyAuthenticator) Authenticate(ctx context.Context, c auth.Credentials)
 		return auth.Caller{}, refusedKey("API key "+id, "there is none with this id")
 	case err != nil:
 		return auth.Caller{}, err
-	case !shown.Matches(k.Hash):
+	case !matches(k.Hash):
 		a.lock.failed(ctx, id, c.Addr)
 		return auth.Caller{}, refusedKey("API key "+id, "its secret is wrong")
 	}
@@ -79,6 +76,24 @@ func (a *KeyAuthenticator) Authenticate(ctx context.Context, c auth.Credentials)
 	}
 	a.uses.note(id)
 	return auth.Caller{Tenant: k.Tenant, Subject: k.Name, KeyID: id, Scopes: k.Scopes}, nil
+}
+
+// shownKey is the id of the key that credentials show, and how its hash is compared.
+func shownKey(c auth.Credentials) (id string, matches func(hash string) bool, err error) {
+	if kept := c.Kept; kept != nil && c.Bearer == "" {
+		if !auth.ValidKeyID(kept.ID) {
+			return "", nil, refusedKey("API key that was kept", "its id is none")
+		}
+		return kept.ID, func(hash string) bool { return subtle.ConstantTimeCompare([]byte(hash), []byte(kept.Hash)) == 1 }, nil
+	}
+	if !strings.HasPrefix(c.Bearer, auth.KeyPrefix) {
+		return "", nil, auth.ErrNoCredentials
+	}
+	shown, err := auth.ParseKey(c.Bearer)
+	if err != nil {
+		return "", nil, refusedKey("API key", err.Error())
+	}
+	return shown.ID(), shown.Matches, nil
 }
 
 // unknownIDs is the name under which ids are counted that there are not: those of one

@@ -42,6 +42,17 @@ func (f *clientFlags) bind(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// Connect binds the flags of a command outside of this package that calls a gateway,
+// and returns what makes its client and says where the gateway is.
+func Connect(cmd *cobra.Command) func() (c *client.Client, url string, err error) {
+	f := &clientFlags{output: "text"}
+	f.bind(cmd)
+	return func() (*client.Client, string, error) {
+		c, err := f.client()
+		return c, f.gateway, err
+	}
+}
+
 // OutputFlag adds --output to a command that calls no gateway.
 func OutputFlag(cmd *cobra.Command, output *string) {
 	cmd.Flags().StringVarP(output, "output", "o", "text", "text, or json for scripts")

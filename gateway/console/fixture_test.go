@@ -1,0 +1,378 @@
+package console
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"agentmesh/gateway/api"
+	"agentmesh/gateway/client"
+)
+
+// fakeAPI answers as a gateway would, with made-up data: every screen can be had in
+// every state without a mesh.
+type fakeAPI struct {
+	n       int              // of each thing
+	say     func(int) string // every text that somebody else has written
+	scopes  []string
+	auth    string
+	refuses int // the status of every answer but whoami; 0: none
+	asked   []string
+}
+
+// Ids that the fake knows.
+func fakeID(kind string, i int) string { return fmt.Sprintf("%s_%032x", kind, 0x01a21a00+i) }
+
+func (f *fakeAPI) whoami() api.WhoAmI {
+	scopes := f.scopes
+	if scopes == nil {
+		scopes = []string{"*", "admin"}
+	}
+	mode := f.auth
+	if mode == "" {
+		mode = "off"
+	}
+	return api.WhoAmI{Tenant: "default", Subject: f.say(1), Scopes: scopes, Auth: mode}
+}
+
+func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.asked = append(f.asked, r.Method+" "+r.URL.Path)
+	if r.URL.Path == "/whoami" {
+		writeJSON(w, 200, f.whoami())
+		return
+	}
+	if f.refuses != 0 {
+		writeJSON(w, f.refuses, api.Problem{Title: "It is refused.", Status: f.refuses, Code: "store_unavailable", Detail: f.say(2), Retryable: true})
+		return
+	}
+	body := f.answer(r)
+	if body == nil {
+		writeJSON(w, 404, api.Problem{Title: "There is none.", Status: 404, Code: "task_not_found", Detail: f.say(3)})
+		return
+	}
+	writeJSON(w, 200, body)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func (f *fakeAPI) answer(r *http.Request) any {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	one := len(parts) > 1
+	switch parts[0] {
+	case "stats":
+		if one {
+			return f.history()
+		}
+		return f.stats()
+	case "agents":
+		return api.AgentList{Agents: f.agents()}
+	case "problems":
+		return api.ProblemList{Problems: []api.ProblemPage{{Code: "agent_failed", Title: "The agent failed.", Fault: "agent", Retryable: true}, {Code: "task_not_found", Title: "There is no such task.", Status: 404}}}
+	case "tasks":
+		return f.tasksAnswer(r, parts)
+	case "sessions":
+		return f.sessionsAnswer(parts)
+	case "webhooks":
+		if one {
+			return f.webhook(0)
+		}
+		return api.WebhookList{Webhooks: times(f.n, f.webhook)}
+	case "deliveries":
+		if one && parts[1] == "bulk" {
+			return api.BulkDone{Matched: f.n}
+		}
+		if one {
+			return f.delivery(0)
+		}
+		return api.DeliveryList{Deliveries: times(f.n, f.delivery), NextCursor: f.cursor()}
+	case "schedules":
+		return f.schedulesAnswer(parts)
+	case "hooks":
+		return f.hooksAnswer(parts)
+	}
+	return nil
+}
+
+func (f *fakeAPI) cursor() string {
+	if f.n > 1 {
+		return "more"
+	}
+	return ""
+}
+
+func times[T any](n int, one func(int) T) []T {
+	all := []T{}
+	for i := range n {
+		all = append(all, one(i))
+	}
+	return all
+}
+
+func (f *fakeAPI) tasksAnswer(r *http.Request, parts []string) any {
+	switch {
+	case len(parts) == 1:
+		return api.TaskList{Tasks: f.tasksOf(r.URL.Query().Get("status")), NextCursor: f.cursor()}
+	case parts[1] == "bulk":
+		return api.BulkDone{Matched: f.n * 50}
+	case len(parts) == 2:
+		if parts[1] == fakeID("tsk", 999) {
+			return nil
+		}
+		t := f.task(0)
+		if i := strings.LastIndex(parts[1], "e0"); i > 0 { // any of them
+			t.TaskID = parts[1]
+		}
+		return t
+	}
+	switch parts[2] {
+	case "events":
+		events := []map[string]any{{"id": 1, "type": "status", "data": f.task(0)}, {"id": 2, "type": "progress", "data": f.task(0)}, {"id": 3, "type": "milestone", "data": api.Milestone{N: 1, Name: f.say(4), Message: f.say(5), At: past(9)}}}
+		return map[string]any{"events": events[:min(len(events), f.n)]}
+	case "steps":
+		return api.StepList{Steps: times(min(f.n, 12), f.step)}
+	case "deliveries":
+		return api.DeliveryList{Deliveries: times(min(f.n, 3), f.delivery)}
+	}
+	return f.task(0)
+}
+
+// base is when the fixtures' present is.
+var base = time.Now().Add(-30 * time.Second).Truncate(time.Second)
+
+func past(seconds int) time.Time { return base.Add(-time.Duration(seconds) * time.Second) }
+
+var stateCycle = []string{"processing", "completed", "failed", "pending", "completed", "input_required", "completed", "canceled"}
+
+func (f *fakeAPI) tasksOf(status string) []api.Task {
+	var all []api.Task
+	for i := range f.n {
+		if t := f.task(i); status == "" || strings.Contains(status, t.Status) {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+func (f *fakeAPI) task(i int) api.Task {
+	t := api.Task{
+		TaskID: fakeID("tsk", i), Kind: "task", Status: stateCycle[i%len(stateCycle)], Agent: f.agentName(i), Attempt: 1 + i%2, MaxAttempts: 3,
+		Message: f.say(6 + i), Labels: map[string]string{"team": f.say(i), "env": "prod"}, CreatedAt: past(60 + 20*i), UpdatedAt: past(10 + 20*i), StartedAt: past(58 + 20*i),
+		TraceID: "0af7651916cd43dd8448eb211c80319c", StatusURL: "/tasks/" + fakeID("tsk", i), Input: raw(map[string]any{"text": f.say(i), "n": json.Number("12345678901234567890")}),
+	}
+	t.Attempts = []api.Attempt{{Attempt: 1, Outcome: "running", WorkerID: fakeID("wrk", 1), StartedAt: past(58)}}
+	switch t.Status {
+	case "completed":
+		t.Done, t.FinishedAt, t.Result = true, past(20*i), raw(map[string]any{"answer": f.say(i)})
+	case "failed":
+		t.Done, t.FinishedAt = true, past(20*i)
+		t.Error = &api.TaskError{Error: api.Error{Code: "agent_failed", Message: f.say(i), Attempt: 2}, Detail: f.say(i + 1)}
+	case "canceled":
+		t.Done, t.FinishedAt, t.StoppedAt = true, past(20*i), past(20*i)
+	case "pending":
+		t.Attempt, t.StartedAt, t.Attempts = 0, time.Time{}, nil
+		t.Waiting = &api.Waiting{Reason: "queued", Position: 3}
+	case "input_required":
+		t.Question = &api.Question{Name: f.say(i), Prompt: f.say(i), Schema: raw(map[string]any{"type": "object", "required": []string{"approve"}, "properties": map[string]any{"approve": map[string]any{"type": "boolean"}, f.say(i): map[string]any{"type": "string", "description": f.say(i)}}})}
+		t.Questions = []api.Question{*t.Question}
+	case "processing":
+		percent := 40
+		t.Percent, t.Progress = &percent, "40%"
+		if f.n > 1 {
+			t.Children = []string{fakeID("tsk", 1), fakeID("tsk", 2)}
+		}
+	}
+	return t
+}
+
+func raw(v any) json.RawMessage {
+	b, _ := json.Marshal(v)
+	return b
+}
+
+func (f *fakeAPI) agentName(i int) string {
+	return []string{"research", "summarize", "triage", "echo"}[i%4]
+}
+
+func (f *fakeAPI) step(i int) api.Step {
+	s := api.Step{Kind: []string{"step", "step", "sleep", "answer"}[i%4], Name: f.say(i), N: i % 2, Attempt: 1, At: past(50 - 3*i), MS: int64(400 + 300*i), Bytes: 240, Value: raw(f.say(i))}
+	if i == 5 {
+		s.Error = &api.Error{Code: "agent_failed", Message: f.say(i)}
+	}
+	return s
+}
+
+var deliveryCycle = []string{"delivered", "retrying", "dead", "delivered", "parked", "pending"}
+
+func (f *fakeAPI) delivery(i int) api.Delivery {
+	d := api.Delivery{
+		DeliveryID: fakeID("dlv", i), EventID: fakeID("evt", i), Type: "task.completed", TaskID: fakeID("tsk", i), Agent: f.agentName(i), WebhookID: fakeID("whk", i%2), URL: "https://hooks.example.com/in?x=" + f.say(i),
+		Status: deliveryCycle[i%len(deliveryCycle)], CreatedAt: past(50 + 60*i), UpdatedAt: past(40 + 60*i), Payload: raw(map[string]any{"type": "task.completed", "text": f.say(i)}), TraceID: "0af7651916cd43dd8448eb211c80319c",
+	}
+	d.Attempts = []api.DeliveryAttempt{{At: past(40), URL: d.URL, StatusCode: 503, DurationMS: 120, Class: "server_error", Error: f.say(i), Answer: f.say(i), NextAt: past(20)}}
+	if d.Status == "delivered" {
+		d.Attempts = append(d.Attempts, api.DeliveryAttempt{At: past(20), URL: d.URL, StatusCode: 204, DurationMS: 80, Class: "success"})
+	}
+	if d.Status == "retrying" {
+		d.NextAt = time.Now().Add(4 * time.Minute)
+	}
+	return d
+}
+
+func (f *fakeAPI) agents() []api.Agent {
+	return times(min(f.n, 40), func(i int) api.Agent {
+		a := api.Agent{
+			Name: f.agentName(i), Description: f.say(i), Version: "1.4." + fmt.Sprint(i), Default: i == 0, Concurrency: 4, MaxInFlight: 32, Timeout: "5m0s", MaxAttempts: 3, LiveWorkers: (i + 2) % 3,
+			InputSchema: raw(map[string]any{"type": "object", "required": []string{"text"}, "properties": map[string]any{
+				"text": map[string]any{"type": "string", "description": f.say(i)}, "sentences": map[string]any{"type": "integer", "minimum": 1, "default": 3},
+				"style": map[string]any{"enum": []string{"plain", "formal", f.say(i)}}, "tags": map[string]any{"type": "array", "items": map[string]any{"type": "string"}},
+				"urgent": map[string]any{"type": "boolean"}, "source": map[string]any{"oneOf": []any{map[string]any{"title": "By URL", "type": "object", "properties": map[string]any{"url": map[string]any{"type": "string"}}}, map[string]any{"title": "Text", "type": "string"}}},
+			}}),
+		}
+		if i >= 4 {
+			a.Name = fmt.Sprintf("%s-%d", a.Name, i)
+		}
+		for w := range a.LiveWorkers {
+			a.Workers = append(a.Workers, api.AgentWorker{WorkerID: fakeID("wrk", w), Version: a.Version, Slots: 4, Busy: w, StartedAt: past(7200)})
+		}
+		return a
+	})
+}
+
+func (f *fakeAPI) stats() api.Stats {
+	s := api.Stats{At: base, Scheduled: f.n * 2, Sessions: f.n, Storage: api.StorageStats{Used: 48 << 20, Limit: 4 << 30}, Deliveries: api.DeliveryStats{Due: f.n, Scheduled: f.n}}
+	for i, a := range f.agents() {
+		s.Agents = append(s.Agents, api.AgentStats{Name: a.Name, Waiting: (i * 7) % 23, OldestAge: float64(i) * 3.4, InFlight: i % 5, Limit: 32, LiveWorkers: a.LiveWorkers, Slots: a.LiveWorkers * 4})
+	}
+	for i := range min(f.n, 6) {
+		s.Workers = append(s.Workers, api.WorkerStats{WorkerID: fakeID("wrk", i), Host: f.say(i), StartedAt: past(3600 * (i + 1)), Agents: []string{"research", "triage"}, Slots: 8, Busy: i % 4})
+	}
+	return s
+}
+
+func (f *fakeAPI) session(i int) api.Session {
+	s := api.Session{SessionID: fakeID("ses", i), Agent: f.agentName(i), Busy: i%3 == 0, Turns: 3 + i, Messages: 6, CreatedAt: past(600), UpdatedAt: past(30 * i), ExpiresAt: time.Now().Add(23 * time.Hour), State: raw(map[string]any{"topic": f.say(i)})}
+	if s.Busy {
+		s.OpenTurn = fakeID("tsk", 0)
+	}
+	return s
+}
+
+func (f *fakeAPI) sessionsAnswer(parts []string) any {
+	switch {
+	case len(parts) == 1:
+		return api.SessionList{Sessions: times(f.n, f.session), NextCursor: f.cursor()}
+	case len(parts) == 2:
+		return f.session(0)
+	case parts[2] == "messages":
+		return api.Transcript{SessionID: fakeID("ses", 0), First: 1, Messages: times(min(f.n*2, 8), func(i int) api.Message {
+			return api.Message{Role: []string{"user", "agent"}[i%2], Text: f.say(i), At: past(300 - 20*i), TurnID: fakeID("trn", i/2), Interrupted: i == 4}
+		})}
+	}
+	return nil
+}
+
+func (f *fakeAPI) webhook(i int) api.Webhook {
+	return api.Webhook{
+		WebhookID: fakeID("whk", i), URL: "https://hooks.example.com/" + f.say(i), Description: f.say(i), Events: []string{"task.completed", "task.failed"}, Agents: []string{}, Enabled: i%2 == 0, DisabledReason: f.say(i), DisabledAt: past(300),
+		Keys: []api.Key{{ID: fakeID("key", i), Scheme: "v1", CreatedAt: past(900)}}, Headers: []string{f.say(i)}, CreatedAt: past(9000), UpdatedAt: past(900),
+	}
+}
+
+func (f *fakeAPI) schedulesAnswer(parts []string) any {
+	one := func(i int) api.Schedule {
+		return api.Schedule{ScheduleID: fakeID("sch", i), Name: f.say(i), Cron: []string{"0 2 * * *"}, Timezone: "Europe/Berlin", Task: &api.ScheduleTask{Work: api.Work{Agent: "research"}, Input: raw(f.say(i))}, Overlap: "skip", CatchUp: api.ScheduleCatchUp{Policy: "one", Window: "24h"}, NextAt: []time.Time{time.Now().Add(5 * time.Hour)}, Paused: i%3 == 2, Note: f.say(i), Counts: api.ScheduleCounts{Fired: 40 + i, Failed: i}}
+	}
+	switch len(parts) {
+	case 1:
+		return api.ScheduleList{Schedules: times(f.n, one)}
+	case 2:
+		return one(0)
+	}
+	return api.ScheduleRuns{Runs: times(min(f.n, 20), func(i int) api.ScheduleRun {
+		return api.ScheduleRun{ScheduledAt: past(3600 * i), DecidedAt: past(3600 * i), Outcome: []string{"fired", "skipped", "missed"}[i%3], TaskID: fakeID("tsk", i), Status: "completed", Reason: f.say(i)}
+	})}
+}
+
+func (f *fakeAPI) hooksAnswer(parts []string) any {
+	one := func(i int) api.Hook {
+		return api.Hook{HookID: fakeID("hok", i), URL: "https://mesh.example.com/hooks/in/" + fakeID("hok", i), Name: f.say(i), Verify: api.HookVerify{Style: "github"}, Task: &api.HookTask{Work: api.Work{Agent: "triage", Instruction: f.say(i)}}, MaxBody: 1 << 20, Note: f.say(i), CreatedAt: past(9000), UpdatedAt: past(90)}
+	}
+	switch len(parts) {
+	case 1:
+		return api.HookList{Hooks: times(f.n, one)}
+	case 2:
+		return one(0)
+	}
+	return api.HookRecent{Deliveries: times(min(f.n, 20), func(i int) api.HookReceipt {
+		return api.HookReceipt{At: past(60 * i), DeliveryID: f.say(i), Outcome: []string{"accepted", "rejected", "ignored"}[i%3], Cause: f.say(i), TaskID: fakeID("tsk", i), Size: 2048, Body: f.say(i)}
+	}), Counts: api.HookCounts{Accepted: f.n}}
+}
+
+func (f *fakeAPI) history() any { return nil }
+
+// plain are texts as people write them.
+func plain(i int) string {
+	return []string{
+		"Summarise the quarterly report", "Reads the ticket and decides who answers it", "Which flights go to Tokyo in May?", "The receiver answered 503", "Looking at 12 of 40 sources",
+		"Book the cheaper one", "nightly-report", "Answers questions about the handbook, with sources",
+	}[i%8]
+}
+
+// newFake makes a console over the fake.
+func newFake(tb testing.TB, f *fakeAPI, change func(*Options)) *Console {
+	tb.Helper()
+	if f.say == nil {
+		f.say = plain
+	}
+	api, err := client.New("http://api.internal", client.WithHTTPClient(&http.Client{Transport: Inside(f)}))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	o := Options{Config: Default(), API: api}
+	if change != nil {
+		change(&o)
+	}
+	c, err := New(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(c.Close)
+	return c
+}
+
+// get asks a console for a page.
+func get(h http.Handler, path string, headers ...string) *httptest.ResponseRecorder {
+	return ask(h, http.MethodGet, path, "", headers...)
+}
+
+func ask(h http.Handler, method, path, body string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	if body != "" {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	r.Host = "127.0.0.1:8080"
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// pages are the path of each screen.
+func allPages() []string {
+	return []string{
+		"", "tasks", "tasks?status=failed&agent=research&label=team%3Dx", "tasks/" + fakeID("tsk", 0), "tasks/" + fakeID("tsk", 0) + "?tab=input", "tasks/" + fakeID("tsk", 0) + "?tab=events", "tasks/" + fakeID("tsk", 0) + "?tab=attempts",
+		"tasks/" + fakeID("tsk", 0) + "?tab=steps", "tasks/" + fakeID("tsk", 0) + "?tab=children", "tasks/" + fakeID("tsk", 0) + "?tab=deliveries", "tasks/" + fakeID("tsk", 0) + "?tab=record", "tasks/bulk?action=cancel&agent=research",
+		"sessions", "sessions/" + fakeID("ses", 0), "schedules", "schedules/" + fakeID("sch", 0), "firehose", "agents", "agents?view=map", "agents?view=table", "agents/research", "workers", "playground", "playground/research", "playground/research?view=json",
+		"webhooks", "webhooks/" + fakeID("whk", 0), "deliveries", "deliveries/" + fakeID("dlv", 0), "deliveries/bulk?status=dead", "dead", "dead?tab=tasks", "hooks", "hooks/" + fakeID("hok", 0), "problems", "problems/agent_failed", "nowhere",
+	}
+}
