@@ -98,12 +98,13 @@ func TestALeaseKeepsTheStepsOfItsAttemptOnly(t *testing.T) {
 func TestAServiceReadsTheLargeValuesOfItsStepsByItself(t *testing.T) {
 	m := meshtest.New(t)
 	m.Ask(auth.Chain(mesh.NewTaskAuthenticator(m.Store, meshtest.Quiet()), meshtest.Callers{"ann": {Tenant: "ann", Subject: "ann", Scopes: []auth.Scope{auth.All}}}))
-	srv, _ := m.Serve()
+	srv, c := m.Serve()
 	large := strings.Repeat("x", 300<<10)
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var job struct {
-			Lease string
-			Steps []agent.PastStep
+			TaskID string `json:"task_id"`
+			Lease  string
+			Steps  []agent.PastStep
 		}
 		if err := json.NewDecoder(r.Body).Decode(&job); err != nil {
 			t.Error(err)
@@ -115,6 +116,9 @@ func TestAServiceReadsTheLargeValuesOfItsStepsByItself(t *testing.T) {
 			return
 		}
 		scan := job.Steps[0]
+		if kept, err := c.Tasks.Tell(r.Context(), job.TaskID, job.Lease, api.Line{Type: "step", Name: "told", N: new(int), Value: json.RawMessage("1")}); err != nil || kept.Name != "told" {
+			t.Errorf("by the client: %+v, %v", kept, err)
+		}
 		req, err := http.NewRequest("GET", scan.ValueURL, nil)
 		if err != nil {
 			t.Error(err)

@@ -2,8 +2,13 @@ package client
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"iter"
+	"net/http"
 	"net/url"
+	"strconv"
 
 	"agentmesh/gateway/api"
 )
@@ -31,4 +36,27 @@ func (c Tasks) Steps(ctx context.Context, id string, values bool) iter.Seq2[Step
 			}
 		}
 	}
+}
+
+// StepValue streams the value of one entry, however large.
+func (c Tasks) StepValue(ctx context.Context, id, kind, name string, n int) (io.ReadCloser, error) {
+	q := url.Values{"kind": {kind}, "name": {name}, "n": {strconv.Itoa(n)}}
+	resp, err := c.do(ctx, http.MethodGet, "/tasks/"+url.PathEscape(id)+"/steps/value?"+q.Encode(), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+// Tell keeps a line of an agent that runs, by the lease of its attempt: a step, a
+// checkpoint or what it waits for. It is durable when Tell returns. Where no answer came
+// the same line, with its N, may be told again.
+func (c Tasks) Tell(ctx context.Context, id, lease string, line api.Line) (*api.LineKept, error) {
+	body, err := json.Marshal(line)
+	if err != nil {
+		return nil, fmt.Errorf("tell task %s: %w", id, err)
+	}
+	var kept api.LineKept
+	err = c.call(ctx, http.MethodPost, "/tasks/"+url.PathEscape(id)+"/steps", http.Header{"Authorization": {"Bearer " + lease}, "Content-Type": {"application/json"}}, body, &kept)
+	return &kept, err
 }

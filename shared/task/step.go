@@ -92,8 +92,8 @@ func Slot(k EntryKind, name string, n int) string {
 	return hex.EncodeToString(sum[:8]) + "-" + strconv.Itoa(n)
 }
 
-// StepKey is the hash of what a step depends on, the same for equal values however
-// they are written.
+// StepKey is the hash of what a step depends on: the same for equal texts of JSON, whatever
+// their white space and escapes. The order of members counts.
 func StepKey(raw json.RawMessage) string {
 	if normal, err := Normal(raw); err == nil {
 		raw = normal

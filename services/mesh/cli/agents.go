@@ -15,7 +15,7 @@ import (
 func agentsCommand() *cobra.Command {
 	f := &clientFlags{}
 	return f.bind(group("agents", "List agents, pause and remove them, and check agents.yaml",
-		agentsListCommand(f), agentsPauseCommand(f), agentsResumeCommand(f), agentsDeleteCommand(f), agentsCheckCommand(), agentsSchemaCommand()))
+		agentsListCommand(f), agentsPauseCommand(f), agentsResumeCommand(f), agentsDeleteCommand(f), agentsCheckCommand(f), agentsSchemaCommand()))
 }
 
 func agentsListCommand(f *clientFlags) *cobra.Command {
@@ -120,12 +120,17 @@ func agentsSchemaCommand() *cobra.Command {
 	}
 }
 
-func agentsCheckCommand() *cobra.Command {
+func agentsCheckCommand(f *clientFlags) *cobra.Command {
 	var connect bool
+	var replay, instruction string
 	cmd := &cobra.Command{
 		Use: "check FILE", Short: "Check an agents.yaml and its programs without serving it",
-		Args: one("file"),
+		Example: "  mesh agents check agents.yaml\n  mesh agents check agents.yaml --replay tsk_...",
+		Args:    one("file"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if replay != "" {
+				return replayCommand(cmd, f, args[0], replay, instruction)
+			}
 			all, err := agents.Check(cmd.Context(), args[0], connect)
 			if err != nil {
 				return err
@@ -134,6 +139,8 @@ func agentsCheckCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&connect, "connect", false, "also try whether HTTP agents answer, by a HEAD request")
+	cmd.Flags().StringVar(&replay, "replay", "", "run the agent of this task over the steps that it has finished, and list what it would do again and what it does not use (exit 1 if there is any); a program is really run, with MESH_REPLAY=1, until it does something new")
+	cmd.Flags().StringVar(&instruction, "instruction", "", "that of the task of --replay")
 	return cmd
 }
 

@@ -2,12 +2,19 @@ package cli
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
+	"agentmesh/worker/agent"
 )
 
 func TestCheckFindsWhatCouldNotBeRun(t *testing.T) {
@@ -76,5 +83,46 @@ func TestCheckFindsWhatCouldNotBeRun(t *testing.T) {
 	}
 	if strings.Count(connected, "\n") != 16 {
 		t.Errorf("it lists\n%s", connected)
+	}
+}
+
+// An agent of a file is run over the steps of a task: what it would do again is told, and
+// is an exit status.
+func TestAnAgentOfAFileIsRunOverTheStepsOfATask(t *testing.T) {
+	m := newMesh(t)
+	m.Work(meshtest.Named("refund", func(ctx context.Context, job *agent.Job) (any, error) {
+		if _, err := agent.Step(ctx, job, "charge", func(context.Context, agent.StepInfo) (string, error) { return strings.Repeat("x", 300<<10), nil }); err != nil {
+			return nil, err
+		}
+		return agent.Ask[bool](ctx, job, "approve", agent.Question{Prompt: "Refund?"})
+	}))
+	srv, c := m.Serve()
+	made, err := c.Tasks.Create(t.Context(), client.Request{Agent: "refund", Input: json.RawMessage(`{"a":1}`)}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.Until(t, "it asks", func() bool {
+		v, err := c.Tasks.Get(t.Context(), made.TaskID)
+		return err == nil && v.Status == "input_required"
+	})
+	replay := func(script string) (int, string) {
+		t.Helper()
+		dir := t.TempDir()
+		for name, text := range map[string]string{"agent.sh": script, "agents.yaml": "agents:\n  - {name: refund, exec: {command: [sh, agent.sh], protocol: steps}}\n"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		code, out, errs := cli(t, "agents", "check", filepath.Join(dir, "agents.yaml"), "--replay", made.TaskID, "--gateway", srv.URL)
+		return code, out + errs
+	}
+	const begin = `[ "$MESH_REPLAY" = 1 ] || exit 9; read -r task; `
+	code, out := replay(begin + `case $task in *'"name":"charge","n":0,"value":"xxx'*'"a":1'*|*'"a":1'*'"name":"charge","n":0,"value":"xxx'*) echo '{"type":"ask","name":"approve","prompt":"Refund?"}';; *) exit 8;; esac`)
+	if code != 0 || !strings.Contains(out, "kept    step charge #0") || !strings.Contains(out, "waits   ask approve #0") || !strings.Contains(out, "ended   it waits") {
+		t.Errorf("the same: %d %s", code, out)
+	}
+	code, out = replay(begin + `echo '{"type":"step","name":"charge/v2","value":1}'; sleep 60`)
+	if code != 1 || !strings.Contains(out, "runs    step charge/v2 #0: the journal does not have it") {
+		t.Errorf("renamed: %d %s", code, out)
 	}
 }

@@ -189,8 +189,7 @@ func (f *fields) step(l *agent.Line) {
 	l.Error = &e
 }
 
-// keyOf is the hash of what a step depends on, the same for equal values however
-// they are written.
+// keyOf is the hash of what a step depends on, as [task.StepKey].
 func keyOf(raw json.RawMessage) string {
 	if normal, err := task.Normal(raw); err == nil {
 		raw = normal
