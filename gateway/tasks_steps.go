@@ -46,15 +46,6 @@ func (h tasks) listSteps(ctx context.Context, in stepQuery) (out page[api.StepLi
 	return page[api.StepList]{Body: list, Link: in.next(found.Next)}, nil
 }
 
-// stepOf is an entry without its value.
-func stepOf(e *task.Entry) api.Step {
-	s := api.Step{Kind: string(e.Kind), Name: e.Name, N: e.N, Attempt: e.Attempt, At: e.At, MS: e.Ms, Key: e.Key, Version: e.Version, Bytes: max(e.Size, int64(len(e.Value)))}
-	if e.Error != nil {
-		s.Error = &api.Error{Code: e.Error.Code, Message: e.Error.Message, Attempt: e.Attempt}
-	}
-	return s
-}
-
 // stepValueQuery asks for the value of one entry.
 type stepValueQuery struct {
 	request
