@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"agentmesh/gateway/problem"
@@ -43,7 +42,7 @@ type following struct {
 }
 
 // allEvents is GET /events: the events of all tasks of the tenant, as webhooks
-// get them, in the order in which the records changed. A reader that resumes may
+// get them, in the order in which the records changed, and of its schedules. A reader that resumes may
 // get an event twice, and misses none that the records still tell. All readers
 // share what the gateway reads.
 func (h feed) allEvents(ctx context.Context, in following) (out followed, err error) {
@@ -54,59 +53,77 @@ func (h feed) allEvents(ctx context.Context, in following) (out followed, err er
 	if err := in.hold(mesh.HeldStream); err != nil {
 		return out, err
 	}
-	changes, err := h.mesh.Tasks.Changes(ctx, in.caller(), in.number())
+	rev, since := in.place()
+	changes, err := h.mesh.Tasks.Changes(ctx, in.caller(), rev)
 	if err != nil {
 		return out, err
 	}
 	return followed{Stream: func(w http.ResponseWriter, _ *http.Request) {
 		defer changes.Close()
 		s := newStream(w)
-		if s.begin(changes.Start()) != nil {
+		tail := newScheduleTail(h.mesh, in.caller(), f, since)
+		if s.beginAt(tail.place(changes.Start())) != nil {
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(h.closing, cancel)()
 		hose := &firehose{filter: f, links: h.links, start: changes.Start(), seen: map[task.ID]uint64{}}
-		h.pour(ctx, changes, hose, s)
+		h.pour(ctx, changes, hose, tail, s)
 	}}, nil
 }
 
 // pour sends the events of changes until the reader or the gateway ends.
-func (h feed) pour(ctx context.Context, changes *store.Changes, hose *firehose, s stream) {
+func (h feed) pour(ctx context.Context, changes *store.Changes, hose *firehose, tail *scheduleTail, s stream) {
+	wait, rev, beat := heartbeatEvery, changes.Start(), time.Now()
+	if tail != nil {
+		wait = tailEvery
+	}
 	for {
-		window, done := context.WithTimeout(ctx, heartbeatEvery)
+		if tail != nil && time.Since(tail.looked) >= tailEvery {
+			found, err := tail.look(ctx)
+			if err != nil && ctx.Err() == nil {
+				h.log.Debug("schedules not looked at, trying again", "error", err)
+			}
+			if s.told(tail.place(rev), found) != nil {
+				return
+			}
+		}
+		window, done := context.WithTimeout(ctx, wait)
 		t, err := changes.Next(window)
 		done()
 		switch {
 		case ctx.Err() != nil, errors.Is(err, task.ErrUnavailable):
 			return // the reader resumes
 		case errors.Is(err, context.DeadlineExceeded):
-			if s.write([]byte(": heartbeat\n\n")) != nil {
-				return
+			if time.Since(beat) >= heartbeatEvery {
+				if beat = time.Now(); s.write([]byte(": heartbeat\n\n")) != nil {
+					return
+				}
 			}
 			continue
 		case err != nil:
 			pause.For(ctx, time.Second)
 			continue
 		}
+		rev = t.Rev
 		found, err := hose.events(t)
 		if err != nil {
 			h.log.Error("events left out, they do not encode", "task", t.ID, "error", err)
 			continue
 		}
-		if s.told(t.Rev, found) != nil {
+		if s.told(tail.place(rev), found) != nil {
 			return
 		}
 	}
 }
 
 // told sends the events of one change. The last one has its id.
-func (s stream) told(rev uint64, found []event.Event) error {
+func (s stream) told(place string, found []event.Event) error {
 	for i, e := range found {
 		id := ""
 		if i == len(found)-1 {
-			id = "id: " + strconv.FormatUint(rev, 10) + "\n"
+			id = "id: " + place + "\n"
 		}
 		if err := s.write(fmt.Appendf(nil, "event: %s\n%sdata: %s\n\n", e.Type, id, e.Body)); err != nil {
 			return err
@@ -157,8 +174,8 @@ func (h *firehose) events(t *task.Task) ([]event.Event, error) {
 
 func (in following) filter() (f event.Filter, err error) {
 	for _, name := range in.Types {
-		if !slices.Contains(event.TaskTypes(), event.Type(name)) {
-			return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.TaskTypes())
+		if !event.Type(name).Valid() {
+			return f, mesh.Refuse(problem.ErrBadQuery, "type is %q, allowed are %v, several separated by commas.", mesh.Clip(name, 64), event.Types())
 		}
 		f.Types = append(f.Types, event.Type(name))
 	}
@@ -169,7 +186,7 @@ func (in following) filter() (f event.Filter, err error) {
 		f.Agents = append(f.Agents, name)
 	}
 	if f.Labels = in.Labels; len(f.Types) == 0 {
-		f.Types = event.TaskTypes()
+		f.Types = event.Types()
 	}
 	return f, nil
 }

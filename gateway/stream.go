@@ -51,9 +51,11 @@ func (s *stream) start() {
 
 // begin sends the header, and the id from which a reader resumes that is cut
 // before its first event.
-func (s *stream) begin(id uint64) error {
+func (s *stream) begin(id uint64) error { return s.beginAt(strconv.FormatUint(id, 10)) }
+
+func (s *stream) beginAt(id string) error {
 	s.start()
-	return s.write(fmt.Appendf(nil, "retry: %d\nid: %d\n\n", reconnectAfter.Milliseconds(), id))
+	return s.write(fmt.Appendf(nil, "retry: %d\nid: %s\n\n", reconnectAfter.Milliseconds(), id))
 }
 
 // run sends what has happened and then what happens, until the terminal event,

@@ -120,6 +120,10 @@ func (c Schedules) List(ctx context.Context, who auth.Caller) ([]*schedule.Sched
 	return c.store.Schedules.List(ctx, who.Tenant)
 }
 
+// Newest is the place of the newest change of any schedule: it tells whether there is
+// something to read.
+func (c Schedules) Newest(ctx context.Context) (uint64, error) { return c.store.Schedules.Newest(ctx) }
+
 // Update changes what the owner of a schedule has said. Times that have passed are
 // not decided again.
 func (c Schedules) Update(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error, change func(*schedule.Spec) []Invalid) (s *schedule.Schedule, err error) {

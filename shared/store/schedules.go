@@ -218,3 +218,14 @@ func (d *Delivered) Alarm() (a Alarm, err error) {
 	}
 	return a, nil
 }
+
+// Newest is the place of the newest change of any schedule.
+func (s Schedules) Newest(ctx context.Context) (seq uint64, err error) {
+	ctx, cancel := s.bound(ctx, topology.BucketStream(topology.SchedulesBucket))
+	defer cancel()
+	info, err := s.records.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("look at schedules: %w", classify(err))
+	}
+	return info.State.LastSeq, nil
+}

@@ -42,7 +42,7 @@ func Replay(ctx context.Context, path string, past Past) (Report, error) {
 	}
 	s := specs[i]
 	switch {
-	case s.HTTP != nil, s.MCP != nil:
+	case s.HTTP != nil, s.MCP != nil, s.A2A != nil:
 		return Report{}, fmt.Errorf("agent %s is a service that runs elsewhere: it cannot be run over the steps of a task here", s.Name)
 	case s.Exec != nil && !s.Exec.Steps:
 		return Report{}, fmt.Errorf("agent %s keeps no steps: it has no protocol: steps", s.Name)

@@ -117,6 +117,9 @@ func (s *story) rows(depth int, now time.Time) (all []row) {
 			add(s.stepRow(steps[0]))
 		}
 		waits, why = r.to, "waited for attempt "+strconv.Itoa(a.Attempt+1)
+		if a.Outcome == "suspended" { // the next run is of the same attempt
+			why = "waited"
+		}
 	}
 	switch {
 	case s.Waiting != nil, !s.Done && len(s.Attempts) == 0:
