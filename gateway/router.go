@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"agentmesh/gateway/docs"
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/telemetry"
@@ -18,6 +19,14 @@ func (g *Gateway) routes() http.Handler {
 	document, err := openAPI(operations, g.cfg.Version, strings.TrimSuffix(g.cfg.PublicURL, "/"))
 	if err != nil {
 		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
+	}
+	var order []string
+	for _, op := range operations {
+		order = append(order, op.id)
+	}
+	page, err := docs.Page(document, order)
+	if err != nil {
+		panic(err.Error()) // the document is ours
 	}
 	faces := g.faces()
 	mount := func(r chi.Router) {
@@ -39,6 +48,7 @@ func (g *Gateway) routes() http.Handler {
 			w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
 			_, _ = w.Write(document)
 		})
+		r.Get("/docs", page.ServeHTTP)
 	}
 	root := chi.NewRouter()
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them

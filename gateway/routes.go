@@ -14,6 +14,17 @@ import (
 
 // operations is every route of the API.
 func (g *Gateway) operations() []route {
+	all := g.nouns()
+	return append(index{g.cfg.Version, func() []route { return all }, g.hasConsole}.routes(), all...)
+}
+
+// hasConsole reports whether a console is mounted.
+func (g *Gateway) hasConsole() bool {
+	routes, ok := g.handler.(chi.Routes)
+	return ok && routes.Match(chi.NewRouteContext(), http.MethodGet, consolePath)
+}
+
+func (g *Gateway) nouns() []route {
 	show := views{g.mesh, g.cfg.TraceURL}
 	return slices.Concat(
 		tasks{g.mesh, show, g.closing, g.cfg.servesOperatorOnly()}.routes(),

@@ -19,7 +19,7 @@ import (
 
 // public is what everybody may read, and nothing else is.
 var public = []string{
-	"GET /healthz", "GET /readyz", "GET /version", "GET /openapi.json", "GET /problems", "GET /problems/{code}", "GET /.well-known/webhooks/jwks.json",
+	"GET /", "GET /docs", "GET /healthz", "GET /readyz", "GET /version", "GET /openapi.json", "GET /problems", "GET /problems/{code}", "GET /.well-known/webhooks/jwks.json",
 	"POST /hooks/{id}",
 }
 
