@@ -2,6 +2,7 @@
 
 /** The operations of the gateway, by their ids. @type {Record<string, any>} */
 export const operations = {
+  getIndex: {"name":"getIndex","method":"GET","path":"/"},
   webhookKeys: {"name":"webhookKeys","method":"GET","path":"/.well-known/webhooks/jwks.json","query":["tenant"]},
   createAction: {"noun":"actions","name":"create","method":"POST","path":"/actions","body":true,"key":true,"wait":true},
   getAction: {"noun":"actions","name":"get","method":"GET","path":"/actions/{id}","params":["id"],"query":["include"],"wait":true},

@@ -603,6 +603,28 @@ export interface HookVerify {
   "username"?: string;
 }
 
+export interface Index {
+  /** The web console, where there is one. */
+  "console"?: string;
+  /** The API as a page. */
+  "docs": string;
+  "name": string;
+  /** The API as a document. */
+  "openapi": string;
+  /** What the codes of refusals mean. */
+  "problems": string;
+  "routes": Array<IndexRoute> | null;
+  "version": string;
+}
+
+export interface IndexRoute {
+  "method": string;
+  "path": string;
+  /** Of those who may; public: everybody, known: any caller that is known. */
+  "scope": string;
+  "summary": string;
+}
+
 export interface Invalid {
   "detail": string;
   /** JSON pointer into the request body. */
@@ -1485,6 +1507,8 @@ export interface WorkerStats {
 
 /** What is of no noun. */
 export interface RootCalls {
+  /** GET /: List what there is; a browser is led to the console */
+  getIndex(options?: Options): Promise<Index>;
   /** GET /.well-known/webhooks/jwks.json: Read the public keys that sign deliveries (v1a) */
   webhookKeys(query?: { "tenant"?: string | number | string[] }, options?: Options): Promise<KeySet>;
   /** GET /audit: List who did what, newest first */

@@ -8,6 +8,7 @@ from . import types
 from ._calls import Noun, Pages, Stream
 
 OPERATIONS: dict[str, dict] = {
+    "getIndex": {"name":"getIndex","method":"GET","path":"/"},
     "webhookKeys": {"name":"webhookKeys","method":"GET","path":"/.well-known/webhooks/jwks.json","query":["tenant"]},
     "createAction": {"noun":"actions","name":"create","method":"POST","path":"/actions","body":True,"key":True,"wait":True},
     "getAction": {"noun":"actions","name":"get","method":"GET","path":"/actions/{id}","params":["id"],"query":["include"],"wait":True},
@@ -108,6 +109,10 @@ OPERATIONS: dict[str, dict] = {
 
 
 class RootCalls(Noun):
+    def get_index(self, **more: Any) -> types.Index:
+        """GET /: List what there is; a browser is led to the console"""
+        return self._call(OPERATIONS["getIndex"], [], more)
+
     def webhook_keys(self, **more: Any) -> types.KeySet:
         """GET /.well-known/webhooks/jwks.json: Read the public keys that sign deliveries (v1a)"""
         return self._call(OPERATIONS["webhookKeys"], [], more)

@@ -510,6 +510,26 @@ class HookVerify(_HookVerify, total=False):
     username: str
 
 
+class _Index(TypedDict):
+    docs: str
+    name: str
+    openapi: str
+    problems: str
+    routes: Optional[List[IndexRoute]]
+    version: str
+
+
+class Index(_Index, total=False):
+    console: str
+
+
+class IndexRoute(TypedDict):
+    method: str
+    path: str
+    scope: str
+    summary: str
+
+
 class Invalid(TypedDict):
     detail: str
     pointer: str
