@@ -186,6 +186,8 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case from == "worker/agents/a2a" && inner == "shared/egress": // so is an agent of others
 		return ""
+	case from == "worker/agents/synadia" && inner == "shared/synadia": // the wire of agents of others
+		return ""
 	case under(from, "worker/agents") && inner == "worker/agents/mcp": // agents with tools
 		return ""
 	case under(from, "worker/agents/llm") && under(inner, "worker/agents/llm"):

@@ -32,6 +32,16 @@ func (in *intake) run(ctx, work context.Context) {
 		room, take = in.bulk.room, in.bulk.take
 		defer in.bulk.close()
 	}
+	if in.agent.Ready != nil {
+		in.agent.Ready(in.slots.ring)
+		open := room
+		room = func() int {
+			if !in.agent.Ready(nil) {
+				return 0
+			}
+			return open()
+		}
+	}
 	in.w.store.Consumers.Pull(ctx, store.Pull{
 		Queue: in.queue, Agent: in.agent.Name, Lease: in.w.cfg.Lease, MaxBytes: in.maxBytes, Log: in.w.log.With("agent", in.agent.Name, "queue", in.queue.Template()),
 		Most: in.agent.Concurrency, Room: room, Changed: bell, Refused: in.recreateConsumer,

@@ -17,6 +17,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/natsconn"
 	protocol "agentmesh/shared/synadia"
+	workersynadia "agentmesh/worker/agents/synadia"
 )
 
 // synadiaEntry is one connection of the file that --synadia names.
@@ -69,6 +70,28 @@ func speakAgents(ctx context.Context, cfg *gateway.Config, own dialer, log *slog
 		})
 	}
 	return nil
+}
+
+// dialAgents opens connections to agents of others on NATS.
+func dialAgents(log *slog.Logger) workersynadia.Dial {
+	return func(ctx context.Context, p workersynadia.Place) (*protocol.Conn, workersynadia.Signer, error) {
+		nc, err := natsconn.Connect(ctx, natsconn.Config{URL: p.URL, Context: p.Context, Creds: p.Creds, NKey: p.NKey, Role: "caller"}, "mesh-caller", log)
+		if err != nil {
+			return nil, nil, err
+		}
+		var sign workersynadia.Signer
+		if p.Sign && p.Creds != "" {
+			raw, err := os.ReadFile(p.Creds)
+			if err == nil {
+				sign, err = protocol.SignerOf(raw, "agentmesh")
+			}
+			if err != nil {
+				nc.Close()
+				return nil, nil, err
+			}
+		}
+		return protocol.New(nc, ""), sign, nil
+	}
 }
 
 // readSynadia reads the file, YAML or JSON.

@@ -46,7 +46,7 @@ func (r *workerRole) load(log *slog.Logger) (err error) {
 }
 
 func (r *workerRole) options(log *slog.Logger) agents.Options {
-	return agents.Options{GatewayURL: r.found.url, Log: log, MCP: r.tools}
+	return agents.Options{GatewayURL: r.found.url, Log: log, MCP: r.tools, NATS: dialAgents(log)}
 }
 
 // parts makes the worker on an open store, and what reads its agents again.

@@ -1,6 +1,7 @@
 package synadia
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,6 +80,38 @@ func Sign(seed []byte, account, name, subject string, payload []byte, now time.T
 	s.Sig = base64.RawURLEncoding.EncodeToString(sig)
 	raw, err := json.Marshal(s)
 	return string(raw), err
+}
+
+// SignerOf reads a credentials file, and makes a function that signs as its user. The
+// account is the one that the user's JWT names.
+func SignerOf(creds []byte, name string) (func(subject string, payload []byte) (string, error), error) {
+	token, err := nkeys.ParseDecoratedJWT(creds)
+	if err != nil {
+		return nil, errors.New("read credentials: there is no JWT of a user")
+	}
+	pair, err := nkeys.ParseDecoratedNKey(creds)
+	if err != nil {
+		return nil, errors.New("read credentials: there is no seed of a user")
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		return nil, errors.New("read credentials: the seed is none of a user")
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+		NATS   struct {
+			Account string `json:"issuer_account"`
+		} `json:"nats"`
+	}
+	parts := strings.Split(token, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
+	if err != nil || json.Unmarshal(raw, &claims) != nil {
+		return nil, errors.New("read credentials: the JWT is malformed")
+	}
+	account := cmp.Or(claims.NATS.Account, claims.Issuer)
+	return func(subject string, payload []byte) (string, error) {
+		return Sign(seed, account, name, subject, payload, time.Now())
+	}, nil
 }
 
 // Nonces remembers what was signed lately, so that nothing counts twice.

@@ -21,6 +21,7 @@ import (
 	"agentmesh/worker/agents/http"
 	"agentmesh/worker/agents/mcp"
 	"agentmesh/worker/agents/summarize"
+	"agentmesh/worker/agents/synadia"
 	"agentmesh/worker/agents/travel"
 )
 
@@ -42,6 +43,7 @@ type Options struct {
 	GatewayURL func() string // the URL of one, for programs that call the mesh, asked at each attempt; nil: none
 	Log        *slog.Logger
 	MCP        *mcp.Pool            // the sessions of MCP servers; nil: one of its own for each file that is read
+	NATS       synadia.Dial         // connections to agents on NATS; nil: there are none
 	Models     nethttp.RoundTripper // how models are reached; nil: as HTTP does
 }
 
@@ -94,6 +96,12 @@ func (s Spec) Agent(o Options) (agent.Agent, error) {
 	}
 	if s.MCP != nil {
 		return s.tool(o), nil
+	}
+	if s.Synadia != nil {
+		if o.NATS == nil {
+			return agent.Agent{}, errors.New("agents on NATS are not reached from here")
+		}
+		return synadia.New(*s.Synadia, o.NATS, o.Log).Agent(s.Definition), nil
 	}
 	if s.LLM != nil {
 		return s.model(o)

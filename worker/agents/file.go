@@ -24,6 +24,7 @@ import (
 	"agentmesh/worker/agents/http"
 	"agentmesh/worker/agents/llm"
 	"agentmesh/worker/agents/mcp"
+	"agentmesh/worker/agents/synadia"
 )
 
 // Spec is one agent of a file.
@@ -36,6 +37,7 @@ type Spec struct {
 	MCP     *mcp.AgentConfig
 	LLM     *llm.Config
 	A2A     *a2a.Config
+	Synadia *synadia.Config
 	Builtin string
 
 	file *shared // with the other agents of the file
@@ -95,9 +97,10 @@ var order = []string{
 	"default_agent", "models", "tools", "budgets", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
 	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "tags", "examples", "skills", "conversation", "a2a",
 	"id", "input_modes", "output_modes",
-	"exec", "http", "mcp", "llm", "builtin",
+	"exec", "http", "mcp", "synadia", "llm", "builtin",
 	"command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
 	"tool", "arguments", "on_unknown", "allow_hosts",
+	"context", "creds", "nkey", "agent", "owner", "inactivity", "max_wait", "idempotent", "sign",
 }
 
 func (f fields) list() []string {
@@ -229,10 +232,14 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 			}
 			s.NoA2A = !about{p}.yes(n, f)
 		},
-		"exec":    func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
-		"http":    func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
-		"mcp":     func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = p.mcp(n, f) },
-		"llm":     func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
+		"exec": func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
+		"http": func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
+		"mcp":  func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = remoteParser{p}.mcp(n, f) },
+		"llm":  func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
+		"synadia": func(n *yaml.Node, f string) {
+			kinds = append(kinds, "synadia")
+			s.Synadia = remoteParser{p}.synadia(n, f)
+		},
 		"builtin": func(n *yaml.Node, f string) { kinds = append(kinds, "builtin"); p.text(n, f, &s.Builtin) },
 	})
 	if len(p.errs) > before {
@@ -242,9 +249,9 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 	case s.Name == "":
 		p.fault(n, field+".name", "it is missing; names match [a-z0-9-]{1,40}")
 	case len(kinds) == 0:
-		p.fault(n, field, "agent %s needs one of exec, http, mcp, llm, a2a and builtin", s.Name)
+		p.fault(n, field, "agent %s needs one of exec, http, mcp, synadia, llm, a2a and builtin", s.Name)
 	case len(kinds) > 1:
-		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp, llm, a2a and builtin", s.Name, strings.Join(kinds, " and "))
+		p.fault(n, field, "agent %s has %s; it must have one of exec, http, mcp, synadia, llm, a2a and builtin", s.Name, strings.Join(kinds, " and "))
 	default:
 		p.pool(n, field, &s)
 		d := s.Definition.WithDefaults()
@@ -303,26 +310,6 @@ func (p *parser) exec(n *yaml.Node, field string) *exec.Config {
 
 // maxPool is how many copies of a program there may be.
 const maxPool = 1000
-
-func (p *parser) command(n *yaml.Node, field string) []string {
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		p.fault(n, field, "it must be a list: the program, then its arguments, such as [python3, agent.py]")
-		return nil
-	}
-	command := make([]string, len(n.Content))
-	for i, arg := range n.Content {
-		p.text(arg, fmt.Sprintf("%s[%d]", field, i), &command[i])
-	}
-	return command
-}
-
-func (p *parser) folder(n *yaml.Node, field string) string {
-	dir := ""
-	if p.text(n, field, &dir); !filepath.IsAbs(dir) {
-		dir = filepath.Join(p.dir, dir)
-	}
-	return dir
-}
 
 func (p *parser) http(n *yaml.Node, field string) *http.Config {
 	c := &http.Config{}

@@ -1,6 +1,8 @@
 package agents
 
 import (
+	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -10,8 +12,11 @@ import (
 	"agentmesh/worker/agents/mcp"
 )
 
+// remoteParser reads the sections of agents that others serve by a protocol.
+type remoteParser struct{ *parser }
+
 // mcp reads the section of an agent that is a tool of an MCP server.
-func (p *parser) mcp(n *yaml.Node, field string) *mcp.AgentConfig {
+func (p remoteParser) mcp(n *yaml.Node, field string) *mcp.AgentConfig {
 	c := &mcp.AgentConfig{}
 	of := p.mcpServer(&c.Config)
 	of["tool"] = func(n *yaml.Node, f string) { p.text(n, f, &c.Tool) }
@@ -57,7 +62,7 @@ func (p *parser) server(n *yaml.Node, field string, c mcp.Config) {
 }
 
 // object reads a mapping of any values; the environment's are put into its texts.
-func (p *parser) object(n *yaml.Node, field string) map[string]any {
+func (p remoteParser) object(n *yaml.Node, field string) map[string]any {
 	if n.Kind != yaml.MappingNode {
 		p.fault(n, field, "it must be a mapping")
 		return nil
@@ -73,7 +78,7 @@ func (p *parser) object(n *yaml.Node, field string) map[string]any {
 }
 
 // expanded is a copy of a node in whose texts the environment's values are.
-func (p *parser) expanded(n *yaml.Node, field string) *yaml.Node {
+func (p remoteParser) expanded(n *yaml.Node, field string) *yaml.Node {
 	out := *n
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
 		out.Value = p.expand(n, field)
@@ -83,4 +88,24 @@ func (p *parser) expanded(n *yaml.Node, field string) *yaml.Node {
 		out.Content[i] = p.expanded(inner, field)
 	}
 	return &out
+}
+
+func (p *parser) command(n *yaml.Node, field string) []string {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		p.fault(n, field, "it must be a list: the program, then its arguments, such as [python3, agent.py]")
+		return nil
+	}
+	command := make([]string, len(n.Content))
+	for i, arg := range n.Content {
+		p.text(arg, fmt.Sprintf("%s[%d]", field, i), &command[i])
+	}
+	return command
+}
+
+func (p *parser) folder(n *yaml.Node, field string) string {
+	dir := ""
+	if p.text(n, field, &dir); !filepath.IsAbs(dir) {
+		dir = filepath.Join(p.dir, dir)
+	}
+	return dir
 }

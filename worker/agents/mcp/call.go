@@ -9,9 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"agentmesh/worker/agent"
 )
 
 // Call is what is asked of a server.
@@ -34,6 +37,19 @@ type Round struct {
 	State     string     `json:"state,omitempty"`     // of the questions
 	Task      string     `json:"task,omitempty"`      // the server goes on with it under this id
 	Unknown   string     `json:"unknown,omitempty"`   // nobody knows whether the call was done; this is why
+	Refused   *Fault     `json:"refused,omitempty"`   // another attempt may call again: this one is known to be over
+}
+
+// Fault is an error as the journal keeps it.
+type Fault struct {
+	Code       string        `json:"code"`
+	Message    string        `json:"message"`
+	Detail     string        `json:"detail,omitempty"`
+	RetryAfter time.Duration `json:"retry_after,omitempty"`
+}
+
+func (f *Fault) error() error {
+	return &agent.Error{Code: f.Code, Message: f.Message, Detail: f.Detail, RetryAfter: f.RetryAfter}
 }
 
 // Result is what a tool answered.

@@ -60,10 +60,14 @@ func (c *Client) Run(ctx context.Context, job *agent.Job, r Run) (*Result, error
 		k.TraceParent = job.TraceParent
 	}
 	for range maxRounds {
-		round, err := k.step(ctx)
+		round, now, err := k.step(ctx)
 		switch {
 		case err != nil:
 			return nil, err
+		case round.Refused != nil && !now:
+			continue // in an earlier attempt
+		case round.Refused != nil:
+			return nil, round.Refused.error()
 		case round.Result != nil:
 			return round.Result, nil
 		case round.Task != "":
@@ -91,34 +95,41 @@ type kept struct {
 
 // step makes one call and keeps what it came to. Of a call that may not be repeated
 // its beginning is kept, too.
-func (k *kept) step(ctx context.Context) (Round, error) {
+// now says that it was made in this run.
+func (k *kept) step(ctx context.Context) (round Round, now bool, err error) {
 	opts := []agent.StepOption{}
 	if !k.repeatable {
 		opts = append(opts, agent.Marked())
 	}
-	return agent.Step(ctx, k.job, k.Step, func(ctx context.Context, s agent.StepInfo) (Round, error) {
+	round, err = agent.Step(ctx, k.job, k.Step, func(ctx context.Context, s agent.StepInfo) (Round, error) {
+		now = true
 		if s.Again && !k.repeatable {
 			return Round{Unknown: "the worker was cut off during the call"}, nil
 		}
-		round, err := k.client.Call(ctx, k.Call)
-		if err == nil && round.Unknown != "" && k.repeatable {
-			return Round{}, &agent.Error{Code: task.CodeAgentUnreachable, Message: round.Unknown, Detail: k.client.place}
+		round, err := k.inTime(ctx)
+		var e *agent.Error
+		switch {
+		case err == nil && round.Unknown != "" && k.repeatable:
+			return Round{Refused: &Fault{Code: task.CodeAgentUnreachable, Message: round.Unknown, Detail: k.client.place}}, nil
+		case errors.As(err, &e) && !e.Permanent:
+			return Round{Refused: &Fault{e.Code, e.Message, e.Detail, e.RetryAfter}}, nil
 		}
 		return round, err
 	}, opts...)
+	return round, now, err
 }
 
 // inTime is Call, within the time of a run. A tool that does not answer has failed:
 // whether it has had its effect is not known, and it is not called again.
-func (c *Client) inTime(ctx context.Context, r Run) (Round, error) {
-	if r.Timeout == 0 {
-		return c.Call(ctx, r.Call)
+func (k *kept) inTime(ctx context.Context) (Round, error) {
+	if k.Timeout == 0 {
+		return k.client.Call(ctx, k.Call)
 	}
-	limited, cancel := context.WithTimeout(ctx, r.Timeout)
+	limited, cancel := context.WithTimeout(ctx, k.Timeout)
 	defer cancel()
-	round, err := c.Call(limited, r.Call)
+	round, err := k.client.Call(limited, k.Call)
 	if limited.Err() != nil && ctx.Err() == nil && round.Result == nil {
-		text, _ := json.Marshal(map[string]string{"type": "text", "text": fmt.Sprintf("no answer within %v; whether the call had an effect is not known", r.Timeout)})
+		text, _ := json.Marshal(map[string]string{"type": "text", "text": fmt.Sprintf("no answer within %v; whether the call had an effect is not known", k.Timeout)})
 		return Round{Result: &Result{Content: []json.RawMessage{text}, IsError: true}}, nil
 	}
 	return round, err

@@ -64,6 +64,13 @@ func TestAnAgentIsOneTool(t *testing.T) {
 	old := reach(t, mcp.Config{URL: serve(t, older, true, nil)})
 	f.mode.Store(func(w http.ResponseWriter, r *http.Request) bool {
 		name := r.Header.Get("Mcp-Name")
+		if r.Header.Get("Mcp-Method") == "tools/call" && name == "steps" && b.count("busy") < 1 {
+			b.mu.Lock()
+			b.calls["busy"]++
+			b.mu.Unlock()
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
 		if r.Header.Get("Mcp-Method") == "tools/call" && (name == "number" && b.count("cut") < 1 || name == "image") {
 			b.mu.Lock()
 			b.calls["cut"]++
@@ -79,6 +86,7 @@ func TestAnAgentIsOneTool(t *testing.T) {
 		tool(t, c, "asks", mcp.AgentConfig{Tool: "asks"}),
 		tool(t, old, "asks-old", mcp.AgentConfig{Tool: "asks"}),
 		tool(t, c, "cut", mcp.AgentConfig{Tool: "number"}),
+		tool(t, c, "busy", mcp.AgentConfig{Tool: "steps"}),
 		tool(t, c, "cut-fail", mcp.AgentConfig{Tool: "image", OnUnknown: mcp.FailUnknown}),
 	)
 	t.Run("its input is the arguments, and one text is enough for one", func(t *testing.T) {
@@ -128,6 +136,11 @@ func TestAnAgentIsOneTool(t *testing.T) {
 		}
 		if v := m.End(m.Create(`{"agent":"cut-fail","input":{}}`)); !strings.HasPrefix(failure(v), "tool_outcome_unknown ") || v.Attempt != 1 {
 			t.Errorf("%s", failure(v))
+		}
+	})
+	t.Run("what the server did not take is tried again, and nobody is asked", func(t *testing.T) {
+		if v := m.End(m.Create(`{"agent":"busy","input":{}}`)); string(v.Result) != `{"text":"done"}` || v.Attempt != 2 {
+			t.Errorf("%s %s, attempt %d", v.Result, failure(v), v.Attempt)
 		}
 	})
 	t.Run("all tries of a call have one key", func(t *testing.T) {
