@@ -21,7 +21,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke traps chaos upgrade sdks help test-busy
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke traps chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -127,6 +127,18 @@ cluster-stop: ## end it and remove its data
 smoke: ## the three patterns from outside with curl, against such a fleet
 	@set -e; go run ./services/fleet start .cluster; trap 'go run ./services/fleet stop .cluster' EXIT; \
 	for gateway in $$(sed -n 's/^\(gateway[^ ]*\).*\(http:[^ ]*\)$$/\2/p' .cluster/addresses); do echo "$$gateway"; deploy/smoke.sh "$$gateway"; done
+
+deploy-check: ## compose.yaml, the chart, alerts and dashboards by the tools' own libraries, in a module of its own
+	cd deploy/check && GOWORK=off go test ./... $(ARGS)
+
+helm-test: ## the chart alone: golden manifests, Kubernetes' schemas, values (ARGS=-update writes the golden files)
+	cd deploy/check && GOWORK=off go test -run Helm ./... $(ARGS)
+
+compose-test: ## the fleet of compose.yaml as processes: servers with TLS and users, and a task
+	go test -count 1 -run Compose ./services/mesh -chaos
+
+image-test: ## the image: built and run where docker is, else its files in a chroot
+	go test -count 1 -v -run Image ./services/mesh -chaos
 
 traps: ## the known traps of a cluster, one by one: leaders killed, consumers deleted, nodes away, wiped, full (LONG=-long: at length)
 	go test -count 1 -timeout 30m -v ./shared/meshtest/fleet -run 'Trap' -traps $(LONG)

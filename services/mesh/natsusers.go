@@ -42,7 +42,7 @@ var workerName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
 // natsUsers are the users of every mesh, and those of some workers and tenants.
 func natsUsers(workers, tenants []string) ([]topology.Permissions, error) {
-	all := []topology.Permissions{topology.Admin(), topology.Gateway(), topology.Notifier(), topology.Face(), topology.Caller()}
+	all := []topology.Permissions{topology.Admin(), topology.Gateway(), topology.Notifier(), topology.Face(), topology.Caller(), topology.Backup()}
 	for _, w := range workers {
 		name, list, _ := strings.Cut(w, "=")
 		agents := strings.Split(list, ",")

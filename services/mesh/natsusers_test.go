@@ -297,13 +297,15 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		g.settled(life + ": the gateway's routes")
 		g.upkeep(m, w, alpha)
 		g.settled(life + ": upkeep")
+		g.copies(m)
+		g.settled(life + ": backup")
 		stopOne()
 		stopTwo()
 		g.leftovers(m)
 		stop()
 		g.settled(life + ": stop")
 	}
-	for _, u := range []topology.Permissions{topology.Gateway(), topology.Notifier(), topology.Worker("one", "alpha")} {
+	for _, u := range []topology.Permissions{topology.Gateway(), topology.Notifier(), topology.Worker("one", "alpha"), topology.Backup()} {
 		for _, left := range g.idle(u) {
 			if !slices.ContainsFunc(seldom, func(s string) bool { return strings.Contains(left, s) }) {
 				t.Errorf("%s does not need %s", u.User, left)

@@ -120,6 +120,18 @@ func Ensure(ctx context.Context, js jetstream.JetStream, set Settings) (made []s
 	return made, differs, err
 }
 
+// EnsurePresence is Ensure for the stream of who is alive alone.
+func EnsurePresence(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	for _, want := range Streams(Settings{Replicas: replicas}) {
+		if want.Name == BucketStream(WorkersBucket) {
+			if _, _, err := ensure(ctx, js, want); err != nil {
+				return fmt.Errorf("ensure stream %s: %w", want.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
 // ErrLacking is a stream that is missing, or that has not got the settings of this
 // version: Ensure helps where one is missing, [Migrate] where it differs.
 var ErrLacking = errors.New("the mesh has not got its streams yet")

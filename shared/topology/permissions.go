@@ -31,6 +31,8 @@ func Roles(role string, agents ...string) (p Permissions, ok bool) {
 		return Face(), true
 	case CallerUser:
 		return Caller(), true
+	case BackupUser:
+		return Backup(), true
 	case "worker":
 		return Worker("", agents...), true
 	}
@@ -45,6 +47,7 @@ const (
 	NotifierUser = "notifier"
 	FaceUser     = "face"
 	CallerUser   = "caller"
+	BackupUser   = "backup"
 )
 
 // WorkerUser is the user of workers of some agents, EventsUser that of who is told
@@ -156,6 +159,17 @@ func Notifier() Permissions {
 	return p
 }
 
+// Backup may copy what the mesh holds, and change nothing.
+func Backup() Permissions {
+	p := user(BackupUser)
+	for _, stream := range BackupOrder() {
+		p.publish(SnapshotOf(stream))
+	}
+	p.publish(snapshotAcks)
+	p.api("STREAM.MSG.GET." + BucketStream(KeysBucket))
+	return p
+}
+
 // Events may hear what happens to the tasks of a tenant, and nothing else.
 func Events(tenant string) Permissions {
 	return Permissions{User: EventsUser(tenant), Subscribe: []string{TaskEvents(tenant, "*")}}
@@ -191,9 +205,12 @@ func add(to, subjects []string) []string {
 // api lets the user ask JetStream.
 func (p *Permissions) api(requests ...string) {
 	for _, r := range requests {
-		p.publish(jetstream.DefaultAPIPrefix + r)
+		p.publish(apiOf(r))
 	}
 }
+
+// apiOf is where JetStream is asked for something.
+func apiOf(request string) string { return jetstream.DefaultAPIPrefix + request }
 
 // records lets the user write the records of tasks and sessions, accept tasks, and
 // keep large values.

@@ -76,7 +76,9 @@ func NoArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// one takes one argument, which is what says.
+// One takes one argument, which is what says.
+func One(what string) cobra.PositionalArgs { return one(what) }
+
 func one(what string) cobra.PositionalArgs { return between(1, 1, "one "+what) }
 
 // between takes least to most arguments, which what says in words.
