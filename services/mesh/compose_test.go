@@ -84,6 +84,55 @@ func TestComposeRunsCommandsThatExist(t *testing.T) {
 	}
 }
 
+// The chart's golden manifests run commands that the program has, with variables that
+// they read.
+func TestHelmRunsCommandsThatExist(t *testing.T) {
+	files, err := filepath.Glob("../../deploy/check/testdata/*.yaml")
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	n := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for doc := range strings.SplitSeq(string(text), "\n---\n") {
+			var o struct {
+				Spec struct {
+					Template struct {
+						Spec struct {
+							Containers []struct {
+								Args []string
+								Env  []struct{ Name string }
+							}
+						}
+					}
+				}
+			}
+			if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+				continue // of another form
+			}
+			for _, c := range o.Spec.Template.Spec.Containers {
+				n++
+				cmd, rest, err := rootCommand().Find(c.Args)
+				if err != nil || cmd.ParseFlags(rest) != nil || !cmd.Runnable() {
+					t.Errorf("%s runs %v: %v", file, c.Args, err)
+					continue
+				}
+				for _, e := range c.Env {
+					if !reads(cmd.Flags(), e.Name) && !strings.HasPrefix(e.Name, "OTEL_") && cmd.Name() != "init" {
+						t.Errorf("%s sets %s, which mesh %s does not read", file, e.Name, cmd.Name())
+					}
+				}
+			}
+		}
+	}
+	if n < 10 {
+		t.Errorf("%d containers", n)
+	}
+}
+
 func reads(flags *pflag.FlagSet, variable string) (found bool) {
 	flags.VisitAll(func(f *pflag.Flag) { found = found || strings.HasSuffix(f.Usage, "(env "+variable+")") })
 	return found

@@ -152,7 +152,7 @@ spec:
           lifecycle: {preStop: {sleep: {seconds: 5}}}
           {{- end }}
           resources:
-            {{- toYaml .of.resources | nindent 12 }}
+            {{- toYaml (default dict .of.resources) | nindent 12 }}
           securityContext:
             {{- include "mesh.security" . | nindent 12 }}
           volumeMounts:
