@@ -21,7 +21,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke traps chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke traps chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test started-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -136,6 +136,9 @@ helm-test: ## the chart alone: golden manifests, Kubernetes' schemas, values (AR
 
 compose-test: ## the fleet of compose.yaml as processes: servers with TLS and users, and a task
 	go test -count 1 -run Compose ./services/mesh -chaos
+
+started-test: ## the steps of deploy/GETTING-STARTED.md, and the Go program of its end outside of this tree
+	go test -count 1 -run 'GettingStarted|OfYourOwn' ./services/mesh -chaos
 
 image-test: ## the image: built and run where docker is, else its files in a chroot
 	go test -count 1 -v -run Image ./services/mesh -chaos

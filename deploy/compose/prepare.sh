@@ -39,6 +39,7 @@ user worker worker.samples
 user notifier notifier
 user backup backup
 user face face
+user caller caller
 user events events.default
 user sys sys
 echo "MESH_SECRET_KEY=$secret_key" | tee -a gateway.env >>notifier.env

@@ -267,6 +267,9 @@ func putBack(ctx context.Context, nc *nats.Conn, dir string, o store.Options) (m
 		}
 	}
 	if err == nil {
+		err = store.ForgetProcesses(ctx, nc)
+	}
+	if err == nil {
 		if _, err = store.Init(ctx, nc, o); errors.Is(err, topology.ErrLacking) && !errors.Is(err, topology.ErrMissing) {
 			err = nil // of an earlier version: roles name mesh migrate
 		}

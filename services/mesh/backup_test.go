@@ -106,6 +106,10 @@ func TestABackupLosesNothingAndRunsNothingTwice(t *testing.T) {
 	later := m.Create(`{"agent":"quick","instruction":"later","delay":"8s"}`)
 	waiting := m.Create(`{"agent":"quick","instruction":"nobody yet","delay":"1h"}`)
 
+	if err := m.Store.Registry.AnnounceGateway(t.Context(), "of before", store.Gateway{URL: "http://before", Public: true}); err != nil {
+		t.Fatal(err)
+	}
+
 	busy, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	for range 2 {
@@ -145,6 +149,9 @@ func TestABackupLosesNothingAndRunsNothingTwice(t *testing.T) {
 	told := len(down.All())
 	up.Work(keptAgents(&after, large)...)
 	up.Notify()
+	if named, err := up.Store.Registry.Gateways(t.Context()); err != nil || len(named) > 0 {
+		t.Errorf("gateways of the mesh before are named: %v, %v", named, err)
+	}
 	for i, id := range finished {
 		was, is := m.Get(id), up.Get(id)
 		if is.Status != "completed" || !bytes.Equal(was.Result, is.Result) || is.UpdatedAt != was.UpdatedAt {
@@ -248,7 +255,7 @@ func TestRestoreRefusesWhatItWouldBreak(t *testing.T) {
 	run(1, "KV_tasks.snapshot is damaged", "restore", dir, "--nats-url", other.ClientURL())
 	run(0, "nothing to do", "init", "--nats-url", other.ClientURL())
 
-	gateway, address := startedGateway(t, other.ClientURL())
+	address := startedGateway(t, other.ClientURL())
 	natstest.Until(t, "a gateway has written", func() bool {
 		resp, err := http.Get("http://" + address + "/readyz")
 		if err != nil {
@@ -257,12 +264,12 @@ func TestRestoreRefusesWhatItWouldBreak(t *testing.T) {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
-	_ = gateway
 	run(1, "there is a mesh already", "restore", dir+"-json", "--nats-url", other.ClientURL())
+	run(0, "the one that seals secrets is in the backup", "backup", dir+"-3", "--nats-url", other.ClientURL())
 }
 
-// startedGateway is a gateway process without the sample settings.
-func startedGateway(t *testing.T, nats string) (*meshtest.Process, string) {
+// startedGateway starts a gateway process, and returns its address.
+func startedGateway(t *testing.T, nats string) (address string) {
 	t.Helper()
 	address, err := freeAddress()
 	if err != nil {
@@ -270,7 +277,7 @@ func startedGateway(t *testing.T, nats string) (*meshtest.Process, string) {
 	}
 	p, output := meshtest.Spawn(t, []string{"MESH_TEST_MAIN=1", "NATS_URL=" + nats, "MESH_ADMIN=off"}, "gateway", "--http", address, "--log-format", "json")
 	go p.Drain(output)
-	return p, address
+	return address
 }
 
 // copies has the backup's own user copy a mesh, and change nothing.

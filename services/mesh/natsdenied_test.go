@@ -244,6 +244,11 @@ func TestGoldenNATSConfiguration(t *testing.T) {
 		}
 		nodes = append(nodes, opts)
 	}
+	for name, routes := range map[string]int{"n4": 5, "n5": 5, "one": 0} {
+		if opts, err := server.ProcessConfigFile(filepath.Join(folder, name+".conf")); err != nil || !opts.SyncAlways || len(opts.Routes) != routes || opts.MaxPayload != maxPayload || len(opts.Users) != len(users)+1 {
+			t.Errorf("%s: %+v, %v", name, opts, err)
+		}
+	}
 	cluster := natstest.StartClusterWith(t, func(i int, o *server.Options) {
 		o.Accounts, o.Users, o.SystemAccount, o.SyncAlways, o.MaxPayload = nodes[i].Accounts, nodes[i].Users, nodes[i].SystemAccount, true, nodes[i].MaxPayload
 	})

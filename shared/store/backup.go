@@ -239,6 +239,27 @@ func Discard(ctx context.Context, nc *nats.Conn, streams ...string) error {
 	return errors.Join(errs...)
 }
 
+// ForgetProcesses takes away what processes of the mesh that was copied have said of
+// themselves: none of them is one of this mesh.
+func ForgetProcesses(ctx context.Context, nc *nats.Conn) error {
+	s, err := newCore(nc)
+	if err != nil {
+		return err
+	}
+	asking, over := s.requests.begin(ctx, "", openTimeout)
+	defer over()
+	stream, err := s.js.Stream(asking, topology.BucketStream(topology.IdempotencyBucket))
+	for _, subject := range []string{topology.Gateways, topology.Listeners} {
+		if err == nil {
+			err = stream.Purge(asking, jetstream.WithPurgeSubject(subject))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("forget processes of before: %w", classify(err))
+	}
+	return nil
+}
+
 // HasOwnKey reports whether the secrets of a mesh are sealed with a key that lies in its
 // own store.
 func HasOwnKey(ctx context.Context, nc *nats.Conn) (bool, error) {
