@@ -70,7 +70,7 @@ Exit status: 0 no fault (there may be warnings), 1 a fault, 2 a setting is wrong
 		Example: "  mesh doctor\n  mesh doctor --role worker --json\n  mesh doctor --role notifier --callback https://receiver.example/hook",
 	}
 	var asJSON bool
-	cmd.Flags().StringVar(&c.role, "role", "", "gateway, worker, notifier, backup or admin; as the name of the NATS user says when left out")
+	cmd.Flags().StringVar(&c.role, "role", "", "gateway, worker, notifier, face, caller, backup or admin; as the name of the NATS user says when left out")
 	cmd.Flags().StringVar(&c.callback, "callback", "", "URL of a receiver to connect to, as a notifier does; nothing is sent")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	set := config.Bind(cmd.Flags(), append([]any{&c.nats, &c.store, &c.gateway, &c.agents}, c.callbacks.settings()...)...).PassOver(everySetting()...)
@@ -82,7 +82,7 @@ Exit status: 0 no fault (there may be warnings), 1 a fault, 2 a setting is wrong
 			return cli.Misuse(err)
 		}
 		if _, ok := topology.Roles(c.role); c.role != "" && !ok {
-			return cli.Usage("role is %q, allowed are gateway, worker, notifier, backup and admin", c.role)
+			return cli.Usage("role is %q, allowed are gateway, worker, notifier, face, caller, backup and admin", c.role)
 		}
 		r := c.examine(cmd.Context())
 		if err := r.show(cmd.OutOrStdout(), asJSON); err != nil || r.OK {

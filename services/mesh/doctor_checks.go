@@ -167,7 +167,7 @@ func settingsFinding(seen []topology.Seen) finding {
 // rightsFinding compares what the user may with what the role needs.
 func (c doctorConfig) rightsFinding(ctx context.Context, nc *nats.Conn, role string) finding {
 	if role == "" {
-		return finding{"permissions", skipped, "the name of the NATS user does not say which role this is", "say --role gateway, worker, notifier, backup or admin"}
+		return finding{"permissions", skipped, "the name of the NATS user does not say which role this is", "say --role gateway, worker, notifier, face, caller, backup or admin"}
 	}
 	served, err := agents.Load(c.agents.Agents, agents.Options{})
 	if err != nil && role == "worker" {

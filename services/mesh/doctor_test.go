@@ -142,7 +142,7 @@ func TestTheDoctorNamesEachFaultAndItsRemedy(t *testing.T) {
 	if code, out, _ := command(t, "doctor", "--nats-url", lone.ClientURL()); code != 0 || !strings.Contains(out, "-> run three servers") || !strings.Contains(out, "0 faults") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
-	if code, _, errs := command(t, "doctor", "--role", "face"); code != 2 || !strings.Contains(errs, "gateway, worker, notifier, backup and admin") {
+	if code, _, errs := command(t, "doctor", "--role", "boss"); code != 2 || !strings.Contains(errs, "gateway, worker, notifier, face, caller, backup and admin") {
 		t.Errorf("exit %d: %s", code, errs)
 	}
 }
