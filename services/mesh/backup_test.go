@@ -106,7 +106,7 @@ func TestABackupLosesNothingAndRunsNothingTwice(t *testing.T) {
 	later := m.Create(`{"agent":"quick","instruction":"later","delay":"8s"}`)
 	waiting := m.Create(`{"agent":"quick","instruction":"nobody yet","delay":"1h"}`)
 
-	if err := m.Store.Registry.AnnounceGateway(t.Context(), "of before", store.Gateway{URL: "http://before", Public: true}); err != nil {
+	if err := m.Store.Registry.AnnounceGateway(t.Context(), "before", store.Gateway{URL: "http://before", Public: true}); err != nil {
 		t.Fatal(err)
 	}
 

@@ -9,10 +9,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
 const started = "../../deploy/GETTING-STARTED.md"
@@ -56,7 +58,7 @@ func TestEachStepOfGettingStartedWorks(t *testing.T) {
 	}
 	dir := t.TempDir()
 	program(t, dir)
-	script := "set -e\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n"
+	script := "set -e\n"
 	for _, b := range snippetsOf(t, started) {
 		switch {
 		case b.language == "sh" && b.name == "":
@@ -79,6 +81,11 @@ func TestEachStepOfGettingStartedWorks(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "sh", "-c", script)
 	cmd.WaitDelay, cmd.Dir = time.Second, dir
 	cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "MESH_HTTP="+ports[0], "MESH_NATS="+ports[1], "MESH_ADMIN=off", "MESH_GATEWAY_URL=http://"+ports[0])
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what the page leaves running ends with the test
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
+		natstest.Until(t, "the mesh of the page has ended", func() bool { return syscall.Kill(-cmd.Process.Pid, 0) != nil })
+	})
 	out, err := cmd.CombinedOutput()
 	for _, want := range []string{"words", `"status":"pending"`, `{"words":3}`, `"message":"line 2 of 2"`, "action.milestone", "action.completed", "2 words, turn 1", "3 words, turn 2"} {
 		if err != nil || !strings.Contains(string(out), want) {
