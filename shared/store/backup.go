@@ -48,7 +48,7 @@ type copyAnswer struct {
 	State   json.RawMessage     `json:"state"`
 }
 
-func (s *core) copyRequest(ctx context.Context, subject string, request any, limit time.Duration) (a copyAnswer, err error) {
+func copyRequest(ctx context.Context, s *core, subject string, request any, limit time.Duration) (a copyAnswer, err error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return a, err
@@ -81,7 +81,7 @@ func TakeSnapshot(ctx context.Context, nc *nats.Conn, stream string, w io.Writer
 	}
 	defer func() { _ = pieces.Unsubscribe() }()
 	_ = pieces.SetPendingLimits(-1, -1) // the server waits for acknowledgements of 8 MiB
-	a, err := s.copyRequest(ctx, topology.SnapshotOf(stream), map[string]any{"deliver_subject": inbox, "chunk_size": copyPiece}, pieceTimeout)
+	a, err := copyRequest(ctx, s, topology.SnapshotOf(stream), map[string]any{"deliver_subject": inbox, "chunk_size": copyPiece}, pieceTimeout)
 	if err != nil {
 		return snap, fmt.Errorf("copy stream %s: %w", stream, classify(err))
 	}
@@ -144,9 +144,9 @@ func PutBack(ctx context.Context, nc *nats.Conn, snap Snapshot, replicas int, r 
 			return fmt.Errorf("put back stream %s: %w", snap.Stream, err)
 		}
 	}
-	a, err := s.copyRequest(ctx, topology.RestoreOf(snap.Stream), map[string]any{"config": config, "state": snap.State}, pieceTimeout)
+	a, err := copyRequest(ctx, s, topology.RestoreOf(snap.Stream), map[string]any{"config": config, "state": snap.State}, pieceTimeout)
 	if err == nil {
-		err = s.sendPieces(ctx, a.Deliver, r)
+		err = sendPieces(ctx, s, a.Deliver, r)
 	}
 	if err != nil {
 		return fmt.Errorf("put back stream %s: %w", snap.Stream, copiesHint(nc, replicas, classify(err)))
@@ -165,7 +165,7 @@ func withReplicas(config json.RawMessage, replicas int) (json.RawMessage, error)
 
 // sendPieces sends the bytes of a copy. The server acknowledges each piece when it has
 // it, and the empty one at the end when the stream is there.
-func (s *core) sendPieces(ctx context.Context, subject string, r io.Reader) error {
+func sendPieces(ctx context.Context, s *core, subject string, r io.Reader) error {
 	send := func(piece []byte, limit time.Duration) error {
 		sending, over := s.requests.begin(ctx, "", limit)
 		defer over()
