@@ -31,7 +31,7 @@ func (p remoteParser) mcp(n *yaml.Node, field string) *mcp.AgentConfig {
 	before := len(p.errs)
 	p.mapping(n, field, of)
 	if c.Tool == "" && len(p.errs) == before {
-		p.fault(n, field+".tool", "it is missing: the name of the tool that the agent is; mesh agents inspect URL lists them")
+		p.fault(n, field+".tool", "it is missing: the name of the tool that the agent is; mesh agents check --connect says whether the server has it")
 	}
 	p.server(n, field, c.Config)
 	return c

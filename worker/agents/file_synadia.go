@@ -44,7 +44,7 @@ func (p remoteParser) synadia(n *yaml.Node, field string) *synadia.Config {
 	}
 	for name, v := range map[string]string{"agent": c.Agent, "owner": c.Owner, "name": c.Name} {
 		if !synadia.ValidToken(v) {
-			p.fault(n, field+"."+name, "%q is not allowed, it must match [a-z0-9_-]{1,63}; mesh agents discover lists what answers", v)
+			p.fault(n, field+"."+name, "%q is not allowed, it must match [a-z0-9_-]{1,63}; $SRV.INFO.agents on NATS tells those of each agent", v)
 		}
 	}
 	return c
