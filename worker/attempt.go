@@ -175,7 +175,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 			return outcome{err: err}
 		}
 	}
-	if err := at.journal.renew(ctx); err != nil {
+	if err := (renewal{at.journal}).decide(ctx); err != nil {
 		return outcome{err: err}
 	}
 	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.rec.reports)

@@ -32,7 +32,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			if d.ended != nil {
 				at.endJournal(ctx, d.ended)
 			}
-			at.stray(ctx, cmp.Or(d.ended, d.held), deliveries)
+			settlement{at, at.rec}.stray(ctx, cmp.Or(d.ended, d.held), deliveries)
 			at.letGo(ctx)
 			return nil
 		case stand:
@@ -40,7 +40,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			at.lease.end()
 			return at.msg.Nak(at.w.cfg.Lease)
 		case requeue:
-			at.stray(ctx, d.task, deliveries)
+			settlement{at, at.rec}.stray(ctx, d.task, deliveries)
 			return at.requeue(ctx, d.task)
 		case look:
 			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Save(ctx, d.task) })

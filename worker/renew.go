@@ -9,10 +9,14 @@ import (
 	"agentmesh/worker/agent"
 )
 
-// renew decides what becomes of what another version of the agent has finished, as the
+// renewal is the part of a journal's beginning that looks at versions.
+type renewal struct{ j *journal }
+
+// decide decides what becomes of what another version of the agent has finished, as the
 // agent's definition says. Copies that a retry has taken over are wanted.
-func (j *journal) renew(ctx context.Context) error {
-	other, found := j.ofAnotherVersion()
+func (r renewal) decide(ctx context.Context) error {
+	j := r.j
+	other, found := r.other()
 	if !found {
 		return nil
 	}
@@ -22,12 +26,13 @@ func (j *journal) renew(ctx context.Context) error {
 			"the task was begun by version %q of the agent, and this is %q, which takes no steps over: retry the task, or serve that version", other, d.Version)}
 	case task.VersionRestart:
 		j.log.InfoContext(ctx, "the task begins anew, another version of its agent had begun it", "version", d.Version, "before", other)
-		return j.restart(ctx)
+		return r.restart(ctx)
 	}
 	return nil
 }
 
-func (j *journal) ofAnotherVersion() (version string, found bool) {
+func (r renewal) other() (version string, found bool) {
+	j := r.j
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, e := range j.entries {
@@ -40,7 +45,8 @@ func (j *journal) ofAnotherVersion() (version string, found bool) {
 
 // restart drops what the runs before have finished and waited for: the record forgets it
 // first. A crash in between leaves entries that have the next run do the same.
-func (j *journal) restart(ctx context.Context) error {
+func (r renewal) restart(ctx context.Context) error {
+	j := r.j
 	if _, err := j.flag(ctx, flag{anew: true, forget: true}); err != nil {
 		return err
 	}

@@ -343,12 +343,12 @@ func (at *attempt) straighten(ctx context.Context, t *task.Task) error {
 
 // stray has a schedule fire soon that may be left of a suspension which was overtaken, and
 // whose worker died before it could set that right: its message comes again.
-func (at *attempt) stray(ctx context.Context, t *task.Task, deliveries int) {
+func (s settlement) stray(ctx context.Context, t *task.Task, deliveries int) {
 	if deliveries == 1 || t == nil || t.Run == 0 || t.Kind == task.KindTurn || !t.NotBefore.IsZero() {
 		return
 	}
-	if _, err := at.store.Tasks.Rearm(ctx, t, time.Now().Add(strayFires)); err != nil {
-		at.log.Debug("a schedule may be left, it finds nothing to do", "error", err)
+	if _, err := s.at.store.Tasks.Rearm(ctx, t, time.Now().Add(strayFires)); err != nil {
+		s.at.log.Debug("a schedule may be left, it finds nothing to do", "error", err)
 	}
 }
 
