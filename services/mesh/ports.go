@@ -66,6 +66,7 @@ type place struct {
 	lock       *os.File
 	nats       net.Listener // keeps the server's address until the server takes it
 	admin      net.Listener
+	inbox      net.Listener // where callbacks may go; nil: there is none
 }
 
 // takePlace takes data and addresses, before anything is read or begun. Its
@@ -111,6 +112,9 @@ func scheme(config *tls.Config) string {
 // close gives the place back.
 func (p *place) close() {
 	p.ports.close()
+	if p.inbox != nil {
+		_ = p.inbox.Close()
+	}
 	if p.lock != nil {
 		_ = p.lock.Close()
 	}

@@ -33,6 +33,7 @@ type upConfig struct {
 	server  serverConfig
 	gateway gateway.Config
 	console console.Config
+	inbox   inboxConfig
 	worker  worker.Config
 	agents  agentsConfig
 	demo    demoModel
@@ -47,7 +48,7 @@ type upConfig struct {
 
 func defaultUp() upConfig {
 	c := upConfig{
-		log: defaultLog(), server: defaultServer(), gateway: defaultGateway(), console: console.Default(), worker: worker.Default(),
+		log: defaultLog(), server: defaultServer(), gateway: defaultGateway(), console: console.Default(), inbox: defaultInbox(), worker: worker.Default(),
 		admin: defaultAdmin(), auth: defaultAuth(), store: store.DefaultOptions(1), notifier: notifier.Default(), telemetry: telemetry.DefaultConfig(),
 	}
 	c.gateway.Version, c.gateway.Commit = version(), commit()
@@ -56,7 +57,7 @@ func defaultUp() upConfig {
 
 func (c *upConfig) settings() []any {
 	roles := []any{&c.admin, &c.server, &c.store, &c.worker, &c.notifier}
-	return slices.Concat([]any{&c.gateway, &c.console}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.demo, &c.telemetry, &c.log})
+	return slices.Concat([]any{&c.gateway, &c.console, &c.inbox}, c.auth.settings(), roles, c.callbacks.settings(), []any{&c.agents, &c.demo, &c.telemetry, &c.log})
 }
 
 func upCommand() *cobra.Command {
@@ -97,6 +98,9 @@ func up(ctx context.Context, cfg upConfig, out io.Writer) error {
 		return err
 	}
 	defer at.close()
+	if at.inbox, err = cfg.inbox.bind(cfg.gateway.Auth); err != nil {
+		return err
+	}
 	exports, log, err := startTelemetry(ctx, cfg.telemetry, cfg.admin, "mesh", log)
 	if err != nil {
 		return err
@@ -203,7 +207,7 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 		return nil, err
 	}
 	w, err := m.worker.parts(ctx, st.worker, m.log.With("role", "worker"))
-	return slices.Concat(own, known, g, n, w), err
+	return slices.Concat(own, known, g, n, inboxParts(m.at.inbox, st.gateway, keys), w), err
 }
 
 // startTelemetry starts the telemetry of a process and has its log take part.
