@@ -207,7 +207,7 @@ func TestEveryRouteAnswersAsTheDocumentSays(t *testing.T) {
 		i.tenants(t)
 		i.schedules(t)
 		i.hooks(t)
-		for _, id := range []string{"getIndex", "webhookKeys", "listAgents", "getStats", "getStatsHistory", "listAudit", "getVersion", "whoAmI", "listProblems", "healthz", "allEvents", "listDeliveries"} {
+		for _, id := range []string{"getIndex", "webhookKeys", "listAgents", "getStats", "getStatsHistory", "listAudit", "getVersion", "whoAmI", "listProblems", "healthz", "allEvents", "listDeliveries", "listBudgets"} {
 			i.ask(t, id, 200, nil, "", "")
 		}
 		i.ask(t, "readyz", 503, nil, "", "") // of a gateway that does not run

@@ -35,6 +35,7 @@ func (g *Gateway) nouns() []route {
 		feed{g.mesh, g.log, links(strings.TrimSuffix(g.cfg.PublicURL, "/")), g.closing}.routes(),
 		bulk{g.mesh}.routes(),
 		tenants{g.mesh}.routes(),
+		budgets{g.mesh}.routes(),
 		keySet{g.mesh}.routes(),
 		agents{g.mesh}.routes(),
 		g.stats().routes(),

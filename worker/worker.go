@@ -70,6 +70,7 @@ type Worker struct {
 	presence *presence
 	running  running
 	rivals   rivals
+	ledger   ledger
 
 	mu      sync.Mutex
 	intakes []*intake
@@ -89,6 +90,7 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 		slots:    map[string]*slots{}, waiting: map[string]int{},
 	}
 	w.log = log.With("worker", w.id)
+	w.ledger.w = w
 	w.upkeep = st.Consumers.Upkeep(w.log)
 	w.core = mesh.New(st, mesh.Options{Log: w.log, Blind: true})
 	var err error
@@ -265,6 +267,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	grace := time.AfterFunc(w.cfg.Drain, func() { cut(agent.ErrDraining) })
 	defer grace.Stop()
 	w.attempts.Wait()
+	back, done := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer done()
+	w.ledger.close(back)
 	w.closing.Wait()
 	return nil
 }

@@ -69,6 +69,7 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrTooManyAttempts:      429,
 	mesh.ErrRateLimited:          429,
 	mesh.ErrTooManyPending:       429,
+	mesh.ErrQuotaExceeded:        429,
 	mesh.ErrTooManyWaits:         429,
 	mesh.ErrTooManySessions:      429,
 	mesh.ErrScheduleNotFound:     404,

@@ -218,6 +218,7 @@ func (g *guarded) mesh() (m *meshtest.Mesh, stop func()) {
 // calls beta, gives back what it gets, and holds conversations.
 func guardedAgents(leases *sync.Map) (alpha, beta agent.Agent) {
 	failed, talk := sync.Map{}, meshtest.Counter()
+	budget := []task.Budget{{Tenant: "*", Period: task.Daily, Tokens: 1 << 30}}
 	alpha = meshtest.WithRetry(meshtest.Named("alpha", func(ctx context.Context, job *agent.Job) (any, error) {
 		if job.Turn != nil {
 			return talk.Handler(ctx, job)
@@ -234,6 +235,11 @@ func guardedAgents(leases *sync.Map) (alpha, beta agent.Agent) {
 				return nil, fmt.Errorf("not yet")
 			}
 		case "step":
+			_, settle, err := job.Reserve(ctx, budget, task.Amount{Tokens: 9}, task.Amount{Tokens: 9})
+			if err != nil {
+				return nil, err
+			}
+			settle(task.Amount{Tokens: 7}, "m")
 			return agent.Step(ctx, job, "large", func(context.Context, agent.StepInfo) (string, error) {
 				return strings.Repeat("x", store.InlineLimit), nil
 			})
@@ -254,7 +260,7 @@ func guardedAgents(leases *sync.Map) (alpha, beta agent.Agent) {
 		}
 		return map[string]any{"input": job.Input}, nil
 	}))
-	alpha.Tells = true
+	alpha.Tells, alpha.Budgets = true, budget
 	alpha.History, alpha.MaxTranscript = task.HistoryWindow, 1024
 	return alpha, meshtest.Named("beta", func(_ context.Context, job *agent.Job) (any, error) { return job.Input, nil })
 }

@@ -216,6 +216,13 @@ func (c Tasks) room(ctx context.Context, t *task.Task, key *Key) (r room, err er
 		}
 		return r, nil
 	}
+	if err := Budgets(c).open(ctx, t.Tenant, t.Agent); err != nil {
+		r.settle(false)
+		r.refused = err
+		if known, looked := answers(c).accepted(ctx, t.Tenant, key); looked != nil || !known {
+			return r, err
+		}
+	}
 	return r, nil
 }
 

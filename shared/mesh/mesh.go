@@ -44,6 +44,7 @@ type Mesh struct {
 	Records    Records
 	Forks      Forks
 	History    History
+	Budgets    Budgets
 
 	close context.CancelFunc
 }
@@ -106,7 +107,7 @@ func New(st *store.Store, o Options) *Mesh {
 	m := &Mesh{
 		Tasks: Tasks{c}, Sessions: Sessions{c}, Agents: c.agents, Webhooks: Webhooks{c}, Deliveries: Deliveries{c},
 		Tenants: Tenants{c}, Keys: Keys{c}, Audit: Audit{c}, Schedules: Schedules{c}, Journals: Journals{c}, Hooks: Hooks{c},
-		Pushes: Pushes{c}, Bulk: Bulk{c}, Records: Records{c}, Forks: Forks{c}, Contexts: Contexts{c}, History: History{c},
+		Pushes: Pushes{c}, Bulk: Bulk{c}, Records: Records{c}, Forks: Forks{c}, Contexts: Contexts{c}, History: History{c}, Budgets: Budgets{c},
 	}
 	c.agents.lines, c.agents.trail = c.lines, c.trail
 	c.closing, m.close = context.WithCancel(context.Background())

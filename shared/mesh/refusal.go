@@ -51,6 +51,7 @@ var (
 	ErrIssuerUnavailable    = NewRefusal("issuer_unavailable", "It cannot be found out whose the token is.", 5*time.Second)
 	ErrTooLarge             = NewRefusal("body_too_large", "The request body is over the limit.", 0)
 	ErrRateLimited          = NewRefusal("rate_limited", "Too many requests came.", 1*time.Second)
+	ErrQuotaExceeded        = NewRefusal("quota_exceeded", "The budget of the tenant for models is used up.", 60*time.Second)
 	ErrTooManyPending       = NewRefusal("too_many_pending", "Too many tasks of the tenant wait or run.", 1*time.Second)
 	ErrTooManyWaits         = NewRefusal("too_many_waits", "Too many requests of the tenant are held.", 1*time.Second)
 	ErrTooManySessions      = NewRefusal("too_many_sessions", "There are too many sessions.", 60*time.Second)

@@ -71,6 +71,7 @@ type Store struct {
 	Steps       Steps
 	Hooks       Hooks
 	Pushes      Pushes
+	Accounts    Accounts
 	Repair      Repair
 	Audit       Audit
 }
@@ -236,8 +237,8 @@ func newCore(nc *nats.Conn) (*core, error) {
 // open finds the streams and buckets.
 func (s *core) open(ctx context.Context) (*Store, error) {
 	js := s.js
-	var errs [22]error
-	schedules, steps, hooks, pushes := Schedules{core: s}, Steps{core: s}, Hooks{core: s}, Pushes{core: s}
+	var errs [23]error
+	schedules, steps, hooks, pushes, accounts := Schedules{core: s}, Steps{core: s}, Hooks{core: s}, Pushes{core: s}, Accounts{core: s}
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
 	s.idempotency, errs[2] = js.KeyValue(ctx, topology.IdempotencyBucket)
@@ -259,13 +260,14 @@ func (s *core) open(ctx context.Context) (*Store, error) {
 	steps.stream, errs[19] = js.Stream(ctx, topology.Steps)
 	hooks.records, errs[20] = js.Stream(ctx, topology.BucketStream(topology.HooksBucket))
 	pushes.records, errs[21] = js.Stream(ctx, topology.BucketStream(topology.PushesBucket))
+	accounts.records, errs[22] = js.Stream(ctx, topology.BucketStream(topology.UsageBucket))
 	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	return &Store{
 		Connection: Connection{s.nc}, core: s, Tasks: Tasks{s}, Records: Records{s}, Children: Children{s}, Turns: Turns{s}, Sessions: Sessions{s}, Artifacts: Artifacts{s}, Webhooks: Webhooks{s},
-		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Steps: steps, Hooks: hooks, Pushes: pushes, Repair: Repair{s}, Audit: Audit{s},
+		Deliveries: Deliveries{s}, Registry: Registry{s}, Consumers: Consumers{s}, Idempotency: Idempotency{s}, Secrets: Secrets{s}, Tenants: Tenants{s}, APIKeys: APIKeys{s}, Schedules: schedules, Steps: steps, Hooks: hooks, Pushes: pushes, Accounts: accounts, Repair: Repair{s}, Audit: Audit{s},
 	}, nil
 }
 

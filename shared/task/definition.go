@@ -39,6 +39,9 @@ type Definition struct {
 	// NoA2A hides it from clients of A2A.
 	NoA2A bool `json:"no_a2a,omitempty"`
 
+	// Budgets bound what tenants may use of the agent's models.
+	Budgets []Budget `json:"budgets,omitempty"`
+
 	// Limits of a session with the agent.
 	History       History `json:"history,omitempty"`        // default full
 	MaxTranscript int     `json:"max_transcript,omitempty"` // bytes of the transcript that the agent sees; default 512 KiB

@@ -60,6 +60,7 @@ func Streams(set Settings) []jetstream.StreamConfig {
 		bucket(SchedulesBucket, 1, 0),
 		bucket(HooksBucket, 1, 0),
 		bucket(PushesBucket, 1, Retention),
+		bucket(UsageBucket, 1, UsageRetention),
 		{
 			Name:     ArtifactStream,
 			Subjects: []string{ArtifactChunks(">"), "$O." + Artifacts + ".M.>"},

@@ -133,6 +133,8 @@ func Worker(name string, agents ...string) Permissions {
 	p.publish("$KV."+WorkersBucket+".*", Listeners, TaskOutput("*", "*"), Rival, Kept("*"))
 	p.subscribe(CancelAny, ChildAny, Told("*"), Rival, TaskEvents("*", "*"))
 	p.walks(BucketStream(IdempotencyBucket), Gateways) // for programs of agents
+	p.publish(usageOf("*", "*"))
+	p.api("STREAM.MSG.GET." + BucketStream(UsageBucket))
 	for _, agent := range agents {
 		p.publish("$KV."+AgentsBucket+"."+agent, Turn("*", agent, "*"))
 		p.takes(Tasks, AgentConsumer(agent, 1, 0))
@@ -248,7 +250,7 @@ func (p *Permissions) watches(stream string) {
 func (p *Permissions) asks() {
 	p.records()
 	p.reads()
-	p.api("STREAM.MSG.GET."+BucketStream(TenantsBucket), "STREAM.MSG.GET."+BucketStream(IdempotencyBucket))
+	p.api("STREAM.MSG.GET."+BucketStream(UsageBucket), "STREAM.MSG.GET."+BucketStream(TenantsBucket), "STREAM.MSG.GET."+BucketStream(IdempotencyBucket))
 	for _, bucket := range []string{TasksBucket, SessionsBucket, IdempotencyBucket} {
 		p.walks(BucketStream(bucket), ">")
 	}

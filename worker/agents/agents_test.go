@@ -77,9 +77,9 @@ func TestMistakes(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"", "the file is empty"},
 		{"agents: {", "agents.yaml: yaml: line 1"},
-		{"- a", "agents.yaml:1: it must be a mapping with default_agent, models, tools, agents"},
+		{"- a", "agents.yaml:1: it must be a mapping with default_agent, models, tools, budgets, agents"},
 		{"agents: []", "agents.yaml:1: agents: it must be a list of at least one agent"},
-		{"agent: []", "agents.yaml:1: agent: there is no such field (did you mean agents?); there are default_agent, models, tools, agents"},
+		{"agent: []", "agents.yaml:1: agent: there is no such field (did you mean agents?); there are default_agent, models, tools, budgets, agents"},
 		{"default_agent: b\n" + agent(""), `agents.yaml:1: default_agent: there is no agent "b" in this file`},
 		{agent("    nme: x\n"), "agents.yaml:4: agents[0].nme: there is no such field (did you mean name?); there are name, description, version"},
 		{agent("    name: b\n"), "agents.yaml:4: agents[0].name: it is there twice"},
@@ -231,6 +231,7 @@ models:
   local: &local {base_url: "http://127.0.0.1:11434/v1", model: llama3.2, api: responses, timeout: 1m, params: {temperature: 0.2}, compat: {stream_usage: off}}
 tools:
   jira: {mcp: {url: "https://tools.example.com/mcp", headers: {Authorization: "Bearer ${KEY}"}}, allow: [search, move], approve: [move], timeout: 10s, max_result: 1000, on_unknown: fail}
+budgets: [{tenant: "*", period: day, cost: 20, tokens: 5000000, warn_at: 0.8}, {tenant: ann, period: month, cost: 7}]
 agents:
   - name: support
     llm:
@@ -257,8 +258,8 @@ func TestAgentsThatAreModels(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	for _, tt := range []struct{ old, now, want string }{
-		{"instructions:", "instruction:", "agents.yaml:11: agents[0].llm.instruction: there is no such field (did you mean instructions?)"},
-		{"model: default", "model: defalt", `agents.yaml:8: agent support: llm.model: there is no model "defalt", there are default, local`},
+		{"instructions:", "instruction:", "agents.yaml:12: agents[0].llm.instruction: there is no such field (did you mean instructions?)"},
+		{"model: default", "model: defalt", `agents.yaml:9: agent support: llm.model: there is no model "defalt", there are default, local`},
 		{"on_limit: fail", "on_limit: fial", `"fial" is not allowed, it must be one of answer, fail (did you mean fail?)`},
 		{"ask_human", "ask_humn", `llm.tools[3]: there are no tools "ask_humn", there are jira`},
 		{"fallback: [local]", "fallback: [lokal]", `models.default.fallback: there is no model "lokal"`},
@@ -269,6 +270,9 @@ func TestAgentsThatAreModels(t *testing.T) {
 		{"approve: [move]", "approve: [mvoe]", "tools.jira.approve: mvoe is not under allow (did you mean move?)"},
 		{"max_result: 1000", "max_reslt: 1000", "there is no such field (did you mean max_result?)"},
 		{"{url: \"https://tools.example.com/mcp\", headers: {Authorization: \"Bearer ${KEY}\"}}", "{}", "tools.jira.mcp: it must have either url"},
+		{"period: month, cost: 7", "period: month", "budgets[1]: it must bound tokens, cost or both"},
+		{"period: month", "period: week", "it must be one of hour, day, month"},
+		{"warn_at: 0.8", "warn_at: 80", "budgets[0].warn_at"},
 		{"stream: false", "stream: nope", "it must be true or false"},
 		{"You answer.", "\"{{.Nope\"", "llm.instructions: template"},
 	} {

@@ -155,7 +155,9 @@ func (s Spec) model(o Options) (agent.Agent, error) {
 		return agent.Agent{}, err
 	}
 	h, _ := catalog.Handler(s.Name)
-	return agent.Agent{Definition: s.Definition, Handler: h}, nil
+	d := s.Definition
+	d.Budgets = s.file.Budgets
+	return agent.Agent{Definition: d, Handler: h}, nil
 }
 
 // describeWithin bounds the wait for the card of a remote agent at the start.

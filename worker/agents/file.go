@@ -152,6 +152,7 @@ func (p *parser) file(root *yaml.Node) []Spec {
 		"default_agent": func(n *yaml.Node, field string) { defaultNode = n; p.text(n, field, &defaultAgent) },
 		"models":        llmParser{p}.models,
 		"tools":         llmParser{p}.tools,
+		"budgets":       llmParser{p}.budgets,
 		"agents":        func(n *yaml.Node, _ string) { list = n },
 	})
 	if list == nil || list.Kind != yaml.SequenceNode || len(list.Content) == 0 {
@@ -400,38 +401,4 @@ func (p *parser) strings(n *yaml.Node, field string) map[string]string {
 		m[n.Content[i].Value] = v
 	}
 	return m
-}
-
-// didYouMean names the name that was meant, when one is near.
-func didYouMean(name string, known []string) string {
-	best, least := "", 1+len(name)/3
-	for _, k := range known {
-		if d := distance(strings.ToLower(name), k); d <= least {
-			best, least = k, d-1
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return " (did you mean " + best + "?)"
-}
-
-// distance is how many letters are to be added, left out or replaced.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for i := range row {
-		row[i] = i
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			corner, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, corner+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -21,6 +21,7 @@ export const operations = {
   pauseAgent: {"noun":"agents","name":"pause","method":"POST","path":"/agents/{name}/pause","params":["name"],"body":true},
   resumeAgent: {"noun":"agents","name":"resume","method":"POST","path":"/agents/{name}/resume","params":["name"]},
   listAudit: {"name":"listAudit","method":"GET","path":"/audit","query":["tenant","action","object","key_id","after","before","limit","cursor"],"items":"entries","next":"next_cursor","from":"cursor"},
+  listBudgets: {"name":"listBudgets","method":"GET","path":"/budgets"},
   listDeliveries: {"noun":"deliveries","name":"list","method":"GET","path":"/deliveries","query":["status","webhook_id","type","class","since","limit","cursor"],"items":"deliveries","next":"next_cursor","from":"cursor"},
   bulkDeliveries: {"noun":"deliveries","name":"bulk","method":"POST","path":"/deliveries/bulk","body":true},
   getDelivery: {"noun":"deliveries","name":"get","method":"GET","path":"/deliveries/{id}","params":["id"]},

@@ -167,6 +167,31 @@ export interface BackfillSchedule {
   "to": string;
 }
 
+export interface Budget {
+  /** That it holds for. */
+  "agents": Array<string> | null;
+  /** What is spent, by agent, as workers have told it: within half a minute. */
+  "by_agent": Array<SpentName> | null;
+  "by_model": Array<SpentName> | null;
+  /** The limit; left out: none. */
+  "cost"?: number;
+  /** Then it begins anew. */
+  "end": string;
+  /** New tasks of the agents are refused, 429 quota_exceeded. */
+  "exhausted": boolean;
+  /** What workers hold to spend it. They give back what they do not need. */
+  "held": Spent;
+  "period": "hour" | "day" | "month";
+  "spent": Spent;
+  "start": string;
+  /** The limit; left out: none. */
+  "tokens"?: number;
+}
+
+export interface BudgetList {
+  "budgets": Array<Budget> | null;
+}
+
 export interface BulkDeliveries {
   "action": "redeliver";
   /** The next_cursor of the answer before, to go on; the rest as before. */
@@ -1045,6 +1070,17 @@ export interface SessionList {
   "sessions": Array<Session> | null;
 }
 
+export interface Spent {
+  "cost": number;
+  "tokens": number;
+}
+
+export interface SpentName {
+  "cost": number;
+  "name": string;
+  "tokens": number;
+}
+
 export interface Stats {
   "agents": Array<AgentStats> | null;
   /** When it was counted: at most 2 s ago. */
@@ -1513,6 +1549,8 @@ export interface RootCalls {
   webhookKeys(query?: { "tenant"?: string | number | string[] }, options?: Options): Promise<KeySet>;
   /** GET /audit: List who did what, newest first */
   listAudit(query?: { "tenant"?: string | number | string[]; "action"?: string | number | string[]; "object"?: string | number | string[]; "key_id"?: string | number | string[]; "after"?: string | number | string[]; "before"?: string | number | string[]; "limit"?: string | number | string[]; "cursor"?: string | number | string[] }, options?: Options): Pages<AuditEntry, AuditList>;
+  /** GET /budgets: List the tenant's budgets for models, and what is used of them */
+  listBudgets(options?: Options): Promise<BudgetList>;
   /** GET /events: Follow the events of all tasks */
   allEvents(query?: { "type"?: string | number | string[]; "agent"?: string | number | string[]; labels?: Record<string, string>; "after"?: string | number | string[] }, options?: Options): AsyncIterableIterator<StreamEvent>;
   /** GET /healthz: Whether the process runs */

@@ -33,7 +33,7 @@ func Root() *cobra.Command {
 		return Usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	root.AddCommand(taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), scheduleCommand(), hookCommand(), eventsCommand(), listenCommand(),
-		agentsCommand(), tenantsCommand(), auditCommand(), apiKeysCommand(), topCommand(), historyCommand(), whoAmICommand(), problemsCommand(), healthcheckCommand(), contextCommand())
+		agentsCommand(), tenantsCommand(), budgetsCommand(), auditCommand(), apiKeysCommand(), topCommand(), historyCommand(), whoAmICommand(), problemsCommand(), healthcheckCommand(), contextCommand())
 	return root
 }
 

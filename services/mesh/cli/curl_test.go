@@ -47,6 +47,7 @@ func TestEveryCommandPrintsItsRequestsAsCurl(t *testing.T) {
 		{"tenants set acme --rate 0.5 --waits -1", []string{`curl -sS -X PUT -H 'Content-Type: application/json' -d '{"limits":{"rate":0.5,"waits":-1}}' '$/tenants/acme'`}},
 		{"tenants delete acme", []string{`curl -sS -X DELETE '$/tenants/acme'`}},
 		{"top", []string{`curl -sS '$/stats'`}},
+		{"budgets", []string{`curl -sS '$/budgets'`}},
 		{"whoami", []string{`curl -sS '$/whoami'`}},
 		{"healthcheck", []string{`curl -sS '$/readyz'`}},
 	} {

@@ -56,7 +56,7 @@ func (l *loop) summarize(ctx context.Context, messages []chat.Message) (string, 
 	}}
 	m := l.catalog.models[l.Model]
 	v, err := agent.Step(ctx, l.job, "summary", func(ctx context.Context, _ agent.StepInfo) (answered, error) {
-		return l.catalog.answer(ctx, m, r, &live{job: l.job, agent: &compiled{Config: Config{Quiet: true}, catalog: l.catalog}})
+		return l.paid(ctx, m, r, &live{job: l.job, agent: &compiled{Config: Config{Quiet: true}, catalog: l.catalog}})
 	}, agent.Key(r))
 	if err != nil {
 		return "", l.failed(m, err)

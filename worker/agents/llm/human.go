@@ -34,7 +34,7 @@ func (human) run(ctx context.Context, l *loop, c call) (result, error) {
 	if len(q.Options) > 0 {
 		schema["enum"] = q.Options
 	}
-	raw, err := l.person().question(ctx, "ask/"+c.place, q.Question, schema)
+	raw, err := personOf(l).question(ctx, "ask/"+c.place, q.Question, schema)
 	if errors.Is(err, agent.ErrInputTimeout) {
 		return failed("nobody has answered in time"), nil
 	}
@@ -50,7 +50,7 @@ type person struct {
 	of  *compiled // the agent that asks
 }
 
-func (l *loop) person() person { return person{l.job, l.first} }
+func personOf(l *loop) person { return person{l.job, l.first} }
 
 // question asks a person. A wait's bounds hold for what a model has written, too.
 func (p person) question(ctx context.Context, name, prompt string, schema any) (json.RawMessage, error) {

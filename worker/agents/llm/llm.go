@@ -27,6 +27,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"agentmesh/shared/schema"
+	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/llm/chat"
 )
@@ -126,9 +127,10 @@ type Config struct {
 
 // File is all that a file says.
 type File struct {
-	Models map[string]Model
-	Tools  map[string]ToolSet
-	Agents map[string]Config
+	Models  map[string]Model
+	Tools   map[string]ToolSet
+	Agents  map[string]Config
+	Budgets []task.Budget
 	// Secrets are values that the file has from the environment. They are masked
 	// wherever they appear.
 	Secrets []string
@@ -142,6 +144,8 @@ type Catalog struct {
 	tools  map[string]*toolSet
 	agents map[string]*compiled
 	mask   *mask
+
+	budgets []task.Budget
 }
 
 // model is a Model with its client.
@@ -181,7 +185,7 @@ func fault(agent, member, format string, args ...any) error {
 
 // New compiles a file. The error is a *Fault.
 func New(f File) (*Catalog, error) {
-	c := &Catalog{models: map[string]*model{}, tools: map[string]*toolSet{}, agents: map[string]*compiled{}, mask: newMask(f.Secrets)}
+	c := &Catalog{models: map[string]*model{}, tools: map[string]*toolSet{}, agents: map[string]*compiled{}, mask: newMask(f.Secrets), budgets: f.Budgets}
 	for name, m := range f.Models {
 		c.models[name] = &model{Model: m, name: name, client: chat.New(m.Config, f.Transport)}
 	}

@@ -78,7 +78,7 @@ func (l *loop) step(ctx context.Context, choice string) (*answered, error) {
 	l.fresh = false
 	v, err := agent.Step(ctx, l.job, "model", func(ctx context.Context, _ agent.StepInfo) (answered, error) {
 		l.fresh, r.MaxTokens = true, most
-		return l.catalog.answer(ctx, m, r, shows)
+		return l.paid(ctx, m, r, shows)
 	}, agent.Key(l.depends(m, r)))
 	if err != nil {
 		return nil, l.failed(m, err)

@@ -94,7 +94,7 @@ func (r *remote) offer() chat.Tool {
 // knows whether it was made: that ends the task.
 func (r *remote) run(ctx context.Context, l *loop, c call) (result, error) {
 	if r.set.approves(r.tool.Name) {
-		args, fault, err := l.person().approve(ctx, c)
+		args, fault, err := personOf(l).approve(ctx, c)
 		if err != nil {
 			return result{}, err
 		}

@@ -27,6 +27,7 @@ OPERATIONS: dict[str, dict] = {
     "pauseAgent": {"noun":"agents","name":"pause","method":"POST","path":"/agents/{name}/pause","params":["name"],"body":True},
     "resumeAgent": {"noun":"agents","name":"resume","method":"POST","path":"/agents/{name}/resume","params":["name"]},
     "listAudit": {"name":"listAudit","method":"GET","path":"/audit","query":["tenant","action","object","key_id","after","before","limit","cursor"],"items":"entries","next":"next_cursor","from":"cursor"},
+    "listBudgets": {"name":"listBudgets","method":"GET","path":"/budgets"},
     "listDeliveries": {"noun":"deliveries","name":"list","method":"GET","path":"/deliveries","query":["status","webhook_id","type","class","since","limit","cursor"],"items":"deliveries","next":"next_cursor","from":"cursor"},
     "bulkDeliveries": {"noun":"deliveries","name":"bulk","method":"POST","path":"/deliveries/bulk","body":True},
     "getDelivery": {"noun":"deliveries","name":"get","method":"GET","path":"/deliveries/{id}","params":["id"]},
@@ -120,6 +121,10 @@ class RootCalls(Noun):
     def list_audit(self, **more: Any) -> Pages:
         """GET /audit: List who did what, newest first"""
         return self._call(OPERATIONS["listAudit"], [], more)
+
+    def list_budgets(self, **more: Any) -> types.BudgetList:
+        """GET /budgets: List the tenant's budgets for models, and what is used of them"""
+        return self._call(OPERATIONS["listBudgets"], [], more)
 
     def all_events(self, **more: Any) -> Stream:
         """GET /events: Follow the events of all tasks"""

@@ -163,6 +163,27 @@ class AuditList(TypedDict):
 BackfillSchedule = TypedDict("BackfillSchedule", {"from": "str", "overlap": "Literal['skip', 'queue', 'queue_all', 'cancel_running', 'allow']", "to": "str"}, total=False)
 
 
+class _Budget(TypedDict):
+    agents: Optional[List[str]]
+    by_agent: Optional[List[SpentName]]
+    by_model: Optional[List[SpentName]]
+    end: str
+    exhausted: bool
+    held: Spent
+    period: Literal['hour', 'day', 'month']
+    spent: Spent
+    start: str
+
+
+class Budget(_Budget, total=False):
+    cost: float
+    tokens: int
+
+
+class BudgetList(TypedDict):
+    budgets: Optional[List[Budget]]
+
+
 class _BulkDeliveries(TypedDict):
     action: Literal['redeliver']
     filter: DeliveryFilter
@@ -871,6 +892,17 @@ class SessionList(TypedDict):
     next_cursor: str
     scanned: int
     sessions: Optional[List[Session]]
+
+
+class Spent(TypedDict):
+    cost: float
+    tokens: int
+
+
+class SpentName(TypedDict):
+    cost: float
+    name: str
+    tokens: int
 
 
 class _Stats(TypedDict):
