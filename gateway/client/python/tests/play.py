@@ -5,6 +5,7 @@ import concurrent.futures
 import json
 import pathlib
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -49,9 +50,11 @@ def case(line):
             came["error"]["pointers"] = [e["pointer"] for e in error.errors]
     except Exception as error:
         came = {"error": repr(error)}
-    print(json.dumps({"base": order["base"], "came": came}), flush=True)
+    with saying:
+        print(json.dumps({"base": order["base"], "came": came}), flush=True)
 
 
+saying = threading.Lock()
 with concurrent.futures.ThreadPoolExecutor(64) as pool:
     for line in sys.stdin:
         pool.submit(case, line)
