@@ -15,6 +15,7 @@ BURST     ?= 300000
 SEED      ?= 0
 # The version that make upgrade comes from: the last commit before authentication.
 OLD       ?= 448f1e4
+SHOTS     ?= shots
 PACKAGES  ?= ./...
 PREFIX    ?= /usr/local
 DESTDIR   ?=
@@ -111,6 +112,23 @@ golden: ## rewrite the golden files; read the diff
 
 vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...
+
+.PHONY: console-test console-shots console-vendor
+console-test: ## the console in a browser: stories, axe-core, phone width (CHROME names the browser)
+	go test ./gateway/console -count 1 -timeout 15m -browser
+
+console-shots: ## pictures of all screens of the console into SHOTS, to look at
+	@mkdir -p "$(SHOTS)"
+	go test ./gateway/console -count 1 -timeout 15m -run TestShots -shots "$(abspath $(SHOTS))"
+
+console-vendor: ## fetch the console's files of others again, and compare them with SHA256SUMS
+	@set -e; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; at="$(CURDIR)/gateway/console"; cd "$$dir"; \
+	npm pack --silent htmx.org@4.0.1 uplot@1.6.32 axe-core@4.14.1 >/dev/null; \
+	for p in htmx.org-4.0.1 uplot-1.6.32 axe-core-4.14.1; do mkdir $$p; tar xzf $$p.tgz -C $$p --strip-components 1; done; \
+	mkdir -p new/assets/vendor/ext new/testdata; \
+	cp htmx.org-4.0.1/dist/htmx.min.js uplot-1.6.32/dist/uPlot.iife.min.js uplot-1.6.32/dist/uPlot.min.css new/assets/vendor/; \
+	cp htmx.org-4.0.1/dist/ext/hx-sse.min.js new/assets/vendor/ext/; cp axe-core-4.14.1/axe.min.js new/testdata/; \
+	(cd new && sha256sum --check --quiet "$$at/SHA256SUMS"); cp -r new/. "$$at/"
 
 crash: ## kill -9 and SIGSTOP of real processes, the long form
 	go test -count 1 -timeout 15m -run 'Crash|Frozen|Kill|LoseNothing|FullDisk|DeadEndpoints|NobodyWaits' ./services/mesh ./gateway ./notifier -chaos

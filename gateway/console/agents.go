@@ -39,9 +39,8 @@ type agentCard struct {
 
 // flow is how often one agent has called another one lately.
 type flow struct {
-	From, To        string
-	Count, Failed   int
-	PerMinute, Rate string
+	From, To      string
+	Count, Failed int
 }
 
 // cardsMost is how many agents a map is still read with: with more the table comes first.

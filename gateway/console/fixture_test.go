@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,9 +21,19 @@ type fakeAPI struct {
 	n       int              // of each thing
 	say     func(int) string // every text that somebody else has written
 	scopes  []string
+	subject string
 	auth    string
 	refuses int // the status of every answer but whoami; 0: none
 	asked   []string
+
+	mu sync.Mutex
+}
+
+// more has the fake have so many of each thing from now on.
+func (f *fakeAPI) more(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n = n
 }
 
 // Ids that the fake knows.
@@ -36,10 +48,12 @@ func (f *fakeAPI) whoami() api.WhoAmI {
 	if mode == "" {
 		mode = "off"
 	}
-	return api.WhoAmI{Tenant: "default", Subject: f.say(1), Scopes: scopes, Auth: mode}
+	return api.WhoAmI{Tenant: "default", Subject: firstOf(f.subject, f.say(1)), Scopes: scopes, Auth: mode}
 }
 
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.asked = append(f.asked, r.Method+" "+r.URL.Path)
 	if r.URL.Path == "/whoami" {
 		writeJSON(w, 200, f.whoami())
@@ -92,7 +106,11 @@ func (f *fakeAPI) answer(r *http.Request) any {
 		if one {
 			return f.delivery(0)
 		}
-		return api.DeliveryList{Deliveries: times(f.n, f.delivery), NextCursor: f.cursor()}
+		all := slices.DeleteFunc(times(f.n, f.delivery), func(d api.Delivery) bool {
+			status := r.URL.Query().Get("status")
+			return status != "" && d.Status != status
+		})
+		return api.DeliveryList{Deliveries: all, NextCursor: f.cursor()}
 	case "schedules":
 		return f.schedulesAnswer(parts)
 	case "hooks":
@@ -119,6 +137,9 @@ func times[T any](n int, one func(int) T) []T {
 func (f *fakeAPI) tasksAnswer(r *http.Request, parts []string) any {
 	switch {
 	case len(parts) == 1:
+		if r.URL.Query().Get("parent_id") != "" {
+			return api.TaskList{Tasks: times(min(f.n, 2), f.child)}
+		}
 		return api.TaskList{Tasks: f.tasksOf(r.URL.Query().Get("status")), NextCursor: f.cursor()}
 	case parts[1] == "bulk":
 		return api.BulkDone{Matched: f.n * 50}
@@ -164,7 +185,7 @@ func (f *fakeAPI) tasksOf(status string) []api.Task {
 func (f *fakeAPI) task(i int) api.Task {
 	t := api.Task{
 		TaskID: fakeID("tsk", i), Kind: "task", Status: stateCycle[i%len(stateCycle)], Agent: f.agentName(i), Attempt: 1 + i%2, MaxAttempts: 3,
-		Message: f.say(6 + i), Labels: map[string]string{"team": f.say(i), "env": "prod"}, CreatedAt: past(60 + 20*i), UpdatedAt: past(10 + 20*i), StartedAt: past(58 + 20*i),
+		Message: f.say(6 + i), Labels: map[string]string{"team": f.word(i), "env": "prod"}, CreatedAt: past(60 + 20*i), UpdatedAt: past(10 + 20*i), StartedAt: past(58 + 20*i),
 		TraceID: "0af7651916cd43dd8448eb211c80319c", StatusURL: "/tasks/" + fakeID("tsk", i), Input: raw(map[string]any{"text": f.say(i), "n": json.Number("12345678901234567890")}),
 	}
 	t.Attempts = []api.Attempt{{Attempt: 1, Outcome: "running", WorkerID: fakeID("wrk", 1), StartedAt: past(58)}}
@@ -192,6 +213,29 @@ func (f *fakeAPI) task(i int) api.Task {
 	return t
 }
 
+func (f *fakeAPI) stepName(i int) string {
+	if f.subject != "" {
+		return []string{"plan", "fetch sources", "rank", "wait for quota", "draft", "review"}[i%6]
+	}
+	return f.say(i)
+}
+
+// word is a short text, where texts are plain.
+func (f *fakeAPI) word(i int) string {
+	if f.subject != "" {
+		return []string{"search", "support", "finance"}[i%3]
+	}
+	return f.say(i)
+}
+
+// child is a task that the first one has called.
+func (f *fakeAPI) child(i int) api.Task {
+	t := f.task(1 + 3*i)
+	t.ParentID, t.CreatedAt, t.StartedAt, t.FinishedAt = fakeID("tsk", 0), past(40-12*i), past(39-12*i), past(22-12*i)
+	t.Agent = []string{"summarize", "echo"}[i%2]
+	return t
+}
+
 func raw(v any) json.RawMessage {
 	b, _ := json.Marshal(v)
 	return b
@@ -202,7 +246,7 @@ func (f *fakeAPI) agentName(i int) string {
 }
 
 func (f *fakeAPI) step(i int) api.Step {
-	s := api.Step{Kind: []string{"step", "step", "sleep", "answer"}[i%4], Name: f.say(i), N: i % 2, Attempt: 1, At: past(50 - 3*i), MS: int64(400 + 300*i), Bytes: 240, Value: raw(f.say(i))}
+	s := api.Step{Kind: []string{"step", "step", "sleep", "answer"}[i%4], Name: f.stepName(i), N: i / 6, Attempt: 1, At: past(52 - 4*i), MS: int64(400 + 300*i), Bytes: 240, Value: raw(f.say(i))}
 	if i == 5 {
 		s.Error = &api.Error{Code: "agent_failed", Message: f.say(i)}
 	}
@@ -252,7 +296,7 @@ func (f *fakeAPI) stats() api.Stats {
 		s.Agents = append(s.Agents, api.AgentStats{Name: a.Name, Waiting: (i * 7) % 23, OldestAge: float64(i) * 3.4, InFlight: i % 5, Limit: 32, LiveWorkers: a.LiveWorkers, Slots: a.LiveWorkers * 4})
 	}
 	for i := range min(f.n, 6) {
-		s.Workers = append(s.Workers, api.WorkerStats{WorkerID: fakeID("wrk", i), Host: f.say(i), StartedAt: past(3600 * (i + 1)), Agents: []string{"research", "triage"}, Slots: 8, Busy: i % 4})
+		s.Workers = append(s.Workers, api.WorkerStats{WorkerID: fakeID("wrk", i), Host: fmt.Sprintf("node-%d", i+1), StartedAt: past(3600 * (i + 1)), Agents: []string{"research", "triage"}, Slots: 8, Busy: i % 4})
 	}
 	return s
 }
@@ -316,7 +360,20 @@ func (f *fakeAPI) hooksAnswer(parts []string) any {
 	}), Counts: api.HookCounts{Accepted: f.n}}
 }
 
-func (f *fakeAPI) history() any { return nil }
+// history is an hour of a mesh that has something to do.
+func (f *fakeAPI) history() api.StatsHistory {
+	h := api.StatsHistory{From: past(900), To: base, Step: 10}
+	for i := range 90 {
+		wave := 30 + (i*7)%23 + i/3
+		p := api.HistoryPoint{At: past(900 - 10*i), HistoryCounts: api.HistoryCounts{Accepted: wave, Completed: wave - 3, Failed: (i * 5) % 4, P50: float64(420 + (i*13)%90), P95: float64(1800 + (i*37)%700)}}
+		p.Now = &api.HistoryGauge{Waiting: i % 17, InFlight: 12, OldestAge: float64(i%17) * 0.6}
+		h.Points = append(h.Points, p)
+	}
+	if f.n > 1 {
+		h.Calls = []api.HistoryCalls{{Caller: "triage", Callee: "research", Calls: 140, Failed: 3}, {Caller: "research", Callee: "summarize", Calls: 96}, {Caller: "triage", Callee: "echo", Calls: 12}}
+	}
+	return h
+}
 
 // plain are texts as people write them.
 func plain(i int) string {

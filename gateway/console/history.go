@@ -1,8 +1,12 @@
 package console
 
 import (
+	"fmt"
 	"strconv"
 	"time"
+
+	"agentmesh/gateway/api"
+	"agentmesh/gateway/client"
 )
 
 // charts are those of the overview: each is a table that an island draws.
@@ -29,8 +33,60 @@ func (c *chart) add(at time.Time, values ...float64) {
 	c.Rows = append(c.Rows, row)
 }
 
-// historyOf is what the gateway has counted of the last minutes; nil: it does not count.
-func historyOf(*visit) (*charts, error) { return nil, nil }
+// historyOf is what the gateway has counted of the last minutes; nil: the visitor may
+// not read it.
+func historyOf(v *visit) (*charts, error) {
+	h, err := optional(v.api.History(v.ctx(), client.HistoryFilter{}))
+	if err != nil || h == nil || len(h.Points) == 0 {
+		return nil, err
+	}
+	return chartsOf(h), nil
+}
+
+// chartsOf draws four curves of the last minutes.
+func chartsOf(h *api.StatsHistory) *charts {
+	rate := chart{ID: "rate", Title: "Accepted and ended, a minute", Series: []string{"accepted", "ended"}}
+	run := chart{ID: "run", Title: "Run time, in seconds", Series: []string{"half of them", "19 of 20"}}
+	failed := chart{ID: "failed", Title: "Failed, a minute", Series: []string{"failed"}}
+	oldest := chart{ID: "oldest", Title: "Oldest that waits, in seconds", Series: []string{"oldest"}}
+	var accepted, ended, fails int
+	var slowest, longest float64
+	perMinute := 60 / max(h.Step, 1)
+	points := h.Points[:max(len(h.Points)-1, 1)] // the last one is not over
+	for _, p := range points {
+		over := p.Completed + p.Failed + p.Canceled
+		accepted, ended, fails = accepted+p.Accepted, ended+over, fails+p.Failed
+		slowest = max(slowest, p.P95)
+		rate.add(p.At, float64(p.Accepted)*perMinute, float64(over)*perMinute)
+		run.add(p.At, p.P50/1000, p.P95/1000)
+		failed.add(p.At, float64(p.Failed)*perMinute)
+		age := 0.0
+		if p.Now != nil {
+			age = p.Now.OldestAge
+		}
+		longest = max(longest, age)
+		oldest.add(p.At, age)
+	}
+	minutes := int(h.To.Sub(h.From).Minutes() + .5)
+	rate.Summary = fmt.Sprintf("%s accepted and %s ended in %d minutes", num(accepted), num(ended), minutes)
+	run.Summary = "19 of 20 took up to " + seconds(slowest/1000)
+	failed.Summary = fmt.Sprintf("%s failed, %d %% of those that ended", num(fails), percent(fails, ended))
+	oldest.Summary = "the longest waited " + seconds(longest)
+	return &charts{[]chart{rate, run, failed, oldest}}
+}
 
 // flowsOf is who has called whom lately.
-func flowsOf(*visit) ([]flow, error) { return nil, nil }
+func flowsOf(v *visit) ([]flow, error) {
+	if !v.may("admin") {
+		return nil, nil
+	}
+	h, err := optional(v.api.History(v.ctx(), client.HistoryFilter{Step: time.Minute}))
+	if err != nil || h == nil {
+		return nil, err
+	}
+	var all []flow
+	for _, c := range h.Calls {
+		all = append(all, flow{From: c.Caller, To: c.Callee, Count: c.Calls, Failed: c.Failed})
+	}
+	return all, nil
+}

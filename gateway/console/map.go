@@ -44,7 +44,9 @@ func drawMap(agents []agentCard, calls []flow) *meshMap {
 	m := &meshMap{}
 	rows, at := map[int]int{}, map[string]*mapNode{}
 	sorted := slices.Clone(agents)
-	slices.SortStableFunc(sorted, func(a, b agentCard) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortStableFunc(sorted, func(a, b agentCard) int { // those that call or are called come first
+		return cmp.Or(cmp.Compare(traffic(calls, b.Name), traffic(calls, a.Name)), cmp.Compare(a.Name, b.Name))
+	})
 	m.Nodes = make([]mapNode, 0, len(sorted))
 	for _, a := range sorted {
 		col := layer[a.Name]
@@ -64,6 +66,16 @@ func drawMap(agents []agentCard, calls []flow) *meshMap {
 		}
 	}
 	return m
+}
+
+// traffic is how many calls an agent takes part in.
+func traffic(calls []flow, name string) (n int) {
+	for _, c := range calls {
+		if c.From == name || c.To == name {
+			n += c.Count
+		}
+	}
+	return n
 }
 
 // layersOf gives each agent its layer: one more than that of the deepest that calls it.

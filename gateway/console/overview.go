@@ -9,7 +9,7 @@ import (
 // overviewScreen is the first page: how the mesh is, and what needs a person.
 var overviewScreen = screen{
 	name: "overview", path: "/{$}", title: "Overview", chart: true, load: loadOverview,
-	live: []string{"overview-tiles", "overview-needs", "overview-queues", "overview-recent"}, every: 3 * time.Second, hears: hearsTasks,
+	live: []string{"overview-tiles", "overview-charts", "overview-needs", "overview-queues", "overview-recent"}, every: 3 * time.Second, hears: hearsTasks,
 }
 
 // overview is what the first page shows. What its visitor may not read is left out.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,14 +106,24 @@ func TestAReadOnlyConsoleChangesNothing(t *testing.T) {
 // keyAPI knows one key, as a gateway does.
 type keyAPI struct {
 	fakeAPI
-	key  auth.Key
-	ends bool // it was revoked
+	key   auth.Key
+	state sync.Mutex
+	ends  bool // it was revoked
+}
+
+func (k *keyAPI) end(yes bool) {
+	k.state.Lock()
+	defer k.state.Unlock()
+	k.ends = yes
 }
 
 func (k *keyAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	shown, _ := auth.Carried(r.Context())
 	ok := shown.Bearer == k.key.Reveal() || shown.Kept != nil && shown.Kept.ID == k.key.ID() && k.key.Matches(shown.Kept.Hash)
-	if !ok || k.ends {
+	k.state.Lock()
+	ends := k.ends
+	k.state.Unlock()
+	if !ok || ends {
 		writeJSON(w, 401, api.Problem{Title: "Who asks?", Status: 401, Code: "unauthenticated"})
 		return
 	}
@@ -177,14 +188,14 @@ func TestALoginLastsAsLongAsItsKey(t *testing.T) {
 	if w := get(c, "/console/tasks", "Cookie", broken); w.Code != http.StatusSeeOther {
 		t.Errorf("a cookie that was changed: %d", w.Code)
 	}
-	k.ends = true
+	k.end(true)
 	if w := get(c, "/console/tasks", "Cookie", text); w.Code != http.StatusSeeOther {
 		t.Errorf("a key that was revoked: %d", w.Code)
 	}
 	if w := get(c, "/console/tasks?live=1", "Cookie", text); w.Code != http.StatusUnauthorized {
 		t.Errorf("its stream: %d, a browser must learn that it is over", w.Code)
 	}
-	k.ends = false
+	k.end(false)
 	c.now = func() time.Time { return time.Now().Add(loginFor + time.Minute) }
 	if w := get(c, "/console/tasks", "Cookie", text); w.Code != http.StatusSeeOther {
 		t.Errorf("after its time: %d", w.Code)

@@ -83,7 +83,7 @@ func loadTasks(v *visit) (any, error) {
 		p.Begun = time.UnixMilli(at)
 	}
 	p.Fresh = with(q, "begun", "")
-	for _, one := range []struct{ status, text string }{{"", "All"}, {"pending", "Pending"}, {"processing", "Running"}, {"input_required", "Ask you"}, {"failed", "Failed"}, {"completed", "Completed"}, {"canceled", "Canceled"}} {
+	for _, one := range []struct{ status, text string }{{"", "All"}, {"pending", "Pending"}, {"processing", "Running"}, {"input_required", "Asks you"}, {"failed", "Failed"}, {"completed", "Completed"}, {"canceled", "Canceled"}} {
 		p.Rail = append(p.Rail, rail{one.status, one.text, with(q, "status", one.status), p.Filter.Status == one.status})
 	}
 	f := p.Filter.api(v.now())

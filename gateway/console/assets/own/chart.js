@@ -31,7 +31,7 @@ function draw() {
     const soft = colour('--soft'), line = colour('--line');
     const axis = { stroke: soft, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: '11px system-ui' };
     const plot = new window['uPlot']({
-      width: place.clientWidth, height: 150, cursor: { drag: { x: false, y: false } }, legend: { show: names.length > 1 },
+      width: place.clientWidth, height: 150, cursor: { drag: { x: false, y: false } }, legend: { show: false },
       scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, Math.max(high * 1.15, 1)] } },
       series: [{}, ...names.map((label, i) => ({ label, stroke: colour(tokens[i % 4]), width: 1.75, points: { show: false }, fill: i === 0 ? colour(tokens[0]).replace('rgb(', 'rgba(').replace(')', ', .12)') : undefined }))],
       axes: [{ ...axis, space: 70 }, { ...axis, size: 44 }],

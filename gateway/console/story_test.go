@@ -1,0 +1,97 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
+	"agentmesh/worker/agent"
+)
+
+// onMesh is a console on a real mesh with agents.
+func onMesh(t *testing.T) (*Console, *client.Client) {
+	t.Helper()
+	m := meshtest.New(t)
+	m.Work(
+		meshtest.Named("greeter", func(ctx context.Context, job *agent.Job) (any, error) {
+			job.Progress(50, "half of it")
+			return map[string]string{"hello": "mesh"}, nil
+		}),
+		meshtest.Named("sleeper", func(ctx context.Context, job *agent.Job) (any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}),
+	)
+	api, err := client.New("http://api.internal", client.WithHTTPClient(&http.Client{Transport: Inside(m.Gateway.Handler())}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.Until(t, "the gateway knows the agents", func() bool {
+		all, err := api.Agents.List(t.Context())
+		return err == nil && len(all) == 2 && all[0].LiveWorkers > 0
+	})
+	c, err := New(Options{Config: Default(), API: api})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c, api
+}
+
+// What a browser does by its forms, without one: a task is made, read, and canceled.
+func TestFormsMakeReadAndCancelATask(t *testing.T) {
+	c, api := onMesh(t)
+	w := ask(c, http.MethodPost, "/console/playground/greeter", "view=json&op=run&json=%7B%22n%22%3A12345678901234567890%7D")
+	to := w.Header().Get("Location")
+	if w.Code != http.StatusSeeOther || !strings.HasPrefix(to, "../tasks/tsk_") {
+		t.Fatalf("%d %s %s", w.Code, to, w.Body)
+	}
+	id := strings.TrimPrefix(to, "../tasks/")
+	if done, err := api.Tasks.Wait(t.Context(), id); err != nil || done.Status != "completed" {
+		t.Fatalf("%+v %v", done, err)
+	}
+	if page := get(c, "/console/tasks/"+id+"?tab=input").Body.String(); !strings.Contains(page, "12345678901234567890") {
+		t.Error("a large number is not shown as it was sent")
+	}
+	made, err := api.Tasks.Create(t.Context(), client.Request{Agent: "sleeper", Input: json.RawMessage(`{}`)}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(c, http.MethodPost, "/console/tasks/"+made.TaskID+"/cancel", "x=1"); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "../../tasks/"+made.TaskID+"?said=canceled" {
+		t.Errorf("%d %s", w.Code, w.Header().Get("Location"))
+	}
+	if page := get(c, "/console/tasks/"+made.TaskID+"?said=canceled").Body.String(); !strings.Contains(page, "The task is canceled.") || !strings.Contains(page, "st-canceled") {
+		t.Error("the page does not say that the task is canceled")
+	}
+}
+
+// The story of a task: made in the playground, watched to its end, another one canceled.
+func TestATaskIsMadeWatchedAndCanceledInABrowser(t *testing.T) {
+	if !*inBrowser {
+		t.Skip("stories in a browser are run by: make console-test")
+	}
+	c, api := onMesh(t)
+	b := openBrowser(t, c)
+	b.visit("playground/greeter")
+	b.do(chromedp.Click("button[value=run]"))
+	b.until("location.pathname.includes('/console/tasks/tsk_')")
+	b.says("#task-head", "completed")
+	b.says("#task-tab", "mesh")
+	made, err := api.Tasks.Create(t.Context(), client.Request{Agent: "sleeper", Input: json.RawMessage(`{}`)}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.visit("tasks/" + made.TaskID)
+	b.says("#task-head", "running")
+	b.do(chromedp.Click("#task-head button.danger"))
+	b.until("document.getElementById('ask').open")
+	b.do(chromedp.Click("#ask button[value=yes]"))
+	b.says("#task-head", "canceled")
+}
