@@ -22,6 +22,8 @@ import (
 type Config struct {
 	Console      string `flag:"console" env:"MESH_CONSOLE" help:"the web console of the gateway at /console: on, off, or read-only"`
 	HidePayloads bool   `flag:"hide-payloads" env:"MESH_HIDE_PAYLOADS" help:"the console shows no inputs, results, output, messages and payloads; the API does"`
+	// Inbox is the URL of the receiver of callbacks for development; empty: there is none.
+	Inbox string
 }
 
 // The ways to have a console.

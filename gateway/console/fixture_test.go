@@ -375,6 +375,21 @@ func (f *fakeAPI) history() api.StatsHistory {
 	return h
 }
 
+// inbox is a receiver that has got something.
+func (f *fakeAPI) inbox(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	writeJSON(w, 200, map[string]any{"answer": map[string]any{"status": 503, "delay": "2s"}, "requests": times(min(f.n, 10), func(i int) inboxRequest {
+		r := inboxRequest{N: i + 1, At: past(10 * i), Method: "POST", Path: "/done?x=" + f.say(i), Headers: map[string]string{"webhook-id": fakeID("dlv", i), "x-own": f.say(i)}, Body: f.say(i), Status: 503, SignedBy: "callbacks"}
+		if i%3 == 2 {
+			r.SignedBy, r.Refused = "", "no_signature_matches: "+f.say(i)
+		}
+		return r
+	})})
+}
+
 // plain are texts as people write them.
 func plain(i int) string {
 	return []string{
@@ -394,6 +409,11 @@ func newFake(tb testing.TB, f *fakeAPI, change func(*Options)) *Console {
 		tb.Fatal(err)
 	}
 	o := Options{Config: Default(), API: api}
+	if f.n > 0 {
+		came := httptest.NewServer(http.HandlerFunc(f.inbox))
+		tb.Cleanup(came.Close)
+		o.Inbox = came.URL
+	}
 	if change != nil {
 		change(&o)
 	}
@@ -430,6 +450,6 @@ func allPages() []string {
 		"", "tasks", "tasks?status=failed&agent=research&label=team%3Dx", "tasks/" + fakeID("tsk", 0), "tasks/" + fakeID("tsk", 0) + "?tab=input", "tasks/" + fakeID("tsk", 0) + "?tab=events", "tasks/" + fakeID("tsk", 0) + "?tab=attempts",
 		"tasks/" + fakeID("tsk", 0) + "?tab=steps", "tasks/" + fakeID("tsk", 0) + "?tab=children", "tasks/" + fakeID("tsk", 0) + "?tab=deliveries", "tasks/" + fakeID("tsk", 0) + "?tab=record", "tasks/bulk?action=cancel&agent=research",
 		"sessions", "sessions/" + fakeID("ses", 0), "schedules", "schedules/" + fakeID("sch", 0), "firehose", "agents", "agents?view=map", "agents?view=table", "agents/research", "workers", "playground", "playground/research", "playground/research?view=json",
-		"webhooks", "webhooks/" + fakeID("whk", 0), "deliveries", "deliveries/" + fakeID("dlv", 0), "deliveries/bulk?status=dead", "dead", "dead?tab=tasks", "hooks", "hooks/" + fakeID("hok", 0), "problems", "problems/agent_failed", "nowhere",
+		"webhooks", "webhooks/" + fakeID("whk", 0), "deliveries", "deliveries/" + fakeID("dlv", 0), "deliveries/bulk?status=dead", "dead", "dead?tab=tasks", "hooks", "hooks/" + fakeID("hok", 0), "inbox", "problems", "problems/agent_failed", "nowhere",
 	}
 }

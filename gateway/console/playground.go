@@ -227,8 +227,12 @@ func (p *tryPage) run(v *visit, input json.RawMessage) (string, error) {
 	} else if err == nil {
 		t, err = v.api.Tasks.Create(v.ctx(), r, o)
 	}
-	if err == nil {
-		return "tasks/" + url.PathEscape(t.TaskID), nil
+	if to := ""; err == nil {
+		if to = "tasks/" + url.PathEscape(t.TaskID); v.r.Header.Get("HX-Request") == "" {
+			return to, nil
+		}
+		v.w.Header().Set("HX-Redirect", v.root()+to) // another page, not a part of this one
+		return "", nil
 	}
 	p.Fault, v.status = err.Error(), http.StatusUnprocessableEntity
 	var refusal *client.Problem

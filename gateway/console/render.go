@@ -41,6 +41,9 @@ type page struct {
 // May reports whether the visitor may change something here.
 func (p *page) May(scope string) bool { return p.v.mayChange(scope) }
 
+// Changes reports whether this console changes things.
+func (p *page) Changes() bool { return !p.v.readOnly() }
+
 // Reads reports whether the visitor may read something.
 func (p *page) Reads(scope string) bool { return p.v.may(scope) }
 

@@ -8,7 +8,7 @@ func screens() []screen {
 		tasksScreen, taskScreen, bulkTasksScreen, sessionsScreen, sessionScreen, schedulesScreen, scheduleScreen, firehoseScreen,
 		agentsScreen, agentScreen, workersScreen, playgroundScreen, tryScreen,
 		webhooksScreen, webhookScreen, deliveriesScreen, deliveryScreen, bulkDeliveriesScreen, deadScreen, hooksScreen, hookScreen,
-		problemsScreen, codeScreen,
+		inboxScreen, problemsScreen, codeScreen,
 	}
 }
 
@@ -22,6 +22,7 @@ func actions() map[string]func(*visit) (string, error) {
 		"/webhooks": createWebhook, "/webhooks/{id}/change": updateWebhook, "/webhooks/{id}/rotate": rotateWebhook, "/webhooks/{id}/enabled": toggleWebhook,
 		"/webhooks/{id}/test": testWebhook, "/webhooks/{id}/delete": deleteWebhook, "/webhooks/{id}/verify": checkSignature,
 		"/schedules": createSchedule, "/schedules/{id}/pause": pauseSchedule, "/schedules/{id}/resume": resumeSchedule, "/schedules/{id}/trigger": triggerSchedule, "/schedules/{id}/delete": deleteSchedule,
+		"/inbox/answer": answerInbox, "/inbox/clear": clearInbox,
 		"/hooks/{id}/pause": pauseHook, "/hooks/{id}/resume": resumeHook, "/hooks/{id}/delete": deleteHook,
 	}
 }

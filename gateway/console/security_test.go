@@ -89,7 +89,7 @@ func TestOtherSitesChangeNothing(t *testing.T) {
 func TestAReadOnlyConsoleChangesNothing(t *testing.T) {
 	f := &fakeAPI{n: 3}
 	c := newFake(t, f, func(o *Options) { o.Console = ReadOnly })
-	for p := range actions() {
+	for p := range actions() { // the inbox is not asked either
 		f.asked = nil
 		p = strings.ReplaceAll(p, "{id}", "x")
 		if w := ask(c, http.MethodPost, "/console"+p, "x=1"); w.Code != http.StatusForbidden || len(f.asked) > 1 {

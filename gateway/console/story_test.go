@@ -24,6 +24,7 @@ func onMesh(t *testing.T) (*Console, *client.Client) {
 			job.Progress(50, "half of it")
 			return map[string]string{"hello": "mesh"}, nil
 		}),
+		meshtest.Named("talker", meshtest.Says("**You said something** and I heard it")),
 		meshtest.Named("sleeper", func(ctx context.Context, job *agent.Job) (any, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -35,7 +36,7 @@ func onMesh(t *testing.T) (*Console, *client.Client) {
 	}
 	natstest.Until(t, "the gateway knows the agents", func() bool {
 		all, err := api.Agents.List(t.Context())
-		return err == nil && len(all) == 2 && all[0].LiveWorkers > 0
+		return err == nil && len(all) == 3 && all[0].LiveWorkers > 0
 	})
 	c, err := New(Options{Config: Default(), API: api})
 	if err != nil {
@@ -52,6 +53,9 @@ func TestFormsMakeReadAndCancelATask(t *testing.T) {
 	to := w.Header().Get("Location")
 	if w.Code != http.StatusSeeOther || !strings.HasPrefix(to, "../tasks/tsk_") {
 		t.Fatalf("%d %s %s", w.Code, to, w.Body)
+	}
+	if w := ask(c, http.MethodPost, "/console/playground/greeter", "view=json&op=run&json=1", "HX-Request", "true"); w.Code != http.StatusOK || !strings.HasPrefix(w.Header().Get("HX-Redirect"), "../tasks/tsk_") {
+		t.Errorf("by htmx: %d %v", w.Code, w.Header())
 	}
 	id := strings.TrimPrefix(to, "../tasks/")
 	if done, err := api.Tasks.Wait(t.Context(), id); err != nil || done.Status != "completed" {
@@ -94,4 +98,20 @@ func TestATaskIsMadeWatchedAndCanceledInABrowser(t *testing.T) {
 	b.until("document.getElementById('ask').open")
 	b.do(chromedp.Click("#ask button[value=yes]"))
 	b.says("#task-head", "canceled")
+}
+
+// A conversation: the reply comes while the page is open, as markdown, and stays there.
+func TestAConversationGoesOnInABrowser(t *testing.T) {
+	if !*inBrowser {
+		t.Skip("stories in a browser are run by: make console-test")
+	}
+	c, _ := onMesh(t)
+	b := openBrowser(t, c)
+	b.visit("sessions")
+	js[bool](b, "document.querySelector('#n-agent').value = 'talker', document.querySelector('form[method=post][action$=sessions]').requestSubmit(), true")
+	b.until("location.pathname.includes('/console/sessions/ses_') && document.querySelector('#lamp')?.dataset.state === 'live'")
+	b.do(chromedp.SendKeys("#say", "Hello there"), chromedp.Click(".say button"))
+	b.says("#session-chat", "Hello there")
+	b.says("#session-chat", "You said something")
+	b.until("!!document.querySelector('#session-chat .md strong') && document.querySelector('#say').value === ''")
 }

@@ -2,7 +2,7 @@
 // Shortcuts, the palette, questions before something is done, and copying.
 const byId = (/** @type {string} */ id) => document.getElementById(id);
 const root = document.body.dataset.root || './';
-const screens = { o: '', t: 'tasks', s: 'sessions', a: 'agents', w: 'workers', h: 'webhooks', d: 'deliveries', x: 'dead', p: 'playground', e: 'firehose', c: 'schedules' };
+const screens = { o: '', t: 'tasks', s: 'sessions', a: 'agents', w: 'workers', h: 'webhooks', d: 'deliveries', x: 'dead', i: 'inbox', p: 'playground', e: 'firehose', c: 'schedules' };
 const palette = /** @type {HTMLDialogElement} */ (byId('palette'));
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 let g = 0;
