@@ -22,7 +22,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke traps chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test started-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test started-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -141,6 +141,11 @@ cluster: ## a fleet of processes on this machine: three NATS servers, two gatewa
 
 cluster-stop: ## end it and remove its data
 	go run ./services/fleet stop .cluster
+
+llm-interop: ## the client of models against a mock server of others (npm, Node 20); skipped without node
+	@set -e; if ! command -v npm >/dev/null; then echo "llm-interop: skipped, there is no npm: chat and responses streams, parallel calls, errors of a foreign server"; exit 0; fi; \
+	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; npm install --prefix "$$dir" --no-audit --no-fund --silent @copilotkit/aimock@1.43.0; \
+	go test ./worker/agents/llm/chat -run Interop -count 1 -llmock "$$dir/node_modules/.bin/llmock"
 
 smoke: ## the three patterns from outside with curl, against such a fleet
 	@set -e; go run ./services/fleet start .cluster; trap 'go run ./services/fleet stop .cluster' EXIT; \
