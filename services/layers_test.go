@@ -170,7 +170,7 @@ func forbidden(from, to string, test bool) string {
 		return "topology imports the domain only"
 	case from == "services/mesh/load" && ours:
 		return "the load knows a mesh by HTTP only"
-	case under(inner, "services") && !(from == "services/mesh" && under(inner, "services/mesh/cli", "services/mesh/floor", "services/mesh/load")):
+	case under(inner, "services") && !(from == "services/mesh" && under(inner, "services/mesh/cli", "services/mesh/floor", "services/mesh/inbox", "services/mesh/load")):
 		return "nobody imports a program"
 	case under(from, "services/mesh/cli") && !under(inner, append(nouns, "gateway/client", "gateway/api", "worker/agents", "shared/signature")...):
 		return "the terminal client knows the gateway by its API, and of the roles only the file of agents"
