@@ -198,6 +198,9 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	if err := speakAgents(ctx, &cfg.gateway, dial, m.log); err != nil {
 		return nil, err
 	}
+	if m.at.inbox != nil {
+		cfg.console.Inbox = "http://" + m.at.inbox.Addr().String()
+	}
 	g, err := gatewayParts(cfg.gateway, cfg.console, st.gateway, m.log.With("role", "gateway"))
 	if err != nil {
 		return nil, err
