@@ -9,6 +9,7 @@ BENCHTIME ?= 2s
 COUNT     ?= 6
 ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
+KIT_FROM   ?= https://github.com/a2aproject/a2a-tck
 STEPS_TIME ?= 2m
 FLATTIME  ?= 8m
 BURST     ?= 300000
@@ -22,7 +23,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test started-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test started-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -171,6 +172,17 @@ traps: ## the known traps of a cluster, one by one: leaders killed, consumers de
 
 chaos: ## such a fleet under load and faults for CHAOS_TIME (SEED=n repeats a run); nothing may be lost or doubled
 	go test -count 1 -timeout 0 -v ./shared/meshtest/fleet -run UnderFaults -chaos-time $(CHAOS_TIME) -seed $(SEED)
+
+a2a-kit: ## the A2A conformance kit in its three modes; KIT_FROM is its repository; skips where its Debian packages are not installed
+	@set -e; /usr/bin/python3 -c 'import pytest, pytest_asyncio, httpx, grpc, google.protobuf, jsonschema' 2>/dev/null && command -v protoc npm >/dev/null || \
+		{ echo "skipped: the packages that gateway/a2a/testdata/kit.sh names are not installed"; exit 0; }; \
+	gateway/a2a/testdata/kit.sh $(CURDIR)/.a2a-kit $(KIT_FROM); \
+	go test -count 1 -timeout 20m -v ./gateway/a2a -run TheConformanceKit -kit $(CURDIR)/.a2a-kit | grep --line-buffered -v level=
+
+a2a-js: ## the official JavaScript client of A2A against a gateway, over both bindings; skips without npm
+	@set -e; command -v npm node >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .a2a-js; \
+	(cd .a2a-js && npm install --silent --no-audit --no-fund @a2a-js/sdk@1.3.0); \
+	go test -count 1 -timeout 10m -v ./gateway/a2a -run TheJavaScriptClient -sdk $(CURDIR)/.a2a-js | grep --line-buffered -v level=
 
 steps-fence: ## the fence of journals on three nodes while their leader steps down again and again, for STEPS_TIME
 	MESH_STEPS_TIME=$(STEPS_TIME) go test -count 1 -timeout 0 -v ./shared/store -run TheFenceOfAJournal | grep --line-buffered -v level=

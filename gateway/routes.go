@@ -54,23 +54,34 @@ func (g *Gateway) faces() []route { return mcpFace{g.mesh, g.log, g.cfg, g.closi
 
 func (g *Gateway) stats() stats { return stats{g.mesh, g.census, g.cfg.StorageLimit, g.log} }
 
-// mountA2A serves the A2A face: a protocol of others, so it is not in the OpenAPI
-// document, and refuses in the form of its binding.
-func (g *Gateway) mountA2A(root chi.Router) {
+// mounted is a route of a protocol of others that refuses in its own form, and is not
+// in the OpenAPI document.
+type mounted struct {
+	method, path string
+	handler      http.HandlerFunc
+}
+
+// a2aRoutes are those of the A2A face.
+func (g *Gateway) a2aRoutes() []mounted {
 	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log, Issuers: g.cfg.Issuers, Hold: g.cfg.A2AHold, Options: g.cfg.A2A})
-	const of = "/agents/{name}/a2a"
-	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
-	card := func(w http.ResponseWriter, r *http.Request) error { return face.Card(w, r, r.PathValue("name")) }
-	r.Get(of+"/.well-known/agent-card.json", g.front.handle(card))
-	r.Get("/.well-known/agent-card.json", g.front.handle(card))
+	const of, where = "/agents/{name}/a2a", "/.well-known/agent-card.json"
+	card := g.front.handle(func(w http.ResponseWriter, r *http.Request) error { return face.Card(w, r, r.PathValue("name")) })
 	rpc := g.front.through(func(d *door, refused error) { face.JSONRPC(d.w, d.r, d.r.PathValue("name"), d, refused) })
-	r.Post(of+"/rpc", rpc)
-	r.Post(of+"/rpc/", rpc)
 	rest := g.front.through(func(d *door, refused error) {
 		face.REST(d.w, d.r, d.r.PathValue("name"), d.r.PathValue("*"), d, refused)
 	})
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		r.Method(method, of+"/v1/*", rest)
+	return []mounted{
+		{http.MethodGet, of + where, card}, {http.MethodGet, where, card},
+		{http.MethodPost, of + "/rpc", rpc}, {http.MethodPost, of + "/rpc/", rpc},
+		{http.MethodGet, of + "/v1/*", rest}, {http.MethodPost, of + "/v1/*", rest}, {http.MethodDelete, of + "/v1/*", rest},
+	}
+}
+
+// mountA2A serves the A2A face.
+func (g *Gateway) mountA2A(root chi.Router) {
+	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
+	for _, m := range g.a2aRoutes() {
+		r.Method(m.method, m.path, m.handler)
 	}
 }
 
