@@ -29,12 +29,11 @@ type mapEdge struct {
 
 // Sizes of the map, in pixels.
 const (
-	nodeW, nodeH   = 168, 48
-	layerGap       = 120
-	rowGap         = 22
-	mapPad         = 14
-	mapNodesMost   = 120
-	mapTextLongest = 20
+	nodeW, nodeH = 168, 48
+	layerGap     = 120
+	rowGap       = 22
+	mapPad       = 14
+	mapNodesMost = 120
 )
 
 // drawMap lays out agents and their calls.
