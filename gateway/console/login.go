@@ -92,7 +92,7 @@ func login(v *visit) error {
 		v.status = http.StatusUnprocessableEntity
 		return v.showLogin(f)
 	}
-	shown, _ := v.c.credentials(v.r)
+	shown := v.c.credentials(v.r)
 	shown.Kept, shown.Vouched, shown.Bearer = nil, nil, secret
 	me, err := v.api.WhoAmI(auth.Carry(v.ctx(), shown))
 	var p *client.Problem

@@ -81,7 +81,7 @@ const maxForm = 4 << 20
 func (c *Console) open(do func(*visit) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		shown, _ := c.credentials(r)
+		shown := c.credentials(r)
 		v := &visit{c: c, w: w, r: r.WithContext(auth.Carry(r.Context(), shown)), api: c.o.API}
 		if err := do(v); err != nil {
 			v.fail(err)
@@ -121,7 +121,7 @@ func (c *Console) action(do func(*visit) (to string, err error)) http.Handler {
 
 // credentials are what a browser shows: what its login is kept as, a certificate, and
 // where it is.
-func (c *Console) credentials(r *http.Request) (shown auth.Credentials, ok bool) {
+func (c *Console) credentials(r *http.Request) (shown auth.Credentials) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		shown.Certs = r.TLS.VerifiedChains[0]
 	}
@@ -132,13 +132,12 @@ func (c *Console) credentials(r *http.Request) (shown auth.Credentials, ok bool)
 		shown.Addr = carried.Addr
 	}
 	if c.o.Sealer == nil {
-		return shown, true
+		return shown
 	}
-	kept, ok := c.openLogin(r)
-	if ok {
+	if kept, ok := c.openLogin(r); ok {
 		kept.into(&shown)
 	}
-	return shown, ok
+	return shown
 }
 
 // fail shows what went wrong: the login to those who are not known, else the refusal.

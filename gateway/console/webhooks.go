@@ -162,14 +162,14 @@ func createWebhook(v *visit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "", showSecret(v, "webhooks", w)
+	showSecret(v, w)
+	return "", nil
 }
 
 // showSecret shows a secret, this once.
-func showSecret(v *visit, back string, w *client.Webhook) error {
+func showSecret(v *visit, w *client.Webhook) {
 	v.secret = true
-	v.show(&page{Screen: "secret", Title: "The secret", Nav: back, Body: w})
-	return nil
+	v.show(&page{Screen: "secret", Title: "The secret", Nav: "webhooks", Body: w})
 }
 
 func rotateWebhook(v *visit) (string, error) {
@@ -182,7 +182,8 @@ func rotateWebhook(v *visit) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "", showSecret(v, "webhooks", w)
+	showSecret(v, w)
+	return "", nil
 }
 
 func updateWebhook(v *visit) (string, error) {

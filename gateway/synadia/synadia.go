@@ -202,7 +202,7 @@ func (b *Bridge) serve(a *mesh.Agent) error {
 	s.stop()
 	service, err := b.entry.Conn.Serve(protocol.Spec{
 		Agent: Agent, Owner: b.entry.Owner, Name: a.Name, Description: a.Description, Version: b.Version, MinTrust: b.entry.MinTrust, Beat: b.entry.Beat,
-	}, func(p *protocol.Prompt) { b.take(s, a.Name, p) })
+	}, func(p *protocol.Prompt) { b.take(s, p) })
 	if err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (b *Bridge) serve(a *mesh.Agent) error {
 }
 
 // take begins a prompt, if there is room for one more.
-func (b *Bridge) take(s *served, name string, p *protocol.Prompt) {
+func (b *Bridge) take(s *served, p *protocol.Prompt) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {

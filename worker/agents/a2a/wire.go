@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -152,9 +153,9 @@ type traceKey struct{}
 func answered(r *remote, resp *http.Response, raw []byte) error {
 	code := resp.StatusCode
 	passing := code >= 500 || code == http.StatusRequestTimeout || code == http.StatusTooEarly || code == http.StatusTooManyRequests
-	said := decode(r, raw, nil)
-	if f, ok := said.(*fault); ok && !passing {
-		return f
+	var said *fault
+	if errors.As(decode(r, raw, nil), &said) && !passing {
+		return said
 	}
 	e := &agent.Error{
 		Code: task.CodeAgentHTTPError, Permanent: !passing, RetryAfter: pause.RetryAfter(resp.Header, time.Now(), maxRetry),

@@ -161,7 +161,7 @@ func (k *kept) ask(ctx context.Context, questions []Question) (map[string]Answer
 			var raw json.RawMessage
 			raw, errs[i] = k.job.Wait(ctx, agent.Wait{Kind: task.WaitInput, Name: nameOf(q.Key), Prompt: k.client.place + " asks: " + q.Message, Schema: answerable(q.Schema)})
 			if errs[i] == nil {
-				answers[i], errs[i] = answerOf(raw)
+				answers[i] = answerOf(raw)
 			}
 		})
 	}
@@ -192,18 +192,18 @@ func answerable(form json.RawMessage) json.RawMessage {
 }
 
 // answerOf reads an answer: the content of the form, or {"action":"decline"}.
-func answerOf(raw json.RawMessage) (Answer, error) {
+func answerOf(raw json.RawMessage) Answer {
 	var content map[string]any
 	if string(raw) == `null` {
-		return Answer{Action: "decline"}, nil
+		return Answer{Action: "decline"}
 	}
 	if json.Unmarshal(raw, &content) != nil {
-		return Answer{Action: "accept", Content: map[string]any{"answer": raw}}, nil
+		return Answer{Action: "accept", Content: map[string]any{"answer": raw}}
 	}
 	if action, _ := content["action"].(string); len(content) == 1 && (action == "decline" || action == "cancel") {
-		return Answer{Action: action}, nil
+		return Answer{Action: action}
 	}
-	return Answer{Action: "accept", Content: content}, nil
+	return Answer{Action: "accept", Content: content}
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)

@@ -45,10 +45,7 @@ type file struct {
 
 // run is one attempt: one prompt, which is noted before it is sent.
 func (p *Peer) run(ctx context.Context, job *agent.Job) (any, error) {
-	r, err := request(job)
-	if err != nil {
-		return nil, err
-	}
+	r := request(job)
 	for {
 		got, now, err := p.step(ctx, job, r)
 		switch {
@@ -123,10 +120,10 @@ func (p *Peer) decide(ctx context.Context, job *agent.Job, got round) error {
 }
 
 // request is the prompt of a job: its text, or its input as JSON, and its files.
-func request(job *agent.Job) (*protocol.Request, error) {
+func request(job *agent.Job) *protocol.Request {
 	r := &protocol.Request{Prompt: job.Instruction}
 	if job.Input == nil || job.Turn != nil {
-		return r, nil
+		return r
 	}
 	var in struct {
 		Text  *string `json:"text"`
@@ -138,14 +135,14 @@ func request(job *agent.Job) (*protocol.Request, error) {
 		for _, f := range in.Files {
 			r.Attachments = append(r.Attachments, protocol.Attachment{Filename: f.Filename, Content: f.Bytes})
 		}
-		return r, nil
+		return r
 	}
 	var text string
 	if json.Unmarshal(job.Input, &text) != nil {
 		text = string(job.Input)
 	}
 	r.Prompt = strings.TrimSpace(job.Instruction + "\n\n" + text)
-	return r, nil
+	return r
 }
 
 // exchange is a prompt that is open.

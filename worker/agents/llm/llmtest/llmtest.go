@@ -9,6 +9,7 @@ package llmtest
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -197,7 +198,8 @@ func (s *Server) RoundTrip(r *http.Request) (*http.Response, error) {
 	go func() {
 		err := func() (err error) {
 			defer func() {
-				if p := recover(); p == http.ErrAbortHandler {
+				p := recover()
+				if aborted, _ := p.(error); errors.Is(aborted, http.ErrAbortHandler) {
 					err = io.ErrUnexpectedEOF
 				} else if p != nil {
 					panic(p)
