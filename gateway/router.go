@@ -76,6 +76,9 @@ func (g *Gateway) routes() http.Handler {
 
 // methods are those that a path takes.
 func methods(routes chi.Routes, path string) (all []string) {
+	if path == prefixV1 || path == prefixV1+"/" {
+		path = "/" // the router says of a place where others are mounted that it takes all
+	}
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		if routes.Match(chi.NewRouteContext(), m, path) {
 			if all = append(all, m); m == http.MethodGet {
