@@ -134,6 +134,7 @@ type ledger struct {
 // and a request whose answer was lost converges on one task when it is sent
 // again with its key (I17).
 func TestACrashLosesNoAcceptedTask(t *testing.T) {
+	t.Parallel() // it waits for starts
 	kills, within := 20, time.Minute
 	if *meshtest.Chaos {
 		kills, within = 200, 8*time.Minute // a fifth of the tasks takes 300 ms of 16 slots

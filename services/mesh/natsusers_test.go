@@ -326,6 +326,7 @@ var seldom = []string{
 	"$JS.API.CONSUMER.CREATE.MESH_T",                                    // an agent is removed while a task of it is accepted
 	"mesh.deliveries.later.*",                                           // of the gateway: a delivery is asked for while its attempt ends
 	"$KV.sessions.*.*.*", "mesh.control.cancel.*", "mesh.tasks.later.*", // of a worker: a waiting turn that a crash has left, a long backoff
+	"mesh.turns.*.alpha.*",              // of a worker: the turn that waits next, which a gateway may open first
 	"mesh.tasks.bulk.", ".bulk-alpha.>", // nobody has that many tasks
 	"$JS.API.STREAM.PURGE.KV_keys", "$KV.keys._used.", // keys that have ended, or that callers show
 }

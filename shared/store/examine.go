@@ -21,11 +21,11 @@ const codeNotEnabledForAccount, codeNotEnabled jetstream.ErrorCode = 10039, 1007
 // Examine looks at each stream of a mesh, and changes nothing. The error is
 // ErrNoJetStream where there can be none.
 func Examine(ctx context.Context, nc *nats.Conn) (all []topology.Seen, clock topology.Clock, err error) {
-	s, err := newCore(nc)
+	js, err := jetstream.New(nc) // it asks once: what is away now is told
 	if err == nil {
-		asking, over := s.requests.begin(ctx, "", openTimeout)
-		defer over()
-		all, clock, err = topology.Examine(asking, s.js)
+		asking, cancel := context.WithTimeout(ctx, openTimeout)
+		defer cancel()
+		all, clock, err = topology.Examine(asking, js)
 	}
 	if errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrJetStreamNotEnabled) ||
 		answeredWith(err, codeNotEnabledForAccount) || answeredWith(err, codeNotEnabled) {
