@@ -110,7 +110,8 @@ func TestAStepIsToldBehindTheRecordOfItsRun(t *testing.T) {
 	rec.Attempt = 1
 	save := func(state task.State) {
 		t.Helper()
-		if err := rec.To(state, time.Now()); err == nil {
+		err := rec.To(state, time.Now())
+		if err == nil {
 			err = m.Store.Tasks.Save(t.Context(), rec)
 		}
 		if err != nil {

@@ -38,7 +38,7 @@ func FuzzMessage(f *testing.F) {
 		}
 		c := s.Message.content()
 		_, _, _ = c.spoken()
-		answers, err := c.answers(open)
+		answers, _ := c.answers(open)
 		for _, a := range answers {
 			if !json.Valid(a.value) {
 				t.Errorf("%s: the answer %s is no JSON", raw, a.value)

@@ -125,7 +125,7 @@ func loadAgent(v *visit) (any, error) {
 		return nil, err
 	}
 	p := &agentPage{A: cardOf(agents[i], stats)}
-	if p.Recent, _, err = v.tasks(client.Filter{Agent: v.id(), Limit: 20, Order: client.ByCreation}); err != nil {
+	if p.Recent, err = v.tasks(client.Filter{Agent: v.id(), Limit: 20, Order: client.ByCreation}); err != nil {
 		return nil, err
 	}
 	failed := 0
@@ -194,7 +194,7 @@ func loadWorkers(v *visit) (any, error) {
 		if w.Versions = versionsOf(agents, w.WorkerID); w.Busy == 0 {
 			continue
 		}
-		if w.Tasks, _, err = v.tasks(client.Filter{Worker: w.WorkerID, Statuses: []string{"processing"}, Limit: tasksOfWorker}); err != nil {
+		if w.Tasks, err = v.tasks(client.Filter{Worker: w.WorkerID, Statuses: []string{"processing"}, Limit: tasksOfWorker}); err != nil {
 			return nil, err
 		}
 	}

@@ -53,7 +53,7 @@ func loadOverview(v *visit) (_ any, err error) {
 	if o.Agents, err = optional(v.api.Agents.List(v.ctx())); err != nil {
 		return nil, err
 	}
-	if o.Recent, _, err = v.tasks(client.Filter{Limit: recentMost}); err != nil {
+	if o.Recent, err = v.tasks(client.Filter{Limit: recentMost}); err != nil {
 		return nil, err
 	}
 	o.Needs, err = needsOf(v)
@@ -74,25 +74,25 @@ func (o *overview) count() {
 }
 
 // tasks lists the first tasks, none where the visitor may not.
-func (v *visit) tasks(f client.Filter) (page []client.Task, next string, err error) {
-	page, next, err = v.api.Tasks.List(v.ctx(), f, "")
+func (v *visit) tasks(f client.Filter) ([]client.Task, error) {
+	page, _, err := v.api.Tasks.List(v.ctx(), f, "")
 	if refused(err) {
-		return nil, "", nil
+		return nil, nil
 	}
-	return page, next, err
+	return page, err
 }
 
 // needsOf is what waits for a person: questions, what has failed in the last minutes, and
 // what receivers never took.
 func needsOf(v *visit) (all []need, err error) {
-	asked, _, err := v.tasks(client.Filter{Statuses: []string{"input_required"}, Limit: needsMost})
+	asked, err := v.tasks(client.Filter{Statuses: []string{"input_required"}, Limit: needsMost})
 	if err != nil {
 		return nil, err
 	}
 	for i := range asked {
 		all = append(all, need{Kind: "question", Task: &asked[i]})
 	}
-	failed, _, err := v.tasks(client.Filter{Statuses: []string{"failed"}, Limit: needsMost})
+	failed, err := v.tasks(client.Filter{Statuses: []string{"failed"}, Limit: needsMost})
 	if err != nil {
 		return nil, err
 	}

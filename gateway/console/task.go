@@ -137,7 +137,7 @@ func (p *taskPage) settling(now time.Time) bool {
 func (p *taskPage) family(v *visit) (err error) {
 	id := p.T.TaskID
 	if len(p.T.Children) > 0 {
-		if p.Children, _, err = v.tasks(client.Filter{ParentID: id, Limit: childrenMost, Order: client.ByCreation}); err != nil {
+		if p.Children, err = v.tasks(client.Filter{ParentID: id, Limit: childrenMost, Order: client.ByCreation}); err != nil {
 			return err
 		}
 		slices.Reverse(p.Children)
