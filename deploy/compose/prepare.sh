@@ -28,7 +28,7 @@ admin_key=$($MESH keys make)
 secret_key=$($MESH key)
 : >nats.env.part
 user() { # role, NATS user: its password for the servers, and who it is for the role
-	password=$(openssl rand -hex 24)
+	password=p$(openssl rand -hex 24) # the servers read one of digits as a number
 	variable=NATS_$(printf '%s' "$2" | tr 'a-z.-' 'A-Z__')_PASSWORD
 	echo "$variable=$password" >>nats.env.part
 	printf 'NATS_USER=%s\nNATS_PASSWORD=%s\n' "$2" "$password" >"$1.env"
