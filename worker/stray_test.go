@@ -3,6 +3,7 @@ package worker_test
 import (
 	"encoding/json"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,10 +73,10 @@ func TestAWorkerThatDiesInAnOvertakenSuspensionLeavesNoSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newCutMesh(t)
 		l := &ledger{runs: map[string]int{}, saw: map[string]int{}}
-		wire, met := &meshtest.Wire{Server: m.Server.Server, After: true}, false
+		var met atomic.Bool
+		wire := &meshtest.Wire{Server: m.Server.Server, After: true}
 		wire.Before = func(subject string) {
-			if id, later := strings.CutPrefix(subject, "mesh.tasks.later."); later && !met {
-				met = true
+			if id, later := strings.CutPrefix(subject, "mesh.tasks.later."); later && met.CompareAndSwap(false, true) {
 				m.say(task.ID(id))
 				wire.Cut = len(wire.Writes()) + 1 // this one
 			}
@@ -83,7 +84,7 @@ func TestAWorkerThatDiesInAnOvertakenSuspensionLeavesNoSchedule(t *testing.T) {
 		defer m.live(life{l, wire}, question)()
 		id := m.Create(`{"agent":"made","instruction":"x"}`)
 		time.Sleep(10 * time.Second)
-		if !met || !wire.Dead() {
+		if !met.Load() || !wire.Dead() {
 			t.Fatal("the worker was not killed")
 		}
 		defer m.live(life{l, &meshtest.Wire{Server: m.Server.Server}}, question)()

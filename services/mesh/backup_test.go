@@ -22,6 +22,7 @@ import (
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/topology"
+	"agentmesh/worker"
 	"agentmesh/worker/agent"
 )
 
@@ -78,7 +79,9 @@ func TestABackupLosesNothingAndRunsNothingTwice(t *testing.T) {
 	var before, after runs
 	large := strings.Repeat("large ", store.InlineLimit/3)
 	m := meshtest.New(t)
-	stopWorker, stopNotifier := m.Work(keptAgents(&before, large)...), m.Notify()
+	short := worker.Default()
+	short.Lease = 2 * time.Second
+	stopWorker, stopNotifier := m.WorkWith(short, m.Store, keptAgents(&before, large)...), m.Notify()
 	down := m.Receive(meshtest.Answer(http.StatusServiceUnavailable))
 	secretURL := down.URL + "?token=hush-hush"
 	hook := m.Subscribe(`{"url":"` + m.Receive(nil).URL + `"}`)
@@ -148,7 +151,7 @@ func TestABackupLosesNothingAndRunsNothingTwice(t *testing.T) {
 	up.Gateway = up.NewGateway(up.Store)
 	down.Answer(meshtest.Answer(http.StatusOK))
 	told := len(down.All())
-	up.Work(keptAgents(&after, large)...)
+	up.WorkWith(short, up.Store, keptAgents(&after, large)...)
 	up.Notify()
 	if named, err := up.Store.Registry.Gateways(t.Context()); err != nil || len(named) > 0 {
 		t.Errorf("gateways of the mesh before are named: %v, %v", named, err)

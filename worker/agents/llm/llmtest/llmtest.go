@@ -251,7 +251,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, flush func(), go
 	}
 	asked.Messages = body.Messages
 	script := s.enter(&asked)
-	defer s.leave()
+	leave := sync.OnceFunc(s.leave)
+	defer leave()
 	if why := unanswered(asked.Messages); why != "" {
 		refuse(w, Reply{Status: 400, Body: `{"error":{"message":` + strconv.Quote(why) + `,"type":"invalid_request_error"}}`})
 		return
@@ -261,7 +262,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, flush func(), go
 		refuse(w, reply)
 		return
 	}
-	out := &stream{w: w, flush: flush, gone: gone, reply: reply}
+	out := &stream{w: w, flush: flush, gone: gone, reply: reply, over: leave}
 	if strings.HasSuffix(asked.Path, "/responses") {
 		out.responses(asked)
 	} else {

@@ -16,6 +16,7 @@ type stream struct {
 	flush func()
 	gone  <-chan struct{}
 	reply Reply
+	over  func() // before the last bytes: the caller goes on when it has them
 	sent  int
 }
 
@@ -137,6 +138,7 @@ func (s *stream) completion(asked Request) {
 		s.event("", object{"id": "chatcmpl-1", "object": "chat.completion.chunk", "choices": []any{}, "usage": r.usage()})
 	}
 	if !s.has(NoDone) && !s.has(NoFinish) {
+		s.over()
 		s.write("data: [DONE]\n\n")
 	}
 }
