@@ -121,7 +121,7 @@ func TestTheStatusLineDecidesWhenTheConnectionBreaks(t *testing.T) {
 // is fake, so what is measured is who waits for whom.
 func TestDeadEndpointsHoldUpNoOther(t *testing.T) {
 	const dead = 10
-	events := natstest.Fewer(200)
+	events := natstest.Fewer(500)
 	if *meshtest.Chaos {
 		events = 10_000
 	}
@@ -143,7 +143,7 @@ func TestDeadEndpointsHoldUpNoOther(t *testing.T) {
 				return time.Now()
 			}
 			m.Notify()
-			healthy := natstest.Fewer(200)
+			healthy := natstest.Fewer(500)
 			more := load / healthy / 2 // come while the healthy one is at work, to each
 			for range load - more*healthy {
 				for _, url := range urls {

@@ -9,7 +9,6 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
-	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 )
 
@@ -61,14 +60,7 @@ func TestAFleetNeedsNoSettingsButItsNATS(t *testing.T) {
 	go w.Drain(output)
 	g, output := meshtest.Spawn(t, env, "gateway", "--http", address, "--log-format", "json")
 	go g.Drain(output)
-	c, err := client.New("http://" + address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	natstest.Until(t, "the worker serves", func() bool {
-		agents, err := c.Agents.List(t.Context())
-		return err == nil && len(agents) > 0
-	})
+	c := served(t, address)
 	v, err := c.Tasks.Create(t.Context(), client.Request{Agent: "asks", Instruction: "x"}, client.CreateOptions{})
 	if err == nil {
 		v, err = c.Tasks.Wait(t.Context(), v.TaskID)

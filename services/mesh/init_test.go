@@ -27,14 +27,7 @@ func TestAFleetStartsInAnyOrder(t *testing.T) {
 	}
 	gateway, output := meshtest.Spawn(t, env, "gateway", "--http", address, "--log-format", "json")
 	go gateway.Drain(output)
-	c, err := client.New("http://" + address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	natstest.Until(t, "the worker serves", func() bool {
-		agents, err := c.Agents.List(t.Context())
-		return err == nil && len(agents) > 0
-	})
+	c := served(t, address)
 	v, err := c.Tasks.Create(t.Context(), client.Request{Agent: "echo", Instruction: "x"}, client.CreateOptions{})
 	if err == nil {
 		v, err = c.Tasks.Wait(t.Context(), v.TaskID)
@@ -58,4 +51,18 @@ func TestInitMakesTheStreamsOnce(t *testing.T) {
 			t.Errorf("%s: exit %d: %s%s", flag, code, out, errs)
 		}
 	}
+}
+
+// served is a client of the gateway at an address, once a worker serves an agent there.
+func served(t *testing.T, address string) *client.Client {
+	t.Helper()
+	c, err := client.New("http://" + address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	natstest.Until(t, "the worker serves", func() bool {
+		agents, err := c.Agents.List(t.Context())
+		return err == nil && len(agents) > 0
+	})
+	return c
 }

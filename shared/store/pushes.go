@@ -109,16 +109,8 @@ func (s Pushes) Changed(ctx context.Context, after uint64, f func(owner string))
 }
 
 func (s Pushes) newestPush(ctx context.Context) (uint64, error) {
-	ctx, cancel := s.bound(ctx, topology.PushesBucket)
-	defer cancel()
-	msg, err := s.records.GetLastMsgForSubject(ctx, topology.PushesAll)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("look for changed push configurations: %w", classify(err))
-	}
-	return msg.Sequence, nil
+	rev, err := newest(ctx, s.core, topology.PushesBucket, s.records, topology.PushesAll)
+	return rev, wrapped("look for changed push configurations", err)
 }
 
 // nextPush reads the owner of the first one from a revision on.

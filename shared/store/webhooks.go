@@ -110,14 +110,20 @@ func (s Webhooks) List(ctx context.Context, tenant string) (all []*webhook.Endpo
 
 // Revision changes with every change of any webhook.
 func (s Webhooks) Revision(ctx context.Context) (uint64, error) {
-	ctx, cancel := s.bound(ctx, topology.WebhooksBucket)
+	rev, err := newest(ctx, s.core, topology.WebhooksBucket, s.webhooks, topology.WebhooksAll)
+	return rev, wrapped("look for changed webhooks", err)
+}
+
+// newest is the revision of the newest record of a subject, 0: there is none.
+func newest(ctx context.Context, s *core, bucket string, records jetstream.Stream, subject string) (uint64, error) {
+	ctx, cancel := s.bound(ctx, bucket)
 	defer cancel()
-	msg, err := s.webhooks.GetLastMsgForSubject(ctx, topology.WebhooksAll)
+	msg, err := records.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look for changed webhooks: %w", classify(err))
+		return 0, classify(err)
 	}
 	return msg.Sequence, nil
 }
