@@ -167,16 +167,16 @@ func TestARunThatFollowsGoesOnWithTheNumbers(t *testing.T) {
 	if got, err := b.Encode("http://x/steps", "l"); err != nil || string(got) != want {
 		t.Errorf("%s, %v\nwant %s", got, err, want)
 	}
-	for lines, told := range map[string]string{
-		`{"type":"step","name":"p","n":1,"key":"k","value":2}`: "", // told again
-		`{"type":"step","name":"p","n":1,"key":"l","value":3}`: "step p.1 = 3 by ",
-		`{"type":"wait","name":"approve"}`:                     `wait approve.1 ""  0s`,
-		`{"type":"sleep","name":"nap","for":"1h"}`:             "sleep nap.1 for 1h0m0s until 00:00",
-		`{"type":"step","name":"p","value":3}`:                 "step p.2 = 3",
+	for _, tt := range []struct{ lines, told string }{
+		{`{"type":"step","name":"p","n":1,"key":"k","value":2}`, ""}, // told again
+		{`{"type":"step","name":"p","n":1,"key":"l","value":3}`, "step p.1 = 3 by "},
+		{`{"type":"wait","name":"approve"}`, `wait approve.1 ""  0s`},
+		{`{"type":"sleep","name":"nap","for":"1h"}`, "sleep nap.1 for 1h0m0s until 00:00"},
+		{`{"type":"step","name":"p","value":3}`, "step p.2 = 3"},
 	} {
-		_, _, got, err := run(t, m, lines)
-		if err != nil || !strings.HasPrefix(strings.Join(got, "|"), told) || told == "" && got != nil {
-			t.Errorf("%s: %q, %v, want %q", lines, got, err, told)
+		_, _, got, err := run(t, m, tt.lines)
+		if err != nil || !strings.HasPrefix(strings.Join(got, "|"), tt.told) || tt.told == "" && got != nil {
+			t.Errorf("%s: %q, %v, want %q", tt.lines, got, err, tt.told)
 		}
 	}
 }
