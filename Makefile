@@ -23,7 +23,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js chaos upgrade sdks help test-busy deploy-check helm-test compose-test image-test started-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -189,6 +189,9 @@ steps-fence: ## the fence of journals on three nodes while their leader steps do
 
 upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
 	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)
+
+short: ## the short forms of what needs more than Go, in a minute; it says which tool is missing (ARGS=node: of one part)
+	services/short.sh $(ARGS)
 
 sdks: ## the clients and worker kits in Python and TypeScript: tests, conformance, packages; it needs node 20 and python 3.9
 	services/sdks.sh

@@ -14,11 +14,8 @@ export PYTHONDONTWRITEBYTECODE=1
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
-say "unit tests"
-for kit in worker/agent gateway/client; do
-	(cd $kit/python && python3 -m unittest discover tests 2>&1 | tail -3)
-	(cd $kit/typescript && node --test test/*.test.js >"$tmp/out" 2>&1 || { cat "$tmp/out"; exit 1; }; grep -E '^# (pass|fail|skipped)' "$tmp/out" || tail -9 "$tmp/out")
-done
+say "unit tests, the conformance list, and a whole mesh"
+services/short.sh python node
 
 say "Python 3.9 reads it"
 python3 - $(git ls-files '*.py') <<'PY'
@@ -28,10 +25,8 @@ for file in sys.argv[1:]:
 print(len(sys.argv) - 1, "files")
 PY
 
-say "the conformance list, each kit in each way, and a whole mesh"
-go test -count 1 ./gateway/client -run Conformance -sdks
+say "each kit in each way"
 go test -count 1 ./worker/agents -run 'Kit|Killed|Examples' -kits
-go test -count 1 ./services/mesh -run 'ClientsInOtherLanguages' -sdks
 
 say "packages"
 for kit in worker/agent gateway/client; do

@@ -29,16 +29,18 @@ func TestClientsInOtherLanguagesSpeakWithAMesh(t *testing.T) {
 		return err == nil && len(all) == len(agents.Samples())
 	})
 	for _, program := range [][]string{{"python3", "../../gateway/client/python/tests/live.py"}, {"node", "../../gateway/client/typescript/test/live.js"}} {
-		cmd := osexec.CommandContext(t.Context(), program[0], program[1:]...)
-		cmd.Env = append(os.Environ(), "MESH_URL="+srv.URL)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%s: %v\n%s", program[1], err, out)
-		}
-		for task, err := range c.Tasks.All(t.Context(), client.Filter{Labels: map[string]string{"by": program[0]}}) {
-			if err != nil || task.Status != "completed" {
-				t.Errorf("%s left %+v, %v", program[0], task, err)
+		t.Run(program[0], func(t *testing.T) {
+			cmd := osexec.CommandContext(t.Context(), program[0], program[1:]...)
+			cmd.Env = append(os.Environ(), "MESH_URL="+srv.URL)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", program[1], err, out)
 			}
-		}
+			for task, err := range c.Tasks.All(t.Context(), client.Filter{Labels: map[string]string{"by": program[0]}}) {
+				if err != nil || task.Status != "completed" {
+					t.Errorf("%s left %+v, %v", program[0], task, err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,0 +1,91 @@
+#!/bin/sh
+# The short forms of what needs more than Go: make short, or services/short.sh PART...
+# A part runs where its tools are and says what is missing where they are not; nothing
+# but a test that fails is a failure. All of it takes less than a minute on two cores.
+set -u
+cd "$(dirname "$0")/.."
+only="$*"
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM
+export PYTHONDONTWRITEBYTECODE=1
+failed=
+
+# has TOOL: whether it is here, and new enough.
+has() {
+	command -v "$1" >/dev/null 2>&1 || return 1
+	case $1 in
+	node) [ "$(node -p 'process.versions.node.split(".")[0] >= 20' 2>/dev/null)" = true ] ;;
+	python3) python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null ;;
+	esac
+}
+
+# part NAME "TOOL..." FUNCTION [ARGUMENT...]: one short form. TOOL|TOOL is either of two.
+part() {
+	name=$1 tools=$2
+	shift 2
+	case " $only " in "  " | *" $name "*) ;; *) return 0 ;; esac
+	for either in $tools; do
+		found=
+		for tool in $(echo "$either" | tr '|' ' '); do if has "$tool"; then found=yes; fi; done
+		if [ -z "$found" ]; then
+			printf '%-10s skipped: no %s\n' "$name" "$either"
+			return 0
+		fi
+	done
+	began=$(date +%s)
+	(
+		set -e
+		"$@"
+	) >"$tmp/out" 2>&1 </dev/null
+	code=$?
+	took=$(($(date +%s) - began))
+	case $code in
+	0) printf '%-10s ok (%d s)\n' "$name" "$took" ;;
+	75) printf '%-10s skipped: %s\n' "$name" "$(tail -n 1 "$tmp/out")" ;;
+	*)
+		printf '%-10s FAILED (%d s)\n' "$name" "$took"
+		cat "$tmp/out"
+		failed=yes
+		;;
+	esac
+}
+
+# skip WHY: leaves out a part that has begun.
+skip() {
+	echo "$*"
+	exit 75
+}
+
+# gotest PACKAGE [FLAG...]: its tests, compiled once; flags of go test are -test.run and so on.
+gotest() {
+	package=$1 binary="$tmp/$(echo "$1" | tr / _).test"
+	shift
+	[ -e "$binary" ] || go test -c -o "$binary" "./$package"
+	(cd "$package" && "$binary" -test.timeout 2m "$@")
+}
+
+# packages DIR PACKAGE@VERSION...: has npm install them, and skips where it cannot be asked.
+packages() {
+	dir=$1
+	shift
+	mkdir -p "$dir"
+	npm install --prefix "$dir" --no-audit --no-fund --silent --ignore-scripts --fetch-retries 0 --fetch-timeout 10000 "$@" ||
+		skip "npm cannot fetch $*"
+}
+
+python_kits() {
+	for kit in worker/agent gateway/client; do (cd $kit/python && python3 -m unittest discover tests); done
+	gotest gateway/client -test.run ConformanceOfPython -sdks
+	gotest services/mesh -test.run 'ClientsInOtherLanguagesSpeak/python3' -sdks
+}
+
+node_kits() {
+	for kit in worker/agent gateway/client; do (cd $kit/typescript && node --test test/*.test.js); done
+	gotest gateway/client -test.run ConformanceOfTypeScript -sdks
+	gotest services/mesh -test.run 'ClientsInOtherLanguages/node' -sdks
+}
+
+part python python3 python_kits
+part node node node_kits
+[ -z "$failed" ]
