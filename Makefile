@@ -109,7 +109,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	done
 
 golden: ## rewrite the golden files; read the diff
-	go test ./gateway ./gateway/mcp ./notifier ./services/mesh -run Golden -update
+	go test ./shared/hook ./gateway ./gateway/mcp ./notifier ./services/mesh -run Golden -update
 
 vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...

@@ -92,7 +92,33 @@ export class TaskCanceled extends Error { task: any }
 export class TimedOut extends Error {}
 
 export class WebhookError extends Error { reason: "missing" | "malformed" | "timestamp" | "mismatch" }
+/** How others sign what they send, as the hooks of the mesh verify it. */
+export type WebhookStyle =
+  | "standard" | "github" | "stripe" | "slack"
+  | { style: "standard" | "github" | "stripe" | "slack" }
+  | {
+    style: "hmac"; header: string; prefix?: string; encoding?: "hex" | "base64"; algorithm?: "sha256" | "sha512"; key?: "text" | "base64";
+    /** What is signed, with {id}, {timestamp} and {body}. */
+    content?: string;
+    /** Its header. */
+    timestamp?: string;
+    /** A header, or a JSON pointer into the body. */
+    id?: string;
+  }
+  | { style: "token"; header: string; prefix?: string; id?: string }
+  | { style: "token"; username: string; id?: string };
 /** Checks the headers of a request against its body as it was received. */
 export function verifyWebhook(request: {
-  secret: string | string[]; headers: Headers | Record<string, string | string[] | undefined>; body: string | Uint8Array; tolerance?: number; now?: number;
-}): Promise<{ id: string; at: number; event: any }>;
+  secret: string | string[]; headers: Headers | Record<string, string | string[] | undefined>; body: string | Uint8Array;
+  /** Left out: Standard Webhooks, as the mesh itself signs. */
+  style?: WebhookStyle;
+  /** Seconds, 300 when left out. */
+  tolerance?: number;
+  now?: number;
+}): Promise<{
+  /** That of the delivery; empty where the style has none. */
+  id: string;
+  /** The time that is signed, in Unix seconds. */
+  at?: number;
+  event: any;
+}>;

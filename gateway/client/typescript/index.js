@@ -15,7 +15,8 @@ import { Transport } from "./lib/transport.js";
 export { Conflict, Denied, Invalid, MeshError, NotFound, RateLimited, TaskCanceled, TaskFailed, TimedOut, Unavailable } from "./lib/errors.js";
 export { Pages } from "./lib/nouns.js";
 export { Session, Task } from "./lib/tasks.js";
-export { WebhookError, verifyWebhook } from "./lib/webhook.js";
+export { WebhookError } from "./lib/signed.js";
+export { verifyWebhook } from "./lib/webhook.js";
 
 /** @type {Record<string, string | undefined>} */
 const env = globalThis.process?.env ?? {};

@@ -12,7 +12,8 @@ gateway is a method of its noun. It needs the standard library only.
 from ._calls import Pages
 from ._errors import Conflict, Denied, Invalid, MeshError, NotFound, RateLimited, TaskCanceled, TaskFailed, TimedOut, Unavailable
 from ._events import Event, Stream
-from ._webhook import Webhook, WebhookError, verify_webhook
+from ._signed import Webhook, WebhookError
+from ._webhook import verify_webhook
 from .aio import AsyncMesh
 from .client import Mesh, Session, Task
 

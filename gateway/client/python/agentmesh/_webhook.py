@@ -2,81 +2,48 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import dataclasses
 import hashlib
 import hmac
 import json
 import re
 import time
-from typing import Any, Mapping
+from typing import Any
+
+from ._signed import Webhook, WebhookError, check_time, decode, values
+from ._styles import verify_styled
 
 
-class WebhookError(Exception):
-    """Why a webhook is not accepted: missing, malformed, timestamp or mismatch."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-
-@dataclasses.dataclass
-class Webhook:
-    """A webhook that was verified. Its id is the same on every repeat: do the work once
-    for each."""
-
-    id: str
-    at: int
-    event: Any
-
-
-def verify_webhook(secret: str | list[str], headers: Any, body: bytes | str, *, tolerance: int = 300, now: float | None = None) -> Webhook:
+def verify_webhook(secret: str | list[str], headers: Any, body: bytes | str, *, style: Any = "standard", tolerance: int = 300, now: float | None = None) -> Webhook:
     """Checks the headers of a request against its body as it was received. secret are
-    whsec_... and whpk_... that are trusted."""
+    whsec_... and whpk_... that are trusted. Others sign by another style: github, stripe,
+    slack, or a dict as verify of a hook has it, such as {"style": "hmac", "header":
+    "Linear-Signature"}."""
     raw = body.encode() if isinstance(body, str) else body
-    ids, stamps = _values(headers, "webhook-id"), _values(headers, "webhook-timestamp")
-    signatures = " ".join(_values(headers, "webhook-signature")).split()
+    now = time.time() if now is None else now
+    if (style if isinstance(style, str) else style.get("style")) != "standard":
+        return verify_styled(secret, headers, raw, style, tolerance, now)
+    ids, stamps = values(headers, "webhook-id"), values(headers, "webhook-timestamp")
+    signatures = " ".join(values(headers, "webhook-signature")).split()
     if not ids or not stamps or not signatures:
         raise WebhookError("missing", "a webhook has webhook-id, webhook-timestamp and webhook-signature")
     well = re.fullmatch(r"[A-Za-z0-9_-]{1,256}", ids[0]) and re.fullmatch(r"[1-9][0-9]{0,17}", stamps[0])
     if len(ids) > 1 or len(stamps) > 1 or not well or len(signatures) > 32:
         raise WebhookError("malformed", "one id without dots, one time in Unix seconds, at most 32 signatures")
-    if abs(int(stamps[0]) - int(time.time() if now is None else now)) > tolerance:
-        raise WebhookError("timestamp", f"its time is more than {tolerance} s from now")
+    check_time(int(stamps[0]), now, tolerance)
     content = f"{ids[0]}.{stamps[0]}.".encode() + raw
     keys = [_key(s) for s in ([secret] if isinstance(secret, str) else secret)]
     for one in signatures:
         scheme, _, text = one.partition(",")
-        signature = _bytes(text)
+        signature = decode(text)
         for kind, key in keys:
             if signature and kind == scheme and _matches(kind, key, content, signature):
                 return Webhook(ids[0], int(stamps[0]), json.loads(raw))
     raise WebhookError("mismatch", "no signature is of a key that is trusted")
 
 
-def _values(headers: Any, name: str) -> list[str]:
-    if hasattr(headers, "get_all"):
-        return headers.get_all(name) or []
-    pairs = headers.items() if isinstance(headers, Mapping) or hasattr(headers, "items") else headers
-    found: list[str] = []
-    for k, v in pairs:
-        if k.lower() == name:
-            found += v if isinstance(v, (list, tuple)) else [v]
-    return found
-
-
-def _bytes(text: str) -> bytes | None:
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return raw if base64.b64encode(raw).decode() == text else None
-
-
 def _key(text: str) -> tuple[str, bytes]:
     prefix, scheme, sizes = ("whpk_", "v1a", (32,)) if text.startswith("whpk_") else ("whsec_", "v1", range(24, 65))
-    raw = _bytes(text[len(prefix):]) if text.startswith(prefix) else None
+    raw = decode(text[len(prefix):]) if text.startswith(prefix) else None
     if raw is None or len(raw) not in sizes:
         raise ValueError("a webhook key is whsec_... (24 to 64 bytes) or whpk_... (32 bytes) in base64")
     return scheme, raw

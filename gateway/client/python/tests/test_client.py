@@ -14,6 +14,7 @@ from agentmesh import AsyncMesh, Mesh, TaskFailed, TimedOut, WebhookError, verif
 from agentmesh._transport import seconds
 from agentmesh.operations import OPERATIONS
 
+REQUESTS = json.loads((pathlib.Path(__file__).resolve().parents[4] / "shared/hook/testdata/requests.json").read_text())
 VECTORS = json.loads((pathlib.Path(__file__).resolve().parents[4] / "shared/signature/testdata/vectors.json").read_text())
 
 
@@ -33,6 +34,31 @@ class Webhooks(unittest.TestCase):
         v = VECTORS["cases"][0]
         with self.assertRaises(ValueError):
             verify_webhook("whsec_short", {"webhook-id": v["id"], "webhook-timestamp": v["timestamp"], "webhook-signature": v["signature"]}, b"", now=VECTORS["at"])
+
+
+    def test_requests_of_others_are_verified_by_their_style_as_hooks_do(self):
+        for name, s in REQUESTS["samples"].items():
+            w = verify_webhook(s["secret"], s["headers"], s["body"], style=s["verify"], now=s["at"])
+            self.assertEqual((w.id, w.at or 0, w.event), (s["id"], s["signed_at"], s["event"]), name)
+        for c in REQUESTS["cases"]:
+            s, came = REQUESTS["samples"][c["of"]], "ok"
+            headers = dict(s["headers"])
+            if "header" in c:
+                headers[c["header"]] = "a" * (10 << 10) if c.get("huge") else c.get("values", [])
+            try:
+                verify_webhook(c.get("secrets", s["secret"]), headers, c.get("body", s["body"]), style=s["verify"], now=s["at"] + c.get("late", 0))
+            except WebhookError as error:
+                came = error.reason
+            self.assertEqual(came, c["want"], f"{c['of']}: {c.get('header', '')} {c['what']}")
+
+    def test_a_style_that_is_none_is_told(self):
+        for style in ("gitlab", {"style": "hmac"}, {"style": "token"}, {"style": "hmac", "header": "X", "content": "{id}"}, {"style": "hmac", "header": "X", "content": "{timestamp}{body}"}, {"style": "hmac", "header": "X", "encoding": "hax"}):
+            with self.assertRaises(ValueError):
+                verify_webhook("s", {}, b"", style=style)
+        with self.assertRaises(ValueError):
+            verify_webhook(" s", {}, b"", style="github")
+        with self.assertRaises(WebhookError):
+            verify_webhook("s", {}, b"", style="github")
 
 
 class Answering:

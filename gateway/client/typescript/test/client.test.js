@@ -33,6 +33,36 @@ test("headers of fetch are taken, and a key that is none is told", async () => {
   await assert.rejects(verifyWebhook({ ...request, secret: "whsec_short" }), TypeError);
 });
 
+const requests = JSON.parse(readFileSync(new URL("../../../../shared/hook/testdata/requests.json", import.meta.url), "utf8"));
+
+test("requests of others are verified by their style, as the mesh's hooks do", async () => {
+  for (const [name, { verify, secret, at, headers, body, id, signed_at, event }] of Object.entries(requests.samples)) {
+    const came = await verifyWebhook({ style: verify, secret, headers, body: new TextEncoder().encode(body), now: at });
+    assert.deepEqual(came, { id, at: signed_at || undefined, event }, name);
+  }
+  for (const c of requests.cases) {
+    const of = requests.samples[c.of];
+    const headers = { ...of.headers, ...(c.header && { [c.header]: c.huge ? "a".repeat(10 << 10) : c.values }) };
+    let came = "ok";
+    try {
+      await verifyWebhook({ style: of.verify, secret: c.secrets ?? of.secret, headers, body: c.body ?? of.body, now: of.at + (c.late ?? 0) });
+    } catch (error) {
+      if (!(error instanceof WebhookError)) throw error;
+      came = error.reason;
+    }
+    assert.equal(came, c.want, `${c.of}: ${c.header ?? ""} ${c.what}`);
+  }
+});
+
+test("a style that is none is told", async () => {
+  const request = { secret: "s", headers: {}, body: "" };
+  for (const style of ["gitlab", { style: "hmac" }, { style: "token" }, { style: "hmac", header: "X", content: "{id}" }, { style: "hmac", header: "X", content: "{timestamp}{body}" }, { style: "hmac", header: "X", encoding: "hax" }]) {
+    await assert.rejects(verifyWebhook({ ...request, style }), TypeError, JSON.stringify(style));
+  }
+  await assert.rejects(verifyWebhook({ ...request, style: "github", secret: " s" }), TypeError);
+  await assert.rejects(verifyWebhook({ ...request, style: "github" }), (e) => e.reason === "missing");
+});
+
 test("each operation is a method of its noun", () => {
   const mesh = new Mesh({ url: "http://127.0.0.1:1" });
   for (const [id, op] of Object.entries(operations)) assert.equal(typeof (op.noun ? mesh[op.noun] : mesh)[op.name], "function", id);
