@@ -26,7 +26,7 @@ const maxSaidMeta = 2 << 10
 
 // say is a message to an agent that converses: a turn of the session of its context.
 // While another turn is open it waits, unless the client does not.
-func (x messages) say(ctx context.Context, s *sending, agent *mesh.Agent, key *mesh.Key, push *mesh.PushSettings) (*task.Task, error) {
+func (x messages) say(ctx context.Context, s *sending, agent *mesh.Agent, how begin) (*mesh.Acceptance, error) {
 	if err := x.door.Permit(auth.SessionsWrite); err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (x messages) say(ctx context.Context, s *sending, agent *mesh.Agent, key *m
 		return nil, err
 	}
 	m := &mesh.Message{
-		Text: text, Agent: agent.Name, OnBusy: mesh.Wait, Key: key, EventDepth: x.door.Depth(), Until: time.Now().Add(placeWithin), Metadata: meta, Push: push, PushField: pushField,
+		Text: text, Agent: agent.Name, OnBusy: mesh.Wait, Key: how.key, Live: how.live, EventDepth: x.door.Depth(), Until: time.Now().Add(placeWithin), Metadata: meta, Push: how.push, PushField: pushField,
 	}
 	if s.Config != nil && s.Config.ReturnImmediately {
 		m.OnBusy = mesh.Reject
@@ -57,13 +57,12 @@ func (x messages) say(ctx context.Context, s *sending, agent *mesh.Agent, key *m
 	if m.IsAnswer, err = x.isAnswer(ctx, id, answers); err != nil {
 		return nil, err
 	}
-	a, t, err := x.mesh.Sessions.Say(ctx, x.caller(), id, m)
+	a, _, err := x.mesh.Sessions.Say(ctx, x.caller(), id, m)
 	if err != nil {
 		return nil, ofContext(err)
 	}
-	a.Close()
 	x.door.Release()
-	return t, nil
+	return a, nil
 }
 
 // placeWithin is how long a message may try to find its place in its session.

@@ -8,6 +8,7 @@ import (
 	"github.com/a2aproject/a2a-go/v2/a2a"
 
 	"agentmesh/shared/a2aform"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 )
@@ -17,11 +18,8 @@ const beatEvery = 15 * time.Second
 
 // settle waits until a task has ended or asks, and returns it as it is then, or when
 // the time is over. A client that goes away changes nothing.
-func (x *exchange) settle(ctx context.Context, t *task.Task) (*task.Task, error) {
-	if a2aform.Settled(t) {
-		return t, nil
-	}
-	watch, t, err := x.mesh.Tasks.Watch(ctx, x.caller(), t.ID)
+func (x *exchange) settle(ctx context.Context, a *mesh.Acceptance) (*task.Task, error) {
+	watch, t, err := x.mesh.Tasks.Begin(ctx, x.caller(), a)
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +90,7 @@ func shownOf(t *task.Task) shown {
 }
 
 // follow sends a task as it is and what happens to it, until enough says so.
-func (x *exchange) follow(ctx context.Context, id task.ID, newest *int, enough func(*task.Task) bool) error {
-	watch, t, err := x.mesh.Tasks.Watch(ctx, x.caller(), id)
-	if err != nil {
-		return err
-	}
-	defer watch.Close()
+func (x *exchange) follow(ctx context.Context, watch *store.Watch, t *task.Task, newest *int, enough func(*task.Task) bool) error {
 	if m := a2aform.Direct(t); m != nil {
 		return x.reply.event(a2a.StreamResponse{Event: m})
 	}

@@ -21,14 +21,19 @@ func sends(x *exchange) messages { return messages{x} }
 // waits for the end of the task or for a question, unless the client does not.
 func (x messages) sendMessage(ctx context.Context, s *sending) (a2a.StreamResponse, error) {
 	waits := s.Config == nil || !s.Config.ReturnImmediately
-	t, err := x.take(ctx, s, waits, mesh.HeldWait)
+	a, err := x.take(ctx, s, waits, false)
 	if err != nil {
 		return a2a.StreamResponse{}, err
 	}
+	defer a.Close()
+	var t *task.Task
 	if waits {
-		if t, err = x.settle(ctx, t); err != nil {
-			return a2a.StreamResponse{}, err
-		}
+		t, err = x.settle(ctx, a)
+	} else {
+		t, err = x.mesh.Tasks.Accepted(ctx, x.caller(), a)
+	}
+	if err != nil {
+		return a2a.StreamResponse{}, err
 	}
 	if m := a2aform.Direct(t); m != nil && waits {
 		return a2a.StreamResponse{Event: m}, nil
@@ -40,15 +45,22 @@ func (x messages) sendMessage(ctx context.Context, s *sending) (a2a.StreamRespon
 // streamMessage is SendStreamingMessage: the stream ends with the task, or when it
 // asks a question.
 func (x messages) streamMessage(ctx context.Context, s *sending) error {
-	t, err := x.take(ctx, s, false, mesh.HeldStream)
+	a, err := x.take(ctx, s, true, true)
 	if err != nil {
 		return err
 	}
-	return x.follow(ctx, t.ID, history(s.Config), func(t *task.Task) bool { return a2aform.Settled(t) })
+	defer a.Close()
+	watch, t, err := x.mesh.Tasks.Begin(ctx, x.caller(), a)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	return x.follow(ctx, watch, t, history(s.Config), a2aform.Settled)
 }
 
-// take has the core take a message: what can be refused is refused here.
-func (x messages) take(ctx context.Context, s *sending, hold bool, why mesh.Held) (*task.Task, error) {
+// take has the core take a message: what can be refused is refused here. waits: what
+// becomes of it is waited for, live: it is streamed. Close what it returns.
+func (x messages) take(ctx context.Context, s *sending, waits, live bool) (*mesh.Acceptance, error) {
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -71,41 +83,48 @@ func (x messages) take(ctx context.Context, s *sending, hold bool, why mesh.Held
 	if err != nil {
 		return nil, err
 	}
-	if hold {
-		if err := x.door.Hold(why); err != nil {
+	if waits && !live { // a stream is held already
+		if err := x.door.Hold(mesh.HeldWait); err != nil {
 			return nil, err
 		}
 	}
 	if s.Message.TaskID != "" {
 		return x.answer(ctx, s.Message, key, push)
 	}
-	return x.begin(ctx, s, key, push)
+	return x.begin(ctx, s, begin{key, push, waits, live})
+}
+
+// begin is how a message begins a task.
+type begin struct {
+	key         *mesh.Key
+	push        *mesh.PushSettings
+	waits, live bool
 }
 
 // begin makes the task of a message.
-func (x messages) begin(ctx context.Context, s *sending, key *mesh.Key, push *mesh.PushSettings) (*task.Task, error) {
+func (x messages) begin(ctx context.Context, s *sending, how begin) (*mesh.Acceptance, error) {
 	agent, err := x.mesh.Agents.Definition(ctx, x.caller(), x.agent)
 	if err != nil {
 		return nil, err
 	}
 	if converses(agent.Definition.Definition) {
-		return x.say(ctx, s, agent, key, push)
+		return x.say(ctx, s, agent, how)
 	}
 	sub, err := s.submission(agent.Name, agent.InputSchema)
 	if err != nil {
 		return nil, err
 	}
-	sub.Key, sub.EventDepth, sub.Push, sub.PushField = key, x.door.Depth(), push, pushField
+	sub.Key, sub.EventDepth, sub.Push, sub.PushField = how.key, x.door.Depth(), how.push, pushField
+	sub.Watch, sub.Live = how.waits, how.live
 	a, err := x.mesh.Tasks.Accept(ctx, x.caller(), sub)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		x.door.Release()
 	}
-	x.door.Release()
-	return x.mesh.Tasks.Get(ctx, x.caller(), a.TaskID)
+	return a, err
 }
 
 // answer gives a task the answers that a message has.
-func (x messages) answer(ctx context.Context, m *message, key *mesh.Key, push *mesh.PushSettings) (*task.Task, error) {
+func (x messages) answer(ctx context.Context, m *message, key *mesh.Key, push *mesh.PushSettings) (taken *mesh.Acceptance, err error) {
 	t, err := x.find(ctx, m.TaskID)
 	if err != nil {
 		return nil, err
@@ -140,9 +159,9 @@ func (x messages) answer(ctx context.Context, m *message, key *mesh.Key, push *m
 		if err != nil {
 			return nil, err
 		}
-		t = a.Task
+		taken = a.Acceptance()
 	}
-	return t, nil
+	return taken, nil
 }
 
 // find reads a task of the agent. Of another one there is none here.
@@ -211,7 +230,12 @@ func (x *exchange) subscribe(ctx context.Context, in *a2a.SubscribeToTaskRequest
 	if t.Status.Terminal() {
 		return refuse(a2a.ErrUnsupportedOperation, mesh.ErrTaskFinished.Code, "The task has ended: read it with GetTask.")
 	}
-	return x.follow(ctx, t.ID, nil, func(t *task.Task) bool { return t.Status.Terminal() })
+	watch, t, err := x.mesh.Tasks.Watch(ctx, x.caller(), t.ID)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	return x.follow(ctx, watch, t, nil, func(t *task.Task) bool { return t.Status.Terminal() })
 }
 
 // listTasks is ListTasks: those of the agent, newest change first.

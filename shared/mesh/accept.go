@@ -32,6 +32,7 @@ type Acceptance struct {
 	made     bool // by this request
 
 	watch *store.Watch
+	task  *task.Task // as this request has made it; nil: it is read
 }
 
 // Close ends the watch of an acceptance that was asked for one.
@@ -76,7 +77,7 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 	}
 	telemetry.Annotate(ctx, telemetry.TaskID(t.ID))
 	before := func(ctx context.Context, t *task.Task) error { return Pushes(c).keep(ctx, t.ID, push, s.Push) }
-	a, err := c.accept(ctx, t, s.Input, before, s.Key, s.Watch, &r)
+	a, err := c.accept(ctx, t, s.Input, before, s, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
 }
@@ -114,9 +115,9 @@ func (c Tasks) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 
 // accept claims the key and queues t: the one path by which every task but a turn
 // comes into the mesh. A caller that goes away must not leave it half done.
-// r is the room for the task; before stores what must be durable before somebody can
+// s says under which key, and whether it is waited for; r is the room for the task; before stores what must be durable before somebody can
 // run it.
-func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, before func(context.Context, *task.Task) error, key *Key, watched bool, r *room) (*Acceptance, error) {
+func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, before func(context.Context, *task.Task) error, s *Submission, r *room) (*Acceptance, error) {
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
@@ -126,14 +127,14 @@ func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 	}
 	a.Warning = c.agents.warning(ctx, t.Agent)
 	duplicate := false
-	err := answers(c).claim(ctx, t.Tenant, key, a, location{})
+	err := answers(c).claim(ctx, t.Tenant, s.Key, a, location{})
 	if err == nil && !a.Replayed {
 		err = r.refusal()
 	}
 	if err == nil && !a.Replayed {
 		t.ID, t.CreatedAt = a.TaskID, a.CreatedAt
-		if watched { // before the task exists, so that no outcome is missed
-			a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false)
+		if s.Watch { // before the task exists, so that no outcome is missed
+			a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, s.Live)
 		}
 		if err == nil {
 			// The creation context is the request's span, not the publish's: it
@@ -155,6 +156,7 @@ func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 		return nil, err
 	}
 	if a.made = !a.Replayed && !duplicate; a.made {
+		a.task = t
 		r.settle(time.Until(t.NotBefore) <= 0) // one that is scheduled counts when it is due
 		telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 	}
@@ -242,7 +244,7 @@ func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 		t.Steps = &task.Steps{}
 		return Journals(c).copyTo(ctx, t, fork)
 	}
-	a, err := c.accept(ctx, t, nil, before, s.Key, s.Watch, &r)
+	a, err := c.accept(ctx, t, nil, before, s, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
 }

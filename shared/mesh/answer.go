@@ -28,6 +28,11 @@ type Answered struct {
 	Replayed bool
 }
 
+// Acceptance is what accepting the task would have returned.
+func (a Answered) Acceptance() *Acceptance {
+	return &Acceptance{TaskID: a.Task.ID, Agent: a.Task.Agent, CreatedAt: a.Task.CreatedAt, Replayed: a.Replayed, task: a.Task}
+}
+
 // Answer gives a task what it waits for, and has it go on. An answer that comes
 // before its question is kept for it. The compare-and-set of the record decides: of
 // two answers, a cancel and a time-out exactly one wins. A repeat with the same key

@@ -167,6 +167,6 @@ func (c Tasks) Start(ctx context.Context, child *Child, input json.RawMessage, t
 	}
 	t = child.Task.Clone()
 	t.CreatedAt, t.TraceParent = task.Stamp(time.Now()), traceParent
-	_, err = c.accept(ctx, t, input, nil, nil, false, &room{}) // the work of an accepted task must be able to end
+	_, err = c.accept(ctx, t, input, nil, &Submission{}, &room{}) // the work of an accepted task must be able to end
 	return t, err
 }

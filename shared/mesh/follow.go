@@ -25,6 +25,25 @@ func (c Tasks) Watch(ctx context.Context, who auth.Caller, id task.ID) (*store.W
 	return watch, t, nil
 }
 
+// Accepted is a task that was just accepted, as it is known: one that the request has
+// made itself is not read again.
+func (c Tasks) Accepted(ctx context.Context, who auth.Caller, a *Acceptance) (*task.Task, error) {
+	if a.task != nil {
+		return a.task, nil
+	}
+	return c.Get(ctx, who, a.TaskID)
+}
+
+// Begin begins to follow a task that was just accepted, from when it was made: with the
+// watch that its submission has asked for nothing is read again. Close the watch.
+func (c Tasks) Begin(ctx context.Context, who auth.Caller, a *Acceptance) (watch *store.Watch, t *task.Task, err error) {
+	if a.watch == nil || a.task == nil {
+		return c.Watch(ctx, who, a.TaskID)
+	}
+	watch, a.watch = a.watch, nil
+	return watch, a.task, nil
+}
+
 // Changes follows every task of a tenant from a revision on, nil: from now. Close
 // it.
 func (c Tasks) Changes(ctx context.Context, who auth.Caller, after *uint64) (*store.Changes, error) {

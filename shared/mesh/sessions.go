@@ -118,6 +118,8 @@ type Message struct {
 	EventDepth int
 	// Until is how long the message may try to find its place.
 	Until time.Time
+	// Live has the acceptance ready to follow what the agent says meanwhile.
+	Live bool
 	// Labels and Metadata are those of the turn.
 	Labels   map[string]string
 	Metadata json.RawMessage
@@ -198,9 +200,9 @@ func (c Sessions) acceptTurn(ctx context.Context, s *session.Session, m *Message
 	}
 	if err == nil && !a.Replayed {
 		// Subscribed before the turn exists, so that no outcome is missed.
-		if a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, false); err == nil {
+		if a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, m.Live); err == nil {
 			if err = queue(c).openTurn(ctx, s, m, t, m.Until); err == nil {
-				a.made = true
+				a.made, a.task = true, t
 				telemetry.TasksAccepted.Add(1, t.Agent, string(t.Kind))
 			}
 		}

@@ -58,8 +58,9 @@ type Submission struct {
 	// Faults are those of fields that the face could not read: they are reported
 	// together with the others.
 	Faults []Invalid
-	// Watch has the acceptance ready to wait: no outcome is missed.
-	Watch bool
+	// Watch has the acceptance ready to wait: no outcome is missed. Live: and to follow
+	// what the agent says meanwhile.
+	Watch, Live bool
 }
 
 // Limits of a task's fields.
