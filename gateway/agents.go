@@ -52,7 +52,7 @@ func (h agents) getAgent(ctx context.Context, in onAgent) (api.Agent, error) {
 func agentOf(a mesh.Served) api.Agent {
 	full := a.WithDefaults()
 	return api.Agent{
-		Name: a.Name, Description: a.Description, Version: a.Version, Greeting: a.Greeting, Default: a.Default, InputSchema: a.InputSchema,
+		Name: a.Name, Description: a.Description, Version: a.Version, Greeting: a.Greeting, Default: a.Default, InputSchema: a.InputSchema, OutputSchema: a.OutputSchema,
 		Concurrency: full.Concurrency, MaxInFlight: full.MaxInFlight, Timeout: time.Duration(full.Timeout).String(),
 		MaxAttempts: full.Retry.MaxAttempts, Workers: workersOf(a), LiveWorkers: len(a.Workers), Conflict: a.Conflict,
 		Paused: a.Paused, PausedUntil: a.Until,

@@ -289,6 +289,11 @@ func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
 			Message: fmt.Sprintf("the result has %d bytes, allowed are %d: store it elsewhere and return a reference", len(raw), limit),
 		}
 	}
+	if t.Kind != task.KindTurn {
+		if err := at.in.service.result.Fits(ctx, raw); err != nil {
+			return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result breaks output_schema: " + err.Error(), Permanent: true}
+		}
+	}
 	// The attempt is part of the name: a frozen worker must not write over its
 	// heir's.
 	err = at.untilAnswered(ctx, func() (err error) {

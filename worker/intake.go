@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/store"
 	"agentmesh/worker/agent"
 )
@@ -78,6 +79,7 @@ func (in *intake) start(ctx, work context.Context, msg *store.Delivered) {
 // service is an agent while a worker serves it, from its start or a reload to the next.
 type service struct {
 	agent    agent.Agent
+	result   *mesh.Shape // of what its tasks come to
 	attempts sync.WaitGroup
 	shut     func()
 }

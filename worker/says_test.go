@@ -99,6 +99,28 @@ func TestResultsBeyondTheBoundsOfJSON(t *testing.T) {
 	})
 }
 
+// A result that is not what the agent's definition says ends the task at once.
+func TestAResultThatBreaksItsSchemaFailsTheTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		a := meshtest.Named("counts", func(_ context.Context, job *agent.Job) (any, error) { return job.Input, nil })
+		a.OutputSchema = json.RawMessage(`{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}`)
+		talk := meshtest.Counter()
+		talk.OutputSchema = a.OutputSchema
+		m.Work(a, talk)
+		if v := m.End(m.Create(`{"agent":"counts","input":{"n":1}}`)); v.Status != "completed" {
+			t.Errorf("%+v", v.Error)
+		}
+		v := m.End(m.Create(`{"agent":"counts","input":{"n":"one"},"max_attempts":3}`))
+		if v.Status != "failed" || v.Error.Code != "agent_bad_output" || v.Attempt != 1 || !strings.Contains(v.Error.Message, "output_schema: /n got string, want integer") {
+			t.Errorf("%+v %+v", v, v.Error)
+		}
+		if turn := m.Say(http.StatusOK, m.Session("counter"), "x"); turn.Message != "1 x" {
+			t.Errorf("a reply is no result: %+v", turn)
+		}
+	})
+}
+
 // A side note that cannot be kept costs a warning, never the result.
 func TestBadSideNotesCostAWarning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -130,7 +130,7 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 	maxBytes := w.store.PullLimit(len(agents) * len(store.Queues))
 	var intakes []*intake
 	for _, a := range agents {
-		one := intake{w: w, agent: a, service: &service{agent: a}, slots: w.slotsOf(a), bulk: &bulk{}, maxBytes: maxBytes, streak: &quickStreak{}}
+		one := intake{w: w, agent: a, service: &service{agent: a, result: mesh.NewShape(a.OutputSchema)}, slots: w.slotsOf(a), bulk: &bulk{}, maxBytes: maxBytes, streak: &quickStreak{}}
 		for _, q := range store.Queues {
 			in := one
 			in.queue = q

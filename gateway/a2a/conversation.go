@@ -14,11 +14,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/session"
-	"agentmesh/shared/task"
 )
-
-// converses reports whether the contexts of an agent are its sessions.
-func converses(d task.Definition) bool { return d.Greeting != "" || d.Conversation }
 
 // maxSaidMeta bounds what a turn keeps of its message besides the text: many may wait
 // in the record of their session.

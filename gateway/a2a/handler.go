@@ -107,7 +107,7 @@ func (x messages) begin(ctx context.Context, s *sending, how begin) (*mesh.Accep
 	if err != nil {
 		return nil, err
 	}
-	if converses(agent.Definition.Definition) {
+	if agent.Converses() {
 		return x.say(ctx, s, agent, how)
 	}
 	sub, err := s.submission(agent.Name, agent.InputSchema)

@@ -7,21 +7,22 @@ import (
 
 // Agent is an agent as clients see it.
 type Agent struct {
-	Name        string          `json:"name"`
-	Description string          `json:"description,omitempty"`
-	Version     string          `json:"version,omitempty"`
-	Greeting    string          `json:"greeting,omitempty"`
-	Default     bool            `json:"default,omitempty" doc:"Runs the tasks that name no agent."`
-	InputSchema json.RawMessage `json:"input_schema,omitempty" doc:"JSON Schema of the input."`
-	Concurrency int             `json:"concurrency" doc:"Slots of each worker."`
-	MaxInFlight int             `json:"max_in_flight" doc:"Slots in the whole mesh."`
-	Timeout     string          `json:"timeout" doc:"Of one attempt."`
-	MaxAttempts int             `json:"max_attempts"`
-	LiveWorkers int             `json:"live_workers"`
-	Conflict    bool            `json:"conflict,omitempty" doc:"Live workers serve different definitions of it, and no version says which is the newer: tasks are checked against the one that was there first."`
-	Paused      bool            `json:"paused,omitempty" doc:"No worker begins a task of it: POST /agents/{name}/resume."`
-	PausedUntil time.Time       `json:"paused_until,omitzero" doc:"When the pause ends by itself; none: when somebody resumes it."`
-	Workers     []AgentWorker   `json:"workers"`
+	Name         string          `json:"name"`
+	Description  string          `json:"description,omitempty"`
+	Version      string          `json:"version,omitempty"`
+	Greeting     string          `json:"greeting,omitempty"`
+	Default      bool            `json:"default,omitempty" doc:"Runs the tasks that name no agent."`
+	InputSchema  json.RawMessage `json:"input_schema,omitempty" doc:"JSON Schema of the input."`
+	OutputSchema json.RawMessage `json:"output_schema,omitempty" doc:"JSON Schema of a task's result."`
+	Concurrency  int             `json:"concurrency" doc:"Slots of each worker."`
+	MaxInFlight  int             `json:"max_in_flight" doc:"Slots in the whole mesh."`
+	Timeout      string          `json:"timeout" doc:"Of one attempt."`
+	MaxAttempts  int             `json:"max_attempts"`
+	LiveWorkers  int             `json:"live_workers"`
+	Conflict     bool            `json:"conflict,omitempty" doc:"Live workers serve different definitions of it, and no version says which is the newer: tasks are checked against the one that was there first."`
+	Paused       bool            `json:"paused,omitempty" doc:"No worker begins a task of it: POST /agents/{name}/resume."`
+	PausedUntil  time.Time       `json:"paused_until,omitzero" doc:"When the pause ends by itself; none: when somebody resumes it."`
+	Workers      []AgentWorker   `json:"workers"`
 }
 
 // AgentList is the answer of GET /agents.

@@ -22,6 +22,9 @@ const durableAfter = 250 * time.Millisecond
 func (e *endpoint) callAgent(agent *mesh.Agent) sdk.ToolHandler {
 	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
 		a := askedOf(ctx)
+		if agent.AsTool.Tasks == task.TasksRequired && !a.knowsTasks() {
+			return nil, lacking("The agent works as a task only: declare the tasks extension with the call.", tasksCapability)
+		}
 		release, err := e.Mesh.Tenants.Hold(a.Caller, mesh.HeldWait)
 		if err != nil {
 			return nil, failed(err)
@@ -72,7 +75,7 @@ func (e *endpoint) begin(ctx context.Context, a *asked, agent *mesh.Agent) (b be
 	}
 	ctx = context.WithoutCancel(ctx)
 	key := a.key()
-	if conversational(agent) {
+	if agent.Converses() {
 		return e.say(ctx, a, agent, key)
 	}
 	s := &mesh.Submission{Kind: task.KindTask, Agent: agent.Name, Key: key, EventDepth: a.EventDepth}

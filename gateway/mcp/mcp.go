@@ -97,6 +97,9 @@ func (f *Face) endpoint(ctx context.Context, who auth.Caller, agent string) (*en
 // tasksExtension is the extension by which a call goes on as a task.
 const tasksExtension = "io.modelcontextprotocol/tasks"
 
+// tasksCapability is how a client declares it.
+const tasksCapability = `{"extensions":{"` + tasksExtension + `":{}}}`
+
 func (f *Face) newEndpoint(agent string) *endpoint {
 	e := &endpoint{Face: f, agent: agent, tools: map[string]*mesh.Agent{}}
 	can := &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Prompts: &sdk.PromptCapabilities{}, Resources: &sdk.ResourceCapabilities{}}
@@ -108,6 +111,7 @@ func (f *Face) newEndpoint(agent string) *endpoint {
 	ownTools{e}.add()
 	e.addResources()
 	extension{e}.add()
+	e.server.AddReceivingMiddleware(objectsOnly)
 	e.handler = sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return e.server }, &sdk.StreamableHTTPOptions{
 		Stateless: true, PropagateRequestCancellation: true, MaxRequestBodyBytes: f.MaxBody,
 		DisableLocalhostProtection: true, // the gateway keeps the pages of other sites out, and knows its public host

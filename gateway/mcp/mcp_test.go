@@ -151,17 +151,14 @@ func TestAnAgentIsAToolOfAForeignClient(t *testing.T) {
 func TestALegacyClientCallsATool(t *testing.T) {
 	m := meshtest.New(t)
 	m.Work(greeter(), meshtest.Named("list", func(context.Context, *agent.Job) (any, error) { return []int{1, 2}, nil }))
-	legacy := func(body string) answer {
-		return read(t, meshtest.Call(m.Gateway.Handler(), "POST", "/mcp", body, "Accept", accept, "MCP-Protocol-Version", "2025-11-25"))
-	}
-	a := legacy(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	a := legacy(t, m, "initialize", `{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"t","version":"1"}}`)
 	if a.Result["protocolVersion"] != "2025-11-25" {
 		t.Errorf("initialize: %+v", a)
 	}
-	if a = legacy(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"greet_one","arguments":{"name":"Ada"}}}`); said(a) != "Hello, Ada!" {
+	if a = legacy(t, m, "tools/call", `{"name":"greet_one","arguments":{"name":"Ada"}}`); said(a) != "Hello, Ada!" {
 		t.Errorf("call: %+v", a)
 	}
-	a = legacy(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"list","arguments":{"instruction":"x"}}}`)
+	a = legacy(t, m, "tools/call", `{"name":"list","arguments":{"instruction":"x"}}`)
 	if wrapped, ok := a.Result["structuredContent"].(map[string]any); !ok || wrapped["result"] == nil {
 		t.Errorf("a list is not wrapped: %+v", a)
 	}

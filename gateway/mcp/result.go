@@ -52,6 +52,9 @@ func (e *endpoint) outcome(ctx context.Context, a *asked, t *task.Task) (*sdk.Ca
 	if t.Kind == task.KindTurn {
 		return reply(t, raw), nil
 	}
+	if agent := e.tool(toolName(t.Agent)); agent != nil && len(agent.OutputSchema) > 0 {
+		return structured(raw, a.modern()), nil
+	}
 	return shown(raw, a.modern()), nil
 }
 
@@ -76,7 +79,7 @@ func (e *endpoint) linked(t *task.Task) *sdk.CallToolResult {
 	return &sdk.CallToolResult{Content: []sdk.Content{
 		&sdk.ResourceLink{URI: resultURI(t.ID), Name: "result of " + string(t.ID), MIMEType: "application/json", Size: &size},
 		&sdk.TextContent{Text: fmt.Sprintf("The result has %d bytes. Read the resource, or GET %s/tasks/%s/result.", size, e.PublicURL, t.ID)},
-	}}
+	}, StructuredContent: map[string]any{"task_id": t.ID, "status": t.Status}}
 }
 
 // reply is the result of a turn.
@@ -111,11 +114,24 @@ func shown(raw []byte, anyKind bool) *sdk.CallToolResult {
 			}
 		}
 	}
-	structured := json.RawMessage(raw)
-	if !isObject && !anyKind {
-		structured = json.RawMessage(`{"result":` + string(raw) + `}`)
+	return structured(raw, anyKind)
+}
+
+// structured is the result whose value is the structured content.
+func structured(raw []byte, anyKind bool) *sdk.CallToolResult {
+	if len(raw) == 0 {
+		raw = []byte("null")
 	}
-	return &sdk.CallToolResult{Content: text(string(raw)), StructuredContent: structured}
+	var object map[string]json.RawMessage
+	content := json.RawMessage(raw)
+	if isObject := json.Unmarshal(raw, &object) == nil && object != nil; !isObject && !anyKind {
+		content = json.RawMessage(`{"result":` + string(raw) + `}`)
+	}
+	shown, plain := string(raw), ""
+	if json.Unmarshal(raw, &plain) == nil && shown != "null" {
+		shown = plain
+	}
+	return &sdk.CallToolResult{Content: text(shown), StructuredContent: content}
 }
 
 // handle is the answer of a call that was held long enough: how to go on.

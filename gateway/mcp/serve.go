@@ -202,7 +202,7 @@ func (e *endpoint) scopesOfCall(a *asked) []auth.Scope {
 		return []auth.Scope{auth.TasksInput}
 	}
 	need := []auth.Scope{auth.TasksWrite}
-	if agent := e.tool(a.params.Name); agent != nil && conversational(agent) {
+	if agent := e.tool(a.params.Name); agent != nil && agent.Converses() {
 		need[0] = auth.SessionsWrite
 	}
 	if a.params.RequestState != "" {

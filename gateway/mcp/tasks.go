@@ -83,7 +83,7 @@ func ofTask[R any](ctx context.Context, serve func(context.Context, *asked) (*R,
 	case !a.modern():
 		return nil, &jsonrpc.Error{Code: jsonrpc.CodeMethodNotFound, Message: a.method + " is of protocol version " + modern + "."}
 	case !a.knowsTasks():
-		return nil, lacking("Declare the tasks extension with each request.", `{"extensions":{"`+tasksExtension+`":{}}}`)
+		return nil, lacking("Declare the tasks extension with each request.", tasksCapability)
 	}
 	r, err := serve(ctx, a)
 	if err != nil {

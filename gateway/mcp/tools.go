@@ -1,7 +1,6 @@
 package mcp
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -56,40 +55,25 @@ func toolOf(a *mesh.Agent) *sdk.Tool {
 	if description != "" && !strings.HasSuffix(description, ".") {
 		description += "."
 	}
-	open := true
-	return &sdk.Tool{
+	tool := &sdk.Tool{
 		Name: toolName(a.Name), Title: a.Name, Description: strings.TrimSpace(description + " It runs as a durable task."),
-		InputSchema: inputSchema(a), Annotations: &sdk.ToolAnnotations{OpenWorldHint: &open},
+		InputSchema: inputSchema(a), Annotations: annotations(a),
 	}
+	if s := outputSchema(a); s != nil {
+		tool.OutputSchema = s
+	}
+	return tool
 }
 
-// Schemas of the arguments of agents that have none that is an object's.
-var (
-	anyTask = json.RawMessage(`{"type":"object","properties":{"instruction":{"type":"string","description":"What to do."},"input":{"type":"object","description":"What to do it with."}},"required":["instruction"]}`)
-	anyTurn = json.RawMessage(`{"type":"object","properties":{"text":{"type":"string","description":"What to say."},"session_id":{"type":"string","description":"The session to go on with, from an earlier result; none begins a new one."}},"required":["text"]}`)
-)
-
-func inputSchema(a *mesh.Agent) json.RawMessage {
-	switch {
-	case conversational(a):
-		return anyTurn
-	case takesInput(a):
-		return a.InputSchema
+// annotations are the hints of an agent's author. Of one who says nothing, it reaches
+// anywhere.
+func annotations(a *mesh.Agent) *sdk.ToolAnnotations {
+	is := func(hint *bool) bool { return hint != nil && *hint }
+	h, open := a.Annotations, true
+	if h.OpenWorld != nil {
+		open = *h.OpenWorld
 	}
-	return anyTask
-}
-
-// conversational says whether one talks with an agent in a session.
-func conversational(a *mesh.Agent) bool { return a.Greeting != "" }
-
-// takesInput says whether the arguments of a call are the input of its task.
-func takesInput(a *mesh.Agent) bool {
-	var schema struct {
-		Type any `json:"type"`
-	}
-	// Names of headers for arguments are not declared: a schema that has some is the
-	// agent's own matter.
-	return json.Unmarshal(a.InputSchema, &schema) == nil && schema.Type == "object" && !strings.Contains(string(a.InputSchema), `"x-mcp-header"`)
+	return &sdk.ToolAnnotations{ReadOnlyHint: is(h.ReadOnly), DestructiveHint: h.Destructive, IdempotentHint: is(h.Idempotent), OpenWorldHint: &open}
 }
 
 // tool is the agent behind a name, nil when there is none.

@@ -117,7 +117,7 @@ func (x *exchange) commands() {
 	}
 }
 
-func conversational(a *mesh.Agent) bool { return a.Greeting != "" }
+func conversational(a *mesh.Agent) bool { return a.Converses() }
 
 // find reads a task of this agent. Any other is not there.
 func (x *exchange) find(ctx context.Context, id task.ID) (*task.Task, error) {

@@ -57,8 +57,8 @@ func (a *Agents) learn(d store.Definition) {
 		return
 	}
 	def := NewAgent(d)
-	if def.schemaErr != nil {
-		a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.schemaErr)
+	if def.input.err != nil {
+		a.log.Error("agent has a schema that does not compile, its tasks are refused", "agent", d.Name, "error", def.input.err)
 	}
 	a.known[d.Name] = def
 }

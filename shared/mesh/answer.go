@@ -182,7 +182,7 @@ func checkAnswer(ctx context.Context, w *task.Wait, value json.RawMessage) error
 		return nil
 	}
 	a := NewAgent(store.Definition{Definition: task.Definition{InputSchema: w.Schema}})
-	if a.schemaErr != nil {
+	if a.input.err != nil {
 		return nil // the agent's fault: it must decide what it takes
 	}
 	err := a.CheckInput(ctx, value)

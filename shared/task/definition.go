@@ -28,7 +28,10 @@ type Definition struct {
 	// goes on with it; default continue.
 	OnNewVersion OnNewVersion    `json:"on_new_version,omitempty"`
 	InputSchema  json.RawMessage `json:"input_schema,omitempty"` // JSON Schema 2020-12, checked by the gateway
-	Default      bool            `json:"default,omitempty"`      // serves tasks that name no agent
+	// OutputSchema is what a task's result looks like, JSON Schema 2020-12. The worker
+	// checks it: any other result fails the task. A turn's reply is none.
+	OutputSchema json.RawMessage `json:"output_schema,omitempty"`
+	Default      bool            `json:"default,omitempty"` // serves tasks that name no agent
 
 	// What the agent says of itself to other protocols.
 	Tags     []string `json:"tags,omitempty"`
@@ -38,6 +41,10 @@ type Definition struct {
 	Conversation bool `json:"conversation,omitempty"`
 	// NoA2A hides it from clients of A2A.
 	NoA2A bool `json:"no_a2a,omitempty"`
+	// Annotations are hints about what it does, for those who decide whether to ask it.
+	Annotations Annotations `json:"annotations,omitzero"`
+	// AsTool is what it asks of clients of MCP.
+	AsTool AsTool `json:"mcp,omitzero"`
 
 	// Budgets bound what tenants may use of the agent's models.
 	Budgets []Budget `json:"budgets,omitempty"`
@@ -122,6 +129,9 @@ func (d Definition) Patience() time.Duration {
 	return time.Duration(cmp.Or(d.SuspendAfter, Duration(30*time.Second)))
 }
 
+// Converses says whether one talks with the agent in a session.
+func (d Definition) Converses() bool { return d.Greeting != "" || d.Conversation }
+
 // Digest tells definitions apart: equal ones have the same.
 func (d Definition) Digest() string {
 	data, _ := json.Marshal(d) // of plain fields; a schema that is no JSON is told by Validate
@@ -161,6 +171,9 @@ func (d Definition) Validate() error {
 	}
 	if len(d.InputSchema) > 0 && !json.Valid(d.InputSchema) {
 		return fmt.Errorf("agent %s: input_schema is not JSON", d.Name)
+	}
+	if len(d.OutputSchema) > 0 && !json.Valid(d.OutputSchema) {
+		return fmt.Errorf("agent %s: output_schema is not JSON", d.Name)
 	}
 	return d.validateAbout()
 }

@@ -24,6 +24,9 @@ const (
 // validateAbout names the first field by which an agent tells of itself that is out of
 // its range.
 func (d Definition) validateAbout() error {
+	if err := d.AsTool.validate(); err != nil {
+		return fmt.Errorf("agent %s: %w", d.Name, err)
+	}
 	fault := func(field, detail string) error { return fmt.Errorf("agent %s: %s %s", d.Name, field, detail) }
 	if f, detail := longTexts("tags", d.Tags, maxSkillOf); f != "" {
 		return fault(f, detail)

@@ -34,6 +34,18 @@ func (p about) skills(n *yaml.Node, field string) (all []task.Skill) {
 	return all
 }
 
+// annotations reads hints about what an agent does.
+func (p about) annotations(n *yaml.Node, field string) (a task.Annotations) {
+	hint := func(to **bool) func(*yaml.Node, string) {
+		return func(n *yaml.Node, f string) { yes := p.yes(n, f); *to = &yes }
+	}
+	p.mapping(n, field, fields{
+		"read_only_hint": hint(&a.ReadOnly), "destructive_hint": hint(&a.Destructive),
+		"idempotent_hint": hint(&a.Idempotent), "open_world_hint": hint(&a.OpenWorld),
+	})
+	return a
+}
+
 // texts reads a list of texts.
 func (p about) texts(n *yaml.Node, field string) []string {
 	if n.Kind != yaml.SequenceNode {

@@ -34,6 +34,9 @@ agents:
     max_transcript: 65536
     max_turns: 50
     input_schema: {type: object, required: [topic]}
+    output_schema: {type: string}
+    annotations: {read_only_hint: true, destructive_hint: false}
+    mcp: {tasks: required}
     exec: {command: [python3, agents/research.py], dir: ., env: {KEY: "${KEY}", LITERAL: "$${KEY}"}, protocol: steps, pool: 8, max_jobs: 50}
   - name: pricing
     http: {url: "http://127.0.0.1:9000/run", headers: {Authorization: "Bearer ${KEY}"}}
@@ -54,6 +57,7 @@ func TestParse(t *testing.T) {
 	r := specs[0]
 	if !r.Default || r.Version != "1.2.0" || r.Concurrency != 8 || r.MaxInFlight != 100 || time.Duration(r.Timeout) != 5*time.Minute ||
 		r.Retry.MaxAttempts != 3 || string(r.InputSchema) != `{"required":["topic"],"type":"object"}` || r.Greeting == "" ||
+		string(r.OutputSchema) != `{"type":"string"}` || !*r.Annotations.ReadOnly || *r.Annotations.Destructive || r.Annotations.Idempotent != nil || r.AsTool.Tasks != task.TasksRequired || r.MCP != nil ||
 		r.History != task.HistoryWindow || r.MaxTranscript != 65536 || r.MaxTurns != 50 {
 		t.Errorf("%+v", r.Definition)
 	}
@@ -117,6 +121,9 @@ func TestMistakes(t *testing.T) {
 		{"agents:\n  - name: a\n    exec: {command: [x], max_jobs: 7}\n", "agents[0].exec.max_jobs: it is of a pool: say pool, too"},
 		{"agents:\n  - name: a\n    exec: {command: [x], pool: 2, max_jobs: -1}\n", "agents[0].exec.max_jobs: \"-1\" is not allowed"},
 		{"agents:\n  - name: a\n    concurrency: 3\n    exec: {command: [x], pool: 2}\n", "agents[0].concurrency: it is 3, and 2 tasks have copies of the program"},
+		{"agents:\n  - name: a\n    annotations: {read_only: true}\n    builtin: echo\n", "there are read_only_hint, destructive_hint, idempotent_hint, open_world_hint"},
+		{"agents:\n  - name: a\n    output_schema: {type: objekt}\n    builtin: echo\n", "agents[0].output_schema: it is no JSON Schema"},
+		{"agents:\n  - name: a\n    mcp: {tasks: required}\n", "agent a needs one of exec, http, mcp"},
 		{"agents:\n  - name: a\n    http: {url: \"localhost:80\"}\n", "agents.yaml:3: agents[0].http.url: it must be an address"},
 		{"agents:\n  - name: a\n    http: {}\n", "agents[0].http.url"},
 		{"agents:\n  - name: a\n    http: {url: \"http://x\", headers: {A: {}}}\n", "agents[0].http.headers.A: it must be a text"},

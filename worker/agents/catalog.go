@@ -157,6 +157,9 @@ func (s Spec) model(o Options) (agent.Agent, error) {
 	h, _ := catalog.Handler(s.Name)
 	d := s.Definition
 	d.Budgets = s.file.Budgets
+	if d.OutputSchema == nil {
+		d.OutputSchema = s.LLM.OutputSchema
+	}
 	return agent.Agent{Definition: d, Handler: h}, nil
 }
 

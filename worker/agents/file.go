@@ -95,11 +95,12 @@ type fields map[string]func(value *yaml.Node, field string)
 // order is how messages list the fields: that of the manual.
 var order = []string{
 	"default_agent", "models", "tools", "budgets", "agents", "name", "description", "version", "greeting", "concurrency", "max_in_flight", "timeout", "suspend_after", "on_new_version", "retry",
-	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "tags", "examples", "skills", "conversation", "a2a",
+	"max_attempts", "backoff", "max_backoff", "history", "max_transcript", "max_turns", "input_schema", "output_schema", "annotations", "tags", "examples", "skills", "conversation", "a2a",
 	"id", "input_modes", "output_modes",
 	"exec", "http", "mcp", "synadia", "llm", "builtin",
 	"command", "dir", "env", "protocol", "pool", "max_jobs", "url", "headers",
-	"tool", "arguments", "on_unknown", "allow_hosts",
+	"tool", "arguments", "on_unknown", "tasks", "allow_hosts",
+	"read_only_hint", "destructive_hint", "idempotent_hint", "open_world_hint",
 	"context", "creds", "nkey", "agent", "owner", "inactivity", "max_wait", "idempotent", "sign",
 }
 
@@ -221,7 +222,9 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		},
 		"max_transcript": func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTranscript) },
 		"max_turns":      func(n *yaml.Node, f string) { p.count(n, f, &s.MaxTurns) },
-		"input_schema":   func(n *yaml.Node, f string) { p.schema(n, f, &s) },
+		"input_schema":   func(n *yaml.Node, f string) { s.InputSchema = p.jsonSchema(n, f) },
+		"output_schema":  func(n *yaml.Node, f string) { s.OutputSchema = p.jsonSchema(n, f) },
+		"annotations":    func(n *yaml.Node, f string) { s.Annotations = about{p}.annotations(n, f) },
 		"tags":           func(n *yaml.Node, f string) { s.Tags = about{p}.texts(n, f) },
 		"examples":       func(n *yaml.Node, f string) { s.Examples = about{p}.texts(n, f) },
 		"skills":         func(n *yaml.Node, f string) { s.Skills = about{p}.skills(n, f) },
@@ -235,8 +238,12 @@ func (p *parser) agent(n *yaml.Node, field string) Spec {
 		},
 		"exec": func(n *yaml.Node, f string) { kinds = append(kinds, "exec"); s.Exec = p.exec(n, f) },
 		"http": func(n *yaml.Node, f string) { kinds = append(kinds, "http"); s.HTTP = p.http(n, f) },
-		"mcp":  func(n *yaml.Node, f string) { kinds = append(kinds, "mcp"); s.MCP = remoteParser{p}.mcp(n, f) },
-		"llm":  func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
+		"mcp": func(n *yaml.Node, f string) {
+			if s.MCP = (remoteParser{p}).mcp(n, f, &s.AsTool); s.MCP != nil {
+				kinds = append(kinds, "mcp")
+			}
+		},
+		"llm": func(n *yaml.Node, f string) { kinds = append(kinds, "llm"); s.LLM = llmParser{p}.llm(n, f) },
 		"synadia": func(n *yaml.Node, f string) {
 			kinds = append(kinds, "synadia")
 			s.Synadia = remoteParser{p}.synadia(n, f)
@@ -329,9 +336,6 @@ func isAddress(text string) bool {
 	u, err := url.Parse(text)
 	return err == nil && u.Host != "" && (u.Scheme == "http" || u.Scheme == "https")
 }
-
-// schema keeps the JSON Schema of an agent's input.
-func (p *parser) schema(n *yaml.Node, field string, s *Spec) { s.InputSchema = p.jsonSchema(n, field) }
 
 // text reads a scalar and puts the environment's values in.
 func (p *parser) text(n *yaml.Node, field string, to *string) {

@@ -15,8 +15,9 @@ import (
 // remoteParser reads the sections of agents that others serve by a protocol.
 type remoteParser struct{ *parser }
 
-// mcp reads the section of an agent that is a tool of an MCP server.
-func (p remoteParser) mcp(n *yaml.Node, field string) *mcp.AgentConfig {
+// mcp reads what an agent asks of clients of MCP, and the section of one that is a tool
+// of an MCP server; nil: it is none.
+func (p remoteParser) mcp(n *yaml.Node, field string, as *task.AsTool) *mcp.AgentConfig {
 	c := &mcp.AgentConfig{}
 	of := p.mcpServer(&c.Config)
 	of["tool"] = func(n *yaml.Node, f string) { p.text(n, f, &c.Tool) }
@@ -28,8 +29,18 @@ func (p remoteParser) mcp(n *yaml.Node, field string) *mcp.AgentConfig {
 		}
 		c.OnUnknown = mcp.Unknown(way)
 	}
+	of["tasks"] = func(n *yaml.Node, f string) {
+		support := ""
+		if p.text(n, f, &support); support == "" || !task.TaskSupport(support).Valid() {
+			p.fault(n, f, "%q is not allowed, it must be optional (clients without the tasks extension are held) or required (they are refused)", support)
+		}
+		as.Tasks = task.TaskSupport(support)
+	}
 	before := len(p.errs)
 	p.mapping(n, field, of)
+	if as.Tasks != "" && len(n.Content) == 2 {
+		return nil
+	}
 	if c.Tool == "" && len(p.errs) == before {
 		p.fault(n, field+".tool", "it is missing: the name of the tool that the agent is; mesh agents check --connect says whether the server has it")
 	}

@@ -75,6 +75,8 @@ export interface Agent {
   /** Slots in the whole mesh. */
   "max_in_flight": number;
   "name": string;
+  /** JSON Schema of a task's result. */
+  "output_schema"?: unknown;
   /** No worker begins a task of it: POST /agents/{name}/resume. */
   "paused"?: boolean;
   /** When the pause ends by itself; none: when somebody resumes it. */

@@ -84,6 +84,7 @@ class Agent(_Agent, total=False):
     description: str
     greeting: str
     input_schema: Any
+    output_schema: Any
     paused: bool
     paused_until: str
     version: str
