@@ -190,7 +190,7 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case under(from, "worker/agents") && inner == "worker/agents/mcp": // agents with tools
 		return ""
-	case under(from, "worker/agents/llm") && under(inner, "worker/agents/llm"):
+	case under(from, "worker/agents/llm") && under(inner, "worker/agents/llm"), from == "worker/agents/llm" && inner == "shared/telemetry": // its calls are part of the trace
 		return ""
 	case under(from, "worker/agent", "worker/agents") && !under(inner, "worker/agent", "worker/agents/protocol", "shared/task", "shared/session", "shared/pause", "shared/schema"):
 		return "an agent needs the SDK and the protocol only"

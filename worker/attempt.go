@@ -147,13 +147,14 @@ func (at *attempt) timeout(t *task.Task) time.Duration {
 // call runs the handler and survives its panic. The handler's time begins when
 // its input has been read.
 func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *task.Task) (o outcome) {
-	ctx, span := telemetry.StartAgent(ctx, t.Agent, at.in.agent.Version, at.in.agent.Remote, telemetry.TaskID(at.id), telemetry.Attempt(t.Attempt))
+	ctx, span := startAgent(ctx, at, t)
+	began := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			at.log.Error("agent panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			o = outcome{err: &agent.Error{Message: "the agent panicked", Detail: fmt.Sprintf("panic: %v", p)}, panicked: true}
 		}
-		telemetry.End(span, o.err)
+		endAgent(span, t.Agent, began, o.err)
 	}()
 	var input []byte
 	err := at.untilAnswered(ctx, func() (err error) {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -10,6 +11,7 @@ import (
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
 	"agentmesh/shared/topology"
+	"agentmesh/worker/agent"
 )
 
 // startProcess begins the span of an attempt. It is part of the request's trace;
@@ -25,6 +27,31 @@ func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *store
 		attrs = append(attrs, telemetry.Session(t.SessionID)...)
 	}
 	return telemetry.StartProcess(ctx, queue.Template(), msg.Header, from, attrs...)
+}
+
+// startAgent begins the span of the agent's run.
+func startAgent(ctx context.Context, at *attempt, t *task.Task) (context.Context, trace.Span) {
+	attrs := append(make([]telemetry.Attribute, 0, 8), telemetry.TaskID(at.id), telemetry.Attempt(t.Attempt))
+	if t.SessionID != "" {
+		attrs = append(attrs, telemetry.Session(t.SessionID)...)
+	}
+	return telemetry.StartAgent(ctx, t.Agent, at.in.agent.Version, at.in.agent.Remote, attrs...)
+}
+
+// endAgent ends it. A run that waits has not failed.
+func endAgent(span trace.Span, name string, began time.Time, err error) {
+	var e *agent.Error
+	code := ""
+	switch {
+	case err == nil:
+	case agent.Suspended(err):
+		err = nil
+	case errors.As(err, &e):
+		code = codeLabel(codeOf(e.Code))
+	default:
+		code = task.CodeAgentError
+	}
+	telemetry.EndAgent(span, name, began, err, code)
 }
 
 // beginSeries has the counters of an agent begin at 0.

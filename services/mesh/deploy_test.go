@@ -79,7 +79,7 @@ func busyMesh(t *testing.T) string {
 	col := newCollector(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", col.http+"/v1/traces")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-	p := startUp(t, t.TempDir(), "--admin", "127.0.0.1:0")
+	p := startUp(t, t.TempDir(), "--admin", "127.0.0.1:0", "--demo-llm")
 	_, rest, ok := strings.Cut(p.Output.String(), "admin ")
 	if !ok {
 		t.Fatalf("no admin listener:\n%s", p.Output)
@@ -97,6 +97,8 @@ func busyMesh(t *testing.T) string {
 	defer receiver.Close()
 	for _, r := range []client.Request{
 		{Agent: "echo", Input: json.RawMessage(`{"echo_fail_permanent":"broken"}`)},
+		{Agent: "assistant", Instruction: "refuse"},
+		{Agent: "assistant", Instruction: "A model calls a tool. Its budget is spent. Nothing is left."},
 		{Agent: "echo", Input: json.RawMessage(`1`), CallbackURL: receiver.URL + "/good"},
 		{Agent: "echo", Input: json.RawMessage(`1`), CallbackURL: receiver.URL + "/gone"},
 	} {

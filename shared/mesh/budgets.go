@@ -56,6 +56,7 @@ func (c Budgets) open(ctx context.Context, tenant, agent string) error {
 		if err != nil {
 			return err
 		}
+		spent.see(account)
 		if account.Exhausted() {
 			return limited(ErrQuotaExceeded, time.Until(account.End), "The tenant has used up its budget of the %s for models. GET /budgets shows it; it begins anew at %s.",
 				b.Period, account.End.Format(time.RFC3339))
@@ -81,6 +82,9 @@ func (c Budgets) Take(ctx context.Context, tenant string, b task.Budget, claim t
 		}
 		if err == nil && tell {
 			c.log.Warn("budget", "tenant", tenant, "period", b.Period, "part", a.Part(), "tokens", a.Spent.Tokens, "cost_millionths", a.Spent.Cost, "ends", a.End)
+		}
+		if err == nil {
+			spent.see(a)
 		}
 		_, own := a.Held[claim.Worker]
 		return given, len(a.Held) > 1 || len(a.Held) == 1 && !own, a.End, err

@@ -58,7 +58,7 @@ func newLimits(st *store.Store, o Options) *limits {
 
 // follow keeps the limits of tenants up to date until ctx ends.
 func (l *limits) follow(ctx context.Context) {
-	for _, r := range []*Refusal{ErrRateLimited, ErrTooManyPending, ErrTooManyWaits, ErrTooManySessions, ErrTooManyWebhooks} {
+	for _, r := range []*Refusal{ErrRateLimited, ErrTooManyPending, ErrTooManyWaits, ErrTooManySessions, ErrTooManyWebhooks, ErrQuotaExceeded} {
 		telemetry.Limited.Add(0, r.Code) // so that the first one is seen
 	}
 	l.watched.follow(ctx, func(ctx context.Context, ready func()) error {

@@ -23,14 +23,14 @@ type Instrument struct {
 }
 
 // labels are the values of an instrument's labels, in their order.
-type labels [3]string
+type labels [4]string
 
 // maxSets bounds the label sets that are kept ready for an instrument. Later sets
 // cost more and count all the same.
 const maxSets = 2000
 
 // Counter counts events; Histogram has the distribution of durations in
-// seconds; Gauge is read when somebody asks, see Observe. They cost next to
+// seconds, or of numbers; Gauge is read when somebody asks, see Observe. They cost next to
 // nothing while nobody has asked for metrics.
 type (
 	Counter struct {
@@ -39,7 +39,8 @@ type (
 	}
 	Histogram struct {
 		Instrument
-		now atomic.Pointer[metric.Float64Histogram]
+		buckets []float64
+		now     atomic.Pointer[metric.Float64Histogram]
 	}
 	Gauge struct{ Instrument }
 )
@@ -78,8 +79,15 @@ func counter(name, unit, help string, labels ...string) *Counter {
 }
 
 func histogram(name, help string, labels ...string) *Histogram {
-	h := &Histogram{Instrument: Instrument{Name: name, Unit: "s", Help: help, Labels: labels}}
+	h := &Histogram{Instrument: Instrument{Name: name, Unit: "s", Help: help, Labels: labels}, buckets: buckets}
 	histograms = append(histograms, h)
+	return h
+}
+
+// tokens is the distribution of numbers of tokens.
+func tokens(name, help string, labels ...string) *Histogram {
+	h := histogram(name, help, labels...)
+	h.Unit, h.buckets = "{token}", tokenBuckets
 	return h
 }
 
@@ -103,9 +111,11 @@ func (i *Instrument) set(values []string) metric.MeasurementOption {
 			return o
 		}
 	}
-	attrs := make([]attribute.KeyValue, len(values))
+	attrs := make([]attribute.KeyValue, 0, len(values))
 	for n, v := range values {
-		attrs[n] = attribute.String(i.Labels[n], v)
+		if v != "" { // what went well has no error.type
+			attrs = append(attrs, attribute.String(i.Labels[n], v))
+		}
 	}
 	o := metric.WithAttributeSet(attribute.NewSet(attrs...))
 	i.mu.Lock()
@@ -135,6 +145,13 @@ func (c *Counter) Add(n int64, values ...string) {
 func (h *Histogram) Record(d time.Duration, values ...string) {
 	if now := h.now.Load(); now != nil {
 		(*now).Record(context.Background(), d.Seconds(), h.set(values))
+	}
+}
+
+// Number takes a number, by the values of the histogram's labels.
+func (h *Histogram) Number(n int64, values ...string) {
+	if now := h.now.Load(); now != nil {
+		(*now).Record(context.Background(), float64(n), h.set(values))
 	}
 }
 
@@ -168,6 +185,9 @@ const observeWithin = 3 * time.Second
 // buckets of durations: agents take from a millisecond to hours.
 var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600}
 
+// tokenBuckets are those of the conventions.
+var tokenBuckets = []float64{1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864}
+
 // useMeter has every instrument count with m.
 func useMeter(m metric.Meter) error {
 	for _, c := range counters {
@@ -178,7 +198,7 @@ func useMeter(m metric.Meter) error {
 		c.now.Store(&now)
 	}
 	for _, h := range histograms {
-		now, err := m.Float64Histogram(h.Name, metric.WithUnit(h.Unit), metric.WithDescription(h.Help), metric.WithExplicitBucketBoundaries(buckets...))
+		now, err := m.Float64Histogram(h.Name, metric.WithUnit(h.Unit), metric.WithDescription(h.Help), metric.WithExplicitBucketBoundaries(h.buckets...))
 		if err != nil {
 			return err
 		}

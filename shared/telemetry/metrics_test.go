@@ -18,12 +18,14 @@ import (
 // configured set of values.
 var bounded = []string{
 	"agent", "kind", "outcome", "code", "class", "status", "state", "stream", "consumer", "result", "version", "go_version",
+	"tenant", "period", "currency", // those that a file names
+	"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model", "gen_ai.token.modality", "gen_ai.token.type", "gen_ai.agent.name", "gen_ai.tool.name", "error.type",
 	"http.request.method", "http.route", "http.response.status_code",
 }
 
 // No label takes an id, a tenant or an address, and names are as they should be.
 func TestCardinality(t *testing.T) {
-	name := regexp.MustCompile(`^(mesh|http)(\.[a-z_]+)+$`)
+	name := regexp.MustCompile(`^(mesh|http|gen_ai)(\.[a-z_]+)+$`)
 	seen := map[string]bool{}
 	for _, i := range telemetry.Instruments() {
 		for _, l := range i.Labels {

@@ -11,9 +11,11 @@ const scope = "agentmesh"
 // Spans. One at an edge of the mesh has the name that the conventions give it, an
 // inner one is role.verb.
 const (
-	spanSend    = "send "         // + template of the destination
-	spanProcess = "process "      // + template of the destination
-	spanAgent   = "invoke_agent " // + name
+	spanSend    = "send "       // + template of the destination
+	spanProcess = "process "    // + template of the destination
+	spanAgent   = opAgent + " " // + name
+	spanChat    = opChat + " "  // + model
+	spanTool    = opTool + " "  // + name of the tool
 
 	// SpanClaim is the write that takes a task, SpanCommit the one that puts a turn
 	// into its session, SpanFinish the one that settles an attempt, SpanFanout the
@@ -59,6 +61,36 @@ const (
 	keyErrorType          = attribute.Key("error.type")
 
 	systemNATS = "nats"
+)
+
+// The GenAI conventions, as semantic-conventions-genai has them at 066d4a7.
+const (
+	keyGenAIProvider      = attribute.Key("gen_ai.provider.name")
+	keyGenAIRequestModel  = attribute.Key("gen_ai.request.model")
+	keyGenAIResponseModel = attribute.Key("gen_ai.response.model")
+	keyGenAIResponseID    = attribute.Key("gen_ai.response.id")
+	keyGenAIFinish        = attribute.Key("gen_ai.response.finish_reasons")
+	keyGenAIInput         = attribute.Key("gen_ai.usage.input_tokens")
+	keyGenAIOutput        = attribute.Key("gen_ai.usage.output_tokens")
+	keyGenAICached        = attribute.Key("gen_ai.usage.cache_read.input_tokens")
+	keyGenAIReasoning     = attribute.Key("gen_ai.usage.reasoning.output_tokens")
+	keyGenAITool          = attribute.Key("gen_ai.tool.name")
+	keyGenAIToolType      = attribute.Key("gen_ai.tool.type")
+	keyGenAIToolCall      = attribute.Key("gen_ai.tool.call.id")
+	keyGenAIModality      = attribute.Key("gen_ai.token.modality")
+	keyGenAITokenType     = attribute.Key("gen_ai.token.type")
+
+	// What is said. They are set with trace-content only.
+	keyGenAIMessages   = attribute.Key("gen_ai.input.messages")
+	keyGenAIAnswer     = attribute.Key("gen_ai.output.messages")
+	keyGenAIArguments  = attribute.Key("gen_ai.tool.call.arguments")
+	keyGenAIToolResult = attribute.Key("gen_ai.tool.call.result")
+
+	opAgent = "invoke_agent"
+	opChat  = "chat"
+	opTool  = "execute_tool"
+
+	modalityText = "text"
 )
 
 // Attribute is a name and a value on a span.
@@ -127,6 +159,30 @@ var (
 	SlotsSize      = gauge("mesh.slots.size", "{slot}", "Slots of this process.", "agent")
 	Sessions       = gauge("mesh.sessions", "{session}", "Sessions that are kept.")
 )
+
+// Models and their tools. A model, a provider and a tool are those of the worker's file.
+// The counters have replaced the histogram of tokens, which most dashboards still draw.
+var (
+	AgentTime     = histogram("gen_ai.invoke_agent.duration", "One run of an agent.", string(keyGenAIOperation), string(keyGenAIAgent), string(keyErrorType))
+	ToolTime      = histogram("gen_ai.execute_tool.duration", "One call of a tool by a model.", string(keyGenAIOperation), string(keyGenAITool), string(keyErrorType))
+	ModelTime     = histogram("gen_ai.client.operation.duration", "One call of a model, its tries included.", modelLabels(keyErrorType)...)
+	ModelFirst    = histogram("gen_ai.client.operation.time_to_first_chunk", "From the request to a model to the first bytes of its answer.", modelLabels()...)
+	ModelTokens   = tokens("gen_ai.client.token.usage", "Tokens of one call of a model: input or output.", modelLabels(keyGenAITokenType)...)
+	InputTokens   = counter("gen_ai.client.inference.usage.input_tokens", "{token}", "Tokens sent to models, cached ones included.", modelLabels(keyGenAIModality)...)
+	CachedTokens  = counter("gen_ai.client.inference.usage.cache_read.input_tokens", "{token}", "Of these, tokens that models had in their caches.", modelLabels(keyGenAIModality)...)
+	OutputTokens  = counter("gen_ai.client.inference.usage.output_tokens", "{token}", "Tokens of the answers of models, reasoning included.", modelLabels(keyGenAIModality)...)
+	ThoughtTokens = counter("gen_ai.client.inference.usage.reasoning.output_tokens", "{token}", "Of these, tokens of reasoning.", modelLabels(keyGenAIModality)...)
+	ModelCost     = counter("mesh.llm.cost", "{millionth}", "What models have cost by the prices of the file, in millionths of the currency.", "currency", "agent")
+	BudgetUsed    = gauge("mesh.budget.used_ratio", "1", "The part of a budget that is spent. Tenant * is the one that has spent most of those without a budget of their own.", "tenant", "period")
+)
+
+func modelLabels(more ...attribute.Key) []string {
+	all := []string{string(keyGenAIOperation), string(keyGenAIProvider), string(keyGenAIRequestModel)}
+	for _, k := range more {
+		all = append(all, string(k))
+	}
+	return all
+}
 
 // What starts at a time.
 var (

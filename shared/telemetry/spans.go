@@ -113,7 +113,7 @@ func StartAgent(ctx context.Context, name, version string, remote bool, attrs ..
 	if remote {
 		kind = trace.SpanKindClient
 	}
-	attrs = append(attrs, keyGenAIOperation.String("invoke_agent"), keyGenAIAgent.String(name))
+	attrs = append(attrs, keyGenAIOperation.String(opAgent), keyGenAIAgent.String(name))
 	if version != "" {
 		attrs = append(attrs, keyGenAIVersion.String(version))
 	}

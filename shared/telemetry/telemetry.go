@@ -43,7 +43,8 @@ import (
 // Config of a process's telemetry. Where it goes and what is sampled, the
 // standard OTEL_* environment says.
 type Config struct {
-	Mode Mode `flag:"trace-mode" env:"MESH_TRACE_MODE" help:"parent: a request is one trace, to its last callback; link: each attempt and each delivery begins a trace of its own, linked to the request's"`
+	Mode    Mode `flag:"trace-mode" env:"MESH_TRACE_MODE" help:"parent: a request is one trace, to its last callback; link: each attempt and each delivery begins a trace of its own, linked to the request's"`
+	Content bool `flag:"trace-content" env:"MESH_TRACE_CONTENT" help:"put what is said to models and tools, and what they answer, on spans; secrets and what redact names are masked there, too"`
 }
 
 // Mode says how attempts and deliveries join the trace of their request.
@@ -101,6 +102,7 @@ func Start(ctx context.Context, cfg Config, service, version string, scraped boo
 		return nil, err
 	}
 	links.Store(cfg.Mode == ModeLink)
+	content.Store(cfg.Content)
 	otel.SetTextMapPropagator(w3c)
 	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithHost(), resource.WithProcessPID(),
 		resource.WithAttributes(attribute.String("service.name", service), attribute.String("service.version", version)),

@@ -43,6 +43,9 @@ func (s *till) Run(ctx context.Context, job *agent.Job, c llm.RemoteCall) (llm.R
 	}
 	for {
 		text, err := agent.Step(ctx, job, c.Step, func(ctx context.Context, info agent.StepInfo) (string, error) {
+			if c.Made != nil {
+				c.Made()
+			}
 			if s.dead != nil && s.dead() {
 				<-ctx.Done()
 				return "", context.Cause(ctx)

@@ -28,6 +28,7 @@ import (
 
 	"agentmesh/shared/schema"
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/llm/chat"
 )
@@ -188,6 +189,7 @@ func New(f File) (*Catalog, error) {
 	c := &Catalog{models: map[string]*model{}, tools: map[string]*toolSet{}, agents: map[string]*compiled{}, mask: newMask(f.Secrets), budgets: f.Budgets}
 	for name, m := range f.Models {
 		c.models[name] = &model{Model: m, name: name, client: chat.New(m.Config, f.Transport)}
+		telemetry.CountModel(m.Config.Model, c.models[name].client.Host())
 	}
 	for name, s := range f.Tools {
 		c.tools[name] = newToolSet(name, s)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/llm/chat"
 )
@@ -118,6 +119,7 @@ func (l *loop) begin(ctx context.Context) error {
 // become has an agent go on with the conversation: its instructions and its tools.
 func (l *loop) become(ctx context.Context, a *compiled) error {
 	l.compiled = a
+	telemetry.Annotate(ctx, telemetry.RequestModel(l.catalog.models[a.Model].Config.Model))
 	input, err := inputOf(l.job)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"agentmesh/worker/agent"
+	"agentmesh/worker/agents/llm/chat"
 )
 
 // hidden stands in the place of what is not shown.
@@ -81,6 +82,14 @@ func (l *live) text(piece string) {
 	l.end += int64(len(shown))
 	l.line.Reset()
 	l.line.WriteString(whole[n:])
+}
+
+// delta takes a piece of an answer on its way.
+func (l *live) delta(d chat.Delta) {
+	if d.Restart {
+		l.restart()
+	}
+	l.text(d.Text)
 }
 
 // careful reports whether something may have to be hidden.

@@ -57,7 +57,7 @@ func (c *colleague) offer() chat.Tool { return c.shown }
 
 // run implements tool: a task of its own, in the same trace, that has what this one has
 // left. One that fails is told to the model.
-func (c *colleague) run(ctx context.Context, l *loop, in call) (result, error) {
+func (c *colleague) run(ctx context.Context, l *loop, in call) (res result, err error) {
 	if c.to != nil {
 		return result{Text: "The conversation is with " + c.agent + " now.", to: c.to}, nil
 	}
@@ -70,6 +70,10 @@ func (c *colleague) run(ctx context.Context, l *loop, in call) (result, error) {
 			return failed("%v", err), nil
 		}
 		input = text.Input
+	}
+	if l.fresh { // else it was called in a run before
+		_, end := toolSpan(ctx, l, in)
+		defer func() { end(res, err) }()
 	}
 	raw, used, err := l.job.CallWithin(ctx, c.agent, input, l.shareOf(in.share))
 	l.addChild(used)

@@ -110,12 +110,7 @@ func (c *Catalog) answer(ctx context.Context, m *model, r chat.Request, shows *l
 	var first error
 	for _, name := range append([]string{m.name}, m.Fallback...) {
 		by := c.models[name]
-		a, err := by.client.Ask(ctx, r, func(d chat.Delta) {
-			if d.Restart {
-				shows.restart()
-			}
-			shows.text(d.Text)
-		})
+		a, err := c.traced(ctx, by, r, shows)
 		if err == nil {
 			a.Content = c.mask.text(a.Content)
 			for i := range a.Calls {

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/llm/chat"
 )
@@ -31,6 +33,9 @@ type RemoteCall struct {
 	Step      string // names it in the journal
 	Timeout   time.Duration
 	OnUnknown OnUnknown
+	Made      func() // called when the call is made in this run; nil: nobody wants to know
+
+	TraceParent string // W3C, of the call
 }
 
 // RemoteTool is a tool of a server.
@@ -92,7 +97,7 @@ func (r *remote) offer() chat.Tool {
 
 // run implements tool. What goes wrong is for the model, but for a call of which nobody
 // knows whether it was made: that ends the task.
-func (r *remote) run(ctx context.Context, l *loop, c call) (result, error) {
+func (r *remote) run(ctx context.Context, l *loop, c call) (res result, err error) {
 	if r.set.approves(r.tool.Name) {
 		args, fault, err := personOf(l).approve(ctx, c)
 		if err != nil {
@@ -108,8 +113,16 @@ func (r *remote) run(ctx context.Context, l *loop, c call) (result, error) {
 			return result{}, err
 		}
 	}
+	var made atomic.Bool
+	ctx, end := toolSpan(ctx, l, c)
+	defer func() {
+		if made.Load() {
+			end(res, err)
+		}
+	}()
 	got, err := r.set.server.Run(ctx, l.job, RemoteCall{
 		Tool: r.tool.Name, Args: c.args, Step: "tool:" + c.name + "/" + c.place, Timeout: r.set.Timeout, OnUnknown: r.onUnknown(),
+		Made: func() { made.Store(true) }, TraceParent: telemetry.TraceParent(ctx),
 	})
 	text := cutText(l.catalog.mask.text(got.Text), r.set.MaxResult)
 	var e *agent.Error

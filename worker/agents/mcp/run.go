@@ -37,6 +37,9 @@ type Run struct {
 	Timeout   time.Duration // after it the tool has failed, as far as is known; 0: none
 	// Once says that whatever becomes of the call is kept, also that the server was away.
 	Once bool
+	// Made is called when the call is made, and not taken from the journal; nil: nobody
+	// wants to know.
+	Made func()
 }
 
 // Run calls a tool for a job and returns what it answered, also an error of the tool.
@@ -102,7 +105,9 @@ func (k *kept) step(ctx context.Context) (round Round, now bool, err error) {
 		opts = append(opts, agent.Marked())
 	}
 	round, err = agent.Step(ctx, k.job, k.Step, func(ctx context.Context, s agent.StepInfo) (Round, error) {
-		now = true
+		if now = true; k.Made != nil {
+			k.Made()
+		}
 		if s.Again && !k.repeatable {
 			return Round{Unknown: "the worker was cut off during the call"}, nil
 		}

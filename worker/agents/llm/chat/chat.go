@@ -10,7 +10,10 @@
 // /responses.
 package chat
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Role is who says a message.
 type Role string
@@ -91,6 +94,8 @@ type Answer struct {
 	Model     string `json:"model,omitempty"` // as the server names it
 	Wasted    Usage  `json:"wasted,omitzero"` // of tries that broke off
 	Reasoning string `json:"-"`               // as it was shown
+
+	First time.Duration `json:"-"` // from the request to the first bytes of the answer
 }
 
 // Finish is why an answer has ended.

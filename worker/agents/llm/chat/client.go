@@ -165,12 +165,13 @@ func (c *Client) once(ctx context.Context, r Request, tell func(Delta)) (*Answer
 	defer time.AfterFunc(c.cfg.Timeout, func() { cancel(errTimeout) }).Stop()
 	first := time.AfterFunc(c.cfg.FirstByte, func() { cancel(errFirstByte) })
 	defer first.Stop()
+	sent, took := time.Now(), time.Duration(0)
 	resp, err := c.send(ctx, body)
 	if err != nil {
 		return nil, c.cut(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	begun := &beginning{Reader: resp.Body, begun: func() { first.Stop() }}
+	begun := &beginning{Reader: resp.Body, begun: func() { first.Stop(); took = time.Since(sent) }}
 	if resp.StatusCode != http.StatusOK {
 		raw, _ := io.ReadAll(io.LimitReader(begun, 64<<10))
 		return nil, c.learn(failed(resp.StatusCode, resp.Header, saidOf(raw), time.Now()), saidOf(raw), r)
@@ -178,6 +179,9 @@ func (c *Client) once(ctx context.Context, r Request, tell func(Delta)) (*Answer
 	answer, err := c.read(resp.Header.Get("Content-Type"), begun, r, tell)
 	if e := (*Error)(nil); err != nil && !errors.As(err, &e) {
 		return nil, c.cut(ctx, err)
+	}
+	if answer != nil {
+		answer.First = took
 	}
 	return answer, err
 }
