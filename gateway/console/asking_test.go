@@ -58,9 +58,9 @@ func ask(h http.Handler, method, path, body string, headers ...string) *httptest
 // pages are the path of each screen.
 func allPages() []string {
 	return []string{
-		"", "tasks", "tasks?status=failed&agent=research&label=team%3Dx", "tasks/" + fakeID("tsk", 0), "tasks/" + fakeID("tsk", 0) + "?tab=input", "tasks/" + fakeID("tsk", 0) + "?tab=events", "tasks/" + fakeID("tsk", 0) + "?tab=attempts",
+		"", "tasks", "tasks?status=failed&agent=research&label=team%3Dx", "tasks?id=" + fakeID("tsk", 0), "tasks/" + fakeID("tsk", 0), "tasks/" + fakeID("tsk", 0) + "?tab=input", "tasks/" + fakeID("tsk", 0) + "?tab=events", "tasks/" + fakeID("tsk", 0) + "?tab=attempts",
 		"tasks/" + fakeID("tsk", 0) + "?tab=steps", "tasks/" + fakeID("tsk", 0) + "?tab=children", "tasks/" + fakeID("tsk", 0) + "?tab=deliveries", "tasks/" + fakeID("tsk", 0) + "?tab=record", "tasks/bulk?action=cancel&agent=research",
-		"sessions", "sessions/" + fakeID("ses", 0), "schedules", "schedules/" + fakeID("sch", 0), "firehose", "agents", "agents?view=map", "agents?view=table", "agents/research", "workers", "playground", "playground/research", "playground/research?view=json",
-		"webhooks", "webhooks/" + fakeID("whk", 0), "deliveries", "deliveries/" + fakeID("dlv", 0), "deliveries/bulk?status=dead", "dead", "dead?tab=tasks", "hooks", "hooks/" + fakeID("hok", 0), "inbox", "problems", "problems/agent_failed", "nowhere",
+		"sessions", "sessions/" + fakeID("ses", 0), "sessions/" + fakeID("ses", 0) + "?turn=" + fakeID("trn", 1), "schedules", "schedules/" + fakeID("sch", 0), "firehose", "agents", "agents?view=map", "agents?view=table", "agents/research", "workers", "playground", "playground/research", "playground/research?view=json",
+		"webhooks", "webhooks/" + fakeID("whk", 0), "deliveries", "deliveries/" + fakeID("dlv", 0), "deliveries/bulk?status=dead", "dead", "dead?tab=tasks", "hooks", "hooks/" + fakeID("hok", 0), "budgets", "inbox", "problems", "problems/agent_failed", "nowhere",
 	}
 }

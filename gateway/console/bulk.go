@@ -46,6 +46,10 @@ func loadBulkTasks(v *visit) (any, error) {
 	}
 	q := v.r.URL.Query()
 	f := filterOf(q)
+	if f.ID != "" { // no filter of the API: all tasks would match
+		v.status = http.StatusBadRequest
+		return nil, errors.New("one task is canceled or retried on its own page")
+	}
 	p.filter(q)
 	return p, p.plan(func(o client.BulkOptions) (*api.BulkDone, error) {
 		return v.api.Tasks.Bulk(v.ctx(), p.Action, f.bulk(v.now()), o)

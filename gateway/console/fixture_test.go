@@ -112,6 +112,8 @@ func (f *fakeAPI) answer(r *http.Request) any {
 		return f.schedulesAnswer(parts)
 	case "hooks":
 		return f.hooksAnswer(parts)
+	case "budgets":
+		return api.BudgetList{Budgets: times(min(f.n, 2), f.budget)}
 	}
 	return nil
 }
@@ -134,8 +136,12 @@ func times[T any](n int, one func(int) T) []T {
 func (f *fakeAPI) tasksAnswer(r *http.Request, parts []string) any {
 	switch {
 	case len(parts) == 1:
-		if r.URL.Query().Get("parent_id") != "" {
+		switch r.URL.Query().Get("parent_id") {
+		case "":
+		case fakeID("tsk", 0):
 			return api.TaskList{Tasks: times(min(f.n, 2), f.child)}
+		default:
+			return api.TaskList{Tasks: times(1, func(int) api.Task { t := f.child(0); t.TaskID, t.Children = fakeID("tsk", 9), nil; return t })}
 		}
 		return api.TaskList{Tasks: f.tasksOf(r.URL.Query().Get("status")), NextCursor: f.cursor()}
 	case parts[1] == "bulk":
@@ -230,6 +236,9 @@ func (f *fakeAPI) child(i int) api.Task {
 	t := f.task(1 + 3*i)
 	t.ParentID, t.CreatedAt, t.StartedAt, t.FinishedAt = fakeID("tsk", 0), past(40-12*i), past(39-12*i), past(22-12*i)
 	t.Agent = []string{"summarize", "echo"}[i%2]
+	if i == 0 {
+		t.Children = []string{fakeID("tsk", 9)}
+	}
 	return t
 }
 
@@ -355,6 +364,15 @@ func (f *fakeAPI) hooksAnswer(parts []string) any {
 	return api.HookRecent{Deliveries: times(min(f.n, 20), func(i int) api.HookReceipt {
 		return api.HookReceipt{At: past(60 * i), DeliveryID: f.say(i), Outcome: []string{"accepted", "rejected", "ignored"}[i%3], Cause: f.say(i), TaskID: fakeID("tsk", i), Size: 2048, Body: f.say(i)}
 	}), Counts: api.HookCounts{Accepted: f.n}}
+}
+
+func (f *fakeAPI) budget(i int) api.Budget {
+	b := api.Budget{Period: []string{"day", "month"}[i%2], Start: past(50_000), End: past(-36_400), Tokens: 5_000_000, Cost: 20, Spent: api.Spent{Tokens: 3_912_400, Cost: 6.482},
+		Held: api.Spent{Tokens: 150_000, Cost: .6}, Agents: []string{"research", "triage"}, ByAgent: []api.SpentName{{Name: "research", Tokens: 3_100_000, Cost: 5.9}, {Name: "triage", Tokens: 812_400, Cost: .582}}, ByModel: []api.SpentName{{Name: f.say(i), Tokens: 3_912_400, Cost: 6.482}}}
+	if i == 1 {
+		b.Tokens, b.Exhausted, b.Spent, b.Held = 0, true, api.Spent{Tokens: 91_000_000, Cost: 20}, api.Spent{}
+	}
+	return b
 }
 
 // history is an hour of a mesh that has something to do.

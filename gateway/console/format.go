@@ -13,7 +13,7 @@ import (
 // functions are those that every template has.
 var functions = template.FuncMap{
 	"icon": icon, "class": class, "fields": func(s string) []string { return strings.Split(s, "|") }, "pair": pair, "when": when, "clock": clock, "ago": func(t time.Time) string { return ago(time.Since(t)) }, "span": span, "seconds": seconds,
-	"bytes": size, "num": num, "short": short, "word": word, "mark": mark, "json": showJSON, "md": markdown, "text": plainText,
+	"bytes": size, "num": num, "num64": func(n int64) string { return num(int(n)) }, "cost": cost, "short": short, "word": word, "mark": mark, "json": showJSON, "md": markdown, "text": plainText,
 	"percent": percent, "plural": plural, "join": strings.Join, "clip": clip, "bars": bars, "words": words,
 	"itemKey": func(f *field) string { return f.key }, "took": took, "does": does, "rhythm": rhythm, "big": func(n int) int64 { return int64(n) }, "bulkQuery": bulkQuery, "lastAttempt": lastAttempt, "snippets": func(p *page, c call) []snippet { return snippetsOf(p.v, c) }, "add": func(a, b int) int { return a + b }, "since": func(a, b time.Time) string { return span(b.Sub(a)) },
 }
@@ -106,7 +106,7 @@ func num(n int) string {
 	var b strings.Builder
 	for i, r := range s {
 		if i > 0 && (len(s)-i)%3 == 0 && s[i-1] != '-' {
-			b.WriteRune(' ') // narrow, and does not break
+			b.WriteRune('\u202f') // narrow, and does not break
 		}
 		b.WriteRune(r)
 	}
@@ -148,7 +148,7 @@ var statuses = map[string]struct{ word, mark string }{
 	"live": {"live", "check"}, "away": {"no worker", "cross"}, "paused": {"paused", "pause"}, "enabled": {"enabled", "check"}, "disabled": {"disabled", "pause"},
 	"fired": {"ran", "check"}, "waiting": {"waits", "dot"}, "skipped": {"skipped", "stop"}, "missed": {"missed", "cross"}, "refused": {"refused", "cross"},
 	"accepted": {"accepted", "check"}, "repeated": {"known already", "again"}, "challenge": {"challenge", "check"}, "ignored": {"ignored", "stop"}, "rejected": {"not verified", "cross"},
-	"verified": {"verified", "check"}, "unverified": {"not verified", "cross"}, "busy": {"busy", "play"}, "idle": {"idle", "dot"}, "conflict": {"conflict", "cross"},
+	"verified": {"verified", "check"}, "open": {"open", "check"}, "used_up": {"used up", "cross"}, "unverified": {"not verified", "cross"}, "busy": {"busy", "play"}, "idle": {"idle", "dot"}, "conflict": {"conflict", "cross"},
 }
 
 // word is a status as people say it.

@@ -1,6 +1,7 @@
 package console
 
 import (
+	"strconv"
 	"time"
 
 	"agentmesh/gateway/client"
@@ -30,6 +31,8 @@ type need struct {
 	Kind     string // question, failed or dead
 	Task     *client.Task
 	Delivery *client.Delivery
+
+	Questions []questionForm
 }
 
 // Bounds of the overview.
@@ -90,7 +93,7 @@ func needsOf(v *visit) (all []need, err error) {
 		return nil, err
 	}
 	for i := range asked {
-		all = append(all, need{Kind: "question", Task: &asked[i]})
+		all = append(all, need{Kind: "question", Task: &asked[i], Questions: questionsOf(&asked[i], "n"+strconv.Itoa(i))})
 	}
 	failed, err := v.tasks(client.Filter{Statuses: []string{"failed"}, Limit: needsMost})
 	if err != nil {

@@ -10,6 +10,9 @@ import (
 	"testing"
 
 	"golang.org/x/net/html"
+
+	"agentmesh/gateway/client"
+	"agentmesh/shared/natstest"
 )
 
 // hostile are texts that somebody would like to be more than text.
@@ -205,4 +208,101 @@ func hasClass(n *html.Node, class string) bool {
 		}
 	}
 	return false
+}
+
+// What a person makes by a form reaches the API as it was filled in, and what is refused
+// is shown again with what was in it, but never a secret.
+func TestAHookIsMadeByItsForm(t *testing.T) {
+	c, api := onMesh(t)
+	w := ask(c, http.MethodPost, "/console/hooks", "style=token&secret=s3cret-of-the-sender&header=X-Token&id=&does=session&agent=talker&key=%2Fchannel&text=%2Fsaid&accept=X-Event%3Dpush%2C+open%0A%2Faction%3Ddone&keep=on")
+	to := w.Header().Get("Location")
+	if w.Code != http.StatusSeeOther || !strings.HasPrefix(to, "./hooks/hok_") || !strings.HasSuffix(to, "?said=created") {
+		t.Fatalf("%d %s %s", w.Code, to, w.Body)
+	}
+	all, err := api.Hooks.List(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%+v %v", all, err)
+	}
+	h := all[0]
+	if h.Verify.Style != "token" || h.Verify.Header != "X-Token" || h.Verify.ID != "none" || h.Session == nil || h.Session.Key != "/channel" || h.Session.Text != "/said" || h.Session.Agent != "talker" || !h.KeepBodies {
+		t.Errorf("%+v %+v", h, h.Session)
+	}
+	if len(h.Accept) != 2 || h.Accept[0].Header != "X-Event" || !slices.Equal(h.Accept[0].In, []string{"push", "open"}) || h.Accept[1].JSON != "/action" {
+		t.Errorf("accepts %+v", h.Accept)
+	}
+	for _, form := range []string{"style=hmac&secret=s3cret&does=task&agent=nobody&instruction=look", "style=github&secret=s3cret&does=task&instruction=look&accept=what"} {
+		w = ask(c, http.MethodPost, "/console/hooks", form)
+		body := w.Body.String()
+		if w.Code != http.StatusUnprocessableEntity && w.Code != http.StatusNotFound || !strings.Contains(body, `role="alert"`) || !strings.Contains(body, ">look</textarea>") || strings.Contains(body, "s3cret") {
+			t.Errorf("%s: %d, shown again: %v, with its secret: %v", form, w.Code, strings.Contains(body, ">look</textarea>"), strings.Contains(body, "s3cret"))
+		}
+	}
+	for path, form := range map[string]string{
+		"schedules": "name=nightly&when=never&agent=greeter&instruction=look", "webhooks": "url=ftp%3A%2F%2Fx&description=look",
+	} {
+		w := ask(c, http.MethodPost, "/console/"+path, form)
+		if body := w.Body.String(); w.Code != http.StatusUnprocessableEntity || !strings.Contains(body, "look") || !strings.Contains(body, `role="alert"`) {
+			t.Errorf("%s: %d, %.300s", path, w.Code, body)
+		}
+	}
+}
+
+// A filter that names one task shows that one, and offers nothing for all of them.
+func TestOneTaskIsFoundByItsID(t *testing.T) {
+	c := newFake(t, &fakeAPI{n: 9}, nil)
+	body := get(c, "/console/tasks?id="+fakeID("tsk", 0)).Body.String()
+	if strings.Count(body, `<tr id="t-tsk_`) != 1 || strings.Contains(body, "tasks/bulk") {
+		t.Errorf("%d rows, bulk: %v", strings.Count(body, `<tr id="t-tsk_`), strings.Contains(body, "tasks/bulk"))
+	}
+	if body := get(c, "/console/tasks?id="+fakeID("tsk", 999)).Body.String(); !strings.Contains(body, "No task matches") {
+		t.Error("one that is not there is not told")
+	}
+	if w := get(c, "/console/tasks/bulk?action=cancel&id="+fakeID("tsk", 0)); w.Code != http.StatusBadRequest {
+		t.Errorf("all of one id: %d", w.Code)
+	}
+}
+
+// The page of a budget says how much is used, and by whom.
+func TestBudgetsAreShownWithWhatIsUsedOfThem(t *testing.T) {
+	body := get(newFake(t, &fakeAPI{n: 2}, nil), "/console/budgets").Body.String()
+	for _, want := range []string{"3 912 400 of 5 000 000", "81 % used", "used up", "20.00 of 20.00", "quota_exceeded", `href="./agents/research"`} {
+		if !strings.Contains(strings.ReplaceAll(body, "\u202f", " "), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if body := get(newFake(t, &fakeAPI{}, nil), "/console/budgets").Body.String(); !strings.Contains(body, "period: day") {
+		t.Error("an empty page does not say how to make one")
+	}
+}
+
+// A task that has ended is deleted by the button of its page.
+func TestATaskIsDeletedByItsButton(t *testing.T) {
+	c, api := onMesh(t)
+	made, err := api.Tasks.Create(t.Context(), client.Request{Agent: "greeter", Input: []byte(`{}`)}, client.CreateOptions{})
+	if err == nil {
+		_, err = api.Tasks.Wait(t.Context(), made.TaskID)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body := get(c, "/console/tasks/"+made.TaskID).Body.String(); !strings.Contains(body, made.TaskID+`/delete"`) {
+		t.Error("the page has no button for it")
+	}
+	natstest.Until(t, "it is deleted", func() bool { // its end may be told to webhooks in this moment
+		return ask(c, http.MethodPost, "/console/tasks/"+made.TaskID+"/delete", "x=1").Header().Get("Location") == "../../tasks?said=deleted"
+	})
+	if _, err := api.Tasks.Get(t.Context(), made.TaskID); !notFound(err) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
+// The page of a session draws the life of the turn that was chosen.
+func TestASessionShowsTheTimesOfATurn(t *testing.T) {
+	c := newFake(t, &fakeAPI{n: 4}, nil)
+	for query, here := range map[string]string{"": fakeID("tsk", 0), "?turn=" + fakeID("trn", 1): fakeID("trn", 1), "?turn=trn_unknown": fakeID("tsk", 0)} {
+		body := get(c, "/console/sessions/"+fakeID("ses", 0)+query).Body.String()
+		if !strings.Contains(body, `aria-current="true" title="`+here+`"`) || !strings.Contains(body, `class="fall"`) || !strings.Contains(body, "attempt 1") {
+			t.Errorf("%q does not show the times of %s", query, here)
+		}
+	}
 }

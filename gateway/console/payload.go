@@ -2,9 +2,7 @@ package console
 
 import (
 	"bytes"
-	"encoding/json"
 	"html/template"
-	"strings"
 
 	"github.com/yuin/goldmark"
 	"github.com/yuin/goldmark/ast"
@@ -13,75 +11,6 @@ import (
 	"github.com/yuin/goldmark/text"
 	"github.com/yuin/goldmark/util"
 )
-
-// maxInline is how much of a value a page shows.
-const maxInline = 256 << 10
-
-// showJSON is a value of JSON as it was sent, indented and with its parts told apart.
-// Numbers are texts here: none is changed on the way.
-func showJSON(raw []byte) template.HTML {
-	if len(raw) == 0 {
-		return `<span class="none">nothing</span>`
-	}
-	cutOff := len(raw) > maxInline
-	var b bytes.Buffer
-	if cutOff || json.Indent(&b, raw, "", "  ") != nil || b.Len() > 4*maxInline {
-		b.Reset()
-		b.WriteString(strings.ToValidUTF8(cut(string(raw), maxInline), "�"))
-	}
-	var out strings.Builder
-	colour(&out, b.Bytes())
-	if cutOff {
-		out.WriteString("\n…")
-	}
-	return template.HTML(out.String()) //nolint:gosec // every text is escaped by colour
-}
-
-// colour writes JSON with its parts in spans. What is no JSON comes out as text.
-func colour(out *strings.Builder, src []byte) {
-	for i := 0; i < len(src); {
-		start := i
-		switch c := src[i]; {
-		case c == '"':
-			i = endOfString(src, i)
-			kind := "js"
-			if next := bytes.TrimLeft(src[i:], " \n\t\r"); len(next) > 0 && next[0] == ':' {
-				kind = "jk"
-			}
-			token(out, kind, src[start:i])
-		case c == '-' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z':
-			for i++; i < len(src) && !bytes.ContainsRune([]byte(" \n\t\r,:{}[]\""), rune(src[i])); i++ {
-			}
-			token(out, "jn", src[start:i])
-		default:
-			for i++; i < len(src) && bytes.IndexByte([]byte(" \n\t\r,:{}[]"), src[i]) >= 0; i++ {
-			}
-			template.HTMLEscape(escaped{out}, src[start:i])
-		}
-	}
-}
-
-// escaped writes what HTMLEscape has made.
-type escaped struct{ *strings.Builder }
-
-func token(out *strings.Builder, kind string, text []byte) {
-	out.WriteString(`<span class="` + kind + `">`)
-	template.HTMLEscape(escaped{out}, text)
-	out.WriteString("</span>")
-}
-
-// endOfString is the place behind the string that begins at i.
-func endOfString(src []byte, i int) int {
-	for i++; i < len(src); i++ {
-		switch src[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(src)
-}
 
 // parses reads what an agent says: markdown without HTML.
 var parses = goldmark.New(

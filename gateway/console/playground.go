@@ -38,8 +38,7 @@ type tryPage struct {
 	JSON     string
 	O        tryOptions
 	Snippets []snippet
-	Fault    string
-	Faults   []client.Invalid
+	faults
 }
 
 // tryOptions are the other members of a task.
@@ -144,7 +143,7 @@ func (o tryOptions) request(agent string, input json.RawMessage) (r client.Reque
 		}
 		k, val, ok := strings.Cut(line, "=")
 		if !ok {
-			return r, errors.New("each label is a line key=value")
+			return r, wrong("Each label is a line key=value.")
 		}
 		if r.Labels == nil {
 			r.Labels = map[string]string{}
@@ -154,7 +153,7 @@ func (o tryOptions) request(agent string, input json.RawMessage) (r client.Reque
 	if o.Attempts != "" {
 		n, err := strconv.Atoi(o.Attempts)
 		if err != nil {
-			return r, errors.New("attempts are a number")
+			return r, wrong("Attempts are a number.")
 		}
 		r.MaxAttempts = &n
 	}
@@ -234,13 +233,8 @@ func (p *tryPage) run(v *visit, input json.RawMessage) (string, error) {
 		v.w.Header().Set("HX-Redirect", v.root()+to) // another page, not a part of this one
 		return "", nil
 	}
-	p.Fault, v.status = err.Error(), http.StatusUnprocessableEntity
-	var refusal *client.Problem
-	if errors.As(err, &refusal) {
-		if refusal.Status == http.StatusUnauthorized {
-			return "", err
-		}
-		p.Fault, p.Faults, v.status = firstOf(refusal.Detail, refusal.Title), refusal.Errors, refusal.Status
+	if p.faults, err = v.faultsOf(err); err != nil {
+		return "", err
 	}
 	p.describe(v, input)
 	v.show(tryScreen.page(v, p))

@@ -89,8 +89,13 @@ func (v *visit) fill(p *page) {
 	}
 	q := v.r.URL.Query()
 	p.Said = saids[q.Get("said")]
-	q.Del("said")
+	for _, name := range []string{"said", "live", "begun"} { // of this request, and not of the page
+		q.Del(name)
+	}
 	p.Here = strings.TrimPrefix(v.r.URL.Path, "/")
+	if v.r.Method == http.MethodPost { // what was sent is shown again: its page is above
+		p.Here = strings.TrimSuffix(strings.TrimSuffix(p.Here, "/change"), "/verify")
+	}
 	if len(q) > 0 {
 		p.Here += "?" + q.Encode()
 	}

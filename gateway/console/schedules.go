@@ -2,8 +2,6 @@ package console
 
 import (
 	"encoding/json"
-	"errors"
-	"net/http"
 	"strings"
 	"time"
 
@@ -23,6 +21,14 @@ var (
 type schedulesPage struct {
 	Schedules []client.Schedule
 	Agents    []client.Agent
+	Form      scheduleForm
+}
+
+// scheduleForm is what is in the form of a schedule.
+type scheduleForm struct {
+	faults
+	Name, When, Zone, Agent, Instruction, Input string
+	Open                                        bool // it was sent, and not taken
 }
 
 func loadSchedules(v *visit) (any, error) {
@@ -69,34 +75,51 @@ func rhythm(s client.Schedule) string {
 	return strings.Join(s.Cron, "; ")
 }
 
-func createSchedule(v *visit) (string, error) {
-	name, when, zone := v.form("name"), v.form("when"), v.form("timezone")
-	task := &api.ScheduleTask{Work: api.Work{Agent: v.form("agent"), Instruction: v.form("instruction")}}
-	if input := v.form("input"); input != "" {
-		if !json.Valid([]byte(input)) {
-			v.status = http.StatusUnprocessableEntity
-			return "", errors.New("the input is no JSON; a text needs quotes")
+// request is the schedule as the API takes it.
+func (f scheduleForm) request() (r client.ScheduleRequest, err error) {
+	r.Task = &api.ScheduleTask{Work: api.Work{Agent: f.Agent, Instruction: f.Instruction}}
+	if f.Input != "" {
+		if !json.Valid([]byte(f.Input)) {
+			return r, wrong("The input is no JSON; a text needs quotes.")
 		}
-		task.Input = json.RawMessage(input)
+		r.Task.Input = json.RawMessage(f.Input)
 	}
-	r := client.ScheduleRequest{Task: task}
-	if name != "" {
-		r.Name = &name
+	if f.Name != "" {
+		r.Name = &f.Name
 	}
-	if zone != "" {
-		r.Timezone = &zone
+	if f.Zone != "" {
+		r.Timezone = &f.Zone
 	}
-	if every, ok := strings.CutPrefix(when, "every "); ok {
+	if every, ok := strings.CutPrefix(f.When, "every "); ok {
 		every = strings.TrimSpace(every)
 		r.Every = &every
 	} else {
-		r.Cron = &[]string{when}
+		r.Cron = &[]string{f.When}
 	}
-	s, err := v.api.Schedules.Create(v.ctx(), r)
+	return r, nil
+}
+
+func createSchedule(v *visit) (string, error) {
+	f := scheduleForm{Name: v.form("name"), When: v.form("when"), Zone: v.form("timezone"), Agent: v.form("agent"), Instruction: v.form("instruction"), Input: v.form("input"), Open: true}
+	r, err := f.request()
+	var s *client.Schedule
+	if err == nil {
+		s, err = v.api.Schedules.Create(v.ctx(), r)
+	}
+	if err == nil {
+		return "schedules/" + s.ScheduleID + "?said=created", nil
+	}
+	if f.faults, err = v.faultsOf(err); err != nil {
+		return "", err
+	}
+	body, err := loadSchedules(v)
 	if err != nil {
 		return "", err
 	}
-	return "schedules/" + s.ScheduleID + "?said=created", nil
+	p := body.(*schedulesPage)
+	p.Form = f
+	v.show(schedulesScreen.page(v, p))
+	return "", nil
 }
 
 func pauseSchedule(v *visit) (string, error) {

@@ -64,6 +64,7 @@ type schema struct {
 type maker struct {
 	root json.RawMessage
 	form url.Values // what was sent; nil: nothing was
+	ids  string     // what they begin with: several forms may be on a page
 	n    int
 }
 
@@ -81,9 +82,14 @@ func formOf(raw, value json.RawMessage, form url.Values) *field {
 	return f
 }
 
+// formNamed makes the form of a schema, with ids that begin with a word.
+func formNamed(ids string, raw json.RawMessage) *field {
+	return (&maker{root: raw, ids: ids}).field(raw, "f", "", nil, true, 0)
+}
+
 func (m *maker) field(raw json.RawMessage, name, label string, value json.RawMessage, required bool, depth int) *field {
 	m.n++
-	f := &field{Name: name, ID: "i" + strconv.Itoa(m.n), Label: label, Required: required, Kind: "json"}
+	f := &field{Name: name, ID: m.ids + "i" + strconv.Itoa(m.n), Label: label, Required: required, Kind: "json"}
 	s, ok := m.read(raw, 0)
 	if s.Title != "" && label == "" {
 		f.Label = s.Title

@@ -8,14 +8,14 @@ func screens() []screen {
 		tasksScreen, taskScreen, bulkTasksScreen, sessionsScreen, sessionScreen, schedulesScreen, scheduleScreen, firehoseScreen,
 		agentsScreen, agentScreen, workersScreen, playgroundScreen, tryScreen,
 		webhooksScreen, webhookScreen, deliveriesScreen, deliveryScreen, bulkDeliveriesScreen, deadScreen, hooksScreen, hookScreen,
-		inboxScreen, problemsScreen, codeScreen,
+		budgetsScreen, inboxScreen, problemsScreen, codeScreen,
 	}
 }
 
 // actions are what forms do; each returns the page that it leads to.
 func actions() map[string]func(*visit) (string, error) {
 	return map[string]func(*visit) (string, error){
-		"/tasks/{id}/cancel": cancelTask, "/tasks/{id}/retry": retryTask, "/tasks/{id}/answer": answerTask,
+		"/tasks/{id}/cancel": cancelTask, "/tasks/{id}/retry": retryTask, "/tasks/{id}/answer": answerTask, "/tasks/{id}/delete": deleteTask,
 		"/tasks/bulk": bulkTasks, "/deliveries/bulk": bulkDeliveries, "/deliveries/{id}/redeliver": redeliver,
 		"/sessions": openSession, "/sessions/{id}/say": saySession, "/sessions/{id}/stop": stopTurn, "/sessions/{id}/delete": deleteSession, "/sessions/{id}/fork": forkSession,
 		"/agents/{id}/pause": pauseAgent, "/agents/{id}/resume": resumeAgent, "/agents/{id}/delete": deleteAgent, "/playground/{id}": try,
@@ -23,7 +23,7 @@ func actions() map[string]func(*visit) (string, error) {
 		"/webhooks/{id}/test": testWebhook, "/webhooks/{id}/delete": deleteWebhook, "/webhooks/{id}/verify": checkSignature,
 		"/schedules": createSchedule, "/schedules/{id}/pause": pauseSchedule, "/schedules/{id}/resume": resumeSchedule, "/schedules/{id}/trigger": triggerSchedule, "/schedules/{id}/delete": deleteSchedule,
 		"/inbox/answer": answerInbox, "/inbox/clear": clearInbox,
-		"/hooks/{id}/pause": pauseHook, "/hooks/{id}/resume": resumeHook, "/hooks/{id}/delete": deleteHook,
+		"/hooks": createHook, "/hooks/{id}/pause": pauseHook, "/hooks/{id}/resume": resumeHook, "/hooks/{id}/delete": deleteHook,
 	}
 }
 

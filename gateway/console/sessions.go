@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +17,7 @@ var (
 	sessionsScreen = screen{name: "sessions", path: "/sessions", title: "Sessions", load: loadSessions, live: []string{"sessions-rows"}, every: 3 * time.Second}
 	sessionScreen  = screen{
 		name: "session", path: "/sessions/{id}", nav: "sessions", load: loadSession, named: func(body any) string { return "Session " + short(body.(*sessionPage).S.SessionID) },
-		live: []string{"session-head", "session-chat", "session-state"}, every: 5 * time.Second, hears: hearsSession,
+		live: []string{"session-head", "session-chat", "session-turn", "session-state"}, every: 5 * time.Second, hears: hearsSession,
 	}
 )
 
@@ -46,6 +47,10 @@ type sessionPage struct {
 	Turn     *client.Task // the open one; nil: none
 	Output   string       // of the open turn
 	State    json.RawMessage
+
+	Turns []tab // the newest ones, to choose of which Fall is
+	Fall  *fall // of one turn; nil: it is not known
+	Of    string
 }
 
 // said is a message and its number.
@@ -56,7 +61,10 @@ type said struct {
 }
 
 // messagesMost is how much of a conversation a page shows, its end.
-const messagesMost = 200
+const (
+	messagesMost = 200
+	turnsMost    = 12 // that can be chosen for their times
+)
 
 func loadSession(v *visit) (any, error) {
 	s, err := v.api.Sessions.State(v.ctx(), v.id())
@@ -80,7 +88,46 @@ func loadSession(v *visit) (any, error) {
 		}
 		p.Output = v.heard.of(s.OpenTurn)
 	}
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	return p, p.times(v)
+}
+
+// times draws the life of one turn, as that of a task: of the newest, or of the one that
+// the URL names.
+func (p *sessionPage) times(v *visit) error {
+	var ids []string
+	for _, m := range p.Messages {
+		if m.TurnID != "" && (len(ids) == 0 || ids[len(ids)-1] != m.TurnID) {
+			ids = append(ids, m.TurnID)
+		}
+	}
+	if p.S.OpenTurn != "" && !slices.Contains(ids, p.S.OpenTurn) {
+		ids = append(ids, p.S.OpenTurn)
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	if p.Of = ids[len(ids)-1]; slices.Contains(ids, v.q("turn")) {
+		p.Of = v.q("turn")
+	}
+	for _, id := range ids[max(0, len(ids)-turnsMost):] {
+		p.Turns = append(p.Turns, tab{Name: id, Text: short(id), Query: with(v.r.URL.Query(), "turn", id) + "#h-turn", Here: id == p.Of})
+	}
+	t, err := optional(v.api.Tasks.Get(v.ctx(), p.Of))
+	if t == nil || err != nil {
+		if notFound(err) { // no worker has written its record yet, or it is not kept any more
+			err = nil
+		}
+		return err
+	}
+	turn := &taskPage{T: t}
+	if err := turn.family(v); err != nil {
+		return err
+	}
+	p.Fall = turn.draw(v.now())
+	return nil
 }
 
 // of is the output of a turn that was heard.

@@ -3,6 +3,7 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -18,7 +19,11 @@ import (
 // onMesh is a console on a real mesh with agents.
 func onMesh(t *testing.T) (*Console, *client.Client) {
 	t.Helper()
-	m := meshtest.New(t)
+	return on(t, meshtest.New(t))
+}
+
+func on(t *testing.T, m *meshtest.Mesh) (*Console, *client.Client) {
+	t.Helper()
 	m.Work(
 		meshtest.Named("greeter", func(ctx context.Context, job *agent.Job) (any, error) {
 			job.Progress(50, "half of it")
@@ -114,4 +119,53 @@ func TestAConversationGoesOnInABrowser(t *testing.T) {
 	b.says("#session-chat", "Hello there")
 	b.says("#session-chat", "You said something")
 	b.until("!!document.querySelector('#session-chat .md strong') && document.querySelector('#say').value === ''")
+}
+
+// A delivery that a receiver refused is sent again by its button, and the page shows how it
+// goes on; the waterfall of its task has both attempts.
+func TestADeliveryIsSentAgainInABrowser(t *testing.T) {
+	if !*inBrowser {
+		t.Skip("stories in a browser are run by: make console-test")
+	}
+	m := meshtest.New(t)
+	m.Notify()
+	receiver := m.Receive(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) })
+	c, api := on(t, m)
+	made, err := api.Actions.Create(t.Context(), client.Request{Agent: "greeter", Input: json.RawMessage(`{}`), CallbackURL: receiver.URL}, client.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := openBrowser(t, c)
+	b.visit("tasks/" + made.TaskID + "?tab=deliveries")
+	b.says("#task-tab", "given up")
+	receiver.Answer(nil)
+	b.do(chromedp.Click("#task-tab td.act button"))
+	b.says("#main", "It is sent again.")
+	b.says("#task-tab", "delivered")
+	b.says("#task-fall", "delivery 2")
+}
+
+// A long value is shut at first, is opened by its line, and stays so while the page lives.
+func TestJSONIsFoldedInABrowser(t *testing.T) {
+	b := openBrowser(t, newFake(t, &fakeAPI{n: 3}, nil))
+	b.visit("agents/research")
+	b.until("document.querySelectorAll('.payload details.fold[open]').length > 2")
+	b.do(chromedp.Click(".payload details.fold > summary"))
+	b.until("!document.querySelector('.payload details.fold').open && getComputedStyle(document.querySelector('.payload details.fold > summary'), '::after').content.includes('6 }')")
+}
+
+// The form of a hook shows what the chosen kind of it needs, and no more.
+func TestTheFormOfAHookFollowsItsChoicesInABrowser(t *testing.T) {
+	b := openBrowser(t, newFake(t, &fakeAPI{n: 3}, nil))
+	b.visit("hooks")
+	b.do(chromedp.Click("details.more > summary"))
+	seen := func() string {
+		return js[string](b, `['header', 'agent', 'ins', 'key', 'task'].filter(id => document.getElementById('k-' + id).checkVisibility()).join(' ')`)
+	}
+	for _, one := range []struct{ style, does, want string }{{"github", "task", "agent ins"}, {"hmac", "session", "header agent key"}, {"stripe", "signal", "task"}, {"token", "task", "header agent ins"}} {
+		js[bool](b, fmt.Sprintf("document.getElementById('k-style').value = %q, document.getElementById('k-does').value = %q, true", one.style, one.does))
+		if got := seen(); got != one.want {
+			t.Errorf("%s, %s: it shows %q, want %q", one.style, one.does, got, one.want)
+		}
+	}
 }

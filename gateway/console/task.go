@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,7 @@ type taskPage struct {
 	Tabs      []tab
 	Why       string // it does not run
 	Fall      *fall
-	Children  []client.Task
+	Children  []branch
 	Steps     []client.Step
 	Sent      []client.Delivery
 	Events    []client.Event
@@ -40,6 +41,12 @@ type taskPage struct {
 	Calls     []call
 
 	over bool
+}
+
+// branch is a task that another one has called, and those that it has called itself.
+type branch struct {
+	client.Task
+	Children []branch
 }
 
 // tab is one view of what a page is about.
@@ -89,7 +96,8 @@ func (h *heard) all() (text string, ended bool) {
 
 // Bounds of what is read for the page of one task.
 const (
-	childrenMost = 50
+	childrenMost = 50 // of all generations
+	childrenDeep = 4
 	stepsMost    = 200
 	outputWithin = 400 * time.Millisecond
 )
@@ -104,9 +112,7 @@ func loadTask(v *visit) (any, error) {
 		return nil, err
 	}
 	p := &taskPage{T: t, Tab: v.q("tab")}
-	for _, q := range t.Questions {
-		p.Questions = append(p.Questions, questionForm{q, formOf(q.Schema, nil, nil)})
-	}
+	p.Questions = questionsOf(t, "")
 	if t.Waiting != nil {
 		p.Why = why(t)
 	}
@@ -136,11 +142,9 @@ func (p *taskPage) settling(now time.Time) bool {
 // visitor may not read is left out.
 func (p *taskPage) family(v *visit) (err error) {
 	id := p.T.TaskID
-	if len(p.T.Children) > 0 {
-		if p.Children, err = v.tasks(client.Filter{ParentID: id, Limit: childrenMost, Order: client.ByCreation}); err != nil {
-			return err
-		}
-		slices.Reverse(p.Children)
+	left := childrenMost
+	if p.Children, err = v.branches(p.T, &left, childrenDeep); err != nil {
+		return err
 	}
 	for s, err := range v.api.Tasks.Steps(v.ctx(), id, p.Tab == "steps" && !v.c.o.HidePayloads) {
 		if err != nil {
@@ -155,6 +159,37 @@ func (p *taskPage) family(v *visit) (err error) {
 	}
 	p.Sent, err = optional(v.api.Tasks.Deliveries(v.ctx(), id))
 	return err
+}
+
+// branches are the tasks that one has called, oldest first, and theirs, as far as there is
+// room.
+func (v *visit) branches(of *client.Task, left *int, deep int) (all []branch, err error) {
+	if len(of.Children) == 0 || *left <= 0 || deep == 0 {
+		return nil, nil
+	}
+	called, err := v.tasks(client.Filter{ParentID: of.TaskID, Limit: *left, Order: client.ByCreation})
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(called)
+	*left -= len(called)
+	for i := range called {
+		more, err := v.branches(&called[i], left, deep-1)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, branch{called[i], more})
+	}
+	return all, nil
+}
+
+// questionsOf are the open questions of a task and their forms, whose ids begin with a
+// word of their own.
+func questionsOf(t *client.Task, ids string) (all []questionForm) {
+	for i, q := range t.Questions {
+		all = append(all, questionForm{q, formNamed(ids+"q"+strconv.Itoa(i)+"-", q.Schema)})
+	}
+	return all
 }
 
 // gone reports whether something is not there, or not for the visitor.
@@ -190,7 +225,7 @@ func (p *taskPage) open(v *visit) (err error) {
 	case "output":
 		p.Output = outputOf(v, p.T)
 	case "record":
-		p.Calls = []call{{Method: http.MethodGet, Path: "/tasks/" + p.T.TaskID}}
+		p.Calls = []call{{Method: http.MethodGet, Path: "/tasks/" + p.T.TaskID, Command: "mesh task show " + p.T.TaskID}}
 		p.Record, err = json.Marshal(p.T)
 	}
 	return err
@@ -271,6 +306,11 @@ func retryTask(v *visit) (string, error) {
 		return "", err
 	}
 	return "tasks/" + t.TaskID + "?said=retried", nil
+}
+
+// deleteTask forgets a task that has ended.
+func deleteTask(v *visit) (string, error) {
+	return "tasks?said=deleted", v.api.Tasks.Delete(v.ctx(), v.id())
 }
 
 // answerTask answers a question by its form.

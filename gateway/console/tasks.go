@@ -39,7 +39,7 @@ type rail struct {
 
 // taskFilter is what the form of the filter has.
 type taskFilter struct {
-	Status, Agent, Label, Error, Kind, Since, Parent, Session, Worker string
+	Status, Agent, Label, Error, Kind, Since, ID, Parent, Session, Worker string
 }
 
 // Narrow reports whether it is more than a status.
@@ -47,6 +47,9 @@ func (f taskFilter) Narrow() bool {
 	f.Status = ""
 	return f != taskFilter{}
 }
+
+// Rare reports whether one of the fields is set that are seldom needed.
+func (f taskFilter) Rare() bool { return f.ID+f.Parent+f.Session+f.Worker != "" }
 
 const rowsMost = 50
 
@@ -57,7 +60,7 @@ func filterOf(q url.Values) taskFilter {
 	get := func(name string) string { return strings.TrimSpace(q.Get(name)) }
 	return taskFilter{
 		Status: get("status"), Agent: get("agent"), Label: get("label"), Error: get("error"), Kind: get("kind"), Since: get("since"),
-		Parent: get("parent"), Session: get("session"), Worker: get("worker"),
+		ID: get("id"), Parent: get("parent"), Session: get("session"), Worker: get("worker"),
 	}
 }
 
@@ -86,6 +89,9 @@ func loadTasks(v *visit) (any, error) {
 	for _, one := range []struct{ status, text string }{{"", "All"}, {"pending", "Pending"}, {"processing", "Running"}, {"input_required", "Asks you"}, {"failed", "Failed"}, {"completed", "Completed"}, {"canceled", "Canceled"}} {
 		p.Rail = append(p.Rail, rail{one.status, one.text, with(q, "status", one.status), p.Filter.Status == one.status})
 	}
+	if p.Filter.ID != "" {
+		return p, p.one(v)
+	}
 	f := p.Filter.api(v.now())
 	if f.Before = p.Begun; p.later || f.ParentID != "" || f.SessionID != "" {
 		f.Before = time.Time{}
@@ -100,6 +106,18 @@ func loadTasks(v *visit) (any, error) {
 		err = p.countNew(v, f)
 	}
 	return p, err
+}
+
+// one finds the task of an id.
+func (p *tasksPage) one(v *visit) error {
+	t, err := v.api.Tasks.Get(v.ctx(), p.Filter.ID)
+	if notFound(err) {
+		return nil
+	}
+	if err == nil {
+		p.Tasks = []client.Task{*t}
+	}
+	return err
 }
 
 // countNew counts the tasks that were made since the page was opened.

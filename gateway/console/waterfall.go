@@ -51,9 +51,7 @@ func (p *taskPage) draw(now time.Time) *fall {
 	for _, s := range p.Steps {
 		f.step(s)
 	}
-	for _, c := range p.Children {
-		f.child(c, now)
-	}
+	f.children(p.Children, 1, now)
 	for _, d := range p.Sent {
 		f.delivery(d)
 	}
@@ -106,8 +104,16 @@ func (f *fall) step(s client.Step) {
 	f.add(r)
 }
 
-func (f *fall) child(c client.Task, now time.Time) {
-	r := fallRow{Name: c.Agent, Kind: "child", Depth: 1, Task: c.TaskID, Begun: c.CreatedAt, end: c.FinishedAt, Note: "called, " + word(c.Status)}
+// children adds tasks that were called, each before those that it has called itself.
+func (f *fall) children(all []branch, depth int, now time.Time) {
+	for _, c := range all {
+		f.child(c.Task, depth, now)
+		f.children(c.Children, depth+1, now)
+	}
+}
+
+func (f *fall) child(c client.Task, depth int, now time.Time) {
+	r := fallRow{Name: c.Agent, Kind: "child", Depth: depth, Task: c.TaskID, Begun: c.CreatedAt, end: c.FinishedAt, Note: "called, " + word(c.Status)}
 	if r.Open = !c.Done; r.Open {
 		r.end = now
 	}

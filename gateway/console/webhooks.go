@@ -61,8 +61,8 @@ const healthMost = 25
 type webhookForm struct {
 	URL, Description, Agents string
 	Types                    []choice
-	Fault                    string
-	Faults                   []client.Invalid
+	Open                     bool // it was sent, and not taken
+	faults
 }
 
 // choice is a box to tick.
@@ -159,11 +159,26 @@ func createWebhook(v *visit) (string, error) {
 	r := webhookRequest(v)
 	r.Scheme = v.form("scheme")
 	w, err := v.api.Webhooks.Create(v.ctx(), r)
-	if err != nil {
-		return "", err
+	if err == nil {
+		showSecret(v, w)
+		return "", nil
 	}
-	showSecret(v, w)
-	return "", nil
+	return "", refuseWebhook(v, err, webhooksScreen, func(p any) *webhookForm { return &p.(*webhooksPage).Form })
+}
+
+// refuseWebhook shows a form again that was not taken.
+func refuseWebhook(v *visit, err error, s screen, formOn func(page any) *webhookForm) error {
+	faults, err := v.faultsOf(err)
+	if err != nil {
+		return err
+	}
+	body, err := s.load(v)
+	if err != nil {
+		return err
+	}
+	*formOn(body) = webhookForm{URL: v.form("url"), Description: v.form("description"), Agents: v.form("agents"), Types: formOfTypes(v.r.PostForm["events"]), Open: true, faults: faults}
+	v.show(s.page(v, body))
+	return nil
 }
 
 // showSecret shows a secret, this once.
@@ -187,8 +202,10 @@ func rotateWebhook(v *visit) (string, error) {
 }
 
 func updateWebhook(v *visit) (string, error) {
-	_, err := v.api.Webhooks.Update(v.ctx(), v.id(), webhookRequest(v))
-	return "webhooks/" + v.id() + "?said=saved", err
+	if _, err := v.api.Webhooks.Update(v.ctx(), v.id(), webhookRequest(v)); err != nil {
+		return "", refuseWebhook(v, err, webhookScreen, func(p any) *webhookForm { return &p.(*webhookPage).Form })
+	}
+	return "webhooks/" + v.id() + "?said=saved", nil
 }
 
 func toggleWebhook(v *visit) (string, error) {

@@ -2,7 +2,7 @@
 // Shortcuts, the palette, questions before something is done, and copying.
 const byId = (/** @type {string} */ id) => document.getElementById(id);
 const root = document.body.dataset.root || './';
-const screens = { o: '', t: 'tasks', s: 'sessions', a: 'agents', w: 'workers', h: 'webhooks', d: 'deliveries', x: 'dead', i: 'inbox', p: 'playground', e: 'firehose', c: 'schedules' };
+const screens = { o: '', t: 'tasks', s: 'sessions', a: 'agents', w: 'workers', h: 'webhooks', d: 'deliveries', x: 'dead', i: 'inbox', p: 'playground', e: 'firehose', c: 'schedules', b: 'budgets' };
 const palette = /** @type {HTMLDialogElement} */ (byId('palette'));
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
 let g = 0;
@@ -108,14 +108,15 @@ document.addEventListener('submit', e => {
 document.addEventListener('click', async e => {
   const button = /** @type {HTMLElement|null} */ (/** @type {HTMLElement} */ (e.target).closest('[data-copy]'));
   if (!button) return;
-  const text = button.parentElement?.querySelector('pre')?.textContent || button.dataset.copy || '';
+  const text = button.parentElement?.querySelector('pre')?.textContent || button.closest('tr')?.id.slice(2) || '';
   try {
     await navigator.clipboard.writeText(text);
     const name = button.querySelector('.vh') || button;
+    const was = name.textContent;
     name.textContent = 'Copied';
     const voice = byId('voice');
     if (voice) voice.textContent = 'Copied';
-    setTimeout(() => { name.textContent = 'Copy'; }, 2000);
+    setTimeout(() => { name.textContent = was; }, 2000);
   } catch { /* the browser does not let pages copy over plain http */ }
 });
 // Selects and checks that send their form at once.
