@@ -114,9 +114,16 @@ golden: ## rewrite the golden files; read the diff
 vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...
 
-.PHONY: console-test console-shots console-vendor
-console-test: ## the console in a browser: stories, axe-core, phone width (CHROME names the browser)
-	go test ./gateway/console -count 1 -timeout 15m -browser
+.PHONY: console-test console-smoke console-shots console-vendor console-types
+console-test: ## the console in a browser: stories, axe-core, the walk by keys, phone width (CHROME names the browser); says what it leaves out without one
+	@cd gateway/console && go test -count 1 -timeout 15m -browser
+
+console-smoke: ## its short form, half a minute: all stories, and some of the screens
+	@cd gateway/console && go test -count 1 -timeout 5m -short -browser
+
+console-types: ## types of the console's own scripts, by the TypeScript compiler (npx, fetches it); skipped without npx
+	@if ! command -v npx >/dev/null; then echo "console-types: skipped, there is no npx: the types of gateway/console/assets/own/*.js"; exit 0; fi; \
+	npx --yes --package typescript@5.9.3 -- tsc --checkJs --noEmit --strict --module esnext --moduleDetection force --lib es2023,dom,dom.iterable --target es2023 gateway/console/testdata/window.d.ts gateway/console/assets/own/*.js
 
 console-shots: ## pictures of all screens of the console into SHOTS, to look at
 	@mkdir -p "$(SHOTS)"

@@ -46,7 +46,7 @@ func some(pages []string) []string {
 		return pages
 	}
 	var few []string
-	for i := 0; i < len(pages); i += 6 {
+	for i := 0; i < len(pages); i += 9 {
 		few = append(few, pages[i])
 	}
 	return few

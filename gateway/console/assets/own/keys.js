@@ -2,6 +2,7 @@
 // Shortcuts, the palette, questions before something is done, and copying.
 const byId = (/** @type {string} */ id) => document.getElementById(id);
 const root = document.body.dataset.root || './';
+/** @type {Record<string, string>} */
 const screens = { o: '', t: 'tasks', s: 'sessions', a: 'agents', w: 'workers', h: 'webhooks', d: 'deliveries', x: 'dead', i: 'inbox', p: 'playground', e: 'firehose', c: 'schedules', b: 'budgets' };
 const palette = /** @type {HTMLDialogElement} */ (byId('palette'));
 const help = /** @type {HTMLDialogElement} */ (byId('help'));
@@ -113,6 +114,7 @@ document.addEventListener('click', async e => {
     await navigator.clipboard.writeText(text);
     const name = button.querySelector('.vh') || button;
     const was = name.textContent;
+    if (was === 'Copied') return;
     name.textContent = 'Copied';
     const voice = byId('voice');
     if (voice) voice.textContent = 'Copied';
@@ -127,5 +129,5 @@ document.addEventListener('change', e => {
 // A message that was sent leaves its field empty.
 document.addEventListener('htmx:after:request', e => {
   const form = /** @type {HTMLElement} */ (e.target);
-  if (form instanceof HTMLFormElement && form.hasAttribute('data-reset') && e['detail']?.ctx?.response?.status < 400) form.reset();
+  if (form instanceof HTMLFormElement && form.hasAttribute('data-reset') && /** @type {CustomEvent} */ (e).detail?.ctx?.response?.status < 400) form.reset();
 });

@@ -24,12 +24,12 @@ if (source) {
     wait = Math.min(wait * 2, 15000);
   };
   source.addEventListener('htmx:response:error', e => {
-    const status = e['detail']?.ctx?.response?.raw?.status;
+    const status = /** @type {CustomEvent} */ (e).detail?.ctx?.response?.raw?.status;
     gone(status) ? location.reload() : again();
   });
   source.addEventListener('htmx:error', () => again());
   source.addEventListener('htmx:sse:error', e => {
-    if (gone(e['detail']?.status)) location.reload();
+    if (gone(/** @type {CustomEvent} */ (e).detail?.status)) location.reload();
     say('lost', 'reconnecting');
   });
   source.addEventListener('htmx:sse:after:connection', () => { wait = 500; say('live', 'live'); });
