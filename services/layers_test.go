@@ -188,6 +188,8 @@ func forbidden(from, to string, test bool) string {
 		return ""
 	case from == "worker/agents/synadia" && inner == "shared/synadia": // the wire of agents of others
 		return ""
+	case from == "worker/agents/inspect" && (inner == "shared/egress" || inner == "shared/synadia"): // what is inspected is of others
+		return ""
 	case under(from, "worker/agents") && inner == "worker/agents/mcp": // agents with tools
 		return ""
 	case under(from, "worker/agents/llm") && under(inner, "worker/agents/llm"), from == "worker/agents/llm" && inner == "shared/telemetry": // its calls are part of the trace

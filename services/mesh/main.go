@@ -40,7 +40,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // rootCommand has the roles beside the client's commands.
 func rootCommand() *cobra.Command {
-	root := cli.Root()
+	root := cli.Root(natsOfCommands)
 	root.AddCommand(upCommand(), gatewayCommand(), consoleCommand(), workerCommand(), notifierCommand(), initCommand(), migrateCommand(), doctorCommand(), backupCommand(), restoreCommand(),
 		natsUsersCommand(), demoCommand(), benchCommand(), keyCommand(), versionCommand())
 	webhooks, _, err := root.Find([]string{"webhook"})

@@ -15,6 +15,7 @@ import (
 	"agentmesh/gateway"
 	"agentmesh/gateway/synadia"
 	"agentmesh/shared/auth"
+	"agentmesh/shared/config"
 	"agentmesh/shared/natsconn"
 	protocol "agentmesh/shared/synadia"
 	workersynadia "agentmesh/worker/agents/synadia"
@@ -92,6 +93,27 @@ func dialAgents(log *slog.Logger) workersynadia.Dial {
 		}
 		return protocol.New(nc, ""), sign, nil
 	}
+}
+
+// natsOfCommands opens the connections of commands to agents on NATS. A place that says
+// nothing is the environment's, as it is for a role.
+func natsOfCommands(ctx context.Context, p workersynadia.Place) (*protocol.Conn, workersynadia.Signer, error) {
+	log := slog.New(slog.DiscardHandler)
+	if p.Context != "" || p.URL != "" {
+		return dialAgents(log)(ctx, p)
+	}
+	cfg := natsconn.Default("caller")
+	if err := config.Env(os.Getenv, &cfg); err != nil {
+		return nil, nil, err
+	}
+	if p.Creds != "" || p.NKey != "" {
+		cfg.Creds, cfg.NKey, cfg.User, cfg.Password, cfg.Token = p.Creds, p.NKey, "", "", ""
+	}
+	nc, err := natsconn.Connect(ctx, cfg, "mesh-caller", log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return protocol.New(nc, ""), nil, nil
 }
 
 // readSynadia reads the file, YAML or JSON.

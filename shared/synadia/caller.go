@@ -31,6 +31,9 @@ type Info struct {
 	MinTrust      string `json:"min_sender_trust,omitempty"`
 
 	Faults []string `json:"faults,omitempty"` // what is not as the protocol says
+	Checks []Check  `json:"-"`                // all that was looked at
+
+	statusSubject string
 }
 
 // Speaks reports whether the agent speaks our version of the protocol.
@@ -75,49 +78,6 @@ func (c *Conn) Discover(ctx context.Context, within time.Duration) ([]Info, erro
 		return strings.Compare(a.PromptSubject+" "+a.ID, b.PromptSubject+" "+b.ID)
 	})
 	return all, nil
-}
-
-// infoOf reads what a service says of itself, and notes what is wrong with it.
-func infoOf(info micro.Info) Info {
-	i := Info{
-		ID: info.ID, Agent: info.Metadata["agent"], Owner: info.Metadata["owner"], Session: info.Metadata["session"],
-		Version: info.Version, Protocol: info.Metadata["protocol_version"], Description: info.Description,
-	}
-	fault := func(format string, args ...any) { i.Faults = append(i.Faults, fmt.Sprintf(format, args...)) }
-	status := false
-	for _, e := range info.Endpoints {
-		status = status || e.Name == statusName
-		if e.QueueGroup != serviceName && (e.Name == promptName || e.Name == statusName) {
-			fault("the endpoint %s has the queue group %q, it must be %s", e.Name, e.QueueGroup, serviceName)
-		}
-		if e.Name != promptName {
-			continue
-		}
-		i.PromptSubject, i.Name = e.Subject, e.Subject[strings.LastIndexByte(e.Subject, '.')+1:]
-		i.Attachments, i.MinTrust = e.Metadata["attachments_ok"] == "true", e.Metadata["min_sender_trust"]
-		if i.MaxPayload = parseSize(e.Metadata["max_payload"]); i.MaxPayload == 0 {
-			fault("max_payload is %q, it must be like 1MB", e.Metadata["max_payload"])
-		}
-		if ok := e.Metadata["attachments_ok"]; ok != "true" && ok != "false" {
-			fault("attachments_ok is %q, it must be true or false", ok)
-		}
-	}
-	if i.PromptSubject == "" {
-		fault("there is no endpoint %s", promptName)
-	}
-	if !status {
-		fault("there is no endpoint %s", statusName)
-	}
-	if !i.Speaks() {
-		fault("protocol_version is %q, this mesh speaks %s", i.Protocol, Version)
-	}
-	for name, v := range map[string]string{"agent": i.Agent, "owner": i.Owner} {
-		if !ValidToken(v) {
-			fault("%s is %q, it must match %s", name, v, token)
-		}
-	}
-	slices.Sort(i.Faults)
-	return i
 }
 
 // Beats calls f with each heartbeat until stop is called.

@@ -32,6 +32,9 @@ func New(nc *nats.Conn, inbox string) *Conn { return &Conn{nc: nc, inbox: inbox}
 // Close closes the connection.
 func (c *Conn) Close() { c.nc.Close() }
 
+// Place names the server for people, without secrets.
+func (c *Conn) Place() string { return c.nc.ConnectedUrlRedacted() }
+
 // MaxPayload is the size of a message that a service may announce, in bytes.
 func (c *Conn) MaxPayload() int64 { return min(c.nc.MaxPayload(), 1<<20) }
 

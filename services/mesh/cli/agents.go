@@ -10,12 +10,14 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/worker/agents"
+	"agentmesh/worker/agents/synadia"
 )
 
-func agentsCommand() *cobra.Command {
+func agentsCommand(nats synadia.Dial) *cobra.Command {
 	f := &clientFlags{}
-	return f.bind(group("agents", "List agents, pause and remove them, and check agents.yaml",
-		agentsListCommand(f), agentsPauseCommand(f), agentsResumeCommand(f), agentsDeleteCommand(f), agentsCheckCommand(f), agentsSchemaCommand()))
+	return f.bind(group("agents", "List agents, pause and remove them, look at those of others, and check agents.yaml",
+		agentsListCommand(f), agentsPauseCommand(f), agentsResumeCommand(f), agentsDeleteCommand(f), agentsInspectCommand(f, nats), agentsDiscoverCommand(nats),
+		agentsCheckCommand(f, nats), agentsSchemaCommand()))
 }
 
 func agentsListCommand(f *clientFlags) *cobra.Command {
@@ -118,49 +120,4 @@ func agentsSchemaCommand() *cobra.Command {
 			return err
 		},
 	}
-}
-
-func agentsCheckCommand(f *clientFlags) *cobra.Command {
-	var connect bool
-	var replay, instruction string
-	cmd := &cobra.Command{
-		Use: "check FILE", Short: "Check an agents.yaml and its programs without serving it",
-		Example: "  mesh agents check agents.yaml\n  mesh agents check agents.yaml --replay tsk_...",
-		Args:    one("file"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if replay != "" {
-				return replayCommand(cmd, f, args[0], replay, instruction)
-			}
-			all, err := agents.Check(cmd.Context(), args[0], connect)
-			if err != nil {
-				return err
-			}
-			return showFindings(cmd.OutOrStdout(), all)
-		},
-	}
-	cmd.Flags().BoolVar(&connect, "connect", false, "also try whether HTTP agents answer, by a HEAD request")
-	cmd.Flags().StringVar(&replay, "replay", "", "run the agent of this task over the steps that it has finished, and list what it would do again and what it does not use (exit 1 if there is any); a program is really run, with MESH_REPLAY=1, until it does something new")
-	cmd.Flags().StringVar(&instruction, "instruction", "", "that of the task of --replay")
-	return cmd
-}
-
-// showFindings tells of each agent whether it could be run; the error says how
-// many could not.
-func showFindings(out io.Writer, all []agents.Finding) error {
-	failed := 0
-	for _, f := range all {
-		switch {
-		case f.Err != nil:
-			failed++
-			fmt.Fprintf(out, "%s: %s\n", f.Agent, clean(f.Err.Error()))
-		case f.Note != "":
-			fmt.Fprintf(out, "%s: ok, it answers %s\n", f.Agent, clean(f.Note))
-		default:
-			fmt.Fprintf(out, "%s: ok\n", f.Agent)
-		}
-	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d agents could not be run here", failed, len(all))
-	}
-	return nil
 }

@@ -12,10 +12,13 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"agentmesh/worker/agents/synadia"
 )
 
-// Root makes command mesh with the commands of the client.
-func Root() *cobra.Command {
+// Root makes command mesh with the commands of the client. nats opens connections to
+// agents on NATS; nil: there are none.
+func Root(nats synadia.Dial) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "mesh",
 		Short:         "A mesh of agents that does not lose work",
@@ -33,7 +36,7 @@ func Root() *cobra.Command {
 		return Usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	root.AddCommand(taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), scheduleCommand(), hookCommand(), eventsCommand(), listenCommand(),
-		agentsCommand(), tenantsCommand(), budgetsCommand(), auditCommand(), apiKeysCommand(), topCommand(), historyCommand(), whoAmICommand(), problemsCommand(), healthcheckCommand(), contextCommand())
+		agentsCommand(nats), tenantsCommand(), budgetsCommand(), auditCommand(), apiKeysCommand(), topCommand(), historyCommand(), whoAmICommand(), problemsCommand(), healthcheckCommand(), contextCommand())
 	return root
 }
 

@@ -29,7 +29,7 @@ func TestQLeavesTop(t *testing.T) {
 	go func() { _, _ = io.Copy(&seen, keys) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	root := Root()
+	root := Root(nil)
 	root.SetIn(tty)
 	root.SetOut(tty)
 	root.SetErr(tty)

@@ -34,7 +34,7 @@ func TestMeshListenShowsAnswersAndForwardsWhatComes(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	out, ended := &meshtest.Transcript{}, make(chan int, 1)
 	go func() {
-		ended <- Run(ctx, Root(), []string{"listen", "--gateway", srv.URL, "--forward-to", app.URL}, out, out)
+		ended <- Run(ctx, Root(nil), []string{"listen", "--gateway", srv.URL, "--forward-to", app.URL}, out, out)
 	}()
 	natstest.Until(t, "it listens", func() bool { return strings.Contains(out.String(), "Ready.") })
 	_, rest, _ := strings.Cut(out.String(), "Use ")

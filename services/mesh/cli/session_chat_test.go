@@ -232,7 +232,7 @@ func TestChatTellsOfALineItCannotRead(t *testing.T) {
 	m := newMesh(t)
 	m.Work(agents.Samples()...)
 	srv, _ := m.Serve()
-	root, out := Root(), &meshtest.Transcript{}
+	root, out := Root(nil), &meshtest.Transcript{}
 	root.SetArgs([]string{"session", "chat", "--agent", "echo", "--gateway", srv.URL})
 	root.SetIn(strings.NewReader("hi\n" + strings.Repeat("x", maxSaid+1) + "\nnever\n"))
 	root.SetOut(out)

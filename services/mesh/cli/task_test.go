@@ -16,7 +16,7 @@ import (
 func cli(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	code = Run(t.Context(), Root(), args, &out, &errs)
+	code = Run(t.Context(), Root(nil), args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 

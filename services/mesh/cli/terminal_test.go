@@ -98,7 +98,7 @@ func TestChatFromAPipeSendsTheTerminalNoControlSequences(t *testing.T) {
 			defer close(done)
 			_, _ = io.Copy(&seen, keys)
 		}()
-		root := Root()
+		root := Root(nil)
 		root.SetOut(tty)
 		root.SetErr(tty)
 		root.SetIn(strings.NewReader("hello\nfail\n"))

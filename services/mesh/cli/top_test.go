@@ -34,7 +34,7 @@ func TestTopCommand(t *testing.T) {
 	var live strings.Builder
 	done := make(chan int, 1)
 	go func() {
-		done <- Run(ctx, Root(), []string{"top", "--interval", "100ms", "--gateway", srv.URL}, &live, &live)
+		done <- Run(ctx, Root(nil), []string{"top", "--interval", "100ms", "--gateway", srv.URL}, &live, &live)
 	}()
 	time.AfterFunc(350*time.Millisecond, cancel)
 	if code := <-done; code != 0 || strings.Count(live.String(), "AGENT") < 2 {

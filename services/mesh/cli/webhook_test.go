@@ -24,7 +24,7 @@ func TestWebhookCommands(t *testing.T) {
 	mesh := func(want int, args ...string) string {
 		t.Helper()
 		var out strings.Builder
-		if code := Run(t.Context(), Root(), append(args, "--gateway", srv.URL), &out, &out); code != want {
+		if code := Run(t.Context(), Root(nil), append(args, "--gateway", srv.URL), &out, &out); code != want {
 			t.Errorf("mesh %s: exit status %d, want %d\n%s", strings.Join(args, " "), code, want, &out)
 		}
 		return out.String()

@@ -55,6 +55,12 @@ var Unknowns = []Unknown{Fail, Retry, Ask}
 // Signer makes the header of a prompt that says who sends it.
 type Signer func(subject string, payload []byte) (string, error)
 
+// Conn is a connection for the protocol, and Info an agent that answers there.
+type (
+	Conn = protocol.Conn
+	Info = protocol.Info
+)
+
 // Dial opens a connection for the protocol, and makes a signer where it has a seed.
 type Dial func(ctx context.Context, p Place) (*protocol.Conn, Signer, error)
 

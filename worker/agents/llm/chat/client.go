@@ -221,24 +221,33 @@ func (c *Client) send(ctx context.Context, body []byte) (*http.Response, error) 
 	if c.cfg.API == Responses {
 		path = "/responses"
 	}
-	base, query, _ := strings.Cut(c.cfg.BaseURL, "?")
-	address := strings.TrimSuffix(base, "/") + path
-	if query != "" {
-		address += "?" + query
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	req, err := c.request(ctx, http.MethodPost, path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream, application/json")
+	return c.http.Do(req)
+}
+
+// request makes a request to a path of the endpoint, with who we are.
+func (c *Client) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	base, query, _ := strings.Cut(c.cfg.BaseURL, "?")
+	address := strings.TrimSuffix(base, "/") + path
+	if query != "" {
+		address += "?" + query
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	if err != nil {
+		return nil, err
+	}
 	if c.cfg.APIKey != "" {
 		req.Header.Set("Authorization", "Bearer "+c.cfg.APIKey)
 	}
 	for name, value := range c.cfg.Headers {
 		req.Header.Set(name, value)
 	}
-	return c.http.Do(req)
+	return req, nil
 }
 
 // learn takes from a refusal what the server does not know, to ask again without it.
