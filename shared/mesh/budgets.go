@@ -45,6 +45,22 @@ func (c Budgets) List(ctx context.Context, who auth.Caller) (all []BudgetView, e
 	return all, nil
 }
 
+// admit refuses new work of an agent for which a budget of the tenant is used up. Both
+// ways by which work comes into the mesh ask it before they accept: that of tasks, and
+// that of turns. Schedules, hooks, retries and the protocols go through them. A request
+// that may be the repeat of one that was accepted gets its first answer: then refused is
+// why it may be nothing else.
+func (c Budgets) admit(ctx context.Context, tenant, agent string, key *Key) (refused, err error) {
+	refused = c.open(ctx, tenant, agent)
+	if refused == nil {
+		return nil, nil
+	}
+	if known, err := answers(c).accepted(ctx, tenant, key); err != nil || !known {
+		return nil, refused
+	}
+	return refused, nil
+}
+
 // open is a refusal of new work of an agent for which a budget of the tenant is used up.
 func (c Budgets) open(ctx context.Context, tenant, agent string) error {
 	a := c.agents.find(agent)

@@ -216,14 +216,10 @@ func (c Tasks) room(ctx context.Context, t *task.Task, key *Key) (r room, err er
 		}
 		return r, nil
 	}
-	if err := Budgets(c).open(ctx, t.Tenant, t.Agent); err != nil {
+	if r.refused, err = Budgets(c).admit(ctx, t.Tenant, t.Agent, key); r.refused != nil || err != nil {
 		r.settle(false)
-		r.refused = err
-		if known, looked := answers(c).accepted(ctx, t.Tenant, key); looked != nil || !known {
-			return r, err
-		}
 	}
-	return r, nil
+	return r, err
 }
 
 // refusal is the refusal of a task that turned out to be a new one.

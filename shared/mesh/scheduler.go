@@ -381,7 +381,8 @@ func (f *firing) start(ctx context.Context, at time.Time) error {
 	telemetry.End(span, err)
 	if err != nil {
 		refused := RefusalOf(err)
-		if refused.Wait() > 0 || refused.Refusal == ErrInternal {
+		passes := refused.Wait() > 0 && refused.Refusal != ErrQuotaExceeded // a budget lasts longer than a due time
+		if passes || refused.Refusal == ErrInternal {
 			return err
 		}
 		r.Outcome, r.TaskID, r.Status, r.Reason = schedule.Refused, "", "", refused.Refusal.Code+": "+Clip(refused.Detail, 512)

@@ -150,8 +150,17 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 		Status: task.Pending, Instruction: m.Text, CreatedAt: task.Stamp(time.Now()), EventDepth: m.EventDepth, IsAnswer: m.IsAnswer,
 		Labels: m.Labels, Metadata: m.Metadata, TraceParent: telemetry.TraceParent(ctx), TraceState: telemetry.TraceState(ctx),
 	}
+	refused, err := Budgets(c).admit(ctx, t.Tenant, t.Agent, m.Key)
+	if err != nil {
+		return nil, nil, err
+	}
 	turn := t.ID
-	before := func(ctx context.Context, id task.ID) error { return Pushes(c).keep(ctx, id, push, m.Push) }
+	before := func(ctx context.Context, id task.ID) error {
+		if refused != nil {
+			return refused
+		}
+		return Pushes(c).keep(ctx, id, push, m.Push)
+	}
 	a, t, err := c.acceptTurn(ctx, s, m, t, before)
 	c.auditMade(ctx, who, audit.SessionMessage, string(turn), a, err)
 	return a, t, err

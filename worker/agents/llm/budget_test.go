@@ -1,6 +1,7 @@
 package llm_test
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/task"
 	"agentmesh/worker"
@@ -86,6 +88,86 @@ func TestABudgetThatIsUsedUpRefusesNewTasks(t *testing.T) {
 		time.Sleep(time.Duration(wait) * time.Second)
 		if v := d.run(ask); v.Status != "completed" {
 			t.Errorf("in the next hour: %s %+v", v.Status, v.Error)
+		}
+	})
+}
+
+// Whichever way work comes in by, it is refused before it is accepted: no record, no
+// turn and no session's queue knows of it. What was accepted before gets its first answer.
+func TestABudgetThatIsUsedUpRefusesWorkWhicheverWayItComesIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := one(llm.Config{})
+		f.Budgets = []task.Budget{{Tenant: "*", Period: task.Hourly, Tokens: 100}}
+		d := &desk{Mesh: meshtest.New(t), model: llmtest.New(llmtest.Replies(llmtest.Reply{Status: 401}, llmtest.Reply{Text: "yes", Input: 10, Output: 90}))}
+		d.budgeted(f, 1)
+		core := mesh.New(d.Store, mesh.Options{Log: meshtest.Quiet()})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- core.Run(ctx) }()
+		defer func() { cancel(); <-ended; core.Close() }()
+		made := func(path, body string) map[string]any {
+			w := d.Do("POST", path, body)
+			if w.Code >= 300 {
+				t.Fatalf("POST %s = %d %s", path, w.Code, w.Body)
+			}
+			return meshtest.Decode[map[string]any](t, w.Body)
+		}
+		hook := func(does string) string {
+			return "/hooks/" + made("/hooks", `{"verify":{"style":"token","header":"X-Token","id":"none","secrets":["let me in"]},`+does+`}`)["hook_id"].(string)
+		}
+		failed := d.Create(ask)
+		d.End(failed)
+		session := d.Session("helper")
+		every := "/schedules/" + made("/schedules", `{"every":"10m","task":{"agent":"helper","instruction":"tick"}}`)["schedule_id"].(string)
+		says := "/schedules/" + made("/schedules", `{"every":"10m","message":{"session_id":"`+session+`","text":"tick"}}`)["schedule_id"].(string)
+		starts, talks := hook(`"task":{"agent":"helper"}`), hook(`"session":{"agent":"helper","key":"/k","text":"/t"}`)
+		first := d.Do("POST", "/tasks", ask, "Idempotency-Key", "k1").Body.String()
+		time.Sleep(time.Minute) // the budget is spent, and the account knows
+		asked := len(d.model.Asked())
+
+		const rpc = `{"jsonrpc":"2.0","id":1,"method":`
+		for _, way := range []struct{ path, body, header, value string }{
+			{"/tasks", ask, "", ""},
+			{"/actions", `{"agent":"helper","instruction":"x","callback_url":"http://127.0.0.1:9/x"}`, "", ""},
+			{"/tasks/" + failed + "/retry", "", "", ""},
+			{"/sessions/" + session + "/messages", `{"text":"hello"}`, "", ""},
+			{starts, `{"k":"a"}`, "X-Token", "let me in"},
+			{talks, `{"k":"a","t":"hello"}`, "X-Token", "let me in"},
+			{"/agents/helper/a2a/v1/message:send", `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]}}`, "A2A-Version", "1.0"},
+			{"/mcp", rpc + `"tools/call","params":{"name":"helper","arguments":{"instruction":"x"}}}`, "MCP-Protocol-Version", "2025-11-25"},
+		} {
+			headers := []string{"Accept", "application/json, text/event-stream"}
+			if way.header != "" {
+				headers = append(headers, way.header, way.value)
+			}
+			w := d.Do("POST", way.path, way.body, headers...)
+			text, code := w.Body.String(), 429
+			switch {
+			case way.path == "/mcp":
+				code = 200
+			case way.header == "X-Token": // its sender is a stranger: the owner reads why
+				text, code = d.Do("GET", way.path+"/recent", "").Body.String(), 503
+			}
+			if !strings.Contains(text, "budget of the hour") || w.Code != code || code != 200 && w.Header().Get("Retry-After") < "3000" {
+				t.Errorf("POST %s = %d %v %s, %s", way.path, w.Code, w.Header(), w.Body, text)
+			}
+		}
+		time.Sleep(20 * time.Minute)
+		for _, path := range []string{every, says} {
+			runs := d.Do("GET", path+"/runs", "").Body.String()
+			if !strings.Contains(runs, `"outcome":"refused"`) || !strings.Contains(runs, "quota_exceeded: The tenant has used up its budget of the hour") || strings.Contains(runs, `"outcome":"fired"`) {
+				t.Errorf("%s: %s", path, runs)
+			}
+		}
+		if v := d.Do("GET", "/sessions/"+session, "").Body.String(); !strings.Contains(v, `"turns":0`) || len(d.model.Asked()) != asked {
+			t.Errorf("%s, asked %d times", v, len(d.model.Asked())-asked)
+		}
+		if w := d.Do("POST", "/tasks", ask, "Idempotency-Key", "k1"); w.Code != 202 || w.Body.String() != first {
+			t.Errorf("a repeat: %d %s, want %s", w.Code, w.Body, first)
+		}
+		time.Sleep(40 * time.Minute)
+		if runs := d.Do("GET", every+"/runs", "").Body.String(); !strings.Contains(runs, `"outcome":"fired"`) {
+			t.Errorf("in the next hour: %s", runs)
 		}
 	})
 }
