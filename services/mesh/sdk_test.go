@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"flag"
 	"os"
 	osexec "os/exec"
@@ -11,10 +13,35 @@ import (
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
+	"agentmesh/worker/agent"
 	"agentmesh/worker/agents"
 )
 
 var sdks = flag.Bool("sdks", false, "run the clients in other languages against a mesh")
+
+// conformingAgents are those that the clients' list of calls talks with, as their fake
+// meshes have them.
+func conformingAgents() []agent.Agent {
+	return []agent.Agent{
+		meshtest.Named("tells", func(ctx context.Context, job *agent.Job) (any, error) {
+			job.Progress(50, "half")
+			err := job.Milestone(ctx, "read", "all of it", map[string]int{"pages": 2})
+			job.Output("héllo ")
+			job.Output("mesh")
+			return map[string]int{"said": 2}, err
+		}),
+		meshtest.Named("asks", func(ctx context.Context, job *agent.Job) (any, error) {
+			return agent.Ask[bool](ctx, job, "approve", agent.Question{Prompt: "Publish?", Schema: json.RawMessage(`{"type":"boolean"}`)})
+		}),
+		meshtest.Named("fails", func(context.Context, *agent.Job) (any, error) {
+			return nil, &agent.Error{Code: "no_model", Message: "the model is away", Permanent: true}
+		}),
+		meshtest.Named("waits", func(ctx context.Context, _ *agent.Job) (any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}),
+	}
+}
 
 // The clients in other languages do with a whole mesh what their pages say.
 func TestClientsInOtherLanguagesSpeakWithAMesh(t *testing.T) {
@@ -23,10 +50,11 @@ func TestClientsInOtherLanguagesSpeakWithAMesh(t *testing.T) {
 	}
 	m := meshtest.New(t)
 	srv, c := m.Serve()
-	m.Work(agents.Samples()...)
+	all := append(agents.Samples(), conformingAgents()...)
+	m.Work(all...)
 	natstest.Until(t, "the agents are known", func() bool {
-		all, err := c.Agents.List(t.Context())
-		return err == nil && len(all) == len(agents.Samples())
+		known, err := c.Agents.List(t.Context())
+		return err == nil && len(known) == len(all)
 	})
 	for _, program := range [][]string{{"python3", "../../gateway/client/python/tests/live.py"}, {"node", "../../gateway/client/typescript/test/live.js"}} {
 		t.Run(program[0], func(t *testing.T) {

@@ -29,6 +29,7 @@ export interface StreamEvent { id: string; type: string; data: any; text?: strin
 /** A list: awaited it is its first page, and iterated all that is in it. */
 export class Pages<Item, Page> implements PromiseLike<Page>, AsyncIterable<Item> {
   then<A = Page, B = never>(resolve?: ((page: Page) => A | PromiseLike<A>) | null, reject?: ((reason: any) => B | PromiseLike<B>) | null): Promise<A | B>;
+  catch<B = never>(reject?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Page | B>;
   pages(): AsyncIterableIterator<Page>;
   [Symbol.asyncIterator](): AsyncIterator<Item>;
 }

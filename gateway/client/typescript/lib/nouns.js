@@ -60,6 +60,11 @@ export class Pages {
     return this.#read({}).then(resolve, reject);
   }
 
+  /** @param {any} reject */
+  catch(reject) {
+    return this.then(undefined, reject);
+  }
+
   async *pages() {
     for (let more = {}; ; ) {
       const page = await this.#read(more);
