@@ -23,7 +23,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -79,8 +79,11 @@ layers: ## who may import whom
 tidy: ## fail when go.mod or go.sum is not tidy
 	go mod tidy -diff
 
-race: ## the tests under the race detector
+race: ## the tests under the race detector, in about a quarter of an hour
 	go test -race ./...
+
+race-short: ## the same without the tests that take it longest
+	go test -race -short ./...
 
 bench: ## benchmarks; benchstat prints the mesh beside its floor, with the ratio
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/... | tee bench.out

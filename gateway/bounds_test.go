@@ -66,6 +66,7 @@ func TestAWaitEndsWithinAMinute(t *testing.T) {
 // A body that is built to be hard is refused quickly on every route that takes one,
 // and nothing comes of it.
 func TestAHostileBodyIsRefusedOnEveryRoute(t *testing.T) {
+	natstest.LongUnderRace(t)
 	m := meshtest.New(t)
 	doc := newInspector(t, m).doc
 	takes := 0

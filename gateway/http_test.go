@@ -214,34 +214,36 @@ func TestAKeyOutlivesTheDedupeWindow(t *testing.T) {
 // TestARequestWhileNATSIsAwayConvergesWhenItIsRepeated: 503 with Retry-After, and afterwards a repeat with the same
 // key converges (I17).
 func TestARequestWhileNATSIsAwayConvergesWhenItIsRepeated(t *testing.T) {
-	dir := t.TempDir()
-	m := meshtest.NewIn(t, dir)
-	m.Work(echo.Agent())()
-	m.Server.Stop()
-	for _, r := range [][2]string{{"POST", "/tasks"}, {"GET", "/tasks"}, {"GET", "/tasks/tsk_01a20cd9e03b7276be6a181888e33e52"}, {"GET", "/agents"}} {
-		w := m.Do(r[0], r[1], `{"agent":"echo","input":1}`, "Idempotency-Key", "k")
-		if p := meshtest.Problem(t, w); w.Code != http.StatusServiceUnavailable || p.Code != "store_unavailable" || w.Header().Get("Retry-After") == "" || !p.Retryable {
-			t.Errorf("%s %s = %d %+v", r[0], r[1], w.Code, p)
-		} else if strings.Contains(p.Detail, "Idempotency-Key") != (r[0] == "POST") {
-			t.Errorf("%s %s tells the client: %s", r[0], r[1], p.Detail)
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		m := meshtest.NewIn(t, dir)
+		m.Work(echo.Agent())()
+		m.Server.Stop()
+		for _, r := range [][2]string{{"POST", "/tasks"}, {"GET", "/tasks"}, {"GET", "/tasks/tsk_01a20cd9e03b7276be6a181888e33e52"}, {"GET", "/agents"}} {
+			w := m.Do(r[0], r[1], `{"agent":"echo","input":1}`, "Idempotency-Key", "k")
+			if p := meshtest.Problem(t, w); w.Code != http.StatusServiceUnavailable || p.Code != "store_unavailable" || w.Header().Get("Retry-After") == "" || !p.Retryable {
+				t.Errorf("%s %s = %d %+v", r[0], r[1], w.Code, p)
+			} else if strings.Contains(p.Detail, "Idempotency-Key") != (r[0] == "POST") {
+				t.Errorf("%s %s tells the client: %s", r[0], r[1], p.Detail)
+			}
 		}
-	}
-	w := m.Do("GET", "/readyz", "")
-	if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"nats":{"ok":false`) {
-		t.Errorf("readyz = %d %s", w.Code, w.Body)
-	}
-	if w := m.Do("GET", "/healthz", ""); w.Code != http.StatusOK {
-		t.Errorf("healthz = %d", w.Code)
-	}
-	m = meshtest.NewIn(t, dir)
-	m.Work(echo.Agent())
-	id := m.Create(`{"agent":"echo","input":1}`, "Idempotency-Key", "k")
-	if again := m.Create(`{"agent":"echo","input":1}`, "Idempotency-Key", "k"); again != id {
-		t.Errorf("the key made %s and then %s", id, again)
-	}
-	if got := m.End(id); got.Status != "completed" {
-		t.Errorf("task = %+v", got)
-	}
+		w := m.Do("GET", "/readyz", "")
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"nats":{"ok":false`) {
+			t.Errorf("readyz = %d %s", w.Code, w.Body)
+		}
+		if w := m.Do("GET", "/healthz", ""); w.Code != http.StatusOK {
+			t.Errorf("healthz = %d", w.Code)
+		}
+		m = meshtest.NewIn(t, dir)
+		m.Work(echo.Agent())
+		id := m.Create(`{"agent":"echo","input":1}`, "Idempotency-Key", "k")
+		if again := m.Create(`{"agent":"echo","input":1}`, "Idempotency-Key", "k"); again != id {
+			t.Errorf("the key made %s and then %s", id, again)
+		}
+		if got := m.End(id); got.Status != "completed" {
+			t.Errorf("task = %+v", got)
+		}
+	})
 }
 
 func TestAConditionalGetWaitsForAChange(t *testing.T) {

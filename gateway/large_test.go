@@ -11,6 +11,7 @@ import (
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
 )
@@ -18,6 +19,7 @@ import (
 // Values of 5 MB go through the object store and come back byte for byte; a
 // byte over the limit is refused clearly.
 func TestLargeValuesComeBackWholeAndTooLargeOnesAreRefused(t *testing.T) {
+	natstest.LongUnderRace(t)
 	m := meshtest.New(t)
 	a := echo.Agent()
 	run := a.Handler

@@ -72,6 +72,7 @@ func put(m *meshtest.Mesh, change func(*task.Task)) *task.Task {
 // Tasks with large inputs are more than a connection may leave unread. They are
 // all listed, and the connection lives.
 func TestAListHoldsEveryLargeTask(t *testing.T) {
+	natstest.LongUnderRace(t)
 	m := meshtest.NewOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 8 << 20}))
 	m.Work(echo.Agent())() // its definition stays
 	large := json.RawMessage(`"` + strings.Repeat("x", 250_000) + `"`)
@@ -160,6 +161,7 @@ func taskHex(record []byte) string {
 // Tasks that change, run and come between two pages are each met once in the order
 // of their creation, at whichever gateway.
 func TestPagesInOrderOfCreationMissNone(t *testing.T) {
+	natstest.LongUnderRace(t)
 	m := meshtest.New(t)
 	st, _ := m.OpenStore()
 	other := m.NewGateway(st)

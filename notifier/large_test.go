@@ -25,6 +25,7 @@ import (
 // The kept part of an answer is bounded whatever is in it, so that a receiver
 // cannot make a record that does not fit into a message.
 func TestAnswersAreBounded(t *testing.T) {
+	natstest.LongUnderRace(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.Started(t)
 		junk := strings.Repeat("\x00\xff\x1b\"", 16<<10)
@@ -60,6 +61,7 @@ func TestAnswersAreBounded(t *testing.T) {
 // A notifier that finds many large records waiting reads them a few megabytes at a
 // time: the server never takes its connection for one that is too slow.
 func TestNotifierPullsAreBoundedByBytes(t *testing.T) {
+	natstest.LongUnderRace(t)
 	m := meshtest.NewOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 24 << 20}))
 	m.Work(echo.Agent())
 	r := m.Receive(nil)

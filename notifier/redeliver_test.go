@@ -17,6 +17,7 @@ import (
 	"agentmesh/notifier"
 	"agentmesh/shared/egress"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/task"
@@ -64,6 +65,7 @@ func TestRedeliverWhileTheLastAttemptEndsComes(t *testing.T) {
 // A request to deliver again has a limit, and the next one goes on where it
 // ended, also where the same deliveries match once more.
 func TestARequestToRedeliverGoesOnWhereTheLastEnded(t *testing.T) {
+	natstest.LongUnderRace(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.New(t)
 		r := m.Receive(func(w http.ResponseWriter, _ *http.Request) {

@@ -12,6 +12,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/event"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/signature"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
@@ -20,6 +21,7 @@ import (
 // TestAReceiverThatFailsIsRetriedByTheSchedule has a receiver fail until the ninth attempt: the schedule, its jitter,
 // and the same bytes each time.
 func TestAReceiverThatFailsIsRetriedByTheSchedule(t *testing.T) {
+	natstest.LongUnderRace(t)
 	steps := []time.Duration{0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour}
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.Started(t)
@@ -82,6 +84,7 @@ func TestAReceiverThatFailsIsRetriedByTheSchedule(t *testing.T) {
 
 // TestRetryAfterIsHonoured asks for another time by Retry-After.
 func TestRetryAfterIsHonoured(t *testing.T) {
+	natstest.LongUnderRace(t)
 	for name, tt := range map[string]struct {
 		header   func() string
 		low, top time.Duration
@@ -289,6 +292,7 @@ func TestTimestampsDoNotGoBackWithTheClock(t *testing.T) {
 
 // A receiver's status means what the table of notifier/README.md says.
 func TestAReceiversStatusMeansWhatTheManualSays(t *testing.T) {
+	natstest.LongUnderRace(t)
 	for code, want := range map[int]struct {
 		class  webhook.Class
 		status webhook.Status

@@ -209,6 +209,7 @@ func TestARecordThatCannotBeWrittenEndsAtOnce(t *testing.T) {
 // A worker asks for no more bytes at once than its connection takes in time,
 // however many slots are free.
 func TestPullsAreBoundedByBytes(t *testing.T) {
+	natstest.LongUnderRace(t)
 	m := meshtest.New(t)
 	_, spy := m.OpenStore()
 	pulls, err := spy.SubscribeSync(topology.PullSubject(topology.Tasks, topology.AgentDurable("a")))

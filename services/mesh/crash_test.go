@@ -20,6 +20,7 @@ import (
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natsconn"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/proc"
 	"agentmesh/shared/store"
 	"agentmesh/worker"
@@ -134,6 +135,7 @@ type ledger struct {
 // and a request whose answer was lost converges on one task when it is sent
 // again with its key (I17).
 func TestACrashLosesNoAcceptedTask(t *testing.T) {
+	natstest.LongUnderRace(t)
 	t.Parallel() // it waits for starts
 	kills, within := 20, time.Minute
 	if *meshtest.Chaos {

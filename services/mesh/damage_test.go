@@ -236,6 +236,7 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 // Healthy blocks of every form are no damage, such as packed ones, which sessions
 // had once, and those that lost most of their messages; a flipped bit of a packed block is.
 func TestHealthyDataIsNotCalledDamaged(t *testing.T) {
+	natstest.LongUnderRace(t)
 	dir := filepath.Join(t.TempDir(), "data")
 	srv, _, end := dataServer(t, dir, meshtest.Quiet(), false)
 	nc, err := natsconn.InProcess(srv, "writer", srv.token(), meshtest.Quiet())

@@ -231,6 +231,7 @@ func TestTheFacesNATSUserServesCallersAndNothingElse(t *testing.T) {
 // The configuration of deploy/nats is what the code says, loads as it stands, and
 // three servers with it keep a mesh.
 func TestGoldenNATSConfiguration(t *testing.T) {
+	natstest.LongUnderRace(t)
 	const folder = "../../deploy/nats"
 	users, err := natsUsers([]string{"samples=echo,summarize,travel"}, []string{"default"})
 	if err != nil {

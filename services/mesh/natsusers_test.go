@@ -268,6 +268,7 @@ func guardedAgents(leases *sync.Map) (alpha, beta agent.Agent) {
 // Every role of a mesh does its whole work as the user that is made for it, and
 // never tries what that user may not do.
 func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
+	natstest.LongUnderRace(t)
 	g := guard(t)
 	early := g.srv.Connect(t, nats.UserInfo(topology.GatewayUser, "pw-"+topology.GatewayUser), nats.CustomInboxPrefix("_INBOX."+topology.GatewayUser))
 	if _, err := store.Open(t.Context(), early, store.Options{Replicas: 1}); err == nil || !strings.Contains(err.Error(), "mesh init") {

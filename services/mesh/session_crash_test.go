@@ -90,6 +90,7 @@ func doomed(m *meshtest.Mesh) (*doom, *store.Store, *nats.Conn) {
 // cancels, deletes, commits, or opens the next turn: nothing is lost, doubled or
 // out of order, and what waits goes on as soon as somebody looks.
 func TestSessionQueueSurvivesACrashBeforeAnyWrite(t *testing.T) {
+	natstest.LongUnderRace(t)
 	long := strings.Repeat("C", 1000)
 	post := func(h http.Handler, id, text, onBusy string) int {
 		return meshtest.Call(h, "POST", "/sessions/"+id+"/messages", fmt.Sprintf(`{"text":%q,"on_busy":%q}`, text, onBusy), "Prefer", "respond-async", "Idempotency-Key", "k-"+id).Code

@@ -22,6 +22,7 @@ import (
 // of them refused at first: every accepted action's outcome arrives (I4), each
 // time with the same id and the same bytes.
 func TestCrashLosesNoCallback(t *testing.T) {
+	natstest.LongUnderRace(t)
 	t.Parallel() // it waits for leases and retries most of the time
 	kills := 4
 	if *meshtest.Chaos {
