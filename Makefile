@@ -112,7 +112,7 @@ fuzz: ## each fuzz target for FUZZTIME
 	done
 
 golden: ## rewrite the golden files; read the diff
-	go test ./shared/hook ./gateway ./gateway/mcp ./notifier ./services/mesh -run Golden -update
+	go test ./shared/hook ./gateway ./gateway/a2a ./gateway/mcp ./notifier ./services/mesh -run Golden -update
 
 vuln: ## known vulnerabilities in what we link
 	go run $(GOVULNCHECK) ./...
@@ -189,9 +189,9 @@ a2a-kit: ## the A2A conformance kit in its three modes; KIT_FROM is its reposito
 	gateway/a2a/testdata/kit.sh $(CURDIR)/.a2a-kit $(KIT_FROM); \
 	go test -count 1 -timeout 20m -v ./gateway/a2a -run TheConformanceKit -kit $(CURDIR)/.a2a-kit | grep --line-buffered -v level=
 
-a2a-js: ## the official JavaScript client of A2A against a gateway, over both bindings; skips without npm
+a2a-js: ## the official JavaScript clients of A2A 1.0 and 0.3 against a gateway, over both bindings; skips without npm
 	@set -e; command -v npm node >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .a2a-js; \
-	(cd .a2a-js && npm install --silent --no-audit --no-fund @a2a-js/sdk@1.3.0); \
+	(cd .a2a-js && npm install --silent --no-audit --no-fund @a2a-js/sdk@1.3.0 a2a-sdk-03@npm:@a2a-js/sdk@0.3.14); \
 	go test -count 1 -timeout 10m -v ./gateway/a2a -run TheJavaScriptClient -sdk $(CURDIR)/.a2a-js | grep --line-buffered -v level=
 
 steps-fence: ## the fence of journals on three nodes while their leader steps down again and again, for STEPS_TIME

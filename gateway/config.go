@@ -45,7 +45,8 @@ type Config struct {
 	MCP     bool          `flag:"mcp" env:"MESH_MCP" help:"serve the agents as tools of the Model Context Protocol at /mcp and /agents/{name}/mcp"`
 	MCPHold time.Duration `flag:"mcp-hold" env:"MESH_MCP_HOLD" help:"how long a call of a tool is held for its result before it is answered with the id of its task"`
 
-	A2AHold time.Duration `flag:"a2a-hold" env:"MESH_A2A_HOLD" help:"how long a message over A2A is waited for before it is answered with its task as it stands"`
+	A2AHold   time.Duration `flag:"a2a-hold" env:"MESH_A2A_HOLD" help:"how long a message over A2A is waited for before it is answered with its task as it stands"`
+	A2ACompat bool          `flag:"a2a-compat" env:"MESH_A2A_COMPAT" help:"serve clients of A2A 0.3, too: requests that name no A2A-Version are read as theirs"`
 
 	// A2A takes something away from that face, for tests of clients.
 	A2A a2a.Options

@@ -63,7 +63,7 @@ type mounted struct {
 
 // a2aRoutes are those of the A2A face.
 func (g *Gateway) a2aRoutes() []mounted {
-	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log, Issuers: g.cfg.Issuers, Hold: g.cfg.A2AHold, Options: g.cfg.A2A})
+	face := a2a.New(g.mesh, a2a.Config{Base: g.baseURL, Auth: g.cfg.Auth, Closing: g.closing, Log: g.log, Issuers: g.cfg.Issuers, Hold: g.cfg.A2AHold, Compat: g.cfg.A2ACompat, Options: g.cfg.A2A})
 	const of, where = "/agents/{name}/a2a", "/.well-known/agent-card.json"
 	card := g.front.handle(func(w http.ResponseWriter, r *http.Request) error { return face.Card(w, r, r.PathValue("name")) })
 	rpc := g.front.through(func(d *door, refused error) { face.JSONRPC(d.w, d.r, d.r.PathValue("name"), d, refused) })

@@ -27,6 +27,7 @@ type Config struct {
 	Auth    string        // mode of the gateway's authentication
 	Issuers []string      // of OpenID Connect, whose tokens count
 	Hold    time.Duration // how long a message is waited for
+	Compat  bool          // clients of A2A 0.3 are served, too
 	Options
 	Closing context.Context
 	Log     *slog.Logger

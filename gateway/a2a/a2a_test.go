@@ -4,25 +4,22 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"agentmesh/shared/auth"
+	"agentmesh/shared/manualtest"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 )
 
 func TestMain(m *testing.M) { meshtest.Main(m) }
-
-var update = flag.Bool("update", false, "write the golden files")
 
 // agents of the tests: says echoes its instruction, asks wants a yes, holds never ends.
 func agents() []agent.Agent {
@@ -72,7 +69,10 @@ type taskView struct {
 	}
 	History []struct {
 		MessageID, Role string
-		Parts           []struct{ Text string }
+		Parts           []struct {
+			Text string
+			Data json.RawMessage
+		}
 	}
 }
 
@@ -117,7 +117,7 @@ func later(s string) string {
 	return strings.TrimSuffix(text(s), "}") + `,"configuration":{"returnImmediately":true}}`
 }
 
-func TestTheCardOfAnAgentIsPublicAndSaysWhereItIs(t *testing.T) {
+func TestGoldenCardIsPublicAndSaysWhereItIs(t *testing.T) {
 	m := meshtest.New(t)
 	m.Work(agents()...)
 	w := m.Do("GET", "/agents/says/a2a/.well-known/agent-card.json", "")
@@ -132,15 +132,7 @@ func TestTheCardOfAnAgentIsPublicAndSaysWhereItIs(t *testing.T) {
 	var pretty any
 	_ = json.Unmarshal(regexp.MustCompile(`127\.0\.0\.1:\d+`).ReplaceAll(w.Body.Bytes(), []byte("127.0.0.1:8080")), &pretty)
 	card, _ := json.MarshalIndent(pretty, "", "  ")
-	const golden = "testdata/card.json"
-	if *update {
-		_ = os.MkdirAll("testdata", 0o755)
-		_ = os.WriteFile(golden, append(card, '\n'), 0o644)
-	}
-	want, _ := os.ReadFile(golden)
-	if strings.TrimSpace(string(want)) != string(card) {
-		t.Errorf("the card is not %s:\n%s", golden, card)
-	}
+	manualtest.File(t, "testdata/card.json", string(card)+"\n")
 	if again := m.Do("GET", "/agents/says/a2a/.well-known/agent-card.json", "", "If-None-Match", w.Header().Get("ETag")); again.Code != 304 {
 		t.Errorf("the card that is known = %d", again.Code)
 	}

@@ -17,13 +17,20 @@ const (
 	DedupeExtension = "urn:agentmesh:dedupe:1"
 )
 
-const headerExtensions = "A2A-Extensions"
+const (
+	headerExtensions    = "A2A-Extensions"
+	headerOldExtensions = "X-A2A-Extensions" // of 0.3
+)
 
 // extensions reads which extensions the client opts in to, says which of them are
 // applied, and refuses a request without one that is required.
 func (x *exchange) extensions() error {
 	var named []string
-	for _, line := range x.r.Header.Values(headerExtensions) {
+	header := headerExtensions
+	if x.reply.old != nil {
+		header = headerOldExtensions
+	}
+	for _, line := range x.r.Header.Values(header) {
 		for uri := range strings.SplitSeq(line, ",") {
 			if uri = strings.TrimSpace(uri); uri != "" {
 				named = append(named, uri)
@@ -37,12 +44,12 @@ func (x *exchange) extensions() error {
 		}
 	}
 	if len(applied) > 0 {
-		x.reply.w.Header().Set(headerExtensions, strings.Join(applied, ", "))
+		x.reply.w.Header().Set(header, strings.Join(applied, ", "))
 	}
 	x.dedupe = slices.Contains(applied, DedupeExtension)
 	for _, uri := range x.cfg.Required {
 		if !slices.Contains(named, uri) {
-			return refuse(a2a.ErrExtensionSupportRequired, "", "The agent needs the extension "+uri+": send it in the header "+headerExtensions+".")
+			return refuse(a2a.ErrExtensionSupportRequired, "", "The agent needs the extension "+uri+": send it in the header "+header+".")
 		}
 	}
 	return nil

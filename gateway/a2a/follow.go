@@ -19,7 +19,7 @@ const beatEvery = 15 * time.Second
 // settle waits until a task has ended or asks, and returns it as it is then, or when
 // the time is over. A client that goes away changes nothing.
 func (x *exchange) settle(ctx context.Context, a *mesh.Acceptance) (*task.Task, error) {
-	watch, t, err := x.mesh.Tasks.Begin(ctx, x.caller(), a)
+	watch, t, err := a.Follow(ctx, x.mesh.Tasks, x.caller())
 	if err != nil {
 		return nil, err
 	}

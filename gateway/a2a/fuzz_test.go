@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/a2aproject/a2a-go/v2/a2a"
+
 	"agentmesh/shared/task"
 )
 
@@ -45,4 +47,49 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whatever a client of 0.3 sends, it is refused with an error of the protocol or becomes
+// params of 1.0, and every part of it may be shown again.
+func FuzzOldMessage(f *testing.F) {
+	for _, seed := range []string{
+		`{"message":{"messageId":"m","role":"user","parts":[{"kind":"text","text":"x"},{"kind":"data","data":{"n":12345678901234567}}]},"configuration":{"blocking":false,"pushNotificationConfig":{"url":"x","authentication":{"schemes":[]}}}}`,
+		`{"message":{"role":"ROLE_USER","content":[{"file":{"fileWithBytes":"QUFFPQ=="}},{"data":{"data":[1]}}]}}`, `{"message":{"parts":[{"file":{"bytes":"?"}},{"data":7,"metadata":{"data_part_compat":true}}]}}`,
+		`{"taskId":"x","pushNotificationConfig":{"url":"x"},"configId":"y"}`, `{"id":"x"}`, `[]`, `{"message":null}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		for name, m := range oldMethods {
+			sent, err := translated(raw, m.read)
+			var own *fault
+			if err != nil && (!errors.As(err, &own) || kinds[own.is].code == 0) {
+				t.Errorf("%s %s: %v is no error of the protocol", name, raw, err)
+			}
+			if err == nil && !json.Valid(sent) {
+				t.Errorf("%s %s: %s is no JSON", name, raw, sent)
+			}
+		}
+		in, err := oldSending(true)(raw)
+		if s, ok := in.(sending); err == nil && ok && s.Message != nil {
+			for _, p := range s.Message.Parts {
+				for _, form := range []oldForm{{}, {rest: true}} {
+					v := a2a.ContentParts{a2a.NewDataPart(orNull(p.Data))}
+					if p.Raw != nil {
+						v = a2a.ContentParts{a2a.NewRawPart(*p.Raw)}
+					}
+					if b, err := json.Marshal(form.parts(v)); err != nil || len(b) == 0 {
+						t.Errorf("%s: %v", raw, err)
+					}
+				}
+			}
+		}
+	})
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return json.RawMessage("null")
+	}
+	return raw
 }

@@ -30,7 +30,7 @@ func (x messages) sendMessage(ctx context.Context, s *sending) (a2a.StreamRespon
 	if waits {
 		t, err = x.settle(ctx, a)
 	} else {
-		t, err = x.mesh.Tasks.Accepted(ctx, x.caller(), a)
+		t, err = a.Task(ctx, x.mesh.Tasks, x.caller())
 	}
 	if err != nil {
 		return a2a.StreamResponse{}, err
@@ -50,7 +50,7 @@ func (x messages) streamMessage(ctx context.Context, s *sending) error {
 		return err
 	}
 	defer a.Close()
-	watch, t, err := x.mesh.Tasks.Begin(ctx, x.caller(), a)
+	watch, t, err := a.Follow(ctx, x.mesh.Tasks, x.caller())
 	if err != nil {
 		return err
 	}
@@ -151,9 +151,11 @@ func (x messages) answer(ctx context.Context, m *message, key *mesh.Key, push *m
 		return nil, err
 	}
 	for _, one := range all {
-		r := mesh.AnswerRequest{Name: one.name, Value: one.value}
+		r := mesh.AnswerRequest{Name: one.name, Value: one.value, Message: m.ID}
 		if len(all) == 1 {
 			r.Key = key
+		} else { // ids differ
+			r.Message += "." + one.name
 		}
 		a, err := x.mesh.Tasks.Answer(ctx, x.caller(), t.ID, r)
 		if err != nil {

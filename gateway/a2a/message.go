@@ -19,10 +19,10 @@ import (
 // sending is the params of both ways to send a message. The message is read as it
 // came: the values of its data parts keep their numbers.
 type sending struct {
-	Tenant   string                 `json:"tenant"`
-	Config   *a2a.SendMessageConfig `json:"configuration"`
-	Message  *message               `json:"message"`
-	Metadata json.RawMessage        `json:"metadata"`
+	Tenant   string                 `json:"tenant,omitempty"`
+	Config   *a2a.SendMessageConfig `json:"configuration,omitempty"`
+	Message  *message               `json:"message,omitempty"`
+	Metadata json.RawMessage        `json:"metadata,omitempty"`
 }
 
 type message struct {
@@ -31,18 +31,18 @@ type message struct {
 	TaskID     string          `json:"taskId"`
 	Role       string          `json:"role"`
 	Parts      []part          `json:"parts"`
-	Metadata   json.RawMessage `json:"metadata"`
-	Extensions []string        `json:"extensions"`
-	References []string        `json:"referenceTaskIds"`
+	Metadata   json.RawMessage `json:"metadata,omitempty"`
+	Extensions []string        `json:"extensions,omitempty"`
+	References []string        `json:"referenceTaskIds,omitempty"`
 }
 
 type part struct {
-	Text      *string         `json:"text"`
-	Raw       *[]byte         `json:"raw"`
-	URL       *string         `json:"url"`
-	Data      json.RawMessage `json:"data"`
-	Filename  string          `json:"filename"`
-	MediaType string          `json:"mediaType"`
+	Text      *string         `json:"text,omitempty"`
+	Raw       *[]byte         `json:"raw,omitempty"`
+	URL       *string         `json:"url,omitempty"`
+	Data      json.RawMessage `json:"data,omitempty"`
+	Filename  string          `json:"filename,omitempty"`
+	MediaType string          `json:"mediaType,omitempty"`
 }
 
 // file is a part that is a file, as the agent gets it. Nobody fetches its URL.

@@ -16,8 +16,9 @@ type reply struct {
 	rpc     bool
 	id      json.RawMessage // of a JSON-RPC request
 	media   string
-	streams bool // the answer is a stream, if it is no error
-	begun   bool // the header is out
+	old     *oldForm // of A2A 0.3; nil: of 1.0
+	streams bool     // the answer is a stream, if it is no error
+	begun   bool     // the header is out
 }
 
 // answered is the envelope of JSON-RPC.
@@ -45,6 +46,9 @@ type restError struct {
 
 // wrap puts a result into the envelope of the binding.
 func (p *reply) wrap(v any) any {
+	if p.old != nil {
+		v = p.old.write(v)
+	}
 	if p.rpc {
 		return answered{Version: "2.0", ID: p.id, Result: v}
 	}
@@ -61,6 +65,8 @@ func (p *reply) fail(f failure) {
 			status = http.StatusOK
 		}
 		body = answered{Version: "2.0", ID: p.id, Error: rpcError{f.code, f.message, f.details()}}
+	} else if p.old != nil {
+		body = rpcError{f.code, f.message, f.details()}
 	} else {
 		e := restError{}
 		e.Error.Code, e.Error.Status, e.Error.Message, e.Error.Details = f.status, f.grpc, f.message, f.details()

@@ -78,32 +78,46 @@ func (x *exchange) rpc(refused error) (op operation, params json.RawMessage, err
 	if err := x.spoken(); err != nil {
 		return op, nil, err
 	}
-	op, ok := operations[req.Method]
-	if !ok {
-		return op, nil, refuse(a2a.ErrMethodNotFound, "", "There is no method "+strconv.Quote(mesh.Clip(req.Method, 64))+" in A2A 1.0.")
-	}
 	if len(req.Params) == 0 {
 		req.Params = json.RawMessage("{}")
+	}
+	if x.reply.old != nil {
+		x.reply.old.asks = req.Method == "message/stream"
+		op, x.sent, err = x.oldRPC(req.Method, req.Params)
+		return op, x.sent, err
+	}
+	op, ok := operations[req.Method]
+	if !ok {
+		return op, nil, refuse(a2a.ErrMethodNotFound, "", "There is no method "+quoted(req.Method)+" in A2A 1.0.")
 	}
 	x.sent = camel(req.Params)
 	return op, x.sent, nil
 }
 
+func quoted(name string) string { return strconv.Quote(mesh.Clip(name, 64)) }
+
 // spoken refuses a request of another version, or without an extension that it needs.
 func (x *exchange) spoken() error {
-	if err := version(x.r); err != nil {
+	if x.compat() {
+		x.reply.old = &oldForm{rest: !x.reply.rpc}
+	} else if err := version(x.r); err != nil {
 		return err
 	}
 	return x.extensions()
 }
 
+// versionOf is the version that a request names.
+func versionOf(r *http.Request) string {
+	if said := r.Header.Get("A2A-Version"); said != "" {
+		return said
+	}
+	return r.URL.Query().Get("A2A-Version")
+}
+
 // version refuses a request of another version of the protocol. One that names none
 // is of 0.3.
 func version(r *http.Request) error {
-	said := r.Header.Get("A2A-Version")
-	if said == "" {
-		said = r.URL.Query().Get("A2A-Version")
-	}
+	said := versionOf(r)
 	parts := strings.Split(said, ".")
 	if len(parts) >= 2 && len(parts) <= 3 && parts[0] == "1" && parts[1] == "0" {
 		return nil
@@ -170,6 +184,10 @@ func (x *exchange) rest(path string, refused error) (op operation, params json.R
 	if err := x.spoken(); err != nil {
 		return op, nil, err
 	}
+	old := x.reply.old
+	if old != nil {
+		path = oldPath(x.r, path)
+	}
 	where, tenant := strings.Split(strings.Trim(path, "/"), "/"), ""
 	if len(where) > 1 && where[0] != "tasks" {
 		tenant, where = where[0], where[1:]
@@ -192,8 +210,17 @@ func (x *exchange) rest(path string, refused error) (op operation, params json.R
 		if err := x.ofTenant(tenant, a2a.ErrInvalidParams); err != nil {
 			return op, nil, err
 		}
+		if old != nil {
+			old.asks = name == "SendStreamingMessage"
+			if x.sent, err = translated(x.sent, oldBodies[name]); err != nil {
+				return op, nil, err
+			}
+		}
 		x.sent, err = within(x.sent, members)
 		return op, x.sent, err
+	}
+	if old != nil {
+		oldQuery(members)
 	}
 	if members["tenant"] = tenant; tenant == "" {
 		delete(members, "tenant")

@@ -167,37 +167,6 @@ func OpenKey(t *task.Task) string {
 	return strings.Join(names, ",")
 }
 
-// History is what was said: the message that made the task, the questions that it
-// stood still for, and those that are open.
-func History(t *task.Task) []*a2a.Message {
-	first := a2a.NewMessageForTask(a2a.MessageRoleUser, info(t))
-	first.ID = string(t.ID) + "-message"
-	var kept struct{ A2A Origin }
-	if json.Unmarshal(t.Metadata, &kept) == nil && kept.A2A.MessageID != "" {
-		first.ID, first.Extensions = kept.A2A.MessageID, kept.A2A.Extensions
-	}
-	if t.Instruction != "" {
-		first.Parts = append(first.Parts, a2a.NewTextPart(t.Instruction))
-	}
-	switch {
-	case len(t.Input.Inline) > 0 && string(t.Input.Inline) != "null":
-		first.Parts = append(first.Parts, a2a.NewDataPart(t.Input.Inline))
-	case len(first.Parts) == 0:
-		first.Parts = append(first.Parts, a2a.NewTextPart("The input is large; it is read with GET /tasks/"+string(t.ID)+"/input."))
-	}
-	all := []*a2a.Message{first}
-	now := asked(t)
-	for _, tr := range t.Transitions {
-		if q := tr.Question; q != nil && (now == nil || t.Run != tr.Run) {
-			all = append(all, Said(t, "question-"+strconv.Itoa(tr.Run), a2a.NewTextPart(firstOf(q.Prompt, q.Name))))
-		}
-	}
-	if now != nil {
-		all = append(all, now)
-	}
-	return all
-}
-
 func firstOf(a, b string) string {
 	if a != "" {
 		return a

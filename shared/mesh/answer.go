@@ -20,6 +20,8 @@ type AnswerRequest struct {
 	Name  string // of the question; empty: the one that is open
 	Value json.RawMessage
 	Key   *Key // of the request, nil: none
+	// Message is what the sender calls the answer; empty: nothing.
+	Message string
 }
 
 // Answered is a task that has an answer, now or by an equal request before.
@@ -127,6 +129,9 @@ func (r AnswerRequest) put(ctx context.Context, t *task.Task) (*task.Task, error
 	next.Answers = append(next.Answers, a)
 	next.UpdatedAt = a.At
 	if w != nil {
+		if w.Kind == task.WaitInput {
+			next.Exchanges = next.Exchanges.With(*w, r.Value, a.At, r.Message)
+		}
 		err = next.Wake(now)
 	}
 	return next, err

@@ -25,18 +25,18 @@ func (c Tasks) Watch(ctx context.Context, who auth.Caller, id task.ID) (*store.W
 	return watch, t, nil
 }
 
-// Accepted is a task that was just accepted, as it is known: one that the request has
-// made itself is not read again.
-func (c Tasks) Accepted(ctx context.Context, who auth.Caller, a *Acceptance) (*task.Task, error) {
+// Task is what was accepted, as it is known: a task that the request has made itself is
+// not read again.
+func (a *Acceptance) Task(ctx context.Context, c Tasks, who auth.Caller) (*task.Task, error) {
 	if a.task != nil {
 		return a.task, nil
 	}
 	return c.Get(ctx, who, a.TaskID)
 }
 
-// Begin begins to follow a task that was just accepted, from when it was made: with the
-// watch that its submission has asked for nothing is read again. Close the watch.
-func (c Tasks) Begin(ctx context.Context, who auth.Caller, a *Acceptance) (watch *store.Watch, t *task.Task, err error) {
+// Follow begins to follow what was accepted, from when it was made: with the watch that
+// its submission has asked for nothing is read again. Close the watch.
+func (a *Acceptance) Follow(ctx context.Context, c Tasks, who auth.Caller) (watch *store.Watch, t *task.Task, err error) {
 	if a.watch == nil || a.task == nil {
 		return c.Watch(ctx, who, a.TaskID)
 	}

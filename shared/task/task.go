@@ -132,6 +132,8 @@ type Task struct {
 	// waits for them while it runs. Answers are what came, see Answer.
 	Waits   Waits   `json:"waits,omitempty"`
 	Answers Answers `json:"answers,omitempty"`
+	// Exchanges are the questions that people have answered.
+	Exchanges Exchanges `json:"exchanges,omitempty"`
 
 	// Suspended says that the run let go of the task, because it waits: the next run
 	// has the same attempt. Run counts the runs that did.
@@ -427,6 +429,7 @@ func (t *Task) Clone() *Task {
 	c.Warnings = append([]string(nil), t.Warnings...)
 	c.Waits = append([]Wait(nil), t.Waits...)
 	c.Answers = append([]Answer(nil), t.Answers...)
+	c.Exchanges = append([]Exchange(nil), t.Exchanges...)
 	if t.Reported != nil {
 		r := *t.Reported
 		c.Reported = &r
