@@ -56,6 +56,7 @@ const crashMessage = `{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"
 // A gateway is killed while it holds a message and while it streams. With the same key
 // another one has the same task, and who knows the id follows it there.
 func TestA2ASurvivesTheKillOfAGateway(t *testing.T) {
+	t.Parallel() // it waits for processes
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	up := startUp(t, filepath.Join(t.TempDir(), "data"))
 	w := spawnWorker(t, up, "slow")

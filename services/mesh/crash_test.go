@@ -254,6 +254,7 @@ func post(ctx context.Context, gateway, key, input string) (id string, err error
 // An agent that kills its worker process every time ends as failed, not as an
 // endless loop (W1, W4).
 func TestATaskThatKillsItsWorkersFails(t *testing.T) {
+	t.Parallel() // it waits for processes
 	p := startUp(t, t.TempDir())
 	c, err := client.New(p.Gateway)
 	if err != nil {
@@ -304,6 +305,7 @@ func ended(t *testing.T, c *client.Client, id string) bool {
 // TestTheHeirsResultStandsWhenAFrozenProcessGoesOn stops a worker process past its lease and resumes it: the
 // heir's result stands (W2 with real processes).
 func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
+	t.Parallel() // it waits for processes
 	p := startUp(t, t.TempDir())
 	c, err := client.New(p.Gateway)
 	if err != nil {
@@ -341,6 +343,7 @@ func TestTheHeirsResultStandsWhenAFrozenProcessGoesOn(t *testing.T) {
 // A stopped mesh leaves its folder free, exits with 0 and keeps what it
 // accepted.
 func TestAStoppedMeshLeavesItsFolderFreeAndKeepsTheTasks(t *testing.T) {
+	t.Parallel() // it waits for processes
 	dir := t.TempDir()
 	for n := range 3 {
 		p := startUp(t, dir)

@@ -146,6 +146,7 @@ agents:
 // A parent whose worker is killed between two calls finds what it has called:
 // each call ran once.
 func TestAParentKilledBetweenCallsFindsWhatItCalled(t *testing.T) {
+	t.Parallel() // it waits for processes
 	dir := t.TempDir()
 	file := filepath.Join(dir, "agents.yaml")
 	counts := filepath.Join(dir, "runs")

@@ -44,6 +44,7 @@ func TestTheMeshGoesOnAfterAWriteError(t *testing.T) {
 // The drain bounds the end, also when nothing can be written any more, and says
 // what it waits for.
 func TestTheMeshEndsWithinTheDrainWhenNothingIsWritten(t *testing.T) {
+	t.Parallel() // it waits for processes
 	p := startUp(t, t.TempDir(), "--sync", "2m", "--drain", "1s", "--log-level", "info")
 	if status, body := p.Ask(t, 10*time.Second, "POST", "/tasks", `{"agent":"echo","input":{"echo_delay":"60s"}}`); status != 202 {
 		t.Fatalf("POST /tasks = %d %s", status, body)

@@ -230,6 +230,7 @@ func turnsEnd(m *meshtest.Mesh, id string) {
 // messages are accepted that wait, again and again: each is in its transcript once,
 // in the order in which it was accepted, and the state has counted it.
 func TestSessionQueuesSurviveKills(t *testing.T) {
+	t.Parallel() // it waits for processes
 	kills := 3
 	if *meshtest.Chaos {
 		kills = 60

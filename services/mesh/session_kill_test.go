@@ -23,6 +23,7 @@ import (
 // transcript once, and the state, which counts the turns, has missed and doubled
 // none.
 func TestSessionsSurviveKills(t *testing.T) {
+	t.Parallel() // it waits for processes
 	kills := 6
 	if *meshtest.Chaos {
 		kills = 60

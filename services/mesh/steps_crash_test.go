@@ -120,6 +120,7 @@ func (k *killed) answer() {
 // happens again only where it was cut off; the result is that of a run without
 // crashes.
 func TestCrashesOfDurableAgentsRepeatNoFinishedStep(t *testing.T) {
+	t.Parallel() // it waits for processes
 	rounds := 1
 	if *meshtest.Chaos {
 		rounds = 5
