@@ -79,7 +79,7 @@ func statsOf(c store.Census, limit int64) api.Stats {
 		s.Agents = append(s.Agents, a)
 	}
 	for _, p := range c.Workers {
-		w := api.WorkerStats{WorkerID: p.WorkerID, Host: p.Host, StartedAt: p.StartedAt, Agents: []string{}}
+		w := api.WorkerStats{WorkerID: p.WorkerID, Host: p.Host, StartedAt: p.StartedAt, SeenAt: p.Seen, Agents: []string{}}
 		for _, served := range p.Agents {
 			w.Agents = append(w.Agents, served.Name)
 			w.Slots += served.Slots

@@ -107,6 +107,9 @@ func TestStatsAreWhatTheServerCounts(t *testing.T) {
 		if len(s.Agents) != 1 || s.Scheduled != 1 || len(s.Workers) != 1 || s.Workers[0].Slots != 2 || s.Storage.Used == 0 {
 			t.Fatalf("%+v", s)
 		}
+		if seen := s.At.Sub(s.Workers[0].SeenAt); seen < 0 || seen > 31*time.Second {
+			t.Errorf("the worker was seen %v before", seen)
+		}
 		if got := s.Agents[0]; got.Waiting != 3 || got.InFlight != 2 || got.OldestAge < 79 || got.OldestAge > 85 || got.LiveWorkers != 1 || got.Slots != 2 || got.Limit != 1000 {
 			t.Errorf("%+v", got)
 		}

@@ -34,6 +34,7 @@ type WorkerStats struct {
 	WorkerID  string    `json:"worker_id"`
 	Host      string    `json:"host,omitempty"`
 	StartedAt time.Time `json:"started_at"`
+	SeenAt    time.Time `json:"seen_at,omitzero" doc:"When it last said that it is there, which it does every 30 s."`
 	Agents    []string  `json:"agents"`
 	Slots     int       `json:"slots"`
 	Busy      int       `json:"busy" doc:"Slots taken, a second or two ago."`

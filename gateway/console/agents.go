@@ -24,7 +24,7 @@ var (
 type agentsPage struct {
 	View   string // cards, map or table
 	Views  []tab
-	Agents []agentCard
+	Agents window[agentCard]
 	Calls  []flow
 	Map    *meshMap
 }
@@ -34,7 +34,22 @@ type agentCard struct {
 	client.Agent
 	Slots, Busy int
 	Queue       *client.AgentStats // nil: for admins only
-	Calls       int                // that it made lately
+	Ended       int                // lately
+	Failing     int                // of these, in percent
+}
+
+// count says how many tasks of the agent have failed of those that ended in the last
+// minutes.
+func (c *agentCard) count(past *api.StatsHistory) {
+	if past == nil {
+		return
+	}
+	for _, a := range past.Agents {
+		if a.Name == c.Name {
+			c.Ended = a.Completed + a.Failed + a.Canceled
+			c.Failing = percent(a.Failed, c.Ended)
+		}
+	}
 }
 
 // flow is how often one agent has called another one lately.
@@ -66,16 +81,19 @@ func loadAgents(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range agents {
-		p.Agents = append(p.Agents, cardOf(a, stats))
+	past, err := lately(v)
+	if err != nil {
+		return nil, err
 	}
-	if p.View != "cards" {
-		if p.Calls, err = flowsOf(v); err != nil {
-			return nil, err
-		}
+	all := make([]agentCard, len(agents))
+	for i, a := range agents {
+		all[i] = cardOf(a, stats)
+		all[i].count(past)
 	}
+	p.Agents = windowOf(v.r.URL.Query(), all, func(a agentCard) string { return a.Name + " " + a.Description })
+	p.Calls = flowsOf(past)
 	if p.View == "map" {
-		p.Map = drawMap(p.Agents, p.Calls)
+		p.Map = drawMap(all, p.Calls)
 	}
 	return p, nil
 }
@@ -161,7 +179,7 @@ func deleteAgent(v *visit) (string, error) {
 }
 
 // workersPage is the live workers.
-type workersPage struct{ Workers []workerRow }
+type workersPage struct{ Workers window[workerRow] }
 
 type workerRow struct {
 	api.WorkerStats
@@ -181,16 +199,19 @@ func loadWorkers(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &workersPage{}
+	var all []workerRow
 	if stats != nil {
 		for _, w := range stats.Workers {
-			p.Workers = append(p.Workers, workerRow{WorkerStats: w})
+			all = append(all, workerRow{WorkerStats: w})
 		}
 	} else {
-		p.Workers = workersOf(agents)
+		all = workersOf(agents)
 	}
-	for i := range p.Workers {
-		w := &p.Workers[i]
+	p := &workersPage{windowOf(v.r.URL.Query(), all, func(w workerRow) string {
+		return w.WorkerID + " " + w.Host + " " + strings.Join(w.Agents, " ")
+	})}
+	for i := range p.Workers.Rows {
+		w := &p.Workers.Rows[i]
 		if w.Versions = versionsOf(agents, w.WorkerID); w.Busy == 0 {
 			continue
 		}

@@ -39,6 +39,30 @@ func TestManyRowsAreSmall(t *testing.T) {
 	}
 }
 
+// However much there is, a page shows a part of it, and leads to the rest: a page is no
+// larger with 10,000 of everything than it is with fifty.
+func TestPagesAreSmallWithTenThousandOfEverything(t *testing.T) {
+	c := newFake(t, &fakeAPI{n: 10_000, subject: "ada"}, nil)
+	for _, page := range []string{"", "tasks", "sessions", "schedules", "agents", "agents?view=cards", "agents?view=map", "workers", "playground", "webhooks", "deliveries", "dead", "hooks"} {
+		w := get(c, "/console/"+page, "Accept-Encoding", "gzip")
+		if most := 16 << 10; w.Body.Len() > most {
+			t.Errorf("%q takes %d bytes, allowed are %d", page, w.Body.Len(), most)
+		}
+	}
+	for _, page := range []string{"schedules", "hooks", "webhooks"} {
+		body := get(c, "/console/"+page+"?from=9980").Body.String()
+		if !strings.Contains(body, "9\u202f951 to 10\u202f000 of 10\u202f000") || strings.Contains(body, ">Further<") || !strings.Contains(body, `href="?from=9900"`) {
+			t.Errorf("%s: its end is not to be found: %.300s", page, body[strings.Index(body, "pager"):])
+		}
+		if body := get(c, "/console/"+page+"?q=zzz").Body.String(); !strings.Contains(body, "None has") || !strings.Contains(body, `value="zzz"`) {
+			t.Errorf("%s: what is not there is not told", page)
+		}
+	}
+	if body := get(c, "/console/agents?q=echo-999").Body.String(); strings.Count(body, "<tr") != 2+4 || !strings.Contains(body, "agents/echo-999") {
+		t.Errorf("one agent of 1,000 is not found: %d rows", strings.Count(body, "<tr"))
+	}
+}
+
 func TestOwnScriptsAreSmall(t *testing.T) {
 	lines, packed := 0, 0
 	err := fs.WalkDir(assetFiles, "assets/own", func(file string, d fs.DirEntry, err error) error {

@@ -28,6 +28,14 @@ type deadGroup struct {
 	Deliveries  []client.Delivery
 }
 
+// classes are what the last answer to a delivery that was given up means.
+var classes = map[string]string{
+	"config_error": "The receiver, or how the endpoint is set, is wrong: it answered with a refusal that a repeat does not change.", "throttled": "The receiver asked for fewer requests, to the last attempt.",
+	"server_error": "The receiver failed, to the last attempt.", "redirect": "The receiver answered with another address. None is followed: change the URL.", "timeout": "The receiver gave no whole answer in time.",
+	"connection_failed": "Nobody took the connection: it was refused or reset, or the name is not known.", "tls_error": "A certificate, of either side, was not taken.", "callback_blocked": "The mesh must not send to this address: --allow-private-callbacks and the policy say why.",
+	"aborted": "The receiver wants this event no more.", "gone": "The receiver wants no event any more (410).", "egress_proxy": "The mesh's own proxy did not let it through.", "no_signing_key": "There was no key to sign with: rotate the webhook's secret.",
+}
+
 // deadMost is how many are looked at, and of each group shown.
 const (
 	deadMost  = 200
@@ -51,6 +59,7 @@ func loadDead(v *visit) (any, error) {
 	}
 	slices.SortStableFunc(p.Groups, func(a, b deadGroup) int { return b.Count - a.Count })
 	for i := range p.Groups {
+		p.Groups[i].Title = classes[p.Groups[i].Code]
 		if at := slices.IndexFunc(codes, func(c api.ProblemPage) bool { return c.Code == p.Groups[i].Code }); at >= 0 {
 			p.Groups[i].Title = codes[at].Title
 		}

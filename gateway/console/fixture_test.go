@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -103,11 +104,11 @@ func (f *fakeAPI) answer(r *http.Request) any {
 		if one {
 			return f.delivery(0)
 		}
-		all := slices.DeleteFunc(times(f.n, f.delivery), func(d api.Delivery) bool {
+		all := slices.DeleteFunc(times(min(f.n, 500), f.delivery), func(d api.Delivery) bool {
 			status := r.URL.Query().Get("status")
 			return status != "" && d.Status != status
 		})
-		return api.DeliveryList{Deliveries: all, NextCursor: f.cursor()}
+		return api.DeliveryList{Deliveries: limited(r, all), NextCursor: f.cursor()}
 	case "schedules":
 		return f.schedulesAnswer(parts)
 	case "hooks":
@@ -123,6 +124,14 @@ func (f *fakeAPI) cursor() string {
 		return "more"
 	}
 	return ""
+}
+
+// limited is a page, as long as was asked for.
+func limited[T any](r *http.Request, all []T) []T {
+	if n, err := strconv.Atoi(r.URL.Query().Get("limit")); err == nil {
+		return all[:min(n, len(all))]
+	}
+	return all
 }
 
 func times[T any](n int, one func(int) T) []T {
@@ -143,7 +152,7 @@ func (f *fakeAPI) tasksAnswer(r *http.Request, parts []string) any {
 		default:
 			return api.TaskList{Tasks: times(1, func(int) api.Task { t := f.child(0); t.TaskID, t.Children = fakeID("tsk", 9), nil; return t })}
 		}
-		return api.TaskList{Tasks: f.tasksOf(r.URL.Query().Get("status")), NextCursor: f.cursor()}
+		return api.TaskList{Tasks: limited(r, f.tasksOf(r.URL.Query().Get("status"))), NextCursor: f.cursor()}
 	case parts[1] == "bulk":
 		return api.BulkDone{Matched: f.n * 50}
 	case len(parts) == 2:
@@ -177,7 +186,7 @@ var stateCycle = []string{"processing", "completed", "failed", "pending", "compl
 
 func (f *fakeAPI) tasksOf(status string) []api.Task {
 	var all []api.Task
-	for i := range f.n {
+	for i := range min(f.n, 500) { // the most that a page has
 		if t := f.task(i); status == "" || strings.Contains(status, t.Status) {
 			all = append(all, t)
 		}
@@ -277,7 +286,7 @@ func (f *fakeAPI) delivery(i int) api.Delivery {
 }
 
 func (f *fakeAPI) agents() []api.Agent {
-	return times(min(f.n, 40), func(i int) api.Agent {
+	return times(min(f.n, 1000), func(i int) api.Agent {
 		a := api.Agent{
 			Name: f.agentName(i), Description: f.say(i), Version: "1.4." + fmt.Sprint(i), Default: i == 0, Concurrency: 4, MaxInFlight: 32, Timeout: "5m0s", MaxAttempts: 3, LiveWorkers: (i + 2) % 3,
 			InputSchema: raw(map[string]any{"type": "object", "required": []string{"text"}, "properties": map[string]any{
@@ -301,8 +310,8 @@ func (f *fakeAPI) stats() api.Stats {
 	for i, a := range f.agents() {
 		s.Agents = append(s.Agents, api.AgentStats{Name: a.Name, Waiting: (i * 7) % 23, OldestAge: float64(i) * 3.4, InFlight: i % 5, Limit: 32, LiveWorkers: a.LiveWorkers, Slots: a.LiveWorkers * 4})
 	}
-	for i := range min(f.n, 6) {
-		s.Workers = append(s.Workers, api.WorkerStats{WorkerID: fakeID("wrk", i), Host: fmt.Sprintf("node-%d", i+1), StartedAt: past(3600 * (i + 1)), Agents: []string{"research", "triage"}, Slots: 8, Busy: i % 4})
+	for i := range min(f.n, 1000) {
+		s.Workers = append(s.Workers, api.WorkerStats{WorkerID: fakeID("wrk", i), Host: fmt.Sprintf("node-%d", i+1), StartedAt: past(3600 * (i + 1)), SeenAt: past(7 * i), Agents: []string{"research", "triage"}, Slots: 8, Busy: i % 4})
 	}
 	return s
 }
@@ -318,7 +327,7 @@ func (f *fakeAPI) session(i int) api.Session {
 func (f *fakeAPI) sessionsAnswer(parts []string) any {
 	switch {
 	case len(parts) == 1:
-		return api.SessionList{Sessions: times(f.n, f.session), NextCursor: f.cursor()}
+		return api.SessionList{Sessions: times(min(f.n, 50), f.session), NextCursor: f.cursor()}
 	case len(parts) == 2:
 		return f.session(0)
 	case parts[2] == "messages":
@@ -385,6 +394,7 @@ func (f *fakeAPI) history() api.StatsHistory {
 		h.Points = append(h.Points, p)
 	}
 	if f.n > 1 {
+		h.Agents = []api.HistoryAgent{{Name: "research", HistoryCounts: api.HistoryCounts{Completed: 93, Failed: 7}}}
 		h.Calls = []api.HistoryCalls{{Caller: "triage", Callee: "research", Calls: 140, Failed: 3}, {Caller: "research", Callee: "summarize", Calls: 96}, {Caller: "triage", Callee: "echo", Calls: 12}}
 	}
 	return h

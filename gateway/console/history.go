@@ -75,18 +75,21 @@ func chartsOf(h *api.StatsHistory) *charts {
 	return &charts{[]chart{rate, run, failed, oldest}}
 }
 
-// flowsOf is who has called whom lately.
-func flowsOf(v *visit) ([]flow, error) {
+// lately is what became of tasks in the last minutes; nil: the visitor may not read it.
+func lately(v *visit) (*api.StatsHistory, error) {
 	if !v.may("admin") {
 		return nil, nil
 	}
-	h, err := optional(v.api.History(v.ctx(), client.HistoryFilter{Step: time.Minute}))
-	if err != nil || h == nil {
-		return nil, err
+	return optional(v.api.History(v.ctx(), client.HistoryFilter{Step: time.Minute}))
+}
+
+// flowsOf is who has called whom.
+func flowsOf(past *api.StatsHistory) (all []flow) {
+	if past == nil {
+		return nil
 	}
-	var all []flow
-	for _, c := range h.Calls {
+	for _, c := range past.Calls {
 		all = append(all, flow{From: c.Caller, To: c.Callee, Count: c.Calls, Failed: c.Failed})
 	}
-	return all, nil
+	return all
 }

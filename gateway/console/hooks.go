@@ -20,7 +20,7 @@ var (
 
 // hooksPage is all hooks, and the form of a new one.
 type hooksPage struct {
-	Hooks []client.Hook
+	Hooks window[client.Hook]
 	Form  hookForm
 }
 
@@ -48,7 +48,7 @@ func loadHooks(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &hooksPage{Hooks: all, Form: hookForm{Style: "standard", Does: "task", From: "body"}}
+	p := &hooksPage{Hooks: windowOf(v.r.URL.Query(), all, func(h client.Hook) string { return h.Name + " " + h.HookID + " " + does(h) }), Form: hookForm{Style: "standard", Does: "task", From: "body"}}
 	p.Form.Agents, err = optional(v.api.Agents.List(v.ctx()))
 	return p, err
 }

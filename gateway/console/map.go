@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 )
 
 // meshMap is who calls whom, laid out in layers: who is called by nobody stands left,
@@ -115,6 +114,14 @@ func reaches(calls []flow, from, to string) bool {
 	return false
 }
 
+// words are how often it was, and how often it failed.
+func (c flow) words() string {
+	if c.Failed > 0 {
+		return num(c.Count) + ", " + num(c.Failed) + " failed"
+	}
+	return num(c.Count)
+}
+
 func edge(from, to *mapNode, c flow) mapEdge {
 	x1, y1, x2, y2 := from.X+nodeW, from.Y+nodeH/2, to.X, to.Y+nodeH/2
 	bend := max((x2-x1)/2, 40)
@@ -125,11 +132,11 @@ func edge(from, to *mapNode, c flow) mapEdge {
 		}
 		return mapEdge{
 			Path: fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2+bend, y2, x2, y2),
-			Text: strconv.Itoa(c.Count), X: max(x1, x2) + 34, Y: (y1 + y2) / 2, Bad: c.Failed > 0,
+			Text: c.words(), X: max(x1, x2) + 34, Y: (y1 + y2) / 2, Bad: c.Failed > 0,
 		}
 	}
 	return mapEdge{
 		Path: fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2, y2),
-		Text: strconv.Itoa(c.Count), X: (x1 + x2) / 2, Y: (y1+y2)/2 - 5, Bad: c.Failed > 0,
+		Text: c.words(), X: (x1 + x2) / 2, Y: (y1+y2)/2 - 5, Bad: c.Failed > 0,
 	}
 }

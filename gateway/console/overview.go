@@ -1,9 +1,12 @@
 package console
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 )
 
@@ -24,6 +27,8 @@ type overview struct {
 	Waiting int
 	Oldest  float64
 	Charts  *charts
+	Queues  []client.AgentStats // those with the most to do
+	Workers []api.WorkerStats
 }
 
 // need is one thing that waits for a person.
@@ -39,6 +44,8 @@ type need struct {
 const (
 	needsMost   = 8
 	recentMost  = 8
+	queuesMost  = 12
+	workersMost = 8
 	failedSince = 15 * time.Minute
 )
 
@@ -74,6 +81,12 @@ func (o *overview) count() {
 		o.Slots += a.Slots
 		o.Oldest = max(o.Oldest, a.OldestAge)
 	}
+	o.Queues = slices.Clone(o.Stats.Agents)
+	if len(o.Queues) > queuesMost { // else they stay where a reader has seen them
+		slices.SortStableFunc(o.Queues, func(a, b client.AgentStats) int { return cmp.Or(b.Waiting-a.Waiting, b.InFlight-a.InFlight) })
+		o.Queues = o.Queues[:queuesMost]
+	}
+	o.Workers = o.Stats.Workers[:min(len(o.Stats.Workers), workersMost)]
 }
 
 // tasks lists the first tasks, none where the visitor may not.

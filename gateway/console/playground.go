@@ -20,7 +20,7 @@ var (
 
 func loadPlayground(v *visit) (any, error) {
 	agents, err := v.api.Agents.List(v.ctx())
-	return agentsPage{Agents: cardsOf(agents)}, err
+	return agentsPage{Agents: windowOf(v.r.URL.Query(), cardsOf(agents), func(a agentCard) string { return a.Name + " " + a.Description })}, err
 }
 
 func cardsOf(agents []client.Agent) (all []agentCard) {

@@ -19,7 +19,7 @@ var (
 )
 
 type schedulesPage struct {
-	Schedules []client.Schedule
+	Schedules window[client.Schedule]
 	Agents    []client.Agent
 	Form      scheduleForm
 }
@@ -36,7 +36,7 @@ func loadSchedules(v *visit) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &schedulesPage{Schedules: all}
+	p := &schedulesPage{Schedules: windowOf(v.r.URL.Query(), all, func(s client.Schedule) string { return s.Name + " " + s.ScheduleID + " " + startsOf(s) })}
 	p.Agents, err = optional(v.api.Agents.List(v.ctx()))
 	return p, err
 }
@@ -66,6 +66,17 @@ func loadSchedule(v *visit) (any, error) {
 
 // scheduleName is what people call a schedule.
 func scheduleName(s *client.Schedule) string { return firstOf(s.Name, short(s.ScheduleID)) }
+
+// startsOf is the agent, or the session, of what a schedule starts.
+func startsOf(s client.Schedule) string {
+	if s.Task != nil {
+		return s.Task.Agent
+	}
+	if s.Message != nil {
+		return s.Message.SessionID
+	}
+	return ""
+}
 
 // rhythm says when a schedule is due.
 func rhythm(s client.Schedule) string {

@@ -21,7 +21,7 @@ var (
 )
 
 type webhooksPage struct {
-	Webhooks []webhookRow
+	Webhooks window[webhookRow]
 	Form     webhookForm
 }
 
@@ -95,16 +95,18 @@ func loadWebhooks(v *visit) (any, error) {
 		return nil, err
 	}
 	p := &webhooksPage{Form: webhookForm{Types: formOfTypes(nil)}}
-	for _, w := range all {
-		row := webhookRow{Webhook: w}
-		if len(p.Webhooks) < rowsMost {
-			sent, _, err := v.api.Deliveries.List(v.ctx(), client.DeliveryFilter{WebhookID: w.WebhookID, Limit: healthMost}, "")
-			if err != nil {
-				return nil, err
-			}
-			row.Health = healthOf(sent)
+	rows := make([]webhookRow, len(all))
+	for i, w := range all {
+		rows[i].Webhook = w
+	}
+	p.Webhooks = windowOf(v.r.URL.Query(), rows, func(w webhookRow) string { return w.URL + " " + w.Description + " " + w.WebhookID })
+	for i := range p.Webhooks.Rows {
+		w := &p.Webhooks.Rows[i]
+		sent, _, err := v.api.Deliveries.List(v.ctx(), client.DeliveryFilter{WebhookID: w.WebhookID, Limit: healthMost}, "")
+		if err != nil {
+			return nil, err
 		}
-		p.Webhooks = append(p.Webhooks, row)
+		w.Health = healthOf(sent)
 	}
 	return p, nil
 }

@@ -32,6 +32,7 @@ type Presence struct {
 	Host      string          `json:"host,omitempty"`
 	StartedAt time.Time       `json:"started_at"`
 	Agents    []AgentPresence `json:"agents"`
+	Seen      time.Time       `json:"-"` // when it was written last, by the server's clock
 }
 
 // AgentPresence is one agent that a worker serves.
@@ -221,6 +222,7 @@ func (s Registry) Workers(ctx context.Context) ([]Presence, error) {
 			s.damaged.note(message{subject: subject, seq: msg.Sequence}, err)
 			continue
 		}
+		p.Seen = msg.Time
 		all = append(all, p)
 	}
 	slices.SortFunc(all, func(a, b Presence) int {

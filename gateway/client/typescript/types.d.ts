@@ -1538,6 +1538,8 @@ export interface WorkerStats {
   /** Slots taken, a second or two ago. */
   "busy": number;
   "host"?: string;
+  /** When it last said that it is there, which it does every 30 s. */
+  "seen_at"?: string;
   "slots": number;
   "started_at": string;
   "worker_id": string;

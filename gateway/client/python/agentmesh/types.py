@@ -1261,3 +1261,4 @@ class _WorkerStats(TypedDict):
 
 class WorkerStats(_WorkerStats, total=False):
     host: str
+    seen_at: str
