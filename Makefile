@@ -50,8 +50,8 @@ dist-check: ## the same commit built in two folders is the same, byte for byte
 	cmp "$$twin/mesh/dist/SHA256SUMS" "$$twin/again/dist/SHA256SUMS"; \
 	cd "$$twin/mesh/dist" && sha256sum --check --quiet SHA256SUMS && "./linux_amd64/mesh" version && echo "two builds are equal"
 
-test: ## run the tests
-	go test ./...
+test: ## run the tests, linked without debug information, which takes a third of each link
+	go test -ldflags=-w ./...
 
 test-busy: ## the tests beside three busy loops, ROUNDS times (PACKAGES=./notifier: of one package)
 	@set -e; loops=; trap 'kill $$loops 2>/dev/null || true' EXIT; trap 'exit 130' INT TERM; \
@@ -80,10 +80,10 @@ tidy: ## fail when go.mod or go.sum is not tidy
 	go mod tidy -diff
 
 race: ## the tests under the race detector, in about a quarter of an hour
-	go test -race ./...
+	go test -race -ldflags=-w ./...
 
 race-short: ## the same without the tests that take it longest
-	go test -race -short ./...
+	go test -race -short -ldflags=-w ./...
 
 bench: ## benchmarks; benchstat prints the mesh beside its floor, with the ratio
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/... | tee bench.out
@@ -102,7 +102,7 @@ benchmarks: ## the tables of deploy/BENCHMARKS.md, in about a quarter of an hour
 	go test -run '^$$' -bench ListOneFailed -benchtime 1x -count 3 -timeout 0 ./shared/store -retained 1000000
 
 bench-once: ## each benchmark one iteration, to see that it runs
-	go test -run '^$$' -bench . -benchtime 1x ./...
+	go test -run '^$$' -bench . -benchtime 1x -ldflags=-w $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
 
 fuzz: ## each fuzz target for FUZZTIME
 	@set -e; for pkg in $$(go list ./...); do \
