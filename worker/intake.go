@@ -33,11 +33,11 @@ func (in *intake) run(ctx, work context.Context) {
 		room, take = in.bulk.room, in.bulk.take
 		defer in.bulk.close()
 	}
-	if in.agent.Ready != nil {
-		in.agent.Ready(in.slots.ring)
+	if in.agent.Away != nil {
+		in.agent.Away(in.slots.ring)
 		open := room
 		room = func() int {
-			if !in.agent.Ready(nil) {
+			if in.agent.Away(nil) != "" {
 				return 0
 			}
 			return open()
@@ -48,6 +48,14 @@ func (in *intake) run(ctx, work context.Context) {
 		Most: in.agent.Concurrency, Room: room, Changed: bell, Refused: in.recreateConsumer,
 		Take: func(msg *store.Delivered) { take(ctx, work, msg) },
 	})
+}
+
+// away says why no task is taken, empty: they are.
+func (in *intake) away() string {
+	if in.agent.Away == nil {
+		return ""
+	}
+	return in.agent.Away(nil)
 }
 
 // room is for how many messages there are slots. Where quick tasks in bulk have all

@@ -66,7 +66,7 @@ func (w *Worker) writePresence(ctx context.Context, unchanged bool) error {
 		waiting := w.waiting[in.agent.Name]
 		w.mu.Unlock()
 		p.Agents = append(p.Agents, store.AgentPresence{
-			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting, Bulk: bulk,
+			Name: in.agent.Name, Version: in.agent.Version, Digest: in.agent.Digest(), Slots: in.agent.Concurrency, Busy: in.slots.busy(), Waiting: waiting, Bulk: bulk, Away: in.away(),
 		})
 	}
 	w.presence.mu.Lock()

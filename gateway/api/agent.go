@@ -37,6 +37,7 @@ type AgentWorker struct {
 	Slots     int       `json:"slots"`
 	Busy      int       `json:"busy" doc:"Slots taken, a second or two ago."`
 	StartedAt time.Time `json:"started_at"`
+	Away      string    `json:"away,omitempty" doc:"Why it takes no tasks of the agent, such as an agent of others that is offline."`
 }
 
 // RemovedAgent is the answer of a DELETE that leaves tasks waiting.

@@ -76,6 +76,9 @@ func (x *exchange) answer(ctx context.Context) error {
 	if _, err := x.Mesh.Tenants.Allow(x.caller); err != nil {
 		return err
 	}
+	if err := x.unheard(ctx); err != nil {
+		return err
+	}
 	x.commands()
 	r := x.prompt.Request
 	switch {
@@ -100,6 +103,20 @@ func (x *exchange) answer(ctx context.Context) error {
 	}
 	defer a.Close()
 	return x.stay(ctx, a.TaskID, nil)
+}
+
+// unheard refuses a signature that has been shown before, at any gateway, where only
+// signed prompts are taken.
+func (x *exchange) unheard(ctx context.Context) error {
+	who := x.prompt.Sender
+	if x.entry.MinTrust != "signed" || who.Class != protocol.Verified {
+		return nil
+	}
+	first, err := x.Mesh.Tasks.Once(ctx, x.caller, "NATS", who.AgentID, who.Nonce)
+	if err == nil && !first {
+		err = &protocol.Error{Code: 401, Name: "unauthorized", Message: "The signature of the sender does not hold: it has come before."}
+	}
+	return err
 }
 
 // commands reads the texts by which official callers say what they have no field for.

@@ -376,6 +376,45 @@ func TestATalkIsASession(t *testing.T) {
 	})
 }
 
+func TestPromptsOverTheLimitAreToldWhenToComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		end := make(chan struct{})
+		slow := meshtest.Named("slow", func(context.Context, *agent.Job) (any, error) { <-end; return "x", nil })
+		slow.Concurrency = 200
+		m.Work(slow)
+		bridge(t, m, synadia.Entry{}, 9*time.Minute)
+		nc := m.Server.Connect(t)
+		open := make([]*asking, 100)
+		for i := range open {
+			open[i] = send(t, nc, "slow", "x")
+		}
+		for _, a := range open {
+			a.task()
+		}
+		over := send(t, nc, "slow", "x")
+		msg, err := over.sub.NextMsg(time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, body := msg.Header.Get("Nats-Service-Error-Code"), string(msg.Data); code != "429" || !strings.Contains(body, `"error":"too_many_prompts"`) || !strings.Contains(body, `"retry_after_s":1`) {
+			t.Errorf("%s %s", code, body)
+		}
+		if s := over.next(); s != "end" {
+			t.Errorf("then %s", s)
+		}
+		close(end)
+		for _, a := range open {
+			if got := a.all(); !strings.HasSuffix(got, "response \"x\"\nend") {
+				t.Error(got)
+			}
+		}
+		if got := send(t, nc, "slow", "x").all(); !strings.HasSuffix(got, "response \"x\"\nend") {
+			t.Error(got)
+		}
+	})
+}
+
 func TestOnlySignedPromptsWhereThatIsSaid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.New(t)
@@ -387,6 +426,19 @@ func TestOnlySignedPromptsWhereThatIsSaid(t *testing.T) {
 		}
 		if got := send(t, nc, "echo", "x", "Agent-Sender", "{").all(); got != "error 400\nend" {
 			t.Error(got)
+		}
+		// What was signed counts once, whichever gateway hears it.
+		bridge(t, m, synadia.Entry{MinTrust: "signed"}, time.Minute)
+		who, err := protocol.Sign([]byte("SUAEJ6GDK6FSSB54LD45Q7W25AW7NUT7MVLBABIR5MIPFUTBW7ZNPK2KYE"), "AABYLMBR6Q2CDXTLGRQCFA2GP76BGCDF7NZF2OVHH4RQ7L3Y3TZWJDRL", "", "agents.prompt.agentmesh.default.echo", []byte("x"), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		heard := map[string]int{}
+		for range 20 {
+			heard[send(t, nc, "echo", "x", "Agent-Sender", who).all()]++
+		}
+		if heard["error 401\nend"] != 19 || len(heard) != 2 {
+			t.Errorf("one signature, shown twenty times to two gateways: %v", heard)
 		}
 		// The answer goes to nobody's own subjects.
 		msg := nats.NewMsg("agents.prompt.agentmesh.default.echo")

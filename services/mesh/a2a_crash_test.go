@@ -16,7 +16,7 @@ import (
 )
 
 // startGateway runs a gateway of its own beside a mesh.
-func startGateway(t *testing.T, up *meshtest.Process) *meshtest.Process {
+func startGateway(t *testing.T, up *meshtest.Process, settings ...string) *meshtest.Process {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -24,8 +24,8 @@ func startGateway(t *testing.T, up *meshtest.Process) *meshtest.Process {
 	}
 	address := free.Addr().String()
 	_ = free.Close()
-	p, output := meshtest.Spawn(t, append(up.Beside(), "MESH_TEST_MAIN=1"), "gateway", "--http", address, "--admin", "off", "--replicas", "1", "--log-level", "warn",
-		"--secret-key-file", filepath.Join(up.Data, "secret.key"))
+	p, output := meshtest.Spawn(t, append(up.Beside(), "MESH_TEST_MAIN=1"), append([]string{"gateway", "--http", address, "--admin", "off", "--replicas", "1", "--log-level", "warn",
+		"--secret-key-file", filepath.Join(up.Data, "secret.key")}, settings...)...)
 	p.Gateway = "http://" + address
 	go p.Drain(output)
 	natstest.Until(t, "the gateway is ready", func() bool { status, _ := p.Ask(t, time.Minute, "GET", "/readyz", ""); return status == 200 })

@@ -88,12 +88,18 @@ func testWorker(role string) int {
 			}
 			return "done", nil
 		}
+		if role == "streams" {
+			job.Output("begun ")
+		}
 		fmt.Fprintln(os.Stderr, "started")
 		select {
 		case <-time.After(1500 * time.Millisecond):
 		case <-ctx.Done():
 			fmt.Fprintln(os.Stderr, "ended", context.Cause(ctx))
 			return nil, context.Cause(ctx)
+		}
+		if role == "streams" {
+			return map[string]any{"text": fmt.Sprintf("begun ended %d", job.Attempt)}, nil
 		}
 		return map[string]any{"pid": os.Getpid(), "attempt": job.Attempt}, nil
 	})

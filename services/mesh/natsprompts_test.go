@@ -52,6 +52,13 @@ func (g *guarded) prompts(m *meshtest.Mesh, user string) {
 		return err == nil && slices.ContainsFunc(found, func(i protocol.Info) bool { return i.Name == "alpha" })
 	})
 	<-beats
+	for _, i := range found {
+		for _, c := range caller.Probe(g.t.Context(), i, 0) {
+			if !c.OK && !c.Left {
+				g.t.Errorf("%s: %s %s", i.Name, c.At, c.Says)
+			}
+		}
+	}
 	said := ""
 	err = caller.Ask(g.t.Context(), protocol.PromptSubject("agentmesh", "default", "alpha"), &protocol.Request{Prompt: "ask"}, time.Minute, nil, func(ch protocol.Chunk) error {
 		if ch.Query != nil {

@@ -80,18 +80,19 @@ func dialAgents(log *slog.Logger) workersynadia.Dial {
 		if err != nil {
 			return nil, nil, err
 		}
-		var sign workersynadia.Signer
-		if p.Sign && p.Creds != "" {
-			raw, err := os.ReadFile(p.Creds)
-			if err == nil {
-				sign, err = protocol.SignerOf(raw, "agentmesh")
-			}
-			if err != nil {
-				nc.Close()
-				return nil, nil, err
-			}
+		conn := protocol.New(nc, "")
+		if !p.Sign {
+			return conn, nil, nil
 		}
-		return protocol.New(nc, ""), sign, nil
+		sign, err := conn.Signer(ctx, "agentmesh")
+		if err != nil {
+			nc.Close()
+			return nil, nil, err
+		}
+		if sign == nil && (p.Creds != "" || p.NKey != "") {
+			log.WarnContext(ctx, "prompts are not signed: the account of this NATS user has no key", "url", nc.ConnectedUrlRedacted())
+		}
+		return conn, sign, nil
 	}
 }
 

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -122,6 +123,15 @@ func (c answers) accepted(ctx context.Context, tenant string, key *Key) (bool, e
 		return false, err
 	}
 	return true, key.matches(stored)
+}
+
+// Once notes that a caller has done what may be done once, such as to show a signature,
+// and reports whether it is the first time, whichever gateway it comes to. It is
+// remembered for 24 hours.
+func (c Tasks) Once(ctx context.Context, who auth.Caller, what ...string) (first bool, err error) {
+	key := &Key{hash: digest(append([]string{who.Tenant, "once"}, what...)...)}
+	_, first, err = c.store.Idempotency.Claim(ctx, who.Tenant, key.hash, store.IdempotencyKey{TaskID: rand.Text(), Answer: json.RawMessage("null")})
+	return first, err
 }
 
 // recall is the answer that a key stands for, nil when it stands for none.

@@ -175,6 +175,7 @@ type AgentWorker struct {
 	Slots     int       `json:"slots"`
 	Busy      int       `json:"busy" doc:"Slots taken, a second or two ago."`
 	StartedAt time.Time `json:"started_at"`
+	Away      string    `json:"away,omitempty"`
 }
 
 // Serving are those of the workers that serve an agent.
@@ -182,7 +183,7 @@ func Serving(workers []store.Presence, agent string) (all []AgentWorker) {
 	for _, p := range workers {
 		for _, served := range p.Agents {
 			if served.Name == agent {
-				all = append(all, AgentWorker{p.WorkerID, served.Version, served.Slots, served.Busy, p.StartedAt})
+				all = append(all, AgentWorker{p.WorkerID, served.Version, served.Slots, served.Busy, p.StartedAt, served.Away})
 			}
 		}
 	}

@@ -44,6 +44,7 @@ type AgentPresence struct {
 	Busy    int    `json:"busy"`              // slots taken when this was written
 	Waiting int    `json:"waiting,omitempty"` // attempts that wait for a task they called
 	Bulk    bool   `json:"bulk,omitempty"`    // it takes tasks in bulk
+	Away    string `json:"away,omitempty"`    // why it takes none
 }
 
 // Register stores a definition for the worker and notes that the agent is

@@ -2,6 +2,7 @@ package synadia
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -34,6 +35,8 @@ type Sender struct {
 	Class   Class  `json:"class"`
 	AgentID string `json:"agent_id,omitempty"` // account.user
 	Name    string `json:"name,omitempty"`
+
+	Nonce string `json:"-"` // of a signature that holds
 }
 
 // wireSender is the header.
@@ -72,46 +75,80 @@ func Sign(seed []byte, account, name, subject string, payload []byte, now time.T
 	if err != nil {
 		return "", err
 	}
+	return signed(pair.Sign, user, account, name, subject, payload, now)
+}
+
+// signed is the header of a prompt, signed.
+func signed(sign func([]byte) ([]byte, error), user, account, name, subject string, payload []byte, now time.Time) (string, error) {
 	s := wireSender{V: 1, Account: account, User: user, Name: name, Sub: subject, TS: now.UTC().Format(time.RFC3339), Nonce: rand.Text()}
-	sig, err := pair.Sign(s.signed(payload))
+	sig, err := sign(s.signed(payload))
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("sign a prompt: %w", err)
 	}
 	s.Sig = base64.RawURLEncoding.EncodeToString(sig)
 	raw, err := json.Marshal(s)
 	return string(raw), err
 }
 
-// SignerOf reads a credentials file, and makes a function that signs as its user. The
-// account is the one that the user's JWT names.
-func SignerOf(creds []byte, name string) (func(subject string, payload []byte) (string, error), error) {
-	token, err := nkeys.ParseDecoratedJWT(creds)
-	if err != nil {
-		return nil, errors.New("read credentials: there is no JWT of a user")
+// Signer makes a function that signs prompts as the user of the connection, whose seed
+// stays where it is: credentials, an NKey or a NATS context. It is nil where the
+// connection has no seed, and where the account has no key: nobody could check that.
+func (c *Conn) Signer(ctx context.Context, name string) (func(subject string, payload []byte) (string, error), error) {
+	sign := c.nc.Opts.SignatureCB
+	if sign == nil {
+		return nil, nil
 	}
-	pair, err := nkeys.ParseDecoratedNKey(creds)
-	if err != nil {
-		return nil, errors.New("read credentials: there is no seed of a user")
+	account, user, err := c.identity(ctx)
+	if err != nil || !nkeys.IsValidPublicAccountKey(account) || !nkeys.IsValidPublicUserKey(user) {
+		return nil, err
 	}
-	seed, err := pair.Seed()
-	if err != nil {
-		return nil, errors.New("read credentials: the seed is none of a user")
+	return func(subject string, payload []byte) (string, error) {
+		return signed(sign, user, account, name, subject, payload, time.Now())
+	}, nil
+}
+
+// identity is who the connection is: as its JWT says, else as the server does.
+func (c *Conn) identity(ctx context.Context) (account, user string, err error) {
+	if c.nc.Opts.UserJWT != nil {
+		token, err := c.nc.Opts.UserJWT()
+		if err != nil {
+			return "", "", errors.New("read credentials: there is no JWT of a user")
+		}
+		return ofJWT(token)
 	}
+	ctx, cancel := context.WithTimeout(ctx, answersIn)
+	defer cancel()
+	msg, err := c.nc.RequestWithContext(ctx, "$SYS.REQ.USER.INFO", nil)
+	if err != nil {
+		return "", "", fmt.Errorf("ask NATS who we are: %w", err)
+	}
+	var info struct {
+		Data struct {
+			User    string `json:"user"`
+			Account string `json:"account"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(msg.Data, &info); err != nil {
+		return "", "", fmt.Errorf("ask NATS who we are: %w", err)
+	}
+	return info.Data.Account, c.nc.Opts.Nkey, nil
+}
+
+// ofJWT is whose JWT it is. Its signature is the server's business.
+func ofJWT(token string) (account, user string, err error) {
 	var claims struct {
-		Issuer string `json:"iss"`
-		NATS   struct {
+		Issuer  string `json:"iss"`
+		Subject string `json:"sub"`
+		NATS    struct {
 			Account string `json:"issuer_account"`
 		} `json:"nats"`
 	}
 	parts := strings.Split(token, ".")
 	raw, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
 	if err != nil || json.Unmarshal(raw, &claims) != nil {
-		return nil, errors.New("read credentials: the JWT is malformed")
+		return "", "", errors.New("read credentials: the JWT is malformed")
 	}
-	account := cmp.Or(claims.NATS.Account, claims.Issuer)
-	return func(subject string, payload []byte) (string, error) {
-		return Sign(seed, account, name, subject, payload, time.Now())
-	}, nil
+	return cmp.Or(claims.NATS.Account, claims.Issuer), claims.Subject, nil
 }
 
 // Nonces remembers what was signed lately, so that nothing counts twice.
@@ -183,6 +220,6 @@ func (n *Nonces) Check(header, subject string, payload []byte, now time.Time) (S
 	if !n.fresh(s.User+" "+s.Nonce, now) {
 		return fails("it has come before")
 	}
-	who.Class = Verified
+	who.Class, who.Nonce = Verified, s.Nonce
 	return who, nil
 }

@@ -108,7 +108,7 @@ func Face() Permissions {
 func Caller() Permissions {
 	p := Permissions{User: CallerUser}
 	p.subscribe(inbox(CallerUser), "agents.hb.>")
-	p.publish("$SRV.PING.agents", "$SRV.PING.agents.*", "$SRV.INFO.agents", "$SRV.INFO.agents.*", "agents.prompt.>", "agents.status.>", AgentAnswers)
+	p.publish("$SRV.PING.agents", "$SRV.PING.agents.*", "$SRV.INFO.agents", "$SRV.INFO.agents.*", "agents.prompt.>", "agents.status.>", AgentAnswers, UserInfo)
 	return p
 }
 

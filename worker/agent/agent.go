@@ -35,10 +35,10 @@ type Agent struct {
 	// when it has stopped and no attempt of it runs: for handlers that keep something
 	// between attempts, such as processes.
 	Open func() (shut func())
-	// Ready, where it is set, says whether tasks of the agent are taken now: what it
-	// passes jobs to may be away. It calls changed, where that is given, when it may say
-	// otherwise.
-	Ready func(changed func()) bool
+	// Away, where it is set, says why no task of the agent is taken now, in words; empty:
+	// they are taken. What it passes jobs to may be away. It calls changed, where that is
+	// given, when it may say otherwise.
+	Away func(changed func()) string
 	// Remote says that the handler only passes the job on to another process,
 	// for traces.
 	Remote bool

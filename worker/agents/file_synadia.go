@@ -34,6 +34,13 @@ func (p remoteParser) synadia(n *yaml.Node, field string) *synadia.Config {
 			}
 			c.OnUnknown = synadia.Unknown(way)
 		},
+		"history": func(n *yaml.Node, f string) {
+			way := ""
+			if p.text(n, f, &way); !slices.Contains(synadia.Histories, synadia.History(way)) {
+				p.fault(n, f, "%q is not allowed, it must be last (the last message of a session, as it is when left out) or full (its transcript)", way)
+			}
+			c.History = synadia.History(way)
+		},
 	})
 	c.Inactivity, c.MaxWait = time.Duration(inactivity), time.Duration(wait)
 	if len(p.errs) > before {

@@ -111,6 +111,8 @@ export interface AgentStats {
 }
 
 export interface AgentWorker {
+  /** Why it takes no tasks of the agent, such as an agent of others that is offline. */
+  "away"?: string;
   /** Slots taken, a second or two ago. */
   "busy": number;
   "slots": number;

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/worker/agents"
 	"agentmesh/worker/agents/synadia"
@@ -43,6 +45,8 @@ func showAgents(out io.Writer, all []client.Agent) error {
 			note = "paused until " + clock(a.PausedUntil)
 		case a.Paused:
 			note = "paused"
+		case a.LiveWorkers > 0 && !slices.ContainsFunc(a.Workers, func(w api.AgentWorker) bool { return w.Away == "" }):
+			note = "away: " + a.Workers[0].Away
 		case a.Default:
 			note = "default"
 		}

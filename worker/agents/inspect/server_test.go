@@ -135,12 +135,17 @@ func TestAServerThatIsNoneIsSaidToBeNone(t *testing.T) {
 		f    http.HandlerFunc
 		want string
 	}{
-		"page":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "<html>") }, "it is no server of MCP"},
-		"nothing":  {http.NotFound, "POST answers 404"},
-		"away":     {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://x.example/?key=s", http.StatusFound) }, "redirects are not followed, it leads to https://x.example/"},
-		"closed":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "give credentials with --header"},
-		"no word":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "must have the header WWW-Authenticate"},
-		"stream":   {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", mediaStream); _, _ = fmt.Fprint(w, ": nothing\n\n") }, "the stream ended without an answer"},
+		"page":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(w, "<html>") }, "it is no server of MCP"},
+		"nothing": {http.NotFound, "POST answers 404"},
+		"away": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://x.example/?key=s", http.StatusFound)
+		}, "redirects are not followed, it leads to https://x.example/"},
+		"closed":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "give credentials with --header"},
+		"no word": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "must have the header WWW-Authenticate"},
+		"stream": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", mediaStream)
+			_, _ = fmt.Fprint(w, ": nothing\n\n")
+		}, "the stream ended without an answer"},
 		"too much": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxAnswer+2)) }, "the answer is over"},
 	} {
 		r := Target{URL: serveAt(t, tt.f) + "/"}.Any(t.Context())

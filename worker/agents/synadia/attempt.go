@@ -45,7 +45,7 @@ type file struct {
 
 // run is one attempt: one prompt, which is noted before it is sent.
 func (p *Peer) run(ctx context.Context, job *agent.Job) (any, error) {
-	r := request(job)
+	r := request(job, p.cfg.History)
 	for {
 		got, now, err := p.step(ctx, job, r)
 		switch {
@@ -119,9 +119,25 @@ func (p *Peer) decide(ctx context.Context, job *agent.Job, got round) error {
 	return err
 }
 
+// transcript is what was said in a session so far, as text.
+func transcript(turn *agent.Turn) string {
+	var b strings.Builder
+	for _, m := range turn.Messages {
+		who := "User"
+		if m.Role == "agent" {
+			who = "Agent"
+		}
+		fmt.Fprintf(&b, "%s: %s\n\n", who, m.Text)
+	}
+	return strings.TrimSpace(b.String())
+}
+
 // request is the prompt of a job: its text, or its input as JSON, and its files.
-func request(job *agent.Job) *protocol.Request {
+func request(job *agent.Job, h History) *protocol.Request {
 	r := &protocol.Request{Prompt: job.Instruction}
+	if job.Turn != nil && h == Full && len(job.Turn.Messages) > 1 {
+		r.Prompt = transcript(job.Turn)
+	}
 	if job.Input == nil || job.Turn != nil {
 		return r
 	}

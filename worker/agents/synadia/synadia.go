@@ -28,7 +28,20 @@ type Config struct {
 	MaxWait            time.Duration // of one prompt; 0: half an hour
 	Idempotent         bool          // the same prompt may be sent twice
 	OnUnknown          Unknown
+	History            History
 }
+
+// History says what of a session an agent is told.
+type History string
+
+// The ways. Without one it is the last message.
+const (
+	Last History = "last"
+	Full History = "full" // the transcript, as text
+)
+
+// Histories are all of them.
+var Histories = []History{Last, Full}
 
 // Place is where NATS is, and who we are there.
 type Place struct {
@@ -109,18 +122,27 @@ func (p *Peer) Agent(d agent.Definition) agent.Agent {
 	if d.Concurrency == 0 {
 		d.Concurrency = 1
 	}
-	return agent.Agent{Definition: d, Handler: p.run, Open: p.Open, Ready: p.Ready, Remote: true}
+	return agent.Agent{Definition: d, Handler: p.run, Open: p.Open, Away: p.Away, Remote: true}
 }
 
-// Ready reports whether the agent is online, and calls changed when that may have
-// changed.
-func (p *Peer) Ready(changed func()) bool {
+// Away says why the agent is given no tasks, empty: it is online. It calls changed when
+// that may have changed.
+func (p *Peer) Away(changed func()) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if changed != nil {
 		p.changed = append(p.changed, changed)
 	}
-	return p.online
+	at := p.cfg.Agent + "." + p.cfg.Owner + "." + p.cfg.Name
+	switch {
+	case p.online:
+		return ""
+	case p.conn == nil:
+		return "NATS is not reached, where " + at + " is"
+	case p.why != "":
+		return at + " is not served: " + p.why
+	}
+	return at + " is offline"
 }
 
 // Open looks for the agent until shut is called.

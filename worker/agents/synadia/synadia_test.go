@@ -2,11 +2,14 @@ package synadia_test
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/nats-io/nats.go/micro"
 
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
@@ -96,6 +99,70 @@ func TestATaskWaitsUntilTheAgentIsOnline(t *testing.T) {
 			t.Errorf("%s %s", v.Result, failure(v))
 		}
 	})
+}
+
+// Why tasks wait is told by the mesh: the agent is away, or speaks otherwise.
+func TestAnAgentThatIsNotServedHasAReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		m.Work(adopted(t, m, synadia.Config{}))
+		away := func() string {
+			time.Sleep(30 * time.Second)
+			var v struct{ Workers []struct{ Away string } }
+			if err := json.Unmarshal(m.Do("GET", "/agents/repo", "").Body.Bytes(), &v); err != nil || len(v.Workers) != 1 {
+				t.Fatalf("%+v, %v", v, err)
+			}
+			return v.Workers[0].Away
+		}
+		if s := away(); s != "coder.alice.repo is offline" {
+			t.Errorf("offline: %q", s)
+		}
+		old, err := micro.AddService(m.Server.Connect(t), micro.Config{Name: "agents", Version: "1.0.0", Metadata: map[string]string{"agent": "coder", "owner": "alice", "protocol_version": "9.1"}})
+		if err == nil {
+			err = old.AddEndpoint("prompt", micro.HandlerFunc(func(micro.Request) {}), micro.WithEndpointSubject("agents.prompt.coder.alice.repo"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if s := away(); s != `coder.alice.repo is not served: it speaks version "9.1" of the protocol, this mesh 0.3` {
+			t.Errorf("another version: %q", s)
+		}
+		_ = old.Stop()
+		_, stop := serve(t, m, func(p *protocol.Prompt) { p.End() })
+		defer stop()
+		time.Sleep(2 * time.Minute)
+		if s := away(); s != "" {
+			t.Errorf("online: %q", s)
+		}
+	})
+}
+
+func TestASessionIsToldAsFarAsItsAgentWantsIt(t *testing.T) {
+	for history, want := range map[synadia.History]string{"": "second", synadia.Full: "User: first\n\nAgent: said first\n\nUser: second"} {
+		synctest.Test(t, func(t *testing.T) {
+			m := meshtest.New(t)
+			var last atomic.Value
+			_, stop := serve(t, m, func(p *protocol.Prompt) {
+				last.Store(p.Prompt)
+				_ = p.Response("said " + p.Prompt)
+				p.End()
+			})
+			defer stop()
+			a := adopted(t, m, synadia.Config{History: history})
+			a.Conversation = true
+			m.Work(a)
+			id := m.Session("repo")
+			for _, text := range []string{"first", "second"} {
+				if w := m.Do("POST", "/sessions/"+id+"/messages", `{"text":"`+text+`"}`); w.Code != 200 {
+					t.Fatalf("%d %s", w.Code, w.Body)
+				}
+			}
+			if got := last.Load(); got != want {
+				t.Errorf("%q: %q", history, got)
+			}
+		})
+	}
 }
 
 func TestAQueryIsAQuestionOfTheTask(t *testing.T) {

@@ -117,6 +117,7 @@ class _AgentWorker(TypedDict):
 
 
 class AgentWorker(_AgentWorker, total=False):
+    away: str
     version: str
 
 
