@@ -183,6 +183,12 @@ func pythonOperations(all []sdkOperation) string {
 	nouns, of := byNoun(all)
 	for _, noun := range nouns {
 		fmt.Fprintf(&b, "\n\nclass %sCalls(Noun):\n", pascal(cmp.Or(noun, "root")))
+		if noun == "" {
+			for _, n := range nouns[1:] {
+				fmt.Fprintf(&b, "    %s: %sCalls\n", n, pascal(n))
+			}
+			b.WriteString("\n")
+		}
 		for i, o := range of[noun] {
 			if i > 0 {
 				b.WriteString("\n")

@@ -49,7 +49,7 @@ class Unavailable(MeshError):
 class TaskFailed(Exception):
     """A task has failed: its code, its message, the attempt, and the task."""
 
-    def __init__(self, task: dict):
+    def __init__(self, task: Any):
         error = task.get("error") or {"code": "failed", "message": "the task failed"}
         super().__init__(f"{error.get('message')} ({error.get('code')})")
         self.code, self.task = error.get("code"), task
@@ -57,7 +57,7 @@ class TaskFailed(Exception):
 
 
 class TaskCanceled(Exception):
-    def __init__(self, task: dict):
+    def __init__(self, task: Any):
         super().__init__(f"the task {task.get('task_id')} was canceled")
         self.task = task
 

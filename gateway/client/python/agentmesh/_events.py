@@ -11,7 +11,7 @@ import time
 from typing import Any, Callable, Iterable, Iterator
 
 from ._errors import refusal, unreachable
-from ._transport import Transport, backoff, repeatable
+from ._transport import Transport, backoff, repeatable, traced
 
 _max_event = 16 << 20  # characters
 _max_fails = 20  # since the last event
@@ -94,7 +94,7 @@ class Stream:
         fails, least = 0, 0.0
         while not self._closed:
             try:
-                headers = {"Accept": "text/event-stream"}
+                headers = traced({"Accept": "text/event-stream"})
                 if self._seen.last:
                     headers["Last-Event-ID"] = self._seen.last
                 self._connection, response = self._transport.open(self._path, headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import threading
@@ -140,11 +141,13 @@ def _tasks(gateway: Gateway) -> dict:
             raise Refusal(409, "task_not_retryable", detail=f"The task is {old.raw['status']}.")
         return accepted(gateway.start(prefix, old.body, retried_from=old.id), r)
 
+    def of(r: Request) -> Record:
+        return gateway.task(r.params["id"])
+
     for noun, prefix in (("tasks", "tsk_"), ("actions", "act_")):
-        of = lambda r: gateway.task(r.params["id"])  # noqa: E731
-        routes[f"POST /{noun}"] = lambda r, prefix=prefix: create(prefix, r)
+        routes[f"POST /{noun}"] = functools.partial(create, prefix)
         routes[f"GET /{noun}/{{id}}"] = held
-        routes[f"POST /{noun}/{{id}}/retry"] = lambda r, prefix=prefix: retry(prefix, r)
+        routes[f"POST /{noun}/{{id}}/retry"] = functools.partial(retry, prefix)
         routes[f"POST /{noun}/{{id}}/cancel"] = lambda r: _cancel(of(r))
         routes[f"GET /{noun}/{{id}}/events"] = lambda r: Reply(200, chunks=of(r).stream(r.headers.get("Last-Event-ID") or r.query.get("after")))
         routes[f"GET /{noun}/{{id}}/input"] = lambda r: Reply(200, json.dumps(of(r).body.get("input")).encode())

@@ -323,8 +323,8 @@ class Sessions:
             record.ended(30 if r.wait is None else r.wait)
         if not record.raw["done"]:
             return reply({"session_id": session.id, "turn_id": record.id, "status": "pending", "status_url": f"/sessions/{session.id}/turns/{record.id}", "agent": session.agent, "created_at": record.raw["created_at"]}, 202)
-        turn = record.shown()
-        return {"session_id": session.id, "message": record.reply if turn["status"] == "completed" else None, "turn_id": record.id, "status": turn["status"], **({"error": turn["error"]} if "error" in turn else {})}
+        came = record.shown()
+        return {"session_id": session.id, "message": record.reply if came["status"] == "completed" else None, "turn_id": record.id, "status": came["status"], **({"error": came["error"]} if "error" in came else {})}
 
 
 def _run(session: Session, record: Record, agent: Callable[[Any], Any], before: list[Record]) -> None:

@@ -54,7 +54,11 @@ def verify_styled(secret: str | list[str], headers: Any, raw: bytes, style: Any,
     id = _one(headers, v["id"]) if named else ""
     if named and not _valid(id):
         raise WebhookError("malformed", f"{v['id']} is no id of 1 to {_max_id} printable characters")
-    at = _token(v, headers, secrets) if v["style"] == "token" else _signed(v, headers, raw, secrets, id, tolerance, now)
+    at = None
+    if v["style"] == "token":
+        _token(v, headers, secrets)
+    else:
+        at = _signed(v, headers, raw, secrets, id, tolerance, now)
     event = _read(headers, raw)
     return Webhook(id if named else _id_in(event, v), at, event)
 

@@ -82,6 +82,7 @@ class Transport:
         """An answer. It is asked for again where that may help."""
         limit = timeout if timeout is not None else self.timeout
         end = float("inf") if limit is None else time.monotonic() + seconds(limit)
+        headers = traced(headers or {})
         n = 0
         while True:
             n += 1
@@ -89,7 +90,7 @@ class Transport:
             if left <= 0:
                 raise TimedOut(f"the answer to {method} {path} has not come in time")
             try:
-                answer = self.once(method, path, headers or {}, body, min(left, _idle))
+                answer = self.once(method, path, headers, body, min(left, _idle))
                 if 200 <= answer.status < 300:
                     return answer
                 error = refusal(answer.status, answer.body, retry_after(answer.headers))
@@ -134,6 +135,17 @@ class Transport:
         except BaseException:
             c.close()
             raise
+
+
+def traced(headers: dict) -> dict:
+    """The headers of the trace that the caller is in, where OpenTelemetry is installed."""
+    try:
+        from opentelemetry import propagate
+    except ImportError:
+        return headers
+    found: dict = {}
+    propagate.inject(found)
+    return {**found, **headers}
 
 
 def _stale(c: http.client.HTTPConnection) -> bool:

@@ -19,7 +19,7 @@ _longest = 60.0  # seconds that a gateway holds an answer
 class Task:
     """A task that was accepted. raw is what is known of it."""
 
-    def __init__(self, mesh: "Mesh", raw: dict):
+    def __init__(self, mesh: "Mesh", raw: Any):
         self._mesh, self.raw = mesh, raw
 
     @property
@@ -90,7 +90,7 @@ class Task:
 class Session:
     """A conversation."""
 
-    def __init__(self, mesh: "Mesh", raw: dict):
+    def __init__(self, mesh: "Mesh", raw: Any):
         self._mesh, self.raw = mesh, raw
 
     @property
@@ -185,10 +185,10 @@ class Mesh(operations.RootCalls):
     def __init__(self, url: str | None = None, api_key: str | None = None, *, tenant: str | None = None, headers: dict | None = None, timeout: Any = None, context: ssl.SSLContext | None = None):
         url, api_key = environment(url, api_key)
         super().__init__(Transport(url, api_key, tenant, headers, timeout, context))
-        special = {"tasks": _Tasks, "actions": _Actions, "sessions": _Sessions}
+        special: dict[str, Any] = {"tasks": _Tasks, "actions": _Actions, "sessions": _Sessions}
         for noun in {op["noun"] for op in operations.OPERATIONS.values() if "noun" in op}:
             calls = special.get(noun) or getattr(operations, noun[0].upper() + noun[1:] + "Calls")
-            made = calls(self._transport)
+            made: Any = calls(self._transport)
             made._mesh = self
             setattr(self, noun, made)
 

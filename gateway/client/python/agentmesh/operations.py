@@ -110,6 +110,18 @@ OPERATIONS: dict[str, dict] = {
 
 
 class RootCalls(Noun):
+    actions: ActionsCalls
+    agents: AgentsCalls
+    deliveries: DeliveriesCalls
+    hooks: HooksCalls
+    keys: KeysCalls
+    problems: ProblemsCalls
+    schedules: SchedulesCalls
+    sessions: SessionsCalls
+    tasks: TasksCalls
+    tenants: TenantsCalls
+    webhooks: WebhooksCalls
+
     def get_index(self, **more: Any) -> types.Index:
         """GET /: List what there is; a browser is led to the console"""
         return self._call(OPERATIONS["getIndex"], [], more)

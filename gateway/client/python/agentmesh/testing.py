@@ -27,7 +27,8 @@ class _Memory(Transport):
     gateway: Gateway
 
     def once(self, method: str, path: str, headers: dict, body: bytes | None, timeout: float) -> Answer:
-        return self.gateway.answer(method, path, {**self.headers, **headers}, body)
+        came = self.gateway.answer(method, path, {**self.headers, **headers}, body)
+        return Answer(came.status, came.headers, came.body)
 
     def open(self, path: str, headers: dict) -> Any:
         answer = self.gateway.answer("GET", path, {**self.headers, **headers}, None)

@@ -6,6 +6,7 @@ import json
 import pathlib
 import sys
 import threading
+import types
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -162,6 +163,18 @@ class Calls(unittest.TestCase):
 
         with Answering({"task_id": "tsk_1", "status": "pending"}, {"tasks": [{"task_id": "tsk_2"}], "next_cursor": ""}, {"task_id": "tsk_1", "status": "completed", "result": 7}) as g:
             self.assertEqual(asyncio.run(all(g.url)), ("tsk_1", 7, ["tsk_2"]))
+
+    def test_the_trace_of_the_caller_is_passed_on_where_opentelemetry_is(self):
+        fake = types.ModuleType("opentelemetry")
+        fake.propagate = types.SimpleNamespace(inject=lambda carrier: carrier.update(traceparent="00-a-b-01", tracestate="x=1"))
+        sys.modules["opentelemetry"] = fake
+        try:
+            with Answering({"task_id": "tsk_1"}, b"") as g:
+                g.mesh.tasks.get("tsk_1")
+                g.mesh.tasks.delete("tsk_1", headers={"traceparent": "mine"})
+        finally:
+            del sys.modules["opentelemetry"]
+        self.assertEqual([(a[2]["traceparent"], a[2]["tracestate"]) for a in g.asked], [("00-a-b-01", "x=1"), ("mine", "x=1")])
 
     def test_durations(self):
         self.assertEqual([seconds(d) for d in (1.5, "90s", "1h30m", "250ms")], [1.5, 90, 5400, 0.25])

@@ -79,10 +79,25 @@ export class Transport {
   }
 
   /** One answer, whatever it says. @param {any} r @param {AbortSignal} [signal] */
-  open(r, signal) {
+  async open(r, signal) {
+    const headers = { ...this.headers, ...(await trace()), ...r.headers };
+    signal?.throwIfAborted();
     // A redirect is not followed: the key is for this address only.
-    return this.fetch(this.base + r.path, { method: r.method, headers: { ...this.headers, ...r.headers }, body: r.body, redirect: "manual", signal });
+    return this.fetch(this.base + r.path, { method: r.method, headers, body: r.body, redirect: "manual", signal });
   }
+}
+
+/** @type {Promise<any> | undefined} */
+let telemetry;
+
+/** The headers of the trace that the caller is in, where OpenTelemetry is installed. */
+async function trace() {
+  const name = "@opentelemetry/api"; // not a dependency: it is used where it is
+  telemetry ??= import(name).catch(() => undefined);
+  const otel = await telemetry;
+  const headers = {};
+  otel?.propagation.inject(otel.context.active(), headers);
+  return headers;
 }
 
 /** Milliseconds. @param {Headers} headers */

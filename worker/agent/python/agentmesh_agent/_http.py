@@ -25,8 +25,8 @@ _grace = 4.0
 def listen(mine: list[Agent], address: str) -> None:
     """Serves until SIGTERM."""
     server = Service(mine, address, os.environ.get("MESH_AGENT_TOKEN", ""), int(os.environ.get("MESH_SLOTS", "0")))
-    host, port = server.server_address[:2]
-    print(f"listening on {'[%s]' % host if ':' in str(host) else host}:{port}", file=sys.stderr, flush=True)
+    host, port = str(server.server_address[0]), server.server_address[1]
+    print(f"listening on {f'[{host}]' if ':' in host else host}:{port}", file=sys.stderr, flush=True)
     if not server.token and host not in ("127.0.0.1", "::1"):
         print("anybody who reaches it may run it: set MESH_AGENT_TOKEN, and the header Authorization in agents.yaml", file=sys.stderr, flush=True)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.leave).start())

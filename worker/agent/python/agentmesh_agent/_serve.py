@@ -58,7 +58,7 @@ def perform(job: Job, mine: list[Agent]) -> None:
     if job.waiting:
         return
     if isinstance(value, Reply):
-        line = {"type": "reply", "message": value.message}
+        line: dict[str, Any] = {"type": "reply", "message": value.message}
         job._wire.say(line if value.state is None else {**line, "state": value.state})
     elif value is not None or job.silent:
         try:
@@ -81,8 +81,6 @@ def _traced(job: Job, work: Callable[[], Any]) -> Any:
     try:
         from opentelemetry import context, propagate
     except ImportError:
-        context = None
-    if context is None:
         return work()
     token = context.attach(propagate.extract({"traceparent": job.traceparent}))
     try:
