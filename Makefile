@@ -206,5 +206,9 @@ short: ## the short forms of what needs more than Go, in a minute; it says which
 sdks: ## the clients and worker kits in Python and TypeScript: tests, conformance, packages; it needs node 20 and python 3.9
 	services/sdks.sh
 
+.PHONY: sdks-types
+sdks-types: ## the types of those clients and kits, by tsc and mypy (npm and pip fetch them); left out where they cannot be had
+	services/sdks-types.sh
+
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

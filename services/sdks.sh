@@ -60,18 +60,7 @@ if [ -d "$tmp/site/agentmesh_agent" ]; then
 fi
 
 say "types"
-cat >"$tmp/tsconfig.json" <<JSON
-{"compilerOptions": {"module": "nodenext", "target": "es2023", "lib": ["es2023", "dom", "dom.iterable"], "strict": true, "noEmit": true, "types": []},
- "files": ["$PWD/gateway/client/typescript/index.d.ts", "$PWD/worker/agent/typescript/index.d.ts", "$PWD/worker/agent/typescript/testing.d.ts"]}
-JSON
-if npx --yes -p typescript@7.0.2 tsc --version >/dev/null 2>&1; then
-	npx --yes -p typescript@7.0.2 tsc -p "$tmp/tsconfig.json" && echo "the declarations are TypeScript"
-else
-	leave "the declarations were not compiled: the TypeScript compiler cannot be had here"
-fi
-if python3 -m mypy --version >/dev/null 2>&1; then
-	python3 -m mypy --python-version 3.9 gateway/client/python/agentmesh worker/agent/python/agentmesh_agent
-else
-	leave "the annotations of Python were not checked: mypy is not here"
-fi
+services/sdks-types.sh >"$tmp/types" || { cat "$tmp/types"; exit 1; }
+cat "$tmp/types"
+! grep -q '^LEFT OUT' "$tmp/types" || left=yes
 [ -z "$left" ] || printf '\nsome of it was left out: see above\n'

@@ -86,6 +86,14 @@ node_kits() {
 	gotest services/mesh -test.run 'ClientsInOtherLanguages/node' -sdks
 }
 
+# other_runtime NAME: the client and the kit in JavaScript where it is not node that runs them.
+other_runtime() {
+	gotest services/mesh -test.run "ClientsInOtherLanguagesSpeak/$1" -sdks
+	gotest worker/agents -test.run "(HandlersOfAKit|KilledBetween).*/$1" -kits
+}
+
 part python python3 python_kits
 part node node node_kits
+part deno deno other_runtime deno
+part bun bun other_runtime bun
 [ -z "$failed" ]

@@ -56,12 +56,16 @@ func TestClientsInOtherLanguagesSpeakWithAMesh(t *testing.T) {
 		known, err := c.Agents.List(t.Context())
 		return err == nil && len(known) == len(all)
 	})
-	for _, program := range [][]string{{"python3", "../../gateway/client/python/tests/live.py"}, {"node", "../../gateway/client/typescript/test/live.js"}} {
+	const script = "../../gateway/client/typescript/test/live.js"
+	for _, program := range [][]string{{"python3", "../../gateway/client/python/tests/live.py"}, {"node", script}, {"bun", script}, {"deno", "run", "--no-prompt", "--allow-env", "--allow-net", script}} {
 		t.Run(program[0], func(t *testing.T) {
+			if _, err := osexec.LookPath(program[0]); err != nil && program[0] != "python3" && program[0] != "node" {
+				t.Skip("there is no " + program[0])
+			}
 			cmd := osexec.CommandContext(t.Context(), program[0], program[1:]...)
-			cmd.Env = append(os.Environ(), "MESH_URL="+srv.URL)
+			cmd.Env = append(os.Environ(), "MESH_URL="+srv.URL, "LIVE_BY="+program[0])
 			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%s: %v\n%s", program[1], err, out)
+				t.Errorf("%s: %v\n%s", program[0], err, out)
 			}
 			for task, err := range c.Tasks.All(t.Context(), client.Filter{Labels: map[string]string{"by": program[0]}}) {
 				if err != nil || task.Status != "completed" {

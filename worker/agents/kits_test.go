@@ -33,7 +33,15 @@ type kit struct {
 	dir            string
 }
 
-var hostile = []kit{{"python3", "hostile.py", "testdata"}, {"node", "hostile.mjs", "testdata"}}
+var hostile = []kit{{"python3", "hostile.py", "testdata"}, {"node", "hostile.mjs", "testdata"}, {"bun", "hostile.mjs", "testdata"}, {"deno", "hostile.mjs", "testdata"}}
+
+// command runs the program.
+func (k kit) command() []string {
+	if k.needs == "deno" {
+		return []string{k.needs, "run", "--allow-all", k.program}
+	}
+	return []string{k.needs, k.program}
+}
 
 // everyWay has each program run in each way, as make sdks does. Without it each kit is
 // run in one of them, since processes take their time.
@@ -53,7 +61,7 @@ func (k kit) handler(t *testing.T, way string, steps bool, env map[string]string
 	if _, err := osexec.LookPath(k.needs); err != nil {
 		t.Skip(k.needs + " is not there: the programs of its kit were not run")
 	}
-	cfg := exec.Config{Command: []string{k.needs, k.program}, Dir: k.dir, Env: env, Steps: steps, Pool: 1}
+	cfg := exec.Config{Command: k.command(), Dir: k.dir, Env: env, Steps: steps, Pool: 1}
 	o := exec.Options{Log: slog.New(slog.DiscardHandler)}
 	switch way {
 	case "exec":
@@ -70,7 +78,8 @@ func (k kit) handler(t *testing.T, way string, steps bool, env map[string]string
 // listen runs the program as a service.
 func (k kit) listen(t *testing.T, env map[string]string) (url string, p *osexec.Cmd) {
 	t.Helper()
-	cmd := osexec.Command(k.needs, k.program)
+	command := k.command()
+	cmd := osexec.Command(command[0], command[1:]...)
 	cmd.Dir, cmd.Env = k.dir, append(os.Environ(), "MESH_AGENT_LISTEN=127.0.0.1:0", "MESH_AGENT_TOKEN=secret")
 	for name, value := range env {
 		cmd.Env = append(cmd.Env, name+"="+value)

@@ -37,16 +37,17 @@ async function until(mesh, id, status) {
 }
 
 export async function live(mesh) {
-  const labels = { by: "node" };
+  const by = process.env.LIVE_BY ?? "node";
+  const labels = { by };
   const task = await mesh.tasks.create({ agent: "echo", input: { text: "aé€😀" }, labels });
   assert.equal(task.status, "pending");
   assert.deepEqual(await task.result({ timeout: "1m" }), { text: "aé€😀" });
   assert.equal((await all(task.events())).at(-1).data.status, "completed");
   assert.deepEqual((await all(mesh.tasks.list({ labels }))).map((t) => t.task_id), [task.id]);
-  const [one, other] = await Promise.all([1, 2].map(() => mesh.tasks.create({ agent: "echo", input: 1, labels }, { idempotencyKey: "node-1" })));
+  const [one, other] = await Promise.all([1, 2].map(() => mesh.tasks.create({ agent: "echo", input: 1, labels }, { idempotencyKey: by })));
   assert.equal(one.id, other.id);
   assert.equal(await one.result({ timeout: "1m" }), 1);
-  await assert.rejects(mesh.tasks.create({ agent: "echo", input: 2, labels }, { idempotencyKey: "node-1" }), (e) => e instanceof Invalid && e.code === "idempotency_key_reused");
+  await assert.rejects(mesh.tasks.create({ agent: "echo", input: 2, labels }, { idempotencyKey: by }), (e) => e instanceof Invalid && e.code === "idempotency_key_reused");
   await assert.rejects(mesh.tasks.get("tsk_" + "0".repeat(32)), (e) => e instanceof NotFound && e.code === "task_not_found");
   await assert.rejects(mesh.tasks.create({ agent: "nobody" }), (e) => e instanceof NotFound && e.code === "agent_not_found");
   await assert.rejects(mesh.tasks.create({ agent: "echo", imput: 1 }), (e) => e.code === "validation_failed" && e.errors[0].pointer === "/imput");

@@ -5,6 +5,10 @@ import { Canceled } from "./errors.js";
 import { Job } from "./job.js";
 import { perform } from "./perform.js";
 
+// Where the console does not write by process.stdout, and where a process does not end
+// when its standard input is destroyed.
+const deno = "Deno" in globalThis;
+const other = deno || "Bun" in globalThis;
 const grace = 4000; // from SIGTERM to the end, whatever the handler does
 
 export class Program {
@@ -19,7 +23,10 @@ export class Program {
     this.pool = pool;
     const out = process.stdout;
     this.write = out.write.bind(out);
-    if (!rawOutput || pool) out.write = /** @type {any} */ (process.stderr.write.bind(process.stderr));
+    if (!rawOutput || pool) {
+      out.write = /** @type {any} */ (process.stderr.write.bind(process.stderr));
+      if (other) for (const name of ["log", "info", "debug", "dir", "table"]) /** @type {any} */ (console)[name] = console.error.bind(console);
+    }
     this.jobs = /** @type {Lines[]} */ ([]);
   }
 
@@ -107,7 +114,7 @@ export class Program {
   /** @param {number} status */
   async #exit(status) {
     await new Promise((r) => this.write("", () => r(undefined)));
-    if (this.pool || status) process.exit(status);
+    if (this.pool || status || deno) process.exit(status);
     process.stdin.destroy(); // else a program that keeps steps would wait for words
   }
 }
