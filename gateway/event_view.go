@@ -83,7 +83,7 @@ func partly(l links, t *task.Task, v api.Task) api.Task {
 
 // stepOf is an entry without its value.
 func stepOf(e *task.Entry) api.Step {
-	s := api.Step{Kind: string(e.Kind), Name: e.Name, N: e.N, Attempt: e.Attempt, At: e.At, MS: e.Ms, Key: e.Key, Version: e.Version, Bytes: max(e.Size, int64(len(e.Value)))}
+	s := api.Step{Kind: string(e.Kind), Name: e.Name, N: e.N, Attempt: e.Attempt, At: e.At, MS: e.Ms, Key: e.Key, Version: e.Version, Bytes: max(e.Size, int64(len(e.Value))), Sealed: e.Sealed}
 	if e.Error != nil {
 		s.Error = &api.Error{Code: e.Error.Code, Message: e.Error.Message, Attempt: e.Attempt}
 	}

@@ -221,6 +221,9 @@ func (s *stream) chunk(raw []byte) bool {
 	if c.Rewinds > s.rewinds && !s.rewind(c.Rewinds, c.From) {
 		return false
 	}
+	if c.Thought != "" {
+		return s.event("reasoning", "", api.Reasoning{TaskID: s.id, Attempt: c.Attempt, Offset: c.ThoughtAt, Text: c.Thought}) == nil
+	}
 	if c.Offset > s.output {
 		return true
 	}

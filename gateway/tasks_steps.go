@@ -35,7 +35,7 @@ func (h tasks) listSteps(ctx context.Context, in stepQuery) (out page[api.StepLi
 	for _, e := range found.Entries {
 		s := stepOf(e)
 		switch {
-		case !values:
+		case !values, e.Sealed:
 		case e.Object != "":
 			s.ValueURL = in.links().task(found.Task.ID) + "/steps/value?" + url.Values{"kind": {s.Kind}, "name": {s.Name}, "n": {strconv.Itoa(s.N)}}.Encode()
 		default:

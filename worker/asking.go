@@ -82,12 +82,12 @@ func (at *attempt) goOn(ctx context.Context, t *task.Task) error {
 		if e.Value, err = at.w.core.Sessions.AnswerOf(ctx, asked, t); err != nil {
 			return err
 		}
+		if e.Value, err = at.journal.seal.cover(e, e.Value); err != nil {
+			return err
+		}
 	} else {
 		e.Error = &task.StepError{Code: task.CodeInputTimeout, Message: "no answer came in time"}
 	}
 	at.journal.answer = e
-	for _, e := range append(entries, e) {
-		at.journal.note(e, false)
-	}
-	return nil
+	return noteAll(at.journal, append(entries, e))
 }

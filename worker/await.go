@@ -32,7 +32,9 @@ func (c *caller) Wait(ctx context.Context, w agent.Wait) (json.RawMessage, error
 
 // await waits for what o waits for, and keeps what it came to.
 func (c *caller) await(ctx context.Context, o *openWait, w agent.Wait) (task.Answer, error) {
-	if a, ok := c.at.journal.waited(o.Wait); ok {
+	if a, ok, err := c.at.journal.waited(o.Wait); err != nil {
+		return a, err
+	} else if ok {
 		return a, nil
 	}
 	if err := c.describe(o, w); err != nil {

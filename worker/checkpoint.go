@@ -98,7 +98,11 @@ func (j *journal) saveCheckpoint(ctx context.Context) error {
 	if v == nil {
 		return nil
 	}
-	err := j.append(ctx, &task.Entry{Kind: task.EntryCheckpoint, Value: v})
+	e := &task.Entry{Kind: task.EntryCheckpoint}
+	var err error
+	if e.Value, err = j.seal.cover(e, v); err == nil {
+		err = j.append(ctx, e)
+	}
 	if err != nil {
 		j.cursor.back()
 	}

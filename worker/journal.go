@@ -40,6 +40,7 @@ type journal struct {
 	ended   map[occurrence]int
 	running map[occurrence]bool
 
+	seal   seal
 	cursor cursor      // the checkpoint
 	anew   bool        // what the runs before had finished is dropped
 	answer *task.Entry // of a turn that goes on: what the user has said
@@ -76,7 +77,7 @@ func newJournal(at *attempt, t *task.Task, cause func() error) *journal {
 	return &journal{
 		patience: at.patience, at: at, t: t, of: t.ID, cause: cause,
 		flags: make(chan flag), nobody: make(chan struct{}), writing: make(chan struct{}, 1),
-		entries: map[string]*noted{}, ended: map[occurrence]int{}, running: map[occurrence]bool{},
+		seal: sealOf(at, t), entries: map[string]*noted{}, ended: map[occurrence]int{}, running: map[occurrence]bool{},
 	}
 }
 
@@ -99,7 +100,15 @@ func (j *journal) resume(ctx context.Context, rev uint64) error {
 	if err != nil {
 		return fmt.Errorf("read the journal: %w", err)
 	}
+	return noteAll(j, entries)
+}
+
+// noteAll takes over what runs before have written, if this one can read it.
+func noteAll(j *journal, entries []*task.Entry) error {
 	for _, e := range entries {
+		if _, err := j.seal.open(e, e.Value); err != nil {
+			return err
+		}
 		j.note(e, false)
 	}
 	return nil
@@ -256,7 +265,9 @@ func (j *journal) note(e *task.Entry, fresh bool) {
 		}
 	}
 	if e.Kind == task.EntryCheckpoint {
-		j.cursor.found(e.Value)
+		if v, err := j.seal.open(e, e.Value); err == nil { // it was opened before
+			j.cursor.found(v)
+		}
 	}
 }
 

@@ -60,7 +60,10 @@ func (j *journal) recall(ctx context.Context, e *task.Entry) (json.RawMessage, e
 		raw, err = j.store.Artifacts.Read(ctx, task.Value{Inline: e.Value, Object: e.Object, Size: e.Size})
 		return err
 	})
-	return raw, err
+	if err != nil {
+		return nil, err
+	}
+	return j.seal.open(e, raw)
 }
 
 // perform runs a step and keeps what it came to: a value, or a failure for good.
@@ -84,7 +87,7 @@ func (j *journal) perform(ctx context.Context, c agent.StepCall, n int, again bo
 		return nil, false, err
 	}
 	if err != nil {
-		e.Value, e.Object, e.Size = nil, "", 0
+		e.Value, e.Object, e.Size, e.Sealed = nil, "", 0, false
 		e.Error = &task.StepError{Code: codeOf(fault.Code), Message: task.Cut(fault.Error(), maxStepError)}
 	}
 	if failed := j.append(longer, e); failed != nil {
@@ -122,7 +125,11 @@ func (j *journal) hold(ctx context.Context, e *task.Entry, raw json.RawMessage) 
 		return &agent.Error{Code: task.CodeResultTooLarge, Permanent: true, Message: fmt.Sprintf(
 			"the value of step %s has %d bytes, allowed are %d: store it elsewhere and return a reference", e.Name, len(raw), limit)}
 	}
-	if len(raw) <= store.InlineLimit {
+	kept, err := j.seal.cover(e, raw)
+	if err != nil {
+		return err
+	}
+	if raw = kept; len(raw) <= store.InlineLimit {
 		e.Value = raw
 		return nil
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"cmp"
+	"strings"
 
 	"agentmesh/shared/task"
 )
@@ -41,6 +42,14 @@ func (r *reports) OutputEnd(offset int64) {
 	if rewound {
 		r.publish(c)
 	}
+}
+
+// Reasoning implements agent.Thinker.
+func (r *reports) Reasoning(offset int64, text string) {
+	r.mu.Lock()
+	c := task.OutputChunk{Attempt: r.attempt, Offset: r.written, Rewinds: r.rewinds, From: r.rewound, ThoughtAt: offset, Thought: strings.ToValidUTF8(text, "�")}
+	r.mu.Unlock()
+	r.publish(c)
 }
 
 // rewindLocked takes the output back to an offset.

@@ -13,17 +13,23 @@ var entryOf = map[task.WaitKind]task.EntryKind{
 }
 
 // waited is what a wait came to, in this run or one before.
-func (j *journal) waited(w task.Wait) (a task.Answer, ok bool) {
+func (j *journal) waited(w task.Wait) (a task.Answer, ok bool, err error) {
 	e := j.find(entryOf[w.Kind], w.Name, w.N)
 	if e == nil {
-		return a, false
+		return a, false, nil
 	}
-	return task.Answer{Kind: w.Kind, Name: w.Name, N: &w.N, Value: e.Value, Late: e.Error != nil, Used: true, At: e.At}, true
+	v, err := j.seal.open(e, e.Value)
+	return task.Answer{Kind: w.Kind, Name: w.Name, N: &w.N, Value: v, Late: e.Error != nil, Used: true, At: e.At}, true, err
 }
 
 // wait keeps what a wait came to, before anything goes on because of it.
 func (j *journal) wait(ctx context.Context, w task.Wait, a task.Answer) error {
-	e := &task.Entry{Kind: entryOf[w.Kind], Name: w.Name, N: w.N, Value: a.Value, Ms: time.Since(w.AskedAt).Milliseconds()}
+	e := &task.Entry{Kind: entryOf[w.Kind], Name: w.Name, N: w.N, Ms: time.Since(w.AskedAt).Milliseconds()}
+	v, err := j.seal.cover(e, a.Value)
+	if err != nil {
+		return err
+	}
+	e.Value = v
 	if a.Late {
 		e.Error = &task.StepError{Code: task.CodeInputTimeout, Message: "no answer came in time"}
 	}

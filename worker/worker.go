@@ -22,6 +22,7 @@ import (
 
 	"agentmesh/shared/ids"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/secret"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/telemetry"
@@ -33,6 +34,9 @@ type Config struct {
 	Drain     time.Duration `flag:"drain" env:"MESH_DRAIN" help:"how long running attempts and open requests may finish after SIGTERM"`
 	Lease     time.Duration `flag:"lease" env:"MESH_LEASE" help:"how long a task stays with a silent worker before another one gets it"`
 	MaxResult int64         `flag:"max-result" env:"MESH_MAX_RESULT" help:"largest result in bytes"`
+
+	// Keeper seals the steps of agents that ask for it; nil: none may.
+	Keeper *secret.Keeper
 
 	maxEntries int // of a journal; tests have fewer
 }
@@ -123,6 +127,9 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 		}
 		if a.Handler == nil || seen[a.Name] {
 			return nil, fmt.Errorf("agent %s: needs one handler and a name of its own", a.Name)
+		}
+		if a.Seal && w.cfg.Keeper == nil {
+			return nil, fmt.Errorf("agent %s: its steps are to be sealed, and the worker has no key: give it the mesh's by MESH_SECRET_KEY or --secret-key-file", a.Name)
 		}
 		seen[a.Name] = true
 		beginSeries(a.Name)

@@ -23,6 +23,15 @@ type Output struct {
 	Text    string `json:"text"`
 }
 
+// Reasoning is the data of a reasoning event: what a model thinks before it answers. It is
+// shown live and kept nowhere.
+type Reasoning struct {
+	TaskID  string `json:"task_id"`
+	Attempt int    `json:"attempt"`
+	Offset  int64  `json:"offset" doc:"Place of the text in the reasoning of its answer, in bytes: at 0 it begins anew."`
+	Text    string `json:"text"`
+}
+
 // StepEvent is the data of a step event: what the agent has finished, without its value.
 type StepEvent struct {
 	TaskID string `json:"task_id"`

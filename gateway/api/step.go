@@ -26,5 +26,6 @@ type Step struct {
 	Value    json.RawMessage `json:"value,omitempty" doc:"With include=values."`
 	ValueURL string          `json:"value_url,omitempty" doc:"Where the value is, with include=values, when it has more than 256 KiB."`
 	Head     string          `json:"head,omitempty" doc:"The beginning of a value that was too long to keep, with include=values."`
+	Sealed   bool            `json:"sealed,omitempty" doc:"The agent has its values sealed: they are not shown."`
 	Error    *Error          `json:"error,omitempty" doc:"The step failed for good."`
 }

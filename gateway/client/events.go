@@ -18,14 +18,15 @@ import (
 
 // Event is one thing that happened to a task.
 type Event struct {
-	ID   string // resumes after it; empty for output and steps
-	Type string // status, progress, milestone, output or step
+	ID   string // resumes after it; empty for output, steps and reasoning
+	Type string // status, progress, milestone, output, step or reasoning
 	Data json.RawMessage
 
 	Task      *Task      // of status and progress events
 	Milestone *Milestone // of milestone events
 	Output    string     // of output events: text not seen before
 	Step      *Step      // of step events, without its value: told once, while it happens
+	Reasoning string     // of reasoning events: what a model thinks, told once, while it happens
 }
 
 // maxEvent bounds one event: a record at its limits, with room.
@@ -119,7 +120,7 @@ type follower struct {
 // decode reads an event; ok is false when it brings nothing new.
 func (f *follower) decode(raw sse.Event) (e Event, ok bool) {
 	e, ok = decodeEvent(raw, &f.output)
-	if id, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" && e.Type != "step" {
+	if id, err := strconv.ParseUint(raw.LastEventID, 10, 64); err == nil && e.Type != "output" && e.Type != "step" && e.Type != "reasoning" {
 		ok = f.fresh(id, raw) && ok
 		e.ID, f.last = raw.LastEventID, strconv.FormatUint(max(id, f.newest()), 10)
 	}
@@ -159,6 +160,10 @@ func decodeEvent(raw sse.Event, output *int64) (e Event, ok bool) {
 	case "step":
 		e.Step = &Step{}
 		ok = json.Unmarshal(e.Data, e.Step) == nil
+	case "reasoning":
+		var thought api.Reasoning
+		ok = json.Unmarshal(e.Data, &thought) == nil
+		e.Reasoning = thought.Text
 	case "output":
 		var chunk api.Output
 		if json.Unmarshal(e.Data, &chunk) != nil {

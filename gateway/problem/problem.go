@@ -103,6 +103,7 @@ var statuses = map[*mesh.Refusal]int{
 	mesh.ErrNoInput:              404,
 	mesh.ErrInputExpired:         410,
 	mesh.ErrStepNotFound:         404,
+	mesh.ErrStepSealed:           403,
 	mesh.ErrStepsExpired:         410,
 	mesh.ErrActionNotFound:       404,
 	mesh.ErrWebhookNotFound:      404,

@@ -3,6 +3,7 @@ package main
 import (
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/egress"
+	"agentmesh/shared/secret"
 )
 
 // callbackConfig is what gateways and notifiers share: where callbacks may go,
@@ -10,6 +11,8 @@ import (
 type callbackConfig struct {
 	egress egress.Config
 	secret secretConfig
+
+	keeper *secret.Keeper // once it is known
 }
 
 func (c *callbackConfig) settings() []any { return []any{&c.egress, &c.secret} }

@@ -23,9 +23,15 @@ import (
 
 // secretConfig is the operator's key.
 type secretConfig struct {
-	Key     config.Secret `flag:"secret-key" env:"MESH_SECRET_KEY" help:"key that seals the secrets of webhooks at rest: 32 bytes in base64 (mesh key makes one); several, separated by commas, while it is replaced, the new one first. Set it by the environment or by --secret-key-file: a command line is seen by others. mesh up without one makes <data>/secret.key"`
+	Key     config.Secret `flag:"secret-key" env:"MESH_SECRET_KEY" help:"key that seals the secrets of webhooks, and the steps of agents with seal: true, at rest: 32 bytes in base64 (mesh key makes one); several, separated by commas, while it is replaced, the new one first. Set it by the environment or by --secret-key-file: a command line is seen by others. mesh up without one makes <data>/secret.key"`
 	File    string        `flag:"secret-key-file" env:"MESH_SECRET_KEY_FILE" help:"file with the secret key, or several, one a line"`
 	Replace bool          `flag:"replace-secret-key" env:"MESH_REPLACE_SECRET_KEY" help:"go on, once, with another secret key when the one before is lost: every webhook then needs a new secret"`
+}
+
+// sealConfig is the same key for a worker, which needs it for agents with seal: true.
+type sealConfig struct {
+	Key  config.Secret `flag:"secret-key" env:"MESH_SECRET_KEY" help:"the mesh's key, which seals the steps of agents with seal: true. Set it by the environment or by --secret-key-file"`
+	File string        `flag:"secret-key-file" env:"MESH_SECRET_KEY_FILE" help:"file with the secret key, or several, one a line"`
 }
 
 // keyFile is the generated secret key beside the data of an embedded server.
@@ -90,6 +96,7 @@ func (c *callbackConfig) adopt(ctx context.Context, st *store.Store, k *secret.K
 		return nil, err
 	}
 	c.secret.seen(log)
+	c.keeper = k
 	keys := keyring.New(k)
 	opens := func(e *webhook.Endpoint) bool { _, err := keys.Open(e); return err == nil }
 	err = st.Secrets.Adopt(ctx, k.Fingerprints(), c.secret.Replace, opens)

@@ -209,6 +209,7 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	if err != nil {
 		return nil, err
 	}
+	m.worker.worker.Keeper = cfg.callbacks.keeper
 	w, err := m.worker.parts(ctx, st.worker, m.log.With("role", "worker"))
 	return slices.Concat(own, known, g, n, inboxParts(m.at.inbox, st.gateway, keys), w), err
 }

@@ -25,6 +25,7 @@ type workerRole struct {
 	worker worker.Config
 	agents agentsConfig
 	demo   demoModel
+	sealed sealConfig // of a process of its own
 
 	served  []agent.Agent
 	found   foundGateway
@@ -77,9 +78,16 @@ func workerCommand() *cobra.Command {
 	r := &workerRole{worker: worker.Default()}
 	return role{
 		name: "worker", short: "Run a worker against a NATS server",
-		settings: []any{&r.worker, &r.agents}, drain: &r.worker.Drain, attempts: r.attempts,
-		prepare: func(_ *ports, log *slog.Logger) error { return r.load(log) },
-		parts:   r.parts,
+		settings: []any{&r.worker, &r.agents, &r.sealed}, drain: &r.worker.Drain, attempts: r.attempts,
+		prepare: func(_ *ports, log *slog.Logger) (err error) {
+			own := secretConfig{Key: r.sealed.Key, File: r.sealed.File}
+			own.seen(log)
+			if r.worker.Keeper, err = own.keeper(); err != nil {
+				return err
+			}
+			return r.load(log)
+		},
+		parts: r.parts,
 	}.command()
 }
 

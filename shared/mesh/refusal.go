@@ -79,6 +79,7 @@ var (
 	ErrNoInput              = NewRefusal("no_input", "The task has no input.", 0)
 	ErrInputExpired         = NewRefusal("input_expired", "The input is past its retention.", 0)
 	ErrStepNotFound         = NewRefusal("step_not_found", "The task has no such step.", 0)
+	ErrStepSealed           = NewRefusal("step_sealed", "The value of the step is sealed.", 0)
 	ErrStepsExpired         = NewRefusal("steps_expired", "The steps of the task, or the value of one, are not kept any more.", 0)
 	ErrActionNotFound       = NewRefusal("action_not_found", "There is no such action.", 0)
 	ErrWebhookNotFound      = NewRefusal("webhook_not_found", "There is no such webhook.", 0)

@@ -71,6 +71,8 @@ func (j Journals) Value(ctx context.Context, who auth.Caller, id task.ID, kind t
 	switch {
 	case at < 0:
 		return task.Value{}, Refuse(ErrStepNotFound, "The task has no %s %q with n %d.", kind, Clip(name, 64), n)
+	case entries[at].Sealed:
+		return task.Value{}, Refuse(ErrStepSealed, "The agent has its steps sealed: only its workers read them.")
 	case entries[at].Head != "":
 		return task.Value{}, Refuse(ErrStepsExpired, "The values of this journal were many: when the task ended their beginnings were kept.")
 	}

@@ -50,6 +50,7 @@ const (
 	CodeStepNested       = "step_nested"
 	CodeJournalFull      = "journal_full"
 	CodeVersionChanged   = "version_changed"
+	CodeStepSealed       = "step_sealed"
 	CodeToolError        = "tool_error"
 	CodeToolRejected     = "tool_rejected"
 	CodeSessionGone      = "session_gone"
@@ -109,6 +110,8 @@ var Codes = map[string]struct {
 	CodeToolError:        {FaultAgent, "A tool of an MCP server failed."},
 	CodeToolRejected:     {FaultAgent, "An MCP server refused the call of a tool."},
 	CodeVersionChanged:   {FaultAgent, "Another version of the agent began the task, and the agent does not take its steps over."},
+
+	CodeStepSealed: {FaultMesh, "The steps of the task are sealed with a key that the worker does not have."},
 
 	CodeToolOutcomeUnknown: {FaultAgent, "Nobody knows whether a tool of an MCP server was called, and it may not be called twice."},
 

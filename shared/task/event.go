@@ -105,4 +105,8 @@ type OutputChunk struct {
 	// Rewinds and From are those of the record, as they were when the piece was sent.
 	Rewinds int   `json:"rewinds,omitempty"`
 	From    int64 `json:"from,omitempty"`
+	// Thought is reasoning in the place of output: it is shown live and kept nowhere.
+	// ThoughtAt is where it stands in the reasoning of its answer.
+	Thought   string `json:"thought,omitempty"`
+	ThoughtAt int64  `json:"thought_at,omitempty"`
 }

@@ -57,6 +57,7 @@ type Entry struct {
 	Object string          `json:"object,omitempty"` // name of the value in the object store, if that is large
 	Size   int64           `json:"size,omitempty"`   // bytes of the object, or of a value that is cut
 	Head   string          `json:"head,omitempty"`   // the beginning of a value that is cut
+	Sealed bool            `json:"sealed,omitempty"` // the value is a text that the worker's key opens
 	Error  *StepError      `json:"error,omitempty"`  // a failure that stays
 
 	Version string `json:"version,omitempty"` // of the agent

@@ -42,6 +42,10 @@ type Agent struct {
 	// Remote says that the handler only passes the job on to another process,
 	// for traces.
 	Remote bool
+	// Seal has the values of the agent's steps, checkpoints and answers sealed with the
+	// worker's key where they are kept, see worker.Config.Keeper: whoever reads the store
+	// or the steps of a task does not see them.
+	Seal bool
 	// Calls says that the handler needs a key to call the mesh by itself, through its
 	// gateway: see Job.Key.
 	Calls bool

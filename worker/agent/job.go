@@ -219,6 +219,19 @@ func (j *Job) OutputAt(offset int64, text string) {
 	}
 }
 
+// Thinker is a Reporter that shows what a model thinks.
+type Thinker interface {
+	Reasoning(offset int64, text string)
+}
+
+// Reasoning shows what a model thinks to those who follow the task now, and keeps it
+// nowhere. offset is where it stands in the reasoning of its answer: at 0 it begins anew.
+func (j *Job) Reasoning(offset int64, text string) {
+	if t, ok := j.reporter.(Thinker); ok && text != "" {
+		t.Reasoning(offset, text)
+	}
+}
+
 // OutputEnd says that nothing stands in the output behind an offset.
 func (j *Job) OutputEnd(offset int64) {
 	if m, ok := j.reporter.(Meter); ok {

@@ -251,6 +251,7 @@ agents:
       stream: false
       show: {tools: full}
       redact: [email]
+      seal: true
   - name: summarize
     builtin: summarize
 `
@@ -261,8 +262,11 @@ func TestAgentsThatAreModels(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := specs[0].LLM
-	if len(c.Tools) != 4 || !c.Tools[2].Handoff || !c.Tools[3].Human || c.Limits.Cost != 500_000 || !c.Quiet || c.Show != "full" || c.Limits.Time != time.Minute {
+	if len(c.Tools) != 4 || !c.Tools[2].Handoff || !c.Tools[3].Human || c.Limits.Cost != 500_000 || !c.Quiet || c.Show != "full" || c.Limits.Time != time.Minute || !c.Seal {
 		t.Errorf("%+v", c)
+	}
+	if a, err := specs[0].Agent(agents.Options{}); err != nil || !a.Seal {
+		t.Errorf("the agent does not seal, %v", err)
 	}
 	for _, tt := range []struct{ old, now, want string }{
 		{"instructions:", "instruction:", "agents.yaml:12: agents[0].llm.instruction: there is no such field (did you mean instructions?)"},

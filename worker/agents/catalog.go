@@ -160,7 +160,7 @@ func (s Spec) model(o Options) (agent.Agent, error) {
 	if d.OutputSchema == nil {
 		d.OutputSchema = s.LLM.OutputSchema
 	}
-	return agent.Agent{Definition: d, Handler: h}, nil
+	return agent.Agent{Definition: d, Handler: h, Seal: s.LLM.Seal}, nil
 }
 
 // describeWithin bounds the wait for the card of a remote agent at the start.

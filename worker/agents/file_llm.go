@@ -247,6 +247,7 @@ func (p llmParser) llm(n *yaml.Node, field string) *llm.Config {
 		"show": func(n *yaml.Node, f string) {
 			p.mapping(n, f, fields{"tools": func(n *yaml.Node, f string) { c.Show = p.choice(n, f, llm.ShowNone, llm.ShowNames, llm.ShowFull) }})
 		},
+		"seal":   func(n *yaml.Node, f string) { c.Seal = p.yes(n, f) },
 		"redact": func(n *yaml.Node, f string) { c.Redact = p.list(n, f) },
 	})
 	return c

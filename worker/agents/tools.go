@@ -61,7 +61,7 @@ func (s toolServer) List(ctx context.Context) (all []llm.RemoteTool, err error) 
 func (s toolServer) Run(ctx context.Context, job *agent.Job, c llm.RemoteCall) (llm.RemoteResult, error) {
 	res, err := s.client.Run(ctx, job, mcp.Run{
 		Call: mcp.Call{Tool: c.Tool, Arguments: c.Args, TraceParent: c.TraceParent},
-		Step: c.Step, OnUnknown: mcp.Unknown(c.OnUnknown), Timeout: c.Timeout, Once: true, Made: c.Made,
+		Step: c.Step, OnUnknown: mcp.Unknown(c.OnUnknown), Timeout: c.Timeout, Once: true, Made: c.Made, Shown: c.Shown,
 	})
 	if err != nil {
 		return llm.RemoteResult{}, err

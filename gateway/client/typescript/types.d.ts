@@ -1138,6 +1138,8 @@ export interface Step {
   /** Which of its kind and name it is, from 0. */
   "n": number;
   "name"?: string;
+  /** The agent has its values sealed: they are not shown. */
+  "sealed"?: boolean;
   /** With include=values. */
   "value"?: unknown;
   /** Where the value is, with include=values, when it has more than 256 KiB. */

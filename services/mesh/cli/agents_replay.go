@@ -44,6 +44,9 @@ func readPast(ctx context.Context, c *client.Client, id string) (past agents.Pas
 		if err != nil {
 			return past, err
 		}
+		if s.Sealed {
+			return past, fmt.Errorf("the steps of task %s are sealed: its agent is not run over them here", id)
+		}
 		step := agents.PastStep{Kind: s.Kind, Name: s.Name, N: s.N, Key: s.Key, Value: s.Value, Head: s.Head}
 		if s.Error != nil {
 			step.Error = &agents.StepFailure{Code: s.Error.Code, Message: s.Error.Message}

@@ -73,6 +73,8 @@ func stepRow(s client.Step) row {
 	switch {
 	case s.Error != nil:
 		r.note += " " + s.Error.Code + ": " + s.Error.Message
+	case s.Sealed:
+		r.note += " sealed"
 	case s.ValueURL != "":
 		r.note += " " + s.ValueURL
 	case s.Head != "":

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	"agentmesh/shared/schema"
+	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/llm/chat"
 )
@@ -14,7 +16,7 @@ import (
 // nobody has answered.
 type human struct{}
 
-const askHuman = `{"type":"object","required":["question"],"properties":{"question":{"type":"string","description":"What the person is asked, with all that they must know."},"options":{"type":"array","items":{"type":"string"},"description":"The answers to choose from, if there are some."}},"additionalProperties":false}`
+const askHuman = `{"type":"object","required":["question"],"properties":{"question":{"type":"string","description":"What the person is asked, with all that they must know."},"options":{"type":"array","items":{"type":"string"},"description":"The answers to choose from, if there are some."},"schema":{"type":"object","description":"JSON Schema of the answer, if it is to be more than a text."}},"additionalProperties":false}`
 
 // offer implements tool.
 func (human) offer() chat.Tool {
@@ -26,15 +28,22 @@ func (human) run(ctx context.Context, l *loop, c call) (result, error) {
 	var q struct {
 		Question string   `json:"question"`
 		Options  []string `json:"options"`
+		Schema   any      `json:"schema"`
 	}
 	if err := json.Unmarshal(c.args, &q); err != nil {
 		return failed("%v", err), nil
 	}
-	schema := map[string]any{"type": "string"}
-	if len(q.Options) > 0 {
-		schema["enum"] = q.Options
+	var wanted any = map[string]any{"type": "string"}
+	switch {
+	case q.Schema != nil:
+		if why := l.askable(q.Schema); why != nil {
+			return failed("the schema of the answer is not taken: %v", why), nil
+		}
+		wanted = q.Schema
+	case len(q.Options) > 0:
+		wanted = map[string]any{"type": "string", "enum": q.Options}
 	}
-	raw, err := personOf(l).question(ctx, "ask/"+c.place, q.Question, schema)
+	raw, err := personOf(l).question(ctx, "ask/"+c.place, q.Question, wanted)
 	if errors.Is(err, agent.ErrInputTimeout) {
 		return failed("nobody has answered in time"), nil
 	}
@@ -42,6 +51,21 @@ func (human) run(ctx context.Context, l *loop, c call) (result, error) {
 		return result{}, err
 	}
 	return result{Text: textOf(raw)}, nil
+}
+
+// askable says why a schema that a model has written cannot be that of an answer.
+func (a *compiled) askable(v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if _, err := schema.Compile(raw); err != nil {
+		return explained(err)
+	}
+	if len(raw) > task.MaxWaitSchema {
+		return fmt.Errorf("it has %d bytes, allowed are %d", len(raw), task.MaxWaitSchema)
+	}
+	return nil
 }
 
 // person is whoever answers the questions of a task.
@@ -53,12 +77,12 @@ type person struct {
 func personOf(l *loop) person { return person{l.job, l.first} }
 
 // question asks a person. A wait's bounds hold for what a model has written, too.
-func (p person) question(ctx context.Context, name, prompt string, schema any) (json.RawMessage, error) {
-	raw, err := json.Marshal(schema)
+func (p person) question(ctx context.Context, name, prompt string, wanted any) (json.RawMessage, error) {
+	raw, err := json.Marshal(wanted)
 	if err != nil {
 		return nil, err
 	}
-	return agent.Ask[json.RawMessage](ctx, p.job, name, agent.Question{Prompt: p.of.catalog.mask.text(cutText(prompt, maxPrompt)), Schema: raw})
+	return agent.Ask[json.RawMessage](ctx, p.job, name, agent.Question{Prompt: cutText(p.of.shown(prompt), maxPrompt), Schema: raw})
 }
 
 // maxPrompt is the longest question in bytes.
@@ -82,13 +106,13 @@ func (d *decision) UnmarshalJSON(raw []byte) error {
 
 // decide asks a person to choose. words are the choices.
 func (p person) decide(ctx context.Context, name, prompt string, words ...string) (d decision, err error) {
-	schema := map[string]any{"anyOf": []any{
+	wanted := map[string]any{"anyOf": []any{
 		map[string]any{"enum": words},
 		map[string]any{"type": "object", "required": []string{"decision"}, "additionalProperties": false, "properties": map[string]any{
 			"decision": map[string]any{"enum": words}, "note": map[string]any{"type": "string"}, "arguments": map[string]any{"type": "object"},
 		}},
 	}}
-	raw, err := p.question(ctx, name, prompt, schema)
+	raw, err := p.question(ctx, name, prompt, wanted)
 	if err != nil {
 		return d, err
 	}

@@ -123,6 +123,7 @@ type Config struct {
 	Context       Context
 	Quiet         bool     // nothing of the answer is shown while it comes
 	Show          string   // names (the default), none or full
+	Seal          bool     // the journal's values are sealed with the worker's key
 	Redact        []string // regular expressions, or email: never shown outside of the conversation
 }
 

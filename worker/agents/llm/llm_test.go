@@ -309,6 +309,61 @@ func TestTextOfAnAnswerThatBrokeOffIsTakenBack(t *testing.T) {
 	})
 }
 
+// What a model thinks is seen by those who follow the task now: piece by piece, anew after
+// a break, redacted, and in no record and no output.
+func TestReasoningIsShownLiveAndKeptNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for redact, want := range map[string]string{"": "0:hm, |4:let |0:hm, |4:ann@|8:b.ex|", "email": "0:hm, ***\n|"} {
+			c := llm.Config{}
+			if redact != "" {
+				c.Redact = []string{redact}
+			}
+			d := newDesk(t, llmtest.Replies(
+				llmtest.Reply{Reasoning: "hm, let ", Chunk: 4, Delay: time.Second, Quirks: []llmtest.Quirk{llmtest.NoFinish}},
+				llmtest.Reply{Reasoning: "hm, ann@b.ex", Text: "fine", Chunk: 4, Delay: time.Second},
+			), one(c))
+			id := d.Create(ask)
+			stream := make(chan *httptest.ResponseRecorder, 1)
+			go func() { stream <- d.Do("GET", "/tasks/"+id+"/events", "", "Accept", "text/event-stream") }()
+			v, shown := d.End(id), ""
+			meshtest.ScanEvents((<-stream).Body, func(_, event, data string) {
+				if event == "reasoning" {
+					r := meshtest.Decode[api.Reasoning](t, bytes.NewBufferString(data))
+					shown += fmt.Sprint(r.Offset, ":", r.Text, "|")
+				}
+			})
+			rec, _ := json.Marshal(d.Record(id))
+			if shown != want || text(v) != "fine" || strings.Contains(string(rec), "hm") || strings.Contains(d.Do("GET", "/tasks/"+id+"/steps?include=values", "").Body.String(), "hm") {
+				t.Errorf("saw %q, want %q, %s", shown, want, rec)
+			}
+		}
+	})
+}
+
+// A person is asked for what the model wants to know, in the form that it wants, and not
+// shown what is redacted.
+func TestAPersonAnswersInTheFormThatTheModelAsksFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		question := func(schema string) llmtest.Reply {
+			return llmtest.Reply{Calls: []llmtest.Call{{Name: "ask_human", Arguments: `{"question":"How many for ann@b.example?","schema":` + schema + `}`}}}
+		}
+		d := newDesk(t, llmtest.Replies(question(`{"type":"nmber"}`), question(`{"type":"integer","minimum":1}`), llmtest.Reply{Text: "ok"}), one(llm.Config{Tools: []llm.Use{{Human: true}}, Redact: []string{"email"}}))
+		id := d.Create(ask)
+		time.Sleep(time.Minute)
+		rec := d.Record(id)
+		if all := d.model.Asked(); len(all) != 2 || !strings.Contains(all[1].Last().Content, "the schema of the answer is not taken") || rec.Status != task.InputRequired || rec.Waits[0].Prompt != "How many for ***?" {
+			t.Fatalf("%s %+v", rec.Status, rec.Waits)
+		}
+		if w := d.Do("POST", "/tasks/"+id+"/input", `{"value":0}`); w.Code != 422 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		d.Do("POST", "/tasks/"+id+"/input", `{"value":2}`)
+		if v := d.End(id); text(v) != "ok" || d.model.Asked()[2].Last().Content != "2" {
+			t.Errorf("%s %+v", v.Status, v.Error)
+		}
+	})
+}
+
 func TestSecretsAndWhatIsRedactedIsNeverShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := one(llm.Config{Redact: []string{"email", `(?i)iban [A-Z0-9 ]+`}})

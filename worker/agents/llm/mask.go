@@ -62,26 +62,46 @@ type live struct {
 	at    int64 // where the answer begins in the output
 	end   int64 // behind what is shown of it
 	line  strings.Builder
+
+	thought   int64 // how much of the reasoning of the answer is shown
+	thoughtOn strings.Builder
 }
 
 func (l *live) text(piece string) {
-	if l.agent.Quiet {
+	if piece == "" || l.agent.Quiet {
 		return
 	}
-	l.line.WriteString(piece)
-	whole := l.line.String()
+	if l.thoughtOn.Len() > 0 { // it is over
+		l.think("\n")
+	}
+	if shown := l.ready(&l.line, piece); shown != "" {
+		l.job.OutputAt(l.end, shown)
+		l.end += int64(len(shown))
+	}
+}
+
+// think shows a piece of what the model thinks.
+func (l *live) think(piece string) {
+	if piece == "" || l.agent.Quiet {
+		return
+	}
+	if shown := l.ready(&l.thoughtOn, piece); shown != "" {
+		l.job.Reasoning(l.thought, shown)
+		l.thought += int64(len(shown))
+	}
+}
+
+// ready is what may be shown of a text that goes on with a piece.
+func (l *live) ready(line *strings.Builder, piece string) string {
+	line.WriteString(piece)
+	whole := line.String()
 	n := len(whole)
 	if l.careful() {
 		n = strings.LastIndexByte(whole, '\n') + 1
 	}
-	if n == 0 {
-		return
-	}
-	shown := l.agent.shown(whole[:n])
-	l.job.OutputAt(l.end, shown)
-	l.end += int64(len(shown))
-	l.line.Reset()
-	l.line.WriteString(whole[n:])
+	line.Reset()
+	line.WriteString(whole[n:])
+	return l.agent.shown(whole[:n])
 }
 
 // delta takes a piece of an answer on its way.
@@ -89,6 +109,7 @@ func (l *live) delta(d chat.Delta) {
 	if d.Restart {
 		l.restart()
 	}
+	l.think(d.Reasoning)
 	l.text(d.Text)
 }
 
@@ -100,11 +121,15 @@ func (l *live) careful() bool {
 // restart voids what was shown of the answer.
 func (l *live) restart() {
 	l.line.Reset()
-	l.end = l.at
+	l.thoughtOn.Reset()
+	l.end, l.thought = l.at, 0
 }
 
 // done shows the answer as it is in the end, and returns where the next one begins.
 func (l *live) done(text string) int64 {
+	if l.thoughtOn.Len() > 0 {
+		l.think("\n")
+	}
 	if l.agent.Quiet || text == "" {
 		return l.at
 	}

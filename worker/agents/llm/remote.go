@@ -35,7 +35,8 @@ type RemoteCall struct {
 	OnUnknown OnUnknown
 	Made      func() // called when the call is made in this run; nil: nobody wants to know
 
-	TraceParent string // W3C, of the call
+	TraceParent string                   // W3C, of the call
+	Shown       func(text string) string // how a question of the server's is shown to people
 }
 
 // RemoteTool is a tool of a server.
@@ -122,7 +123,7 @@ func (r *remote) run(ctx context.Context, l *loop, c call) (res result, err erro
 	}()
 	got, err := r.set.server.Run(ctx, l.job, RemoteCall{
 		Tool: r.tool.Name, Args: c.args, Step: "tool:" + c.name + "/" + c.place, Timeout: r.set.Timeout, OnUnknown: r.onUnknown(),
-		Made: func() { made.Store(true) }, TraceParent: telemetry.TraceParent(ctx),
+		Made: func() { made.Store(true) }, TraceParent: telemetry.TraceParent(ctx), Shown: l.first.shown,
 	})
 	text := cutText(l.catalog.mask.text(got.Text), r.set.MaxResult)
 	var e *agent.Error

@@ -40,6 +40,8 @@ type Run struct {
 	// Made is called when the call is made, and not taken from the journal; nil: nobody
 	// wants to know.
 	Made func()
+	// Shown is how what the server asks is shown to people; nil: as it is.
+	Shown func(text string) string
 }
 
 // Run calls a tool for a job and returns what it answered, also an error of the tool.
@@ -164,7 +166,7 @@ func (k *kept) ask(ctx context.Context, questions []Question) (map[string]Answer
 	for i, q := range questions {
 		all.Go(func() {
 			var raw json.RawMessage
-			raw, errs[i] = k.job.Wait(ctx, agent.Wait{Kind: task.WaitInput, Name: nameOf(q.Key), Prompt: k.client.place + " asks: " + q.Message, Schema: answerable(q.Schema)})
+			raw, errs[i] = k.job.Wait(ctx, agent.Wait{Kind: task.WaitInput, Name: nameOf(q.Key), Prompt: k.shown(k.client.place + " asks: " + q.Message), Schema: answerable(q.Schema)})
 			if errs[i] == nil {
 				answers[i] = answerOf(raw)
 			}
@@ -184,6 +186,13 @@ func (k *kept) ask(ctx context.Context, questions []Question) (map[string]Answer
 		m[q.Key] = answers[i]
 	}
 	return m, nil
+}
+
+func (k *kept) shown(text string) string {
+	if k.Shown == nil {
+		return text
+	}
+	return k.Shown(text)
 }
 
 // answerable is the schema of what may be answered: what the form asks for, or the

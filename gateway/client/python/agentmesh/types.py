@@ -939,6 +939,7 @@ class Step(_Step, total=False):
     key: str
     ms: int
     name: str
+    sealed: bool
     value: Any
     value_url: str
     version: str
