@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"agentmesh/gateway/api"
+	"agentmesh/gateway/client"
 )
 
 // fakeAPI answers as a gateway would, with made-up data: every screen can be had in
@@ -403,11 +404,11 @@ func (f *fakeAPI) history() api.StatsHistory {
 // inbox is a receiver that has got something.
 func (f *fakeAPI) inbox(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet {
-		w.WriteHeader(http.StatusNoContent)
+		writeJSON(w, 200, map[string]any{})
 		return
 	}
-	writeJSON(w, 200, map[string]any{"answer": map[string]any{"status": 503, "delay": "2s"}, "requests": times(min(f.n, 10), func(i int) inboxRequest {
-		r := inboxRequest{N: i + 1, At: past(10 * i), Method: "POST", Path: "/done?x=" + f.say(i), Headers: map[string]string{"webhook-id": fakeID("dlv", i), "x-own": f.say(i)}, Body: f.say(i), Status: 503, SignedBy: "callbacks"}
+	writeJSON(w, 200, map[string]any{"answer": map[string]any{"status": 503, "delay": "2s"}, "requests": times(min(f.n, 10), func(i int) client.InboxRequest {
+		r := client.InboxRequest{N: i + 1, At: past(10 * i), Method: "POST", Path: "/done?x=" + f.say(i), Headers: map[string]string{"webhook-id": fakeID("dlv", i), "x-own": f.say(i)}, Body: f.say(i), Status: 503, SignedBy: "callbacks"}
 		if i%3 == 2 {
 			r.SignedBy, r.Refused = "", "no_signature_matches: "+f.say(i)
 		}

@@ -17,7 +17,7 @@ var functions = template.FuncMap{
 	"icon": icon, "class": class, "fields": func(s string) []string { return strings.Split(s, "|") }, "pair": pair, "when": when, "clock": clock, "ago": func(t time.Time) string { return ago(time.Since(t)) }, "span": span, "seconds": seconds,
 	"bytes": size, "num": num, "first": func(n int, all []client.Agent) []client.Agent { return all[:min(n, len(all))] }, "num64": func(n int64) string { return num(int(n)) }, "cost": cost, "short": short, "word": word, "mark": mark, "json": showJSON, "md": markdown, "text": plainText,
 	"percent": percent, "plural": plural, "join": strings.Join, "clip": clip, "bars": bars, "words": words,
-	"itemKey": func(f *field) string { return f.key }, "took": took, "does": does, "rhythm": rhythm, "big": func(n int) int64 { return int64(n) }, "bulkQuery": bulkQuery, "lastAttempt": lastAttempt, "snippets": func(p *page, c call) []snippet { return snippetsOf(p.v, c) }, "add": func(a, b int) int { return a + b }, "since": func(a, b time.Time) string { return span(b.Sub(a)) },
+	"itemKey": func(f *field) string { return f.key }, "took": took, "does": does, "verdict": verdict, "rhythm": rhythm, "big": func(n int) int64 { return int64(n) }, "bulkQuery": bulkQuery, "lastAttempt": lastAttempt, "snippets": func(p *page, c call) []snippet { return snippetsOf(p.v, c) }, "add": func(a, b int) int { return a + b }, "since": func(a, b time.Time) string { return span(b.Sub(a)) },
 }
 
 // when is a time as people say it, with the whole of it for machines and on demand.

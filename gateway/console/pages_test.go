@@ -306,3 +306,19 @@ func TestASessionShowsTheTimesOfATurn(t *testing.T) {
 		}
 	}
 }
+
+// An answer that the inbox cannot give is told on its page, with what was typed.
+func TestAnImpossibleAnswerOfTheInboxIsTold(t *testing.T) {
+	c := newFake(t, &fakeAPI{n: 2}, nil)
+	w := ask(c, http.MethodPost, "/console/inbox/answer", "status=99&delay=1h")
+	if body := w.Body.String(); w.Code != http.StatusUnprocessableEntity || !strings.Contains(body, `value="99"`) || !strings.Contains(body, `role="alert"`) {
+		t.Errorf("%d %.300s", w.Code, body)
+	}
+	if w := ask(c, http.MethodPost, "/console/inbox/answer", "status=503&delay=2s"); w.Code != http.StatusSeeOther {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	none := newFake(t, &fakeAPI{}, nil)
+	if w := ask(none, http.MethodPost, "/console/inbox/clear", "x=1"); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "--inbox 127.0.0.1:8091") {
+		t.Errorf("without an inbox: %d", w.Code)
+	}
+}

@@ -36,7 +36,7 @@ func Root(nats synadia.Dial) *cobra.Command {
 		return Usage("%w; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	root.AddCommand(taskCommand(), actionCommand(), sessionCommand(), webhookCommand(), deliveryCommand(), scheduleCommand(), hookCommand(), eventsCommand(), listenCommand(),
-		agentsCommand(nats), tenantsCommand(), budgetsCommand(), auditCommand(), apiKeysCommand(), topCommand(), historyCommand(), whoAmICommand(), problemsCommand(), healthcheckCommand(), contextCommand())
+		agentsCommand(nats), tenantsCommand(), budgetsCommand(), auditCommand(), apiKeysCommand(), topCommand(), inboxCommand(), historyCommand(), whoAmICommand(), problemsCommand(), healthcheckCommand(), contextCommand())
 	return root
 }
 

@@ -15,7 +15,7 @@ import (
 // local are the commands that call no gateway, or ask it for what is public: the
 // check of an image has no key.
 var local = map[string]bool{
-	"mesh hook send": true, "mesh healthcheck": true, "mesh agents check": true, "mesh agents schema": true, "mesh agents discover": true, "mesh context add": true, "mesh context use": true, "mesh context list": true, "mesh context delete": true,
+	"mesh hook send": true, "mesh inbox list": true, "mesh inbox show": true, "mesh inbox answer": true, "mesh inbox clear": true, "mesh healthcheck": true, "mesh agents check": true, "mesh agents schema": true, "mesh agents discover": true, "mesh context add": true, "mesh context use": true, "mesh context list": true, "mesh context delete": true,
 }
 
 // argumentsOf are some that a command takes.
