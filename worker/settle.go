@@ -297,7 +297,7 @@ func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
 	err := at.untilAnswered(ctx, enqueue)
 	if refused(err) {
 		t = t.Clone()
-		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail, t.Answers = "", nil, nil, nil, "", nil
+		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail, t.Answers, t.Exchanges = "", nil, nil, nil, "", nil, nil
 		err = at.untilAnswered(ctx, enqueue)
 	}
 	if err == nil && t.Kind != task.KindTurn && !t.NotBefore.IsZero() {

@@ -30,7 +30,7 @@ func (s settlement) unwritable(ctx context.Context, full *task.Task, why error) 
 	}
 	for _, lighten := range []func(){
 		func() {},
-		func() { next.Output, next.Milestones, next.Warnings = "", nil, nil },
+		func() { next.Output, next.Milestones, next.Warnings, next.Exchanges = "", nil, nil, nil },
 		func() { next.Input, next.Metadata, next.Instruction = task.Value{}, nil, "" },
 	} {
 		lighten()

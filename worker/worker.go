@@ -122,6 +122,7 @@ func (w *Worker) prepare(agents []agent.Agent) ([]*intake, error) {
 	seen := map[string]bool{}
 	for i, a := range agents {
 		agents[i].Definition = a.WithDefaults()
+		agents[i].Elsewhere = a.Canceled != nil
 		if err := agents[i].Validate(); err != nil {
 			return nil, err
 		}

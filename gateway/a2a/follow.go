@@ -68,7 +68,9 @@ type stream struct {
 	seen   uint64 // revision whose milestones were sent
 	shown  shown
 	output int64
-	err    error
+	// rewinds is how often the agent had taken output back when it was sent.
+	rewinds int
+	err     error
 }
 
 // shown is what a status update says.
@@ -101,7 +103,7 @@ func (x *exchange) follow(ctx context.Context, watch *store.Watch, t *task.Task,
 	if err := x.reply.event(a2a.StreamResponse{Event: v}); err != nil {
 		return nil // the reader is gone
 	}
-	s := stream{x: x, ctx: ctx, seen: t.Rev, shown: shownOf(t), output: t.OutputBytes}
+	s := stream{x: x, ctx: ctx, seen: t.Rev, shown: shownOf(t), output: t.OutputBytes, rewinds: t.OutputRewinds}
 	if enough(t) {
 		return nil
 	}
@@ -127,7 +129,7 @@ func (s *stream) record(t *task.Task) bool {
 		}
 	}
 	s.seen = max(s.seen, t.Rev)
-	if !s.text(t, t.OutputBytes, tail(t, s.output)) {
+	if t.OutputRewinds > s.rewinds && !s.rewind(t) || !s.text(t, t.OutputBytes, tail(t, s.output)) {
 		return false
 	}
 	if t.Status.Terminal() && !s.artifacts(t) {
@@ -172,10 +174,27 @@ func tail(t *task.Task, from int64) string {
 	return t.Output[from-kept:]
 }
 
-// chunk sends live output that follows what was sent; a record fills any gap.
+// rewind has the reader replace the output, where the agent has taken back what was
+// sent, by what the record has.
+func (s *stream) rewind(t *task.Task) bool {
+	missed := t.OutputRewinds > s.rewinds+1
+	s.rewinds = t.OutputRewinds
+	if !missed && t.OutputFrom >= s.output {
+		return true
+	}
+	s.output = t.OutputBytes
+	a := a2aform.Output(t)
+	if a == nil {
+		a = &a2a.Artifact{ID: a2aform.OutputID, Name: a2aform.OutputID, Parts: a2a.ContentParts{a2a.NewTextPart("")}}
+	}
+	return s.send(&a2a.TaskArtifactUpdateEvent{TaskID: a2a.TaskID(t.ID), ContextID: a2aform.Context(t), Artifact: a})
+}
+
+// chunk sends live output that follows what was sent; a record fills any gap, and says
+// what is void.
 func (s *stream) chunk(t *task.Task, raw []byte) bool {
 	var c task.OutputChunk
-	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output || c.Attempt != t.Attempt || t.Status != task.Processing {
+	if json.Unmarshal(raw, &c) != nil || c.Offset > s.output || c.Attempt != t.Attempt || c.Rewinds != s.rewinds || t.Status != task.Processing {
 		return true
 	}
 	if skip := s.output - c.Offset; skip < int64(len(c.Text)) {

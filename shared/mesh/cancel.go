@@ -101,11 +101,7 @@ func (c cancels) canceled(ctx context.Context, t *task.Task, waited bool) {
 		if err := Journals(c).Drop(ctx, t); err != nil {
 			c.log.Debug("journal of a canceled task not ended, it will be in a day", "task", t.ID, "error", err)
 		}
-		withdraw := c.store.Tasks.Withdraw
-		if t.Kind == task.KindTurn {
-			withdraw = c.store.Turns.Withdraw
-		}
-		if err := withdraw(ctx, t); err != nil {
+		if err := c.withdraw(ctx, t); err != nil {
 			c.log.Debug("canceled task not withdrawn", "task", t.ID, "error", err)
 		}
 	}
@@ -114,4 +110,20 @@ func (c cancels) canceled(ctx context.Context, t *task.Task, waited bool) {
 			c.log.Warn("next turn of the session not published, it waits until somebody looks for it", "session", t.SessionID, "error", err)
 		}
 	}
+}
+
+// withdraw takes the message of a task that was canceled while nobody ran it from the
+// queue. Where it has begun something elsewhere, a worker has it at once in its place:
+// that ends it there.
+func (c cancels) withdraw(ctx context.Context, t *task.Task) error {
+	if t.Kind == task.KindTurn {
+		return c.store.Turns.Withdraw(ctx, t)
+	}
+	if t.Steps != nil {
+		if a, err := c.agents.resolve(ctx, t.Agent); err == nil && a.Elsewhere {
+			_, err := c.store.Tasks.Rearm(ctx, t, time.Now())
+			return err
+		}
+	}
+	return c.store.Tasks.Withdraw(ctx, t)
 }

@@ -46,6 +46,10 @@ type Definition struct {
 	// AsTool is what it asks of clients of MCP.
 	AsTool AsTool `json:"mcp,omitzero"`
 
+	// Elsewhere says that its tasks begin something elsewhere: a worker is told of one that
+	// is canceled while it waits, too. Its worker sets it.
+	Elsewhere bool `json:"elsewhere,omitempty"`
+
 	// Budgets bound what tenants may use of the agent's models.
 	Budgets []Budget `json:"budgets,omitempty"`
 

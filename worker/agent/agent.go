@@ -52,6 +52,10 @@ type Agent struct {
 	// Tells says that the handler needs a key to tell steps through the gateway, and
 	// nothing else: see Job.Key.
 	Tells bool
+	// Canceled, where it is set, is told of a task with steps that was canceled while no
+	// attempt of it ran: it waited, or its worker was lost. It ends what they have begun
+	// elsewhere. It may be told twice, and after an error it is told again, some times.
+	Canceled func(ctx context.Context, left *Left) error
 }
 
 // Definition is what the mesh knows of an agent, Retry the policy of its attempts, and

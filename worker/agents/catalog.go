@@ -176,5 +176,5 @@ func (s Spec) remote(o Options) agent.Agent {
 	if err := client.Describe(ctx, &d); err != nil && o.Log != nil {
 		o.Log.Warn("a remote agent shows no card", "agent", s.Name, "remote", client.Place(), "error", err)
 	}
-	return agent.Agent{Definition: d, Handler: a2a.New(client), Remote: true}
+	return agent.Agent{Definition: d, Handler: a2a.New(client), Remote: true, Canceled: client.Canceled}
 }

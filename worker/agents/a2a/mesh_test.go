@@ -45,8 +45,9 @@ func serve(t *testing.T, m *meshtest.Mesh, auths auth.Authenticator, seen func(*
 
 // remote is an agent of the near mesh that is one of the far.
 func remote(name, base string) agent.Agent {
-	a := meshtest.Named(name, a2a.New(a2a.NewClient(a2a.Config{URL: base + "/agents/" + name + "/a2a/", Headers: map[string]string{"Authorization": "Bearer far"}}, a2a.Options{Poll: 10 * time.Millisecond})))
-	a.Retry.Backoff = 1
+	c := a2a.NewClient(a2a.Config{URL: base + "/agents/" + name + "/a2a/", Headers: map[string]string{"Authorization": "Bearer far"}}, a2a.Options{Poll: 10 * time.Millisecond})
+	a := meshtest.Named(name, a2a.New(c))
+	a.Retry.Backoff, a.SuspendAfter, a.Canceled = 1, task.Duration(10*time.Millisecond), c.Canceled
 	return a
 }
 
@@ -76,6 +77,15 @@ func far(canceled chan<- struct{}, let <-chan struct{}) []agent.Agent {
 			second, err := agent.Ask[int](ctx, job, "sure", agent.Question{Prompt: "How much?", Schema: json.RawMessage(`{"type":"integer"}`)})
 			return []any{first, second}, err
 		}),
+		meshtest.Named("takes", func(ctx context.Context, job *agent.Job) (any, error) {
+			for i, text := range []string{"abc", "aXY", "aXYZ"} {
+				job.OutputAt(0, text)
+				if err := job.Milestone(ctx, string('a'+rune(i)), "", nil); err != nil {
+					return nil, err
+				}
+			}
+			return "done", nil
+		}),
 		meshtest.Named("fails", func(context.Context, *agent.Job) (any, error) {
 			return nil, &agent.Error{Code: "no_luck", Message: "no luck today", Permanent: true}
 		}),
@@ -101,7 +111,7 @@ func TestAMeshCallsAnAgentOfAnotherMesh(t *testing.T) {
 	keys := meshtest.Callers{"far": {Tenant: "default", Subject: "near", Scopes: []auth.Scope{auth.All}}}
 	base := serve(t, there, keys, func(*http.Request) {})
 	var all []agent.Agent
-	for _, name := range []string{"says", "asks", "fails", "holds", "chats"} {
+	for _, name := range []string{"says", "asks", "takes", "fails", "holds", "chats"} {
 		all = append(all, remote(name, base))
 	}
 	cfg := worker.Default()
@@ -138,6 +148,14 @@ func TestAMeshCallsAnAgentOfAnotherMesh(t *testing.T) {
 			t.Errorf("task = %s %+v", v.Result, v.Error)
 		}
 	})
+	t.Run("output comes as it is said, and goes as it is taken back", func(t *testing.T) {
+		id := here.Create(`{"agent":"takes","instruction":"x"}`)
+		v := here.End(id)
+		rec, err := here.Store.Tasks.Get(t.Context(), "default", task.ID(id))
+		if err != nil || rec.Output != "aXYZ" || string(v.Result) != `"done"` {
+			t.Errorf("%v: %q, task %s", err, rec.Output, v.Result)
+		}
+	})
 	t.Run("a session is one context there", func(t *testing.T) {
 		id := here.Session("chats")
 		for _, want := range []string{"+a", "+++a"} {
@@ -153,6 +171,17 @@ func TestAMeshCallsAnAgentOfAnotherMesh(t *testing.T) {
 		})
 		here.Do("POST", "/tasks/"+id+"/cancel", "")
 		<-canceled
+	})
+	t.Run("a cancel passes on while a question is open and nobody runs the task", func(t *testing.T) {
+		id := here.Create(`{"agent":"asks","instruction":"canceled"}`)
+		natstest.Until(t, "it is let go of", func() bool {
+			rec, err := here.Store.Tasks.Get(t.Context(), "default", task.ID(id))
+			return err == nil && rec.Suspended && len(rec.Questions()) == 1
+		})
+		here.Do("POST", "/tasks/"+id+"/cancel", "")
+		natstest.Until(t, "it is canceled there", func() bool {
+			return strings.Contains(there.Do("GET", "/tasks?agent=asks&status=canceled", "").Body.String(), "tsk_")
+		})
 	})
 	t.Run("a worker that comes after goes on with the task that was sent", func(t *testing.T) {
 		id := here.Create(`{"agent":"holds","instruction":"x"}`)

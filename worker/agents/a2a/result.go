@@ -12,6 +12,9 @@ import (
 	"agentmesh/worker/agent"
 )
 
+// outputID is the artifact of a mesh that has the output text of a task.
+const outputID = "output"
+
 // parts are what a job says to a remote agent.
 func parts(job *agent.Job) (all []*a2a.Part) {
 	if job.Instruction != "" {
@@ -133,7 +136,7 @@ func (t *remoteTask) result() any {
 			ArtifactID string
 			Parts      []part
 		}
-		if json.Unmarshal(raw, &a) == nil && (a.ArtifactID != "output" || len(t.artifacts) == 1) {
+		if json.Unmarshal(raw, &a) == nil && (a.ArtifactID != outputID || len(t.artifacts) == 1) {
 			all, only = append(all, raw), a.Parts
 		}
 	}

@@ -40,6 +40,7 @@ type errand struct {
 	job    *agent.Job
 
 	seen *remoteTask // as it was read last
+	said int64       // bytes of the output text that are told
 }
 
 // remoteTask is a task with its artifacts as they came: their numbers are kept.
@@ -194,6 +195,7 @@ const (
 	pollLeast   = time.Second
 	pollMost    = 10 * time.Second
 	maxFailures = 6 // in a row
+	maxOutput   = 1 << 40
 )
 
 // follow waits until a remote task has ended or asks. It tells of its progress.
@@ -241,6 +243,7 @@ func (e *errand) get(ctx context.Context, id string) (*remoteTask, error) {
 		return nil, err
 	}
 	e.tell(t.Status, t.Metadata)
+	e.outputs(t.Artifacts)
 	return &t, nil
 }
 
@@ -258,10 +261,9 @@ func (e *errand) listen(ctx context.Context, id string) error {
 			}
 			return !settled(v.Status.State), nil
 		case *a2a.TaskArtifactUpdateEvent:
-			if v.Artifact != nil && v.Append {
-				e.job.Output(texts(v.Artifact.Parts))
-			}
+			e.output(v.Artifact, v.Append, v.LastChunk)
 		case *a2a.Task:
+			e.outputs(v.Artifacts)
 			return !settled(v.Status.State), nil
 		}
 		return true, nil
@@ -271,6 +273,33 @@ func (e *errand) listen(ctx context.Context, id string) error {
 		return nil
 	}
 	return err
+}
+
+// outputs tells the output text that a task has so far.
+func (e *errand) outputs(of []*a2a.Artifact) {
+	for _, a := range of {
+		if a != nil && a.ID == outputID {
+			e.output(a, false, true)
+		}
+	}
+}
+
+// output tells text of a stream: more of it, or the output in place of what was told. Of
+// an artifact that comes whole, the result is made.
+func (e *errand) output(a *a2a.Artifact, more, last bool) {
+	if a == nil || !more && last && a.ID != outputID {
+		return
+	}
+	words, from := texts(a.Parts), e.said
+	if !more && a.ID == outputID {
+		cut, _ := a.Metadata["mesh/left_out"].(float64)
+		from = int64(max(0, min(cut, maxOutput)))
+	}
+	e.said = from + int64(len(words))
+	e.job.OutputAt(from, words)
+	if !more {
+		e.job.OutputEnd(e.said)
+	}
 }
 
 // update tells of a change: a milestone, or progress.
@@ -317,14 +346,37 @@ func (e *errand) passOn(ctx context.Context, id string) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	k := call{method: "CancelTask", path: "/tasks/" + url.PathEscape(id) + ":cancel", verb: http.MethodPost, params: map[string]any{}}
-	if e.remote.rpc {
-		k.params["id"] = id
-	}
-	var f *fault
-	if err := e.do(ctx, e.remote, k, nil); err != nil && !(errors.As(err, &f) && f.code == codeNotCancelable) {
+	if err := e.cancel(ctx, e.remote, id); err != nil {
 		e.log.WarnContext(ctx, "a remote task is not canceled", "agent", e.place, "remote_task", id, "error", err)
 	}
+}
+
+// cancel cancels a remote task. One that has ended or is gone is as good.
+func (c *Client) cancel(ctx context.Context, r *remote, id string) error {
+	k := call{method: "CancelTask", path: "/tasks/" + url.PathEscape(id) + ":cancel", verb: http.MethodPost, params: map[string]any{}}
+	if r.rpc {
+		k.params["id"] = id
+	}
+	err := c.do(ctx, r, k, nil)
+	var f *fault
+	if errors.As(err, &f) && (f.code == codeNotCancelable || f.code == codeTaskNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Canceled cancels the remote task of one that was canceled while nobody ran it: while
+// its question was open, for one.
+func (c *Client) Canceled(ctx context.Context, left *agent.Left) error {
+	var at sent
+	if !left.Kept("send", &at) || at.TaskID == "" {
+		return nil
+	}
+	r, err := c.card(ctx)
+	if err != nil {
+		return err
+	}
+	return c.cancel(ctx, r, at.TaskID)
 }
 
 // lasting is an error for good where the protocol has refused.
