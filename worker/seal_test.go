@@ -62,6 +62,7 @@ func hush(runs *int, fails *bool) agent.Agent {
 		return map[string]any{"small": small, "large": len(large), "answer": answer}, nil
 	})
 	a.Seal = true
+	a.Retry.MaxAttempts = 20
 	return a
 }
 
