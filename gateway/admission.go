@@ -38,6 +38,7 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (
 		who, err = acting(w, r, who)
 	}
 	if err != nil {
+		f.tokens.challenge(w, r, who, need)
 		f.trail.Refused(r.Context(), who, r.Method+" "+chi.RouteContext(r.Context()).RoutePattern(), err)
 		return r, err
 	}

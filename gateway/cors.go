@@ -36,7 +36,7 @@ func (o origins) allow(origin string) bool {
 // The methods and headers that pages of other origins may send, and see.
 const (
 	corsMethods = "GET, HEAD, POST, PUT, PATCH, DELETE"
-	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, Mesh-Parent-Task, Mesh-Tenant, X-Request-Id, traceparent, tracestate"
+	corsHeaders = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, Mesh-Parent-Task, Mesh-Tenant, X-Request-Id, traceparent, tracestate, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id"
 	corsExposed = "ETag, Idempotent-Replayed, Link, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
 )
 

@@ -28,6 +28,7 @@ func (c *call) permits() func(auth.Scope) error {
 	return func(need auth.Scope) error {
 		err := permit(c.w, c.caller(), need)
 		if err != nil {
+			c.front.tokens.challenge(c.w, c.r, c.caller(), need)
 			c.front.trail.Refused(c.r.Context(), c.caller(), c.r.Method+" "+chi.RouteContext(c.r.Context()).RoutePattern(), err)
 		}
 		return err

@@ -14,6 +14,7 @@ type front struct {
 	tenants mesh.Tenants
 	trail   mesh.Audit
 	bodies  budget
+	tokens  tokens
 }
 
 func newFront(cfg Config, m *mesh.Mesh, log *slog.Logger) *front {

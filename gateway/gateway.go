@@ -73,6 +73,7 @@ func assemble(cfg Config, st *store.Store, log *slog.Logger) *Gateway {
 	g := &Gateway{
 		cfg: cfg, store: st, log: log, front: newFront(cfg, m, log), mesh: m, ready: newReadiness(cfg, st), census: &census{store: st},
 	}
+	g.front.tokens = tokens{cfg, g.baseURL}
 	g.closing, g.close = context.WithCancel(context.Background())
 	context.AfterFunc(g.closing, g.mesh.Close)
 	g.handler = g.routes()

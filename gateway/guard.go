@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
@@ -15,10 +16,9 @@ import (
 // asked who they are.
 func (f *front) guarded(next http.Handler) http.Handler {
 	allowed, _ := parseOrigins(f.cfg.CORSOrigins) // it was validated
-	if slices.Contains(allowed, anyOrigin) {
-		return next
-	}
-	rules := sameorigin.Rules{AnyHost: !f.cfg.servesOperatorOnly(), Origins: allowed}
+	any := slices.Contains(allowed, anyOrigin)
+	named := slices.DeleteFunc(slices.Clone(allowed), func(o string) bool { return o == anyOrigin })
+	rules := sameorigin.Rules{AnyHost: any || !f.cfg.servesOperatorOnly(), Origins: named}
 	if u, err := url.Parse(f.cfg.PublicURL); err == nil && u.Host != "" {
 		rules.Hosts, rules.Origins = []string{u.Hostname()}, append(rules.Origins, u.Scheme+"://"+u.Host)
 	}
@@ -29,7 +29,16 @@ func (f *front) guarded(next http.Handler) http.Handler {
 		f.log.Error("pages of other sites are not kept out", "error", err)
 		return next
 	}
-	return guard
+	if !any {
+		return guard
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/mcp") { // pages that may have tools run are named, one by one
+			guard.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func refusedPage(r *http.Request, why sameorigin.Reason) error {

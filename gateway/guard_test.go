@@ -3,8 +3,10 @@ package gateway
 import (
 	"bufio"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 )
 
@@ -41,5 +43,27 @@ func TestAPageOfAnotherSiteCommandsNothing(t *testing.T) {
 	}
 	if got := ask("GET", "/healthz", "localhost:8080", "http://localhost:8080"); got != http.StatusOK {
 		t.Errorf("the own page = %d", got)
+	}
+}
+
+// A page that may have tools run is named: any page is none.
+func TestPagesThatCallToolsAreNamed(t *testing.T) {
+	for _, tt := range []struct {
+		origins, path string
+		want          int
+	}{
+		{"*", "/mcp", 403}, {"*", "/v1/agents/echo/mcp", 403}, {"*", "/tasks", 200},
+		{"https://app.example.com, *", "/mcp", 200}, {"https://app.example.com", "/mcp", 200}, {"", "/mcp", 403},
+	} {
+		cfg := Default()
+		cfg.CORSOrigins = tt.origins
+		h := (&front{cfg: cfg, log: slog.New(slog.DiscardHandler)}).guarded(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		r := httptest.NewRequest("POST", "http://127.0.0.1:8080"+tt.path, nil)
+		r.Header.Set("Origin", "https://app.example.com")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code != tt.want {
+			t.Errorf("%q %s: %d, want %d", tt.origins, tt.path, w.Code, tt.want)
+		}
 	}
 }

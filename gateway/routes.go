@@ -77,10 +77,10 @@ func (g *Gateway) a2aRoutes() []mounted {
 	}
 }
 
-// mountA2A serves the A2A face.
+// mountA2A serves the A2A face, and what clients of MCP must know before they ask.
 func (g *Gateway) mountA2A(root chi.Router) {
 	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
-	for _, m := range g.a2aRoutes() {
+	for _, m := range append(g.a2aRoutes(), g.front.tokens.routes(g.front.handle)...) {
 		r.Method(m.method, m.path, m.handler)
 	}
 }

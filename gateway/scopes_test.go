@@ -21,6 +21,8 @@ import (
 var public = []string{
 	"GET /", "GET /docs", "GET /healthz", "GET /readyz", "GET /version", "GET /openapi.json", "GET /problems", "GET /problems/{code}", "GET /.well-known/webhooks/jwks.json",
 	"POST /hooks/{id}", "GET /.well-known/agent-card.json", "GET /agents/{name}/a2a/.well-known/agent-card.json",
+	"GET /.well-known/oauth-protected-resource", "GET /.well-known/oauth-protected-resource/mcp", "GET /.well-known/oauth-protected-resource/agents/{name}/mcp",
+	"GET /.well-known/oauth-protected-resource/v1/mcp", "GET /.well-known/oauth-protected-resource/v1/agents/{name}/mcp",
 }
 
 // endpoint is a route that is served.

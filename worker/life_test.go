@@ -17,6 +17,7 @@ import (
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -374,6 +375,39 @@ func TestRetryMakesANewTask(t *testing.T) {
 	if w := m.Do("POST", "/tasks/"+good.TaskID+"/retry", ""); w.Code != http.StatusConflict {
 		t.Errorf("retry of a completed task = %d", w.Code)
 	}
+}
+
+// A few reports within a moment are each told; who tells all the time is held back.
+func TestAFewQuickReportsAreEachTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		begin := make(chan struct{})
+		m.Work(meshtest.Named("a", func(ctx context.Context, job *agent.Job) (any, error) {
+			<-begin
+			for _, percent := range []int{0, 50, 100} {
+				job.Progress(percent, "")
+				time.Sleep(50 * time.Millisecond)
+			}
+			return "x", nil
+		}))
+		id := m.Create(`{"agent":"a","instruction":"x"}`)
+		watch, err := m.Store.Tasks.Watch("default", task.ID(id), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer watch.Close()
+		close(begin)
+		var told []int
+		err = watch.Updates(t.Context(), 0, func(u store.Update) bool {
+			if p := u.Task.Percent; p != nil && (len(told) == 0 || told[len(told)-1] != *p) {
+				told = append(told, *p)
+			}
+			return !u.Task.Status.Terminal()
+		})
+		if err != nil || fmt.Sprint(told) != "[0 50 100]" {
+			t.Errorf("told %v, %v", told, err)
+		}
+	})
 }
 
 func TestProgressReachesTheRecord(t *testing.T) {

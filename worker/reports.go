@@ -17,7 +17,7 @@ import (
 
 // reports collects what a job tells while it runs and rings when it is time to
 // write it. Progress and output are written at most every flushEvery, the
-// newest alone; milestones at once.
+// newest alone; milestones at once, and so are the first few of quick progress.
 type reports struct {
 	store  *store.Store
 	tenant string
@@ -45,6 +45,7 @@ type reports struct {
 	step       *task.StepMark
 	changed    bool // since the last take
 	last       time.Time
+	spare      int // writes of progress that need not wait for flushEvery
 	timer      *time.Timer
 	milestones []pendingMilestone
 	warnings   []string // bounded by the task that takes them
@@ -59,11 +60,14 @@ var errEnded = errors.New("the attempt has ended")
 
 const (
 	flushEvery = 250 * time.Millisecond
+	flushSoon  = 20 * time.Millisecond
+	flushSpare = 4
+	flushIdle  = time.Second // of no write: one more need not wait
 	outputTail = 64 << 10
 )
 
 func newReports(st *store.Store, t *task.Task) *reports {
-	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), spare: flushSpare, tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
 }
 
 // Progress implements agent.Reporter.
@@ -72,7 +76,7 @@ func (r *reports) Progress(percent int, message string) {
 	defer r.mu.Unlock()
 	r.percent, r.message = &percent, message
 	r.report, r.fresh, r.behind = task.Report{Output: r.written, Milestone: r.told}, true, 0
-	r.touch()
+	r.soon()
 }
 
 // Output implements agent.Reporter: live text goes out at once, the record
@@ -195,6 +199,18 @@ func (r *reports) touch() {
 	r.timer = time.AfterFunc(time.Until(r.last.Add(flushEvery)), r.ring)
 }
 
+// soon notes progress. What an agent tells now and then is written as it comes; one
+// that tells all the time is held to flushEvery. r.mu is held.
+func (r *reports) soon() {
+	if r.spare == 0 || !r.opened || r.closed || r.timer != nil {
+		r.touch()
+		return
+	}
+	r.changed = true
+	r.spare--
+	r.timer = time.AfterFunc(time.Until(r.last.Add(flushSoon)), r.ring)
+}
+
 func (r *reports) ring() {
 	select {
 	case r.due <- struct{}{}:
@@ -224,7 +240,9 @@ func (r *reports) takeLocked(t *task.Task) {
 		r.timer.Stop()
 		r.timer = nil
 	}
-	r.changed, r.last, r.fresh = false, time.Now(), false
+	now := time.Now()
+	r.spare = min(flushSpare, r.spare+int(now.Sub(r.last)/flushIdle))
+	r.changed, r.last, r.fresh = false, now, false
 	if r.percent != nil {
 		p := *r.percent
 		changed := t.Reported == nil || t.Percent == nil || *t.Percent != p || t.Message != r.message ||

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -351,6 +353,12 @@ func TestProgressIsToldWhileACallIsHeld(t *testing.T) {
 	m := meshtest.New(t)
 	told := make(chan string)
 	m.Work(meshtest.Named("steps", func(ctx context.Context, j *agent.Job) (any, error) {
+		for _, percent := range []int{0, 30, 20} { // what falls is not told
+			j.Progress(percent, "")
+			if !pause.For(ctx, 50*time.Millisecond) {
+				return nil, ctx.Err()
+			}
+		}
 		j.Progress(50, "half")
 		select {
 		case <-told:
@@ -364,6 +372,11 @@ func TestProgressIsToldWhileACallIsHeld(t *testing.T) {
 	p := &sdk.CallToolParams{Name: "steps", Arguments: map[string]any{"instruction": "x"}}
 	p.SetProgressToken("tok")
 	go func() {
+		for _, want := range []float64{0, 30} {
+			if got := <-heard; got.Progress != want {
+				t.Errorf("progress %+v, want %v", got, want)
+			}
+		}
 		got := <-heard
 		if got.Progress != 50 || got.Total != 100 || got.Message != "half" {
 			t.Errorf("progress %+v", got)

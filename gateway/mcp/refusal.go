@@ -68,7 +68,11 @@ func WriteError(w http.ResponseWriter, status int, id json.RawMessage, code int6
 	if len(id) == 0 {
 		id = json.RawMessage("null")
 	}
-	b, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": id, "error": map[string]any{"code": code, "message": message}})
+	writeError(w, status, id, &jsonrpc.Error{Code: code, Message: message})
+}
+
+func writeError(w http.ResponseWriter, status int, id json.RawMessage, refused *jsonrpc.Error) {
+	b, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": id, "error": refused})
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}

@@ -40,12 +40,15 @@ type asked struct {
 	params struct {
 		Name           string
 		URI            string
-		TaskID         string                     `json:"taskId"`
-		Arguments      json.RawMessage            `json:"arguments"`
-		InputResponses map[string]inputResponse   `json:"inputResponses"`
-		RequestState   string                     `json:"requestState"`
-		Notifications  struct{ TaskIDs []string } `json:"notifications"`
-		Meta           struct {
+		TaskID         string                   `json:"taskId"`
+		Arguments      json.RawMessage          `json:"arguments"`
+		InputResponses map[string]inputResponse `json:"inputResponses"`
+		RequestState   string                   `json:"requestState"`
+		Notifications  struct {
+			TaskIDs []string `json:"taskIds"`
+			Tools   bool     `json:"toolsListChanged"`
+		} `json:"notifications"`
+		Meta struct {
 			Version      string `json:"io.modelcontextprotocol/protocolVersion"`
 			Capabilities struct {
 				Elicitation *json.RawMessage           `json:"elicitation"`
@@ -127,12 +130,16 @@ func (f *Face) Serve(w http.ResponseWriter, r *http.Request, in Request) error {
 	if a.params.Meta.TraceParent != "" {
 		ctx = telemetry.WithTraceParent(ctx, a.params.Meta.TraceParent, a.params.Meta.TraceState)
 	}
+	w.Header().Set("X-Accel-Buffering", "no")
+	r = r.WithContext(ctx)
+	if a.listensToTasks(r) {
+		return e.listen(w, r, a)
+	}
 	if a.method == "subscriptions/listen" {
 		var end func()
 		ctx, end = e.refreshing(ctx)
 		defer end()
 	}
-	w.Header().Set("X-Accel-Buffering", "no")
 	r = r.WithContext(ctx)
 	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(in.Body)), int64(len(in.Body))
 	e.handler.ServeHTTP(w, r)
@@ -180,7 +187,15 @@ func headerNames(r *http.Request, a *asked) bool {
 // scopes are what a method needs of its caller.
 func (e *endpoint) scopes(a *asked) []auth.Scope {
 	switch a.method {
-	case "tools/list", "subscriptions/listen":
+	case "tools/list":
+		return []auth.Scope{auth.AgentsRead}
+	case "subscriptions/listen":
+		switch n := a.params.Notifications; {
+		case len(n.TaskIDs) > 0 && n.Tools:
+			return []auth.Scope{auth.TasksRead, auth.AgentsRead}
+		case len(n.TaskIDs) > 0:
+			return []auth.Scope{auth.TasksRead}
+		}
 		return []auth.Scope{auth.AgentsRead}
 	case "resources/read", "tasks/get":
 		return []auth.Scope{auth.TasksRead}

@@ -21,7 +21,7 @@ type taskParams struct {
 // taskResult is a task on the wire.
 type taskResult struct {
 	sdk.ResultBase
-	ResultType    string              `json:"resultType"`
+	ResultType    string              `json:"resultType,omitempty"`
 	TaskID        task.ID             `json:"taskId"`
 	Status        string              `json:"status"`
 	StatusMessage string              `json:"statusMessage,omitempty"`
@@ -98,7 +98,12 @@ func (e extension) getTask(ctx context.Context, a *asked) (*taskResult, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := view(a, t)
+	return e.detailed(ctx, a, t)
+}
+
+// detailed is a task with its outcome or its questions.
+func (e *endpoint) detailed(ctx context.Context, a *asked, t *task.Task) (v *taskResult, err error) {
+	v = view(a, t)
 	v.ResultType = "complete"
 	if v.Status == "input_required" {
 		v.InputRequests = inputRequests(t, questionKey)

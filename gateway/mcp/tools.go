@@ -76,6 +76,13 @@ func annotations(a *mesh.Agent) *sdk.ToolAnnotations {
 	return &sdk.ToolAnnotations{ReadOnlyHint: is(h.ReadOnly), DestructiveHint: h.Destructive, IdempotentHint: is(h.Idempotent), OpenWorldHint: &open}
 }
 
+// madeOf tells one set of tools from the next.
+func (e *endpoint) madeOf() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stamp
+}
+
 // tool is the agent behind a name, nil when there is none.
 func (e *endpoint) tool(name string) *mesh.Agent {
 	e.mu.Lock()

@@ -65,7 +65,7 @@ func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.St
 		keys := core.NewKeyAuthenticator(st, log)
 		all, parts = append(all, keys), append(parts, proc.Part{Name: "API keys", Run: keys.Run})
 	}
-	others, needed, err := c.vouched.authenticators(cfg.Auth, callbacks, log)
+	others, needed, err := c.vouched.authenticators(cfg.Auth, callbacks, cfg.PublicURL, log)
 	if err != nil {
 		return nil, err
 	}

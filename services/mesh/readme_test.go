@@ -51,7 +51,7 @@ func TestReadmeShowsHowToAskWhoCalls(t *testing.T) {
 			err = cfg.auth.vouched.open(&cfg.gateway, meshtest.Quiet())
 		}
 		if err == nil {
-			_, _, err = cfg.auth.vouched.authenticators(cfg.gateway.Auth, cfg.callbacks.egress, meshtest.Quiet())
+			_, _, err = cfg.auth.vouched.authenticators(cfg.gateway.Auth, cfg.callbacks.egress, "", meshtest.Quiet())
 		}
 		if err != nil {
 			t.Errorf("%v:\n%s", err, block)

@@ -59,13 +59,13 @@ func (v *vouched) open(cfg *gateway.Config, log *slog.Logger) (err error) {
 
 // authenticators are those that a mode of --auth asks, besides the mesh itself,
 // and the parts that they need.
-func (v *vouched) authenticators(mode string, callbacks egress.Config, log *slog.Logger) (all []auth.Authenticator, parts []proc.Part, err error) {
+func (v *vouched) authenticators(mode string, callbacks egress.Config, resource string, log *slog.Logger) (all []auth.Authenticator, parts []proc.Part, err error) {
 	if asksFor(mode, "oidc") {
 		policy, err := callbacks.Policy()
 		if err != nil {
 			return nil, nil, cli.Misuse(err)
 		}
-		issuers, err := oidc.New(v.oidc, oidc.Options{Policy: policy, Log: log})
+		issuers, err := oidc.New(v.oidc, oidc.Options{Policy: policy, Log: log, Resource: resource})
 		if err != nil {
 			return nil, nil, cli.Misuse(err)
 		}

@@ -41,12 +41,16 @@ type Options struct {
 	// Guard makes the guard of a policy; nil: egress.New with the system's names.
 	Guard func(egress.Policy) *egress.Guard
 	Log   *slog.Logger
+	// Resource is the URL of the gateway: tokens for it and its endpoints of MCP count,
+	// too. Empty: for the configured audience only.
+	Resource string
 }
 
 // Authenticator knows the callers of the configured issuers. It knows nobody
 // until it runs.
 type Authenticator struct {
 	cfg        Config
+	resource   string
 	algorithms []string
 	issuers    map[string]*issuer
 	known      known
@@ -70,7 +74,7 @@ func New(cfg Config, opts Options) (*Authenticator, error) {
 	if opts.Guard == nil {
 		opts.Guard = func(p egress.Policy) *egress.Guard { return egress.New(p, nil) }
 	}
-	a := &Authenticator{cfg: cfg, algorithms: list(cfg.Algorithms), issuers: map[string]*issuer{}}
+	a := &Authenticator{cfg: cfg, resource: strings.TrimSuffix(opts.Resource, "/"), algorithms: list(cfg.Algorithms), issuers: map[string]*issuer{}}
 	for _, name := range list(cfg.Issuer) {
 		u, err := url.Parse(name)
 		if err != nil {
@@ -133,16 +137,29 @@ func (a *Authenticator) verify(ctx context.Context, token string) (none acceptan
 	}
 	// The library looks at a time without leeway: the clock is put back instead.
 	verified, err := oidc.NewVerifier(name, signed(payload), &oidc.Config{
-		ClientID: a.cfg.Audience, SupportedSigningAlgs: a.algorithms, Now: func() time.Time { return time.Now().Add(-Leeway) },
+		SkipClientIDCheck: true, SupportedSigningAlgs: a.algorithms, Now: func() time.Time { return time.Now().Add(-Leeway) },
 	}).Verify(ctx, token)
 	if err != nil {
 		return none, err
+	}
+	if !slices.ContainsFunc(verified.Audience, a.isAudience) {
+		return none, errors.New("it is for another audience than oidc-audience")
 	}
 	caller, err := a.caller(verified, claims)
 	if err != nil {
 		return none, err
 	}
 	return acceptance{caller, verified.Expiry.Add(Leeway), from, keys}, nil
+}
+
+// isAudience reports whether a token for an audience is for this gateway. Clients of
+// MCP ask for one by the URL of the endpoint (RFC 8707).
+func (a *Authenticator) isAudience(name string) bool {
+	if name == a.cfg.Audience {
+		return true
+	}
+	below, ok := strings.CutPrefix(name, a.resource)
+	return ok && a.resource != "" && (below == "" || below == "/" || strings.HasPrefix(below, "/") && strings.HasSuffix(below, "/mcp"))
 }
 
 // signed is the payload of a token whose signature was looked at.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,27 @@ func TestATokenOfTheIssuerIsItsCaller(t *testing.T) {
 		if err != nil || who.Tenant != "acme" || who.Subject != "u1" || !slices.Equal(who.Scopes, []auth.Scope{auth.TasksRead, auth.TasksWrite}) {
 			t.Errorf("%s: %+v, %v", name, who, err)
 		}
+	}
+}
+
+// Clients of MCP ask for tokens for the URL of the endpoint.
+func TestATokenForTheGatewayItselfCounts(t *testing.T) {
+	i := newIssuer()
+	srv := httptest.NewServer(i)
+	t.Cleanup(srv.Close)
+	i.url = srv.URL
+	a := run(t, configOf(i), oidc.Options{Resource: "https://mesh.example.com/base/"})
+	for aud, ok := range map[string]bool{
+		"agentmesh": true, "https://mesh.example.com/base": true, "https://mesh.example.com/base/": true, "https://mesh.example.com/base/mcp": true, "https://mesh.example.com/base/v1/agents/x/mcp": true,
+		"https://mesh.example.com/basement/mcp": false, "https://mesh.example.com": false, "https://mesh.example.com/base/tasks": false, "https://other.example.com/base/mcp": false, "/mcp": false, "": false,
+	} {
+		if _, err := ask(t, a, i.token(m{"aud": aud})); (err == nil) != ok {
+			t.Errorf("%q: %v", aud, err)
+		}
+	}
+	_, plain := onLoopback(t)
+	if _, err := ask(t, plain, i.token(m{"aud": "/mcp"})); err == nil {
+		t.Error("any audience of a gateway without a URL")
 	}
 }
 
