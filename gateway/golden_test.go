@@ -61,7 +61,7 @@ func TestDocumentMatchesTheRoutes(t *testing.T) {
 	for _, f := range bareGateway().faces() { // of protocols with descriptions of their own
 		delete(served, f.method+" "+f.path)
 	}
-	for _, m := range bareGateway().a2aRoutes() {
+	for _, m := range append(bareGateway().a2aRoutes(), bareGateway().tokenRoutes()...) {
 		delete(served, m.method+" "+m.path)
 	}
 	for op := range served {

@@ -35,14 +35,7 @@ type tokens struct {
 	base func() string // where clients reach the gateway
 }
 
-// routes are the pages of the endpoints, each below the well-known one.
-func (p tokens) routes(handle func(func(http.ResponseWriter, *http.Request) error) http.HandlerFunc) (all []mounted) {
-	for _, path := range []string{"", "/mcp", "/agents/{name}/mcp", prefixV1 + "/mcp", prefixV1 + "/agents/{name}/mcp"} {
-		all = append(all, mounted{http.MethodGet, wellKnownResource + path, handle(p.page)})
-	}
-	return all
-}
-
+// page is the metadata of the endpoint whose path follows the well-known one.
 func (p tokens) page(w http.ResponseWriter, r *http.Request) error {
 	path := strings.TrimPrefix(r.URL.Path, wellKnownResource)
 	if name := r.PathValue("name"); !p.matter() || strings.Contains(path, "/agents/") && !task.ValidAgent(name) {

@@ -77,10 +77,19 @@ func (g *Gateway) a2aRoutes() []mounted {
 	}
 }
 
+// tokenRoutes are the pages from which clients of MCP learn whose tokens count.
+func (g *Gateway) tokenRoutes() (all []mounted) {
+	page := g.front.handle(g.front.tokens.page)
+	for _, path := range []string{"", "/mcp", "/agents/{name}/mcp", prefixV1 + "/mcp", prefixV1 + "/agents/{name}/mcp"} {
+		all = append(all, mounted{http.MethodGet, wellKnownResource + path, page})
+	}
+	return all
+}
+
 // mountA2A serves the A2A face, and what clients of MCP must know before they ask.
 func (g *Gateway) mountA2A(root chi.Router) {
 	r := root.With(telemetry.HTTPMiddleware, g.front.recoverPanics)
-	for _, m := range append(g.a2aRoutes(), g.front.tokens.routes(g.front.handle)...) {
+	for _, m := range append(g.a2aRoutes(), g.tokenRoutes()...) {
 		r.Method(m.method, m.path, m.handler)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -45,12 +46,27 @@ func (e *endpoint) callAgent(agent *mesh.Agent) sdk.ToolHandler {
 		if a.knowsTasks() {
 			wait = durableAfter
 		}
-		t, err := e.held(ctx, a, b, wait, newTeller(req))
+		tell := newTeller(req)
+		t, err := e.held(ctx, a, b, wait, tell)
+		if err == nil && a.answersToo(t) {
+			if err = e.respond(context.WithoutCancel(ctx), a, t); err == nil {
+				t, err = e.held(ctx, a, b, wait, tell)
+			}
+		}
 		if err != nil {
 			return nil, failed(err)
 		}
 		return e.answer(ctx, a, t)
 	}
+}
+
+// answersToo says whether a call that begins a task has the answers to its questions
+// with it.
+func (a *asked) answersToo(t *task.Task) bool {
+	return a.params.RequestState == "" && slices.ContainsFunc(t.Questions(), func(w task.Wait) bool {
+		_, ok := a.params.InputResponses[w.Name]
+		return ok
+	})
 }
 
 // begun is a call whose task is accepted; turn is set of a message in a session.

@@ -287,6 +287,15 @@ func TestAQuestionIsAFormWhoseAnswerGoesToTheSameTask(t *testing.T) {
 	}
 }
 
+func TestACallMayAnswerBeforeItIsAsked(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(asker())
+	got := post(t, m, "/mcp", "tools/call", "asker", `{"elicitation":{}}`, `"name":"asker","arguments":{"instruction":"x"},"inputResponses":{"sure":{"action":"accept","content":{"yes":true}},"other":{"action":"accept"}}`)
+	if said(got) != `{"heard":{"yes":true}}` {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestAQuestionToAClientThatCannotAskIsAnError(t *testing.T) {
 	m := meshtest.New(t)
 	m.Work(asker())

@@ -107,7 +107,7 @@ func (r inputResponse) value(w task.Wait) (json.RawMessage, error) {
 func (e *endpoint) respond(ctx context.Context, a *asked, t *task.Task) error {
 	for _, w := range t.Questions() {
 		r, ok := a.params.InputResponses[questionKey(w)]
-		if !ok && a.params.RequestState != "" {
+		if !ok && a.method == "tools/call" {
 			r, ok = a.params.InputResponses[w.Name]
 		}
 		if !ok {

@@ -220,7 +220,7 @@ func (e *endpoint) scopesOfCall(a *asked) []auth.Scope {
 	if agent := e.tool(a.params.Name); agent != nil && agent.Converses() {
 		need[0] = auth.SessionsWrite
 	}
-	if a.params.RequestState != "" {
+	if a.params.RequestState != "" || len(a.params.InputResponses) > 0 {
 		need = append(need, auth.TasksInput)
 	}
 	return need
