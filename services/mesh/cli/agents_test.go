@@ -126,3 +126,33 @@ func TestAnAgentOfAFileIsRunOverTheStepsOfATask(t *testing.T) {
 		t.Errorf("renamed: %d %s", code, out)
 	}
 }
+
+// A program of a kit is its own agents.yaml, and a file that says something else of its
+// input is told.
+func TestCheckFromAProgram(t *testing.T) {
+	program := filepath.Join("..", "..", "..", "worker", "agents", "testdata", "described.sh")
+	code, text, errs := cli(t, "agents", "check", "--from", program)
+	if code != 0 || !strings.HasPrefix(text, "agents:\n  - name: research\n") {
+		t.Fatalf("%d %s%s", code, text, errs)
+	}
+	file := filepath.Join(t.TempDir(), "agents.yaml")
+	for _, tt := range []struct {
+		text string
+		code int
+		want string
+	}{
+		{text, 0, "research: ok\nplain: ok\n"},
+		{strings.Replace(text, `"topic"`, `"other"`, 1), ExitFailed, "research: its input_schema in"},
+		{strings.Replace(text, "name: plain", "name: other", 1), ExitFailed, "plain: " + file + " has no such agent"},
+	} {
+		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := cli(t, "agents", "check", file, "--from", program); code != tt.code || !strings.Contains(out, tt.want) {
+			t.Errorf("%d %s%s, want %s", code, out, errs, tt.want)
+		}
+	}
+	if code, _, errs := cli(t, "agents", "check"); code != ExitUsage || !strings.Contains(errs, "--from") {
+		t.Errorf("without anything: %d %s", code, errs)
+	}
+}

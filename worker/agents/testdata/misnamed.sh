@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{"agents":[{"name":"Not A Name"}]}'
