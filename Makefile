@@ -157,10 +157,11 @@ cluster: ## a fleet of processes on this machine: three NATS servers, two gatewa
 cluster-stop: ## end it and remove its data
 	go run ./services/fleet stop .cluster
 
-llm-interop: ## the client of models against a mock server of others (npm, Node 20); skipped without node
+llm-interop: ## the client of models, and an agent with MCP tools, against a mock server of others (npm, Node 20); skipped without node
 	@set -e; if ! command -v npm >/dev/null; then echo "llm-interop: skipped, there is no npm: chat and responses streams, parallel calls, errors of a foreign server"; exit 0; fi; \
 	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; npm install --prefix "$$dir" --no-audit --no-fund --silent @copilotkit/aimock@1.43.0; \
-	go test ./worker/agents/llm/chat -run Interop -count 1 -llmock "$$dir/node_modules/.bin/llmock"
+	go test ./worker/agents/llm/chat -run Interop -count 1 -llmock "$$dir/node_modules/.bin/llmock"; \
+	go test ./worker/agents -run Interop -count 1 -aimock "$$dir/node_modules/.bin/aimock"
 
 smoke: ## the three patterns from outside with curl, against such a fleet
 	@set -e; go run ./services/fleet start .cluster; trap 'go run ./services/fleet stop .cluster' EXIT; \

@@ -93,6 +93,25 @@ func TestChildrenCountAndInheritWhatIsLeft(t *testing.T) {
 	})
 }
 
+// A server that says that the conversation is too long gets a shorter one, once.
+func TestAFullContextIsMadeShorterOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		full := llmtest.Reply{Status: 400, Body: `{"error":{"message":"too long","code":"context_length_exceeded"}}`}
+		d := newDesk(t, llmtest.Replies(llmtest.Reply{Text: "first"}, full, llmtest.Reply{Text: "in short"}, llmtest.Reply{Text: "second"}, full), one(llm.Config{}))
+		s := d.Session("helper")
+		say := func() string {
+			return d.Do("POST", "/sessions/"+s+"/messages", `{"text":"`+strings.Repeat("x", 600)+`"}`).Body.String()
+		}
+		say()
+		if got := say(); !strings.Contains(got, "second") || len(d.model.Asked()) != 4 || len(d.model.Asked()[3].Messages) >= len(d.model.Asked()[1].Messages) {
+			t.Errorf("%s after %d calls", got, len(d.model.Asked()))
+		}
+		if got := say(); !strings.Contains(got, "context_full") {
+			t.Error(got)
+		}
+	})
+}
+
 func TestAConversationThatIsTooLongIsMadeShorter(t *testing.T) {
 	long := strings.Repeat("word ", 500)
 	for _, how := range []string{llm.Summarize, llm.DropOldest, llm.FailFull} {
