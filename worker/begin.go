@@ -29,7 +29,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		switch d.verb {
 		case forget:
 			at.log.Debug("nothing to do", "reason", d.why)
-			if err := at.leave(ctx, d.ended, deliveries); err != nil {
+			if err := (leaving{at}).tell(ctx, d.ended, deliveries); err != nil {
 				return err
 			}
 			if d.ended != nil {

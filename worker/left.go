@@ -15,9 +15,12 @@ const (
 	leftTries  = 5
 )
 
-// leave tells the agent of a task that was canceled while nobody ran it. An error has
+// leaving is an attempt that finds its task canceled.
+type leaving struct{ *attempt }
+
+// tell tells the agent of a task that was canceled while nobody ran it. An error has
 // the message come again, which tells it once more.
-func (at *attempt) leave(ctx context.Context, t *task.Task, deliveries int) error {
+func (at leaving) tell(ctx context.Context, t *task.Task, deliveries int) error {
 	if t == nil || t.Status != task.Canceled || t.Steps == nil || at.in.agent.Canceled == nil {
 		return nil
 	}
@@ -25,7 +28,7 @@ func (at *attempt) leave(ctx context.Context, t *task.Task, deliveries int) erro
 	defer cancel()
 	steps, err := at.w.core.Journals.Of(ctx, t)
 	if err == nil {
-		err = at.tellCanceled(ctx, agent.NewLeft(t.ID, steps))
+		err = at.call(ctx, agent.NewLeft(t.ID, steps))
 	}
 	if err == nil || deliveries < leftTries {
 		return err
@@ -34,8 +37,8 @@ func (at *attempt) leave(ctx context.Context, t *task.Task, deliveries int) erro
 	return nil
 }
 
-// tellCanceled survives a panic of the agent.
-func (at *attempt) tellCanceled(ctx context.Context, left *agent.Left) (err error) {
+// call survives a panic of the agent.
+func (at leaving) call(ctx context.Context, left *agent.Left) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the agent panicked: %v", p)
