@@ -61,8 +61,12 @@ func (p *reply) fail(f failure) {
 	status := f.status
 	var body any
 	if p.rpc {
-		if !f.httpOnly && !p.streams {
+		switch {
+		case f.httpOnly:
+		case !p.streams:
 			status = http.StatusOK
+		case status < 500: // clients read no error behind a 200 that is no stream
+			status = http.StatusBadRequest
 		}
 		body = answered{Version: "2.0", ID: p.id, Error: rpcError{f.code, f.message, f.details()}}
 	} else if p.old != nil {

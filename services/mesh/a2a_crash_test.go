@@ -41,7 +41,9 @@ func overA2A(gateway, agent, method, params, key string) *http.Response {
 	}
 	req.Header.Set("A2A-Version", "1.0")
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Idempotency-Key", key)
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
 	req.Close = true
 	req.GetBody = nil // the client of the test repeats, not its transport
 	resp, err := http.DefaultClient.Do(req)
@@ -129,5 +131,53 @@ func TestA2ASurvivesTheKillOfAGateway(t *testing.T) {
 	natstest.Until(t, "the streamed one has ended", func() bool {
 		_, body := g.Ask(t, time.Minute, "GET", "/tasks/"+first.Result.Task.ID, "")
 		return strings.Contains(body, `"status":"completed"`)
+	})
+}
+
+// A worker is killed while its question is open: another one goes on with the answer,
+// which counts once.
+func TestAQuestionOverA2ASurvivesTheKillOfItsWorker(t *testing.T) {
+	t.Parallel() // it waits for starts
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	up := startUp(t, filepath.Join(t.TempDir(), "data"))
+	w := spawnWorker(t, up, "asks")
+	natstest.Until(t, "the agent is known", func() bool { status, _ := up.Ask(t, time.Minute, "GET", "/agents/asks", ""); return status == 200 })
+	send := func(params string) (id, state string, code int) {
+		resp := overA2A(up.Gateway, "asks", "SendMessage", params, "")
+		if resp == nil {
+			t.Fatal("the gateway does not answer")
+		}
+		defer func() { _ = resp.Body.Close() }()
+		var a struct {
+			Result struct {
+				Task struct {
+					ID     string
+					Status struct{ State string }
+				}
+			}
+			Error struct{ Code int }
+		}
+		if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		return a.Result.Task.ID, a.Result.Task.Status.State, a.Error.Code
+	}
+	id, state, _ := send(crashMessage)
+	w.Kill()
+	if state != "TASK_STATE_INPUT_REQUIRED" {
+		t.Fatalf("%s is %s", id, state)
+	}
+	answer := fmt.Sprintf(`{"message":{"messageId":"a","taskId":%q,"role":"ROLE_USER","parts":[{"text":"yes"}]},"configuration":{"returnImmediately":true}}`, id)
+	if _, state, _ := send(answer); state != "TASK_STATE_WORKING" {
+		t.Errorf("after the answer it is %s", state)
+	}
+	if _, _, code := send(answer); code != -32004 {
+		t.Errorf("a second answer = %d", code)
+	}
+	heir := spawnWorker(t, up, "asks")
+	defer heir.Kill()
+	natstest.Until(t, "another worker goes on", func() bool {
+		_, body := up.Ask(t, time.Minute, "GET", "/tasks/"+id, "")
+		return strings.Contains(body, `"status":"completed"`) && strings.Contains(body, `"result":"yes"`)
 	})
 }

@@ -87,6 +87,8 @@ func testWorker(role string) int {
 				}
 			}
 			return "done", nil
+		case "asks":
+			return agent.Ask[string](ctx, job, "sure", agent.Question{Prompt: "Are you sure?"})
 		}
 		if role == "streams" {
 			job.Output("begun ")

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,9 +19,10 @@ import (
 	"agentmesh/shared/natstest"
 )
 
-// TestCrashLosesNoCallback kills a real `mesh up` while callbacks go out, some
-// of them refused at first: every accepted action's outcome arrives (I4), each
-// time with the same id and the same bytes.
+// TestCrashLosesNoCallback kills a real `mesh up` while callbacks and push
+// notifications of A2A go out, some of them refused at first: the outcome of every
+// accepted action and message arrives (I4), each time with the same id and the same
+// bytes.
 func TestCrashLosesNoCallback(t *testing.T) {
 	natstest.LongUnderRace(t)
 	t.Parallel() // it waits for leases and retries most of the time
@@ -48,7 +50,9 @@ func TestCrashLosesNoCallback(t *testing.T) {
 		} else if !bytes.Equal(first, body) {
 			t.Errorf("%s came with other bytes:\n%s\n%s", id, first, body)
 		}
-		outcomes[meshtest.Received{Body: body}.JSON()["action_id"].(string)]++
+		if of := toldOf(body); of != "" {
+			outcomes[of]++
+		}
 	}))
 	defer r.Close()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -75,6 +79,18 @@ func TestCrashLosesNoCallback(t *testing.T) {
 				}
 			})
 		}
+		load.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				id := pushed(p.Gateway, r.URL, fmt.Sprintf("push-%d-%d", n, i))
+				if id == "" {
+					return
+				}
+				mu.Lock()
+				accepted[id] = true
+				mu.Unlock()
+				<-time.After(20 * time.Millisecond)
+			}
+		})
 		<-time.After(time.Duration(50+rand.IntN(250)) * time.Millisecond)
 		p.Kill()
 		cancel()
@@ -104,4 +120,37 @@ func TestCrashLosesNoCallback(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d actions, %d told more than once", kills, len(accepted), again)
+}
+
+// toldOf is the action or the task whose outcome a receiver is told; empty: something
+// else is.
+func toldOf(body []byte) string {
+	var told struct {
+		ActionID     string `json:"action_id"`
+		StatusUpdate struct {
+			TaskID string
+			Status struct{ State string }
+		}
+	}
+	_ = json.Unmarshal(body, &told)
+	if told.StatusUpdate.Status.State == "TASK_STATE_COMPLETED" {
+		return told.StatusUpdate.TaskID
+	}
+	return told.ActionID
+}
+
+// pushed sends a message of A2A whose outcome a receiver is told, and returns the id of
+// its task; empty: no answer came.
+func pushed(gateway, receiver, key string) string {
+	resp := overA2A(gateway, "echo", "SendMessage", fmt.Sprintf(
+		`{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]},"configuration":{"returnImmediately":true,"taskPushNotificationConfig":{"url":%q}}}`, receiver), key)
+	if resp == nil {
+		return ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var a struct {
+		Result struct{ Task struct{ ID string } }
+	}
+	_ = json.NewDecoder(resp.Body).Decode(&a)
+	return a.Result.Task.ID
 }
