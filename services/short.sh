@@ -77,7 +77,7 @@ packages() {
 python_kits() {
 	for kit in worker/agent gateway/client; do (cd $kit/python && python3 -m unittest discover tests); done
 	gotest gateway/client -test.run ConformanceOfPython -sdks
-	gotest services/mesh -test.run 'ClientsInOtherLanguagesSpeak/python3' -sdks
+	gotest services/mesh -test.run 'ClientsInOtherLanguages(Speak|Do)/python3' -sdks
 }
 
 node_kits() {
