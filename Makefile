@@ -14,6 +14,7 @@ COUNT     ?= 6
 ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
 KIT_FROM   ?= https://github.com/a2aproject/a2a-tck
+SYNADIA_FROM ?= https://github.com/synadia-ai/synadia-agents
 STEPS_TIME ?= 2m
 FLATTIME  ?= 8m
 BURST     ?= 300000
@@ -27,7 +28,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -205,6 +206,11 @@ a2a-js: ## the official JavaScript clients of A2A 1.0 and 0.3 against a gateway,
 	@set -e; command -v npm node >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .a2a-js; \
 	(cd .a2a-js && npm install --silent --no-audit --no-fund @a2a-js/sdk@1.3.0 a2a-sdk-03@npm:@a2a-js/sdk@0.3.14); \
 	go test -count 1 -timeout 10m -v ./gateway/a2a -run TheJavaScriptClient -sdk $(CURDIR)/.a2a-js | grep --line-buffered -v level=
+
+synadia-js: ## the TypeScript client and agent of the Synadia Agent Protocol, both ways; SYNADIA_FROM is their repository; skips without npm
+	@set -e; command -v npm node git >/dev/null || { echo "skipped: there is no npm"; exit 0; }; \
+	gateway/synadia/testdata/prepare.sh $(CURDIR)/.synadia-js $(SYNADIA_FROM); \
+	go test -count 1 -timeout 10m -v ./gateway/synadia -run TheTypeScript -foreign $(CURDIR)/.synadia-js | grep --line-buffered -v level=
 
 steps-fence: ## the fence of journals on three nodes while their leader steps down again and again, for STEPS_TIME
 	MESH_STEPS_TIME=$(STEPS_TIME) go test -count 1 -timeout 0 -v ./shared/store -run TheFenceOfAJournal | grep --line-buffered -v level=

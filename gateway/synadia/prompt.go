@@ -79,7 +79,6 @@ func (x *exchange) answer(ctx context.Context) error {
 	if err := x.unheard(ctx); err != nil {
 		return err
 	}
-	x.commands()
 	r := x.prompt.Request
 	switch {
 	case r.Cancel != "":

@@ -73,6 +73,7 @@ type served struct {
 	service *protocol.Service
 	missing int           // looks that found no worker
 	slots   chan struct{} // one for each prompt
+	cancels chan struct{} // one for each that cancels: an agent that is full is canceled, too
 }
 
 // New makes the bridge of an entry. The error says what is wrong with the entry.
@@ -187,7 +188,7 @@ func (b *Bridge) serves(name string) bool {
 func (b *Bridge) serve(a *mesh.Agent) error {
 	s := b.served[a.Name]
 	if s == nil {
-		s = &served{slots: make(chan struct{}, maxPrompts)}
+		s = &served{slots: make(chan struct{}, maxPrompts), cancels: make(chan struct{}, maxPrompts)}
 		b.served[a.Name] = s
 	}
 	s.missing = 0
@@ -219,15 +220,20 @@ func (b *Bridge) take(s *served, p *protocol.Prompt) {
 		p.Fail(&protocol.Error{Code: 500, Name: "shutting_down", Message: "This gateway is shutting down. Ask again.", RetryAfter: time.Second})
 		return
 	}
+	x := &exchange{Bridge: b, prompt: p, agent: s.agent}
+	x.commands()
+	slots := s.slots
+	if p.Cancel != "" {
+		slots = s.cancels
+	}
 	select {
-	case s.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		p.Fail(&protocol.Error{Code: 429, Name: "too_many_prompts", Message: fmt.Sprintf("%d prompts of this agent are open here, which is the limit.", maxPrompts), RetryAfter: time.Second})
 		return
 	}
-	x := &exchange{Bridge: b, prompt: p, agent: s.agent}
 	b.prompts.Go(func() {
-		defer func() { <-s.slots }()
+		defer func() { <-slots }()
 		x.run(b.work)
 	})
 }

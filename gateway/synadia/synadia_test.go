@@ -389,8 +389,9 @@ func TestPromptsOverTheLimitAreToldWhenToComeAgain(t *testing.T) {
 		for i := range open {
 			open[i] = send(t, nc, "slow", "x")
 		}
-		for _, a := range open {
-			a.task()
+		ids := make([]string, len(open))
+		for i, a := range open {
+			ids[i] = a.task()
 		}
 		over := send(t, nc, "slow", "x")
 		msg, err := over.sub.NextMsg(time.Minute)
@@ -403,8 +404,13 @@ func TestPromptsOverTheLimitAreToldWhenToComeAgain(t *testing.T) {
 		if s := over.next(); s != "end" {
 			t.Errorf("then %s", s)
 		}
+		first := open[0]
+		check(t, send(t, nc, "slow", "/cancel "+ids[0]).all(), `status "ack"`, `response "The task `+ids[0]+` is canceled."`, "end")
+		if got := first.all(); !strings.HasSuffix(got, "error 409\nend") {
+			t.Errorf("canceled at a full agent: %s", got)
+		}
 		close(end)
-		for _, a := range open {
+		for _, a := range open[1:] {
 			if got := a.all(); !strings.HasSuffix(got, "response \"x\"\nend") {
 				t.Error(got)
 			}
