@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/go-chi/chi/v5"
 
@@ -16,18 +17,8 @@ import (
 
 func (g *Gateway) routes() http.Handler {
 	operations := g.operations()
-	document, err := openAPI(operations, g.cfg.Version, strings.TrimSuffix(g.cfg.PublicURL, "/"))
-	if err != nil {
-		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
-	}
-	var order []string
-	for _, op := range operations {
-		order = append(order, op.id)
-	}
-	page, err := docs.Page(document, order)
-	if err != nil {
-		panic(err.Error()) // the document is ours
-	}
+	document := sync.OnceValue(func() []byte { return g.document(operations) })
+	page := sync.OnceValue(func() http.Handler { return documentPage(document(), operations) })
 	faces := g.faces()
 	mount := func(r chi.Router) {
 		traced := r.With(telemetry.HTTPMiddleware, g.front.recoverPanics) // within the trace, which the answer names
@@ -46,9 +37,9 @@ func (g *Gateway) routes() http.Handler {
 		}
 		r.Get("/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "application/vnd.oai.openapi+json;version=3.1")
-			_, _ = w.Write(document)
+			_, _ = w.Write(document())
 		})
-		r.Get("/docs", page.ServeHTTP)
+		r.Get("/docs", func(w http.ResponseWriter, r *http.Request) { page().ServeHTTP(w, r) })
 	}
 	root := chi.NewRouter()
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
@@ -72,6 +63,29 @@ func (g *Gateway) routes() http.Handler {
 	g.mountA2A(root)
 	root.Route(prefixV1, mount)
 	return root
+}
+
+// document is the OpenAPI document. It takes tens of milliseconds, so it is made when
+// it is first asked for.
+func (g *Gateway) document(operations []route) []byte {
+	document, err := openAPI(operations, g.cfg.Version, strings.TrimSuffix(g.cfg.PublicURL, "/"))
+	if err != nil {
+		panic(fmt.Sprintf("the OpenAPI document does not encode: %v", err)) // the types are ours
+	}
+	return document
+}
+
+// documentPage is the document as a page to read, in the order of the operations.
+func documentPage(document []byte, operations []route) http.Handler {
+	var order []string
+	for _, op := range operations {
+		order = append(order, op.id)
+	}
+	page, err := docs.Page(document, order)
+	if err != nil {
+		panic(err.Error()) // the document is ours
+	}
+	return page
 }
 
 // methods are those that a path takes.

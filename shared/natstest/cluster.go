@@ -90,7 +90,7 @@ func (c *Cluster) Restart(tb testing.TB, node int) {
 func (c *Cluster) ready(tb testing.TB) {
 	tb.Helper()
 	for _, n := range c.Nodes {
-		if !n.ReadyForConnections(30 * time.Second) {
+		if !n.ReadyForConnections(90 * time.Second) {
 			tb.Fatal("nats server not ready")
 		}
 	}
