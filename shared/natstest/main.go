@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 
@@ -13,9 +14,14 @@ import (
 
 // Main runs the tests of a package, and fails when one has left a goroutine
 // behind, but for those that spared names: they belong to the process. A TestMain
-// calls it; it does not return.
+// calls it; it does not return. Hundreds of servers start and end in one process,
+// each with a small heap: garbage is collected a quarter as often, which spares the
+// gateway's tests a quarter of their CPU. GOGC in the environment stays.
 func Main(m *testing.M, spared ...goleak.Option) {
 	flag.Parse()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
 	before := append(spared, goleak.IgnoreCurrent())
 	code := m.Run()
 	if code == 0 {
