@@ -12,7 +12,8 @@ type call struct {
 	Method, Path string
 	Body         json.RawMessage // nil: none
 	Headers      [][2]string
-	Command      string // of the terminal client; empty: there is none
+	Command      string   // of the terminal client; empty: there is none
+	Create       *created // nil: it makes no task
 }
 
 // snippet is a call in one language.
@@ -40,6 +41,9 @@ func snippetsOf(v *visit, c call) []snippet {
 	all := []snippet{{"curl", c.curl(url, asks)}}
 	if c.Command != "" {
 		all = append(all, snippet{"CLI", c.Command})
+	}
+	if c.Create != nil {
+		return append(all, c.clients(v.base(), asks)...)
 	}
 	return append(all, snippet{"Go", c.golang(url, asks)}, snippet{"Python", c.python(url, asks)}, snippet{"TypeScript", c.typescript(url, asks)})
 }

@@ -102,11 +102,14 @@ func (p *tryPage) describe(v *visit, input json.RawMessage) {
 	if err != nil {
 		return
 	}
-	path := "/tasks"
+	noun := "tasks"
 	if r.CallbackURL != "" {
-		path = "/actions"
+		noun = "actions"
 	}
-	c := call{Method: http.MethodPost, Path: path, Body: body, Command: command(r)}
+	c := call{Method: http.MethodPost, Path: "/" + noun, Body: body, Command: command(r), Create: &created{Noun: noun, Key: p.O.Key}}
+	if _, err := strconv.Atoi(p.O.Wait); err == nil {
+		c.Create.Wait = p.O.Wait
+	}
 	if p.O.Wait != "" {
 		c.Headers = append(c.Headers, [2]string{"Prefer", "wait=" + p.O.Wait})
 	}

@@ -126,6 +126,11 @@ class Transport:
             if c is not None:
                 c.close()
 
+    def close(self) -> None:
+        kept, self._kept.connection = getattr(self._kept, "connection", None), None
+        if kept is not None:
+            kept.close()
+
     def open(self, path: str, headers: dict) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         """A connection of its own, for a stream."""
         c = self.connect()

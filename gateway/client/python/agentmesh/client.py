@@ -192,5 +192,15 @@ class Mesh(operations.RootCalls):
             made._mesh = self
             setattr(self, noun, made)
 
+    def close(self) -> None:
+        """Closes the connection that is kept for this thread. Others end with their threads."""
+        self._transport.close()
+
+    def __enter__(self) -> "Mesh":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
     def __getattr__(self, noun: str) -> Any:
         raise AttributeError(f"the mesh has no {noun}")

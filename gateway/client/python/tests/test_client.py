@@ -3,11 +3,14 @@
 import asyncio
 import http.server
 import json
+import os
 import pathlib
+import socket
 import sys
 import threading
 import types
 import unittest
+import unittest.mock
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
@@ -175,6 +178,27 @@ class Calls(unittest.TestCase):
         finally:
             del sys.modules["opentelemetry"]
         self.assertEqual([(a[2]["traceparent"], a[2]["tracestate"]) for a in g.asked], [("00-a-b-01", "x=1"), ("mine", "x=1")])
+
+    def test_a_proxy_is_asked_for_a_tunnel_and_has_no_key(self):
+        with Answering({"task_id": "tsk_1"}) as g, socket.create_server(("127.0.0.1", 0)) as proxy, unittest.mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:%d" % proxy.getsockname()[1], "no_proxy": ""}):
+            heads = []
+
+            def tunnel():
+                c, _ = proxy.accept()
+                heads.append(c.recv(1 << 16))
+                to = socket.create_connection(g.server.server_address)
+                c.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                to.sendall(c.recv(1 << 16))
+                c.sendall(to.recv(1 << 16))
+                to.close(), c.close()
+
+            thread = threading.Thread(target=tunnel)
+            thread.start()
+            with Mesh(g.url, "secret") as mesh:
+                self.assertEqual(mesh.tasks.get("tsk_1")["task_id"], "tsk_1")
+            thread.join()
+        self.assertTrue(heads[0].startswith(b"CONNECT 127.0.0.1:"))
+        self.assertNotIn(b"secret", heads[0])
 
     def test_durations(self):
         self.assertEqual([seconds(d) for d in (1.5, "90s", "1h30m", "250ms")], [1.5, 90, 5400, 0.25])
