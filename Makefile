@@ -28,7 +28,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop llm-crash traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -151,6 +151,9 @@ crash: ## kill -9 and SIGSTOP of real processes, the long form
 
 steps-crash: ## workers cut off at each write of made handlers, and kill -9 of durable agents in sh, Python and Node, the long form
 	go test -count 1 -timeout 20m -run 'Repeat' ./worker ./services/mesh -chaos
+
+llm-crash: ## kill -9 of a worker process after each entry of the journal of an agent that is a model, one by one and all of them
+	go test -count 1 -timeout 10m -run 'KilledAfterAnEntry' ./services/mesh -chaos
 
 cluster: ## a fleet of processes on this machine: three NATS servers, two gateways, three workers, two notifiers
 	go run ./services/fleet start .cluster
