@@ -20,6 +20,7 @@ func FuzzForm(f *testing.F) {
 		for _, kind := range []task.Kind{task.KindTask, task.KindTurn} {
 			rec := &task.Task{ID: "tsk_01a200000000000000000000000000ff", Kind: kind, Status: task.Completed, Rev: 3, Result: task.Value{Inline: result}, Metadata: metadata, Input: task.Value{Inline: result}}
 			rec.Transitions = []task.Transition{{Status: task.Completed, After: 1}}
+			rec.Exchanges = task.Exchanges{}.With(task.Wait{Name: "q"}, result, rec.CreatedAt, string(metadata))
 			all, err := a2aform.Updates(rec, 0, link)
 			if err != nil || len(all) == 0 {
 				t.Errorf("updates: %v", err)

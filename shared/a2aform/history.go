@@ -65,7 +65,7 @@ func answerOf(t *task.Task, e task.Exchange, name string) *a2a.Message {
 	part := a2a.NewDataPart(e.Value)
 	var text string
 	switch {
-	case e.Value == nil:
+	case len(e.Value) == 0:
 		part = a2a.NewTextPart("The answer has " + strconv.Itoa(e.Bytes) + " bytes and is not kept here; it is read with GET /tasks/" + string(t.ID) + "/steps.")
 	case e.Value[0] == '"' && json.Unmarshal(e.Value, &text) == nil:
 		part = a2a.NewTextPart(text)

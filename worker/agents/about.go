@@ -75,7 +75,22 @@ func (p about) remote(n *yaml.Node, field string) *a2a.Config {
 		"url":         func(n *yaml.Node, f string) { at = n; p.text(n, f, &c.URL) },
 		"headers":     func(n *yaml.Node, f string) { c.Headers = p.strings(n, f) },
 		"allow_hosts": func(n *yaml.Node, f string) { c.AllowHosts = p.texts(n, f) },
+		"push": func(n *yaml.Node, f string) {
+			if n.Kind == yaml.ScalarNode {
+				if p.yes(n, f) {
+					p.fault(n, f, "true does not say where: write {url: <a hook of the mesh>, token: <what it verifies>}")
+				}
+				return
+			}
+			p.mapping(n, f, fields{
+				"url":   func(n *yaml.Node, f string) { p.text(n, f, &c.Push.URL) },
+				"token": func(n *yaml.Node, f string) { p.text(n, f, &c.Push.Token) },
+			})
+		},
 	})
+	if err := c.Push.Check(); err != nil && len(p.errs) == before {
+		p.fault(n, field+".push", "%v", err)
+	}
 	if err := c.Check(); err != nil && len(p.errs) == before {
 		p.fault(at, field+".url", "it must be the address of a card or the base of it, such as https://agents.example.com/research/: %v", err)
 	}

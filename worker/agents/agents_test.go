@@ -108,6 +108,8 @@ func TestMistakes(t *testing.T) {
 		{agent("    description: [a]\n"), "it must be a text"},
 		{agent("    exec: {command: [x]}\n"), "agent a has builtin and exec; it must have one"},
 		{"agents:\n  - name: a\n", "agent a needs one of exec, http, mcp, synadia, llm, a2a and builtin"},
+		{"agents:\n  - name: a\n    a2a: {url: \"https://x/\", push: true}\n", "agents.yaml:3: agents[0].a2a.push: true does not say where"},
+		{"agents:\n  - name: a\n    a2a: {url: \"https://x/\", push: {url: \"https://y/\"}}\n", "agents[0].a2a.push: it needs the url of a hook of the mesh, and the token"},
 		{"agents:\n  - builtin: echo\n", "agents[0].name: it is missing"},
 		{"agents:\n  - name: A b\n    builtin: echo\n", "[a-z0-9-]{1,40}"},
 		{"agents:\n  - name: a\n    exec: {command: python3 x.py}\n", "agents[0].exec.command: it must be a list"},

@@ -35,7 +35,18 @@ type Config struct {
 	URL        string // of its card, or the base of it
 	Headers    map[string]string
 	AllowHosts []string // besides the one of URL, that its card may lead to
+	Push       Push
 }
+
+// Push is where the remote agent tells of a task, so that nobody waits meanwhile: a hook
+// of the mesh whose signal is PushSignal. Without a URL it is asked, or listened to.
+type Push struct {
+	URL   string
+	Token string // it comes back as A2A-Notification-Token
+}
+
+// PushSignal is what a task waits for that is told of.
+const PushSignal = "a2a-push"
 
 // Options are what the worker adds.
 type Options struct {
@@ -63,6 +74,7 @@ type remote struct {
 	rpc         bool   // it is JSON-RPC, else HTTP+JSON
 	tenant      string
 	streams     bool
+	pushes      bool
 }
 
 // guard keeps requests away from what no agent of others is: the metadata of a cloud,
@@ -90,6 +102,17 @@ func NewClient(cfg Config, o Options) *Client {
 func (c Config) Check() error {
 	if _, err := guard().CheckURL(c.URL); err != nil {
 		return fmt.Errorf("url: %w", err)
+	}
+	return nil
+}
+
+// Check says what is wrong with it.
+func (p Push) Check() error {
+	if p == (Push{}) {
+		return nil
+	}
+	if _, err := guard().CheckURL(p.URL); err != nil || p.Token == "" {
+		return errors.New("it needs the url of a hook of the mesh, and the token that the hook verifies")
 	}
 	return nil
 }
@@ -173,7 +196,7 @@ func (c *Client) choose(card *a2a.AgentCard) (*remote, error) {
 			}
 			return &remote{
 				description: card.Description, url: strings.TrimSuffix(i.URL, "/"), rpc: binding == a2a.TransportProtocolJSONRPC, tenant: i.Tenant,
-				streams: card.Capabilities.Streaming,
+				streams: card.Capabilities.Streaming, pushes: card.Capabilities.PushNotifications,
 			}, nil
 		}
 	}

@@ -85,7 +85,11 @@ func (e *errand) run(ctx context.Context) (any, error) {
 				return found, err
 			}
 		}
-		return e.begin(ctx, e.message(e.job.TaskID, parts(e.job)), s.IdempotencyKey)
+		params := e.message(e.job.TaskID, parts(e.job))
+		if e.told() {
+			params["configuration"] = map[string]any{"returnImmediately": true, "taskPushNotificationConfig": map[string]any{"url": e.cfg.Push.URL, "token": e.cfg.Push.Token}}
+		}
+		return e.begin(ctx, params, s.IdempotencyKey)
 	}, agent.Marked())
 	if err != nil {
 		return nil, lasting(err)
@@ -95,6 +99,9 @@ func (e *errand) run(ctx context.Context) (any, error) {
 	}
 	defer e.passOn(ctx, at.TaskID)
 	for n := range maxQuestions {
+		if err := e.hear(ctx, at.TaskID); err != nil {
+			return nil, err
+		}
 		q, err := agent.Step(ctx, e.job, "asked-"+strconv.Itoa(n), func(ctx context.Context, _ agent.StepInfo) (asked, error) {
 			return e.follow(ctx, at.TaskID)
 		})
@@ -116,6 +123,31 @@ func (e *errand) run(ctx context.Context) (any, error) {
 		}
 	}
 	return nil, refused("the remote agent asked more than %d times", maxQuestions)
+}
+
+// told reports whether the remote agent tells of its tasks.
+func (e *errand) told() bool { return e.cfg.Push.URL != "" && e.remote.pushes && e.job.Turn == nil }
+
+// hear waits until a remote task that is told of has ended or asks, without a slot. What
+// is told is a hint: the task is looked at then, and now and then without one.
+func (e *errand) hear(ctx context.Context, id string) error {
+	if !e.told() {
+		return nil
+	}
+	for wait := hearLeast * e.poll; ; wait = min(2*wait, hearMost*e.poll) {
+		t, err := e.get(ctx, id)
+		if err != nil {
+			return nil // follow says what that means
+		}
+		if settled(t.Status.State) {
+			e.seen = t
+			return nil
+		}
+		_, err = e.job.Wait(ctx, agent.Wait{Kind: task.WaitEvent, Name: PushSignal, For: wait})
+		if err != nil && !errors.Is(err, agent.ErrInputTimeout) {
+			return err
+		}
+	}
 }
 
 // message makes the params of a message.
@@ -196,6 +228,8 @@ const (
 	pollMost    = 10 * time.Second
 	maxFailures = 6 // in a row
 	maxOutput   = 1 << 40
+	hearLeast   = 60   // polls
+	hearMost    = 1800 // polls
 )
 
 // follow waits until a remote task has ended or asks. It tells of its progress.
