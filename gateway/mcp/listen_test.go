@@ -69,7 +69,6 @@ func TestChangesOfTasksAreTold(t *testing.T) {
 	a, free := blocked(t)
 	m.Work(a, asker())
 	srv, _ := m.Serve()
-	both := `{"elicitation":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}`
 	id, _ := call(t, m, "blocked", both, `{"instruction":"x"}`).Result["taskId"].(string)
 	asks, _ := call(t, m, "asker", both, `{"instruction":"x"}`).Result["taskId"].(string)
 	_, stream := listen(t, srv.URL, both, fmt.Sprintf(`{"taskIds":[%q,%q,%q,"tsk_unknown"]}`, id, asks, id))

@@ -307,7 +307,6 @@ func TestAQuestionToAClientThatCannotAskIsAnError(t *testing.T) {
 func TestATaskThatAsksIsAnsweredByTheExtension(t *testing.T) {
 	m := meshtest.New(t)
 	m.Work(asker())
-	both := `{"elicitation":{},"extensions":{"io.modelcontextprotocol/tasks":{}}}`
 	id, _ := call(t, m, "asker", both, `{"instruction":"x"}`).Result["taskId"].(string)
 	get := func() answer { return post(t, m, "/mcp", "tasks/get", id, both, `"taskId":"`+id+`"`) }
 	natstest.Until(t, "the question", func() bool { return get().Result["status"] == "input_required" })

@@ -76,3 +76,10 @@ func BenchmarkA2ASend(b *testing.B) {
 		`{"jsonrpc":"2.0","id":1,"method":"SendMessage","params":{"message":{"messageId":"m","role":"ROLE_USER","parts":[{"text":"x"}]}}}`,
 		"TASK_STATE_COMPLETED", []string{"A2A-Version", "1.0"}})
 }
+
+// The aim is 1.3.
+func BenchmarkMCPCall(b *testing.B) {
+	besidePlain(b, way{"mcp", "/mcp",
+		`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"noop","arguments":{"instruction":"x"},"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`,
+		`"text":"x"`, []string{"Accept", "application/json, text/event-stream", "MCP-Protocol-Version", "2026-07-28", "Mcp-Method", "tools/call", "Mcp-Name", "noop"}})
+}
