@@ -94,7 +94,7 @@ func (e *endpoint) begin(ctx context.Context, a *asked, agent *mesh.Agent) (b be
 	if agent.Converses() {
 		return e.say(ctx, a, agent, key)
 	}
-	s := &mesh.Submission{Kind: task.KindTask, Agent: agent.Name, Key: key, EventDepth: a.EventDepth}
+	s := &mesh.Submission{Kind: task.KindTask, Agent: agent.Name, Key: key, EventDepth: a.EventDepth, Watch: true}
 	if takesInput(agent) {
 		if s.Input = a.params.Arguments; s.Input == nil {
 			s.Input = json.RawMessage("{}")
@@ -190,7 +190,12 @@ func (e *endpoint) held(ctx context.Context, a *asked, b begun, d time.Duration,
 		t = e.Mesh.Sessions.WaitTurn(wait, b.Acceptance, b.turn, d)
 		cancel()
 	} else {
-		t, err = e.follow(ctx, a, b.TaskID, d, func(t *task.Task) bool {
+		var watch *store.Watch
+		if watch, t, err = b.Follow(ctx, e.Mesh.Tasks, a.Caller); err != nil {
+			return nil, err
+		}
+		defer watch.Close()
+		t, err = e.updates(ctx, watch, t, d, func(t *task.Task) bool {
 			tell.progress(ctx, t)
 			return !t.Status.Terminal() && len(t.Questions()) == 0
 		})
@@ -219,13 +224,18 @@ func (e *endpoint) follow(ctx context.Context, a *asked, id task.ID, d time.Dura
 		return nil, err
 	}
 	defer watch.Close()
+	return e.updates(ctx, watch, t, d, f)
+}
+
+// updates is follow, with a watch that has begun.
+func (e *endpoint) updates(ctx context.Context, watch *store.Watch, t *task.Task, d time.Duration, f func(*task.Task) bool) (*task.Task, error) {
 	if !f(t) || d <= 0 {
 		return t, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	defer context.AfterFunc(e.Closing, cancel)()
-	err = watch.Updates(ctx, t.Rev, func(u store.Update) bool {
+	err := watch.Updates(ctx, t.Rev, func(u store.Update) bool {
 		if u.Task == nil {
 			return true
 		}
