@@ -44,11 +44,31 @@ type reports struct {
 	rewound    int64 // to where, the newest time
 	step       *task.StepMark
 	changed    bool // since the last take
-	last       time.Time
-	spare      int // writes of progress that need not wait for flushEvery
+	pace       pace
 	timer      *time.Timer
 	milestones []pendingMilestone
 	warnings   []string // bounded by the task that takes them
+}
+
+// pace says when to write. What an agent tells now and then is written as it comes; one
+// that tells all the time is held to flushEvery.
+type pace struct {
+	last  time.Time
+	spare int // writes of progress that need not wait for flushEvery
+}
+
+// wait is how long to wait for the next write; quick: it is one of progress.
+func (p *pace) wait(quick bool) time.Duration {
+	if quick && p.spare > 0 {
+		p.spare--
+		return time.Until(p.last.Add(flushSoon))
+	}
+	return time.Until(p.last.Add(flushEvery))
+}
+
+func (p *pace) wrote(now time.Time) {
+	p.spare = min(flushSpare, p.spare+int(now.Sub(p.last)/flushIdle))
+	p.last = now
 }
 
 type pendingMilestone struct {
@@ -67,7 +87,7 @@ const (
 )
 
 func newReports(st *store.Store, t *task.Task) *reports {
-	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), spare: flushSpare, tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), pace: pace{spare: flushSpare}, tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
 }
 
 // Progress implements agent.Reporter.
@@ -76,7 +96,7 @@ func (r *reports) Progress(percent int, message string) {
 	defer r.mu.Unlock()
 	r.percent, r.message = &percent, message
 	r.report, r.fresh, r.behind = task.Report{Output: r.written, Milestone: r.told}, true, 0
-	r.soon()
+	r.touch()
 }
 
 // Output implements agent.Reporter: live text goes out at once, the record
@@ -196,19 +216,7 @@ func (r *reports) touch() {
 	if !r.opened || r.closed || r.timer != nil {
 		return
 	}
-	r.timer = time.AfterFunc(time.Until(r.last.Add(flushEvery)), r.ring)
-}
-
-// soon notes progress. What an agent tells now and then is written as it comes; one
-// that tells all the time is held to flushEvery. r.mu is held.
-func (r *reports) soon() {
-	if r.spare == 0 || !r.opened || r.closed || r.timer != nil {
-		r.touch()
-		return
-	}
-	r.changed = true
-	r.spare--
-	r.timer = time.AfterFunc(time.Until(r.last.Add(flushSoon)), r.ring)
+	r.timer = time.AfterFunc(r.pace.wait(r.fresh), r.ring)
 }
 
 func (r *reports) ring() {
@@ -240,9 +248,8 @@ func (r *reports) takeLocked(t *task.Task) {
 		r.timer.Stop()
 		r.timer = nil
 	}
-	now := time.Now()
-	r.spare = min(flushSpare, r.spare+int(now.Sub(r.last)/flushIdle))
-	r.changed, r.last, r.fresh = false, now, false
+	r.changed, r.fresh = false, false
+	r.pace.wrote(time.Now())
 	if r.percent != nil {
 		p := *r.percent
 		changed := t.Reported == nil || t.Percent == nil || *t.Percent != p || t.Message != r.message ||

@@ -13,51 +13,53 @@ import (
 	"agentmesh/shared/session"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
-	"agentmesh/shared/telemetry"
 )
 
 // durableAfter is how long a client that knows tasks waits for a plain result.
 const durableAfter = 250 * time.Millisecond
 
+// calls is tools/call of agents.
+type calls struct{ *endpoint }
+
 // callAgent is tools/call of an agent.
-func (e *endpoint) callAgent(agent *mesh.Agent) sdk.ToolHandler {
+func (e calls) callAgent(agent *mesh.Agent) sdk.ToolHandler {
 	return func(ctx context.Context, req *sdk.CallToolRequest) (*sdk.CallToolResult, error) {
-		a := askedOf(ctx)
-		if agent.AsTool.Tasks == task.TasksRequired && !a.knowsTasks() {
-			return nil, lacking("The agent works as a task only: declare the tasks extension with the call.", tasksCapability)
-		}
-		release, err := e.Mesh.Tenants.Hold(a.Caller, mesh.HeldWait)
-		if err != nil {
-			return nil, failed(err)
-		}
-		defer release()
-		if a.params.Meta.TraceParent != "" {
-			ctx = telemetry.WithTraceParent(ctx, a.params.Meta.TraceParent, a.params.Meta.TraceState)
-		}
-		b, err := e.begin(ctx, a, agent)
-		if res := sessionGone(err); res != nil {
-			return res, nil
-		}
-		if err != nil {
-			return nil, failed(err)
-		}
-		defer b.Close()
-		wait := e.Hold
-		if a.knowsTasks() {
-			wait = durableAfter
-		}
-		tell := newTeller(req)
-		t, err := e.held(ctx, a, b, wait, tell)
-		if err == nil && a.answersToo(t) {
-			if err = e.respond(context.WithoutCancel(ctx), a, t); err == nil {
-				t, err = e.held(ctx, a, b, wait, tell)
-			}
-		}
-		if err != nil {
-			return nil, failed(err)
-		}
-		return e.answer(ctx, a, t)
+		return e.call(ctx, askedOf(ctx), agent, newTeller(req))
 	}
+}
+
+// call calls an agent. tell, if there is one, tells how it goes.
+func (e calls) call(ctx context.Context, a *asked, agent *mesh.Agent, tell *teller) (*sdk.CallToolResult, error) {
+	if agent.AsTool.Tasks == task.TasksRequired && !a.knowsTasks() {
+		return nil, lacking("The agent works as a task only: declare the tasks extension with the call.", tasksCapability)
+	}
+	release, err := e.Mesh.Tenants.Hold(a.Caller, mesh.HeldWait)
+	if err != nil {
+		return nil, failed(err)
+	}
+	defer release()
+	b, err := e.begin(ctx, a, agent)
+	if res := sessionGone(err); res != nil {
+		return res, nil
+	}
+	if err != nil {
+		return nil, failed(err)
+	}
+	defer b.Close()
+	wait := e.Hold
+	if a.knowsTasks() {
+		wait = durableAfter
+	}
+	t, err := e.held(ctx, a, b, wait, tell)
+	if err == nil && a.answersToo(t) {
+		if err = e.respond(context.WithoutCancel(ctx), a, t); err == nil {
+			t, err = e.held(ctx, a, b, wait, tell)
+		}
+	}
+	if err != nil {
+		return nil, failed(err)
+	}
+	return e.answer(ctx, a, t)
 }
 
 // answersToo says whether a call that begins a task has the answers to its questions
@@ -84,7 +86,7 @@ func (b begun) Close() {
 
 // begin accepts what a call asks for, or goes on with the task that the client was
 // asked about. A client that goes away meanwhile does not lose the task's record.
-func (e *endpoint) begin(ctx context.Context, a *asked, agent *mesh.Agent) (b begun, err error) {
+func (e calls) begin(ctx context.Context, a *asked, agent *mesh.Agent) (b begun, err error) {
 	if a.params.RequestState != "" {
 		id, err := e.resume(ctx, a)
 		return begun{Acceptance: &mesh.Acceptance{TaskID: id}}, err
@@ -141,7 +143,7 @@ func (a *asked) key() *mesh.Key {
 }
 
 // say says a message, in a new session where the call names none.
-func (e *endpoint) say(ctx context.Context, a *asked, agent *mesh.Agent, key *mesh.Key) (b begun, err error) {
+func (e calls) say(ctx context.Context, a *asked, agent *mesh.Agent, key *mesh.Key) (b begun, err error) {
 	var in struct {
 		Text      string     `json:"text"`
 		SessionID session.ID `json:"session_id"`
@@ -181,7 +183,7 @@ func sessionGone(err error) *sdk.CallToolResult {
 
 // held waits for the outcome of a call, or a question, and tells how it goes. A client
 // that goes away cancels it, where its protocol says so.
-func (e *endpoint) held(ctx context.Context, a *asked, b begun, d time.Duration, tell *teller) (*task.Task, error) {
+func (e calls) held(ctx context.Context, a *asked, b begun, d time.Duration, tell *teller) (*task.Task, error) {
 	var t *task.Task
 	var err error
 	if b.turn != nil {
@@ -208,7 +210,7 @@ func (e *endpoint) held(ctx context.Context, a *asked, b begun, d time.Duration,
 }
 
 // abandon cancels the task of a call whose client has gone.
-func (e *endpoint) abandon(ctx context.Context, a *asked, b begun) {
+func (e calls) abandon(ctx context.Context, a *asked, b begun) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := e.cancel(ctx, a, b.TaskID); err != nil && !errors.Is(err, task.ErrFinished) {
@@ -249,7 +251,7 @@ func (e *endpoint) updates(ctx context.Context, watch *store.Watch, t *task.Task
 }
 
 // answer is what a call says of its task when it was held long enough.
-func (e *endpoint) answer(ctx context.Context, a *asked, t *task.Task) (*sdk.CallToolResult, error) {
+func (e calls) answer(ctx context.Context, a *asked, t *task.Task) (*sdk.CallToolResult, error) {
 	switch {
 	case t.Status.Terminal():
 		return e.outcome(ctx, a, t)

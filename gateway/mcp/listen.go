@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"mime"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,16 +27,7 @@ const (
 // listensToTasks says whether a request is one for changes of tasks, with headers as
 // they must be: the SDK refuses it otherwise, and knows no tasks.
 func (a *asked) listensToTasks(r *http.Request) bool {
-	takes := map[string]bool{}
-	for _, line := range r.Header.Values("Accept") {
-		for one := range strings.SplitSeq(line, ",") {
-			kind, _, _ := mime.ParseMediaType(one)
-			takes[kind] = true
-		}
-	}
-	return a.method == "subscriptions/listen" && len(a.params.Notifications.TaskIDs) > 0 && a.params.Meta.Version == modern &&
-		r.Header.Get("MCP-Protocol-Version") == modern && strings.TrimSpace(r.Header.Get("Mcp-Method")) == a.method &&
-		len(a.id) > 0 && string(a.id) != "null" && takes["application/json"] && takes["text/event-stream"]
+	return a.method == "subscriptions/listen" && len(a.params.Notifications.TaskIDs) > 0 && a.proper(r)
 }
 
 // listener is a stream of changes of tasks, and of the list of tools.

@@ -62,11 +62,12 @@ func New(o Options) *Face {
 type endpoint struct {
 	*Face
 	agent   string
+	self    *sdk.Implementation
 	server  *sdk.Server
 	handler http.Handler
 
 	mu    sync.Mutex
-	stamp string // of the definitions that the tools were made of
+	stamp uint64 // of the definitions that the tools were made of
 	tools map[string]*mesh.Agent
 }
 
@@ -101,10 +102,10 @@ const tasksExtension = "io.modelcontextprotocol/tasks"
 const tasksCapability = `{"extensions":{"` + tasksExtension + `":{}}}`
 
 func (f *Face) newEndpoint(agent string) *endpoint {
-	e := &endpoint{Face: f, agent: agent, tools: map[string]*mesh.Agent{}}
+	e := &endpoint{Face: f, agent: agent, self: &sdk.Implementation{Name: "agentmesh", Version: f.Version}, tools: map[string]*mesh.Agent{}}
 	can := &sdk.ServerCapabilities{Tools: &sdk.ToolCapabilities{ListChanged: true}, Prompts: &sdk.PromptCapabilities{}, Resources: &sdk.ResourceCapabilities{}}
 	can.AddExtension(tasksExtension, nil)
-	e.server = sdk.NewServer(&sdk.Implementation{Name: "agentmesh", Version: f.Version}, &sdk.ServerOptions{
+	e.server = sdk.NewServer(e.self, &sdk.ServerOptions{
 		Capabilities: can, Logger: slog.New(slog.DiscardHandler),
 		Instructions: "Each tool is an agent. A call runs as a durable task: it goes on when you stop waiting, and its id finds it again.",
 	})

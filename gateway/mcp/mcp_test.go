@@ -42,7 +42,13 @@ func post(t *testing.T, m *meshtest.Mesh, path, method, name, capabilities, para
 	if params != "" {
 		params += ","
 	}
-	body := `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{` + params + `"_meta":{"io.modelcontextprotocol/protocolVersion":"` + modern + `","io.modelcontextprotocol/clientCapabilities":` + capabilities + `}}}`
+	return send(t, m, path, method, name, params+`"_meta":{"io.modelcontextprotocol/protocolVersion":"`+modern+`","io.modelcontextprotocol/clientCapabilities":`+capabilities+`}`, headers...)
+}
+
+// send is post with what stands in _meta.
+func send(t *testing.T, m *meshtest.Mesh, path, method, name, params string, headers ...string) answer {
+	t.Helper()
+	body := `{"jsonrpc":"2.0","id":1,"method":"` + method + `","params":{` + params + `}}`
 	headers = append([]string{"Accept", accept, "MCP-Protocol-Version", modern, "Mcp-Method", method}, headers...)
 	if name != "" {
 		headers = append(headers, "Mcp-Name", name)

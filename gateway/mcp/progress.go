@@ -24,7 +24,7 @@ func newTeller(req *sdk.CallToolRequest) *teller {
 // progress tells what is new in a record. It never falls, and an equal value is told
 // again with another message only.
 func (t *teller) progress(ctx context.Context, now *task.Task) {
-	if t.token == nil {
+	if t == nil || t.token == nil {
 		return
 	}
 	percent, message := max(t.percent, 0), now.Message

@@ -143,7 +143,7 @@ func (a *asked) state(id task.ID) state {
 }
 
 // ask is the answer to a call whose agent asks a question.
-func (e *endpoint) ask(a *asked, t *task.Task) (*sdk.CallToolResult, error) {
+func (e calls) ask(a *asked, t *task.Task) (*sdk.CallToolResult, error) {
 	if !a.elicits() {
 		return nil, lacking("The agent asks a question, and the client did not declare elicitation. The task "+string(t.ID)+" stays open: answer it with POST /tasks/{id}/input.", `{"elicitation":{}}`)
 	}
@@ -158,7 +158,7 @@ func (e *endpoint) ask(a *asked, t *task.Task) (*sdk.CallToolResult, error) {
 
 // resume gives the answers of a repeated call to the task that asked. What a client
 // carried is believed as far as it verifies and is of this caller and this call.
-func (e *endpoint) resume(ctx context.Context, a *asked) (task.ID, error) {
+func (e calls) resume(ctx context.Context, a *asked) (task.ID, error) {
 	foreign := invalid("The requestState is not one of this call, or its hour is over. Call the tool again without it.")
 	sealed, err := base64.RawURLEncoding.DecodeString(a.params.RequestState)
 	if err != nil {

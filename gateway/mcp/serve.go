@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	exact "github.com/go-json-experiment/json"
 	"github.com/modelcontextprotocol/go-sdk/jsonrpc"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
@@ -35,11 +36,11 @@ const modern = "2026-07-28"
 // asked is a request as far as the face looks into it before the SDK does.
 type asked struct {
 	Request
-	id     json.RawMessage
-	method string
-	params struct {
-		Name           string
-		URI            string
+	version string // of JSON-RPC
+	id      json.RawMessage
+	method  string
+	params  struct {
+		Name           string                   `json:"name"`
 		TaskID         string                   `json:"taskId"`
 		Arguments      json.RawMessage          `json:"arguments"`
 		InputResponses map[string]inputResponse `json:"inputResponses"`
@@ -49,8 +50,10 @@ type asked struct {
 			Tools   bool     `json:"toolsListChanged"`
 		} `json:"notifications"`
 		Meta struct {
-			Version      string `json:"io.modelcontextprotocol/protocolVersion"`
-			Capabilities struct {
+			Version      string          `json:"io.modelcontextprotocol/protocolVersion"`
+			Client       json.RawMessage `json:"io.modelcontextprotocol/clientInfo"`
+			Progress     json.RawMessage `json:"progressToken"`
+			Capabilities *struct {
 				Elicitation *json.RawMessage           `json:"elicitation"`
 				Extensions  map[string]json.RawMessage `json:"extensions"`
 			} `json:"io.modelcontextprotocol/clientCapabilities"`
@@ -65,13 +68,18 @@ type asked struct {
 func (a *asked) modern() bool { return a.params.Meta.Version >= modern }
 
 func (a *asked) elicits() bool {
-	return a.modern() && a.params.Meta.Capabilities.Elicitation != nil
+	can := a.params.Meta.Capabilities
+	return a.modern() && can != nil && can.Elicitation != nil
 }
 
 // knowsTasks says whether the client declared with this request that it takes a task
 // for an answer.
 func (a *asked) knowsTasks() bool {
-	_, ok := a.params.Meta.Capabilities.Extensions[tasksExtension]
+	can := a.params.Meta.Capabilities
+	if can == nil {
+		return false
+	}
+	_, ok := can.Extensions[tasksExtension]
 	return ok && a.modern()
 }
 
@@ -86,19 +94,22 @@ func askedOf(ctx context.Context) *asked {
 	return a
 }
 
-// parse looks into a request. What it cannot read is left to the SDK to refuse.
+// parse looks into a request. What it cannot read is left to the SDK to refuse. Names of
+// members are exact, as they are to the SDK: of what somebody may do and of what is
+// done, both must think the same.
 func parse(in Request) (*asked, bool) {
 	a := &asked{Request: in}
 	var envelope struct {
-		ID     json.RawMessage `json:"id"`
-		Method string          `json:"method"`
-		Params json.RawMessage `json:"params"`
+		Version string          `json:"jsonrpc"`
+		ID      json.RawMessage `json:"id"`
+		Method  string          `json:"method"`
+		Params  json.RawMessage `json:"params"`
 	}
-	if json.Unmarshal(in.Body, &envelope) != nil {
+	if exact.Unmarshal(in.Body, &envelope) != nil {
 		return a, false
 	}
-	a.id, a.method = envelope.ID, envelope.Method
-	return a, len(envelope.Params) == 0 || json.Unmarshal(envelope.Params, &a.params) == nil
+	a.version, a.id, a.method = envelope.Version, envelope.ID, envelope.Method
+	return a, len(envelope.Params) == 0 || exact.Unmarshal(envelope.Params, &a.params) == nil
 }
 
 // Serve answers a request. The error is a refusal of the gateway, and nothing is
@@ -132,6 +143,10 @@ func (f *Face) Serve(w http.ResponseWriter, r *http.Request, in Request) error {
 	}
 	w.Header().Set("X-Accel-Buffering", "no")
 	r = r.WithContext(ctx)
+	if agent := (calls{e}).direct(r, a); agent != nil {
+		calls{e}.answerDirectly(w, r, a, agent)
+		return nil
+	}
 	if a.listensToTasks(r) {
 		return e.listen(w, r, a)
 	}

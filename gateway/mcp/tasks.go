@@ -63,9 +63,13 @@ func must(err error) {
 	}
 }
 
-// durable answers a call with the task that it goes on as, where the call says so.
+// durable answers a call with the task that it goes on as, where the call says so. It
+// lets through what was permitted, and nothing else.
 func durable(next sdk.MethodHandler) sdk.MethodHandler {
 	return func(ctx context.Context, method string, req sdk.Request) (sdk.Result, error) {
+		if method != askedOf(ctx).method {
+			return nil, &jsonrpc.Error{Code: jsonrpc.CodeInvalidRequest, Message: "The request can be read in more than one way."}
+		}
 		res, err := next(ctx, method, req)
 		if method == "tools/call" && err == nil {
 			if t := askedOf(ctx).task; t != nil {

@@ -1,9 +1,10 @@
 package mcp
 
 import (
-	"fmt"
+	"hash/fnv"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -20,16 +21,18 @@ func toolName(agent string) string { return strings.ReplaceAll(agent, "-", "_") 
 
 // update makes the tools those of the agents. Who has subscribed to changes is told.
 func (e *endpoint) update(all []*mesh.Agent) {
-	var stamp strings.Builder
+	h := fnv.New64a()
+	var one []byte
 	for _, a := range all {
-		fmt.Fprintf(&stamp, "%s %d ", a.Name, a.Rev)
+		one = strconv.AppendUint(append(append(one[:0], a.Name...), ' '), a.Rev, 10)
+		_, _ = h.Write(append(one, ' '))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.stamp == stamp.String() {
+	if e.stamp == h.Sum64() {
 		return
 	}
-	e.stamp = stamp.String()
+	e.stamp = h.Sum64()
 	gone := maps.Clone(e.tools)
 	for _, a := range all {
 		name := toolName(a.Name)
@@ -38,7 +41,7 @@ func (e *endpoint) update(all []*mesh.Agent) {
 		}
 		delete(gone, name)
 		if old := e.tools[name]; old == nil || old.Rev != a.Rev {
-			e.server.AddTool(toolOf(a), e.callAgent(a))
+			e.server.AddTool(toolOf(a), calls{e}.callAgent(a))
 			e.tools[name] = a
 		}
 	}
@@ -77,7 +80,7 @@ func annotations(a *mesh.Agent) *sdk.ToolAnnotations {
 }
 
 // madeOf tells one set of tools from the next.
-func (e *endpoint) madeOf() string {
+func (e *endpoint) madeOf() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.stamp
