@@ -4,9 +4,7 @@ package services
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
 	"go/token"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,39 +96,18 @@ func TestLayersSeesFaults(t *testing.T) {
 	}
 }
 
-// check reads every Go file below root. It parses the imports itself: asking
-// the go command would be answered from its cache.
+// check reads every Go file below root.
 func check(root string) (faults []string, err error) {
-	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "." && d.Name() != ".." {
-			return fs.SkipDir
-		}
-		if !strings.HasSuffix(path, ".go") {
-			return nil
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		test := strings.HasSuffix(path, "_test.go")
-		from := filepath.ToSlash(filepath.Dir(rel))
-		for _, imp := range file.Imports {
+	err = sources(root, func(s source) {
+		for _, imp := range s.file.Imports {
 			to := strings.Trim(imp.Path.Value, `"`)
-			if why := forbidden(from, to, test); why != "" {
-				faults = append(faults, fmt.Sprintf("%s imports %s: %s", rel, to, why))
+			if why := forbidden(s.folder(), to, s.test()); why != "" {
+				faults = append(faults, fmt.Sprintf("%s imports %s: %s", s.path, to, why))
 			}
 		}
-		if !test && from != "shared/topology" && !under(from, forTests...) {
-			faults = append(faults, spelled(rel, from, file)...)
+		if !s.test() && s.folder() != "shared/topology" && !under(s.folder(), forTests...) {
+			faults = append(faults, spelled(s.path, s.folder(), s.file)...)
 		}
-		return nil
 	})
 	return faults, err
 }

@@ -3,9 +3,6 @@ package services
 import (
 	"fmt"
 	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -104,48 +101,27 @@ func (s *sizes) faults(excused map[string]string) (faults []string) {
 // measure reads every Go file below root.
 func measure(root string) (*sizes, error) {
 	s := &sizes{methods: map[string]int{}, lines: map[string]int{}}
-	return s, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if d.IsDir() && strings.HasPrefix(d.Name(), ".") && d.Name() != "." && d.Name() != ".." {
-			return fs.SkipDir
-		}
-		if !strings.HasSuffix(path, ".go") {
-			return nil
-		}
-		rel, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		return s.add(path, filepath.ToSlash(rel))
-	})
+	return s, sources(root, s.add)
 }
 
-func (s *sizes) add(path, rel string) error {
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, path, nil, parser.SkipObjectResolution)
-	if err != nil {
-		return err
-	}
-	s.lines[rel] = files.File(file.FileStart).LineCount()
-	for _, decl := range file.Decls {
+func (s *sizes) add(of source) {
+	s.lines[of.path] = of.set.File(of.file.FileStart).LineCount()
+	for _, decl := range of.file.Decls {
 		f, ok := decl.(*ast.FuncDecl)
 		if !ok {
 			continue
 		}
 		if f.Recv != nil {
-			s.methods[filepath.ToSlash(filepath.Dir(rel))+"."+receiver(f.Recv.List[0].Type)]++
+			s.methods[of.folder()+"."+receiver(f.Recv.List[0].Type)]++
 		}
-		if strings.HasSuffix(rel, "_test.go") {
+		if of.test() {
 			continue
 		}
 		s.functions++
-		if files.Position(f.End()).Line-files.Position(f.Pos()).Line+1 <= maxFunction {
+		if of.set.Position(f.End()).Line-of.set.Position(f.Pos()).Line+1 <= maxFunction {
 			s.short++
 		}
 	}
-	return nil
 }
 
 // receiver is the name of the type that has a method.

@@ -37,9 +37,6 @@ func (w *watched) follow(ctx context.Context, watch func(ctx context.Context, re
 		if ctx.Err() != nil {
 			break
 		}
-		if err == nil {
-			err = errors.New("the watch ended")
-		}
 		w.note(err)
 		w.log.Error(w.what+" not watched, trying again: "+w.stale, "error", err)
 		pause.For(ctx, time.Second)

@@ -103,12 +103,11 @@ func (s APIKeys) Get(ctx context.Context, id string) (*APIKey, error) {
 }
 
 func decodeAPIKey(data []byte, rev uint64) (*APIKey, error) {
-	k := &APIKey{}
-	if err := unmarshal(data, k); err != nil {
-		return nil, fmt.Errorf("decode API key at revision %d: %w", rev, err)
-	}
-	if !auth.ValidKeyID(k.ID) || !auth.ValidTenant(k.Tenant) || k.Hash == "" {
-		return nil, fmt.Errorf("decode API key at revision %d: it has no id, tenant or hash", rev)
+	k, err := decodeValid("API key", data, rev, func(k *APIKey) bool {
+		return auth.ValidKeyID(k.ID) && auth.ValidTenant(k.Tenant) && k.Hash != ""
+	})
+	if err != nil {
+		return nil, err
 	}
 	k.Rev = rev
 	return k, nil
@@ -221,26 +220,15 @@ func (s APIKeys) Watch(ctx context.Context, f func(id string, k *APIKey, rev uin
 	if err != nil {
 		return fmt.Errorf("watch API keys: %w", classify(err))
 	}
-	defer func() { _ = w.Stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, open := <-w.Updates():
-			switch {
-			case !open:
-				return errors.New("watch API keys: the watch ended")
-			case e == nil:
-				ready()
-			case !auth.ValidKeyID(e.Key()) || e.Operation() != jetstream.KeyValuePut:
-				f(e.Key(), nil, e.Revision())
-			default:
-				k, err := decodeAPIKey(e.Value(), e.Revision())
-				if err != nil {
-					s.damaged.note(message{subject: topology.APIKey(e.Key()), seq: e.Revision()}, err)
-				}
-				f(e.Key(), k, e.Revision())
-			}
+	return wrapped("watch API keys", told(ctx, w, func(e jetstream.KeyValueEntry) {
+		if !auth.ValidKeyID(e.Key()) || e.Operation() != jetstream.KeyValuePut {
+			f(e.Key(), nil, e.Revision())
+			return
 		}
-	}
+		k, err := decodeAPIKey(e.Value(), e.Revision())
+		if err != nil {
+			s.damaged.note(message{subject: topology.APIKey(e.Key()), seq: e.Revision()}, err)
+		}
+		f(e.Key(), k, e.Revision())
+	}, ready))
 }

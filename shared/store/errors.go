@@ -34,7 +34,7 @@ func classify(err error) error {
 	if err == nil || errors.Is(err, task.ErrUnavailable) || errors.Is(err, task.ErrFull) || errors.Is(err, task.ErrConflict) {
 		return err
 	}
-	if errors.Is(err, errReaderGone) {
+	if errors.Is(err, errReaderGone) || errors.Is(err, errWatchEnded) {
 		return fmt.Errorf("%w (%w)", task.ErrUnavailable, err)
 	}
 	for _, absent := range []error{jetstream.ErrMsgNotFound, jetstream.ErrKeyNotFound, jetstream.ErrObjectNotFound} {

@@ -90,15 +90,12 @@ func (s Hooks) Get(ctx context.Context, tenant string, id hook.ID) (*hook.Hook, 
 }
 
 func decodeHook(data []byte, rev uint64) (*hook.Hook, error) {
-	var h hook.Hook
-	if err := unmarshal(data, &h); err != nil {
-		return nil, fmt.Errorf("decode hook at revision %d: %w", rev, err)
-	}
-	if !h.ID.Valid() || !task.ValidTenant(h.Tenant) {
-		return nil, fmt.Errorf("decode hook at revision %d: %w", rev, task.ErrBadRecord)
+	h, err := decodeValid("hook", data, rev, func(h *hook.Hook) bool { return h.ID.Valid() && task.ValidTenant(h.Tenant) })
+	if err != nil {
+		return nil, err
 	}
 	h.Rev = rev
-	return &h, nil
+	return h, nil
 }
 
 // Delete leaves a mark in the place of a hook's record, and of its log.

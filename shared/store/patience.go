@@ -80,7 +80,7 @@ func passing(err error) bool {
 // silences are the errors of the client library that say that no answer came, while
 // the connection heals itself or a leader is elected.
 var silences = []error{
-	context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, errReaderGone,
+	context.DeadlineExceeded, io.EOF, io.ErrUnexpectedEOF, errReaderGone, errWatchEnded,
 	nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrReconnectBufExceeded,
 	nats.ErrConnectionReconnecting, nats.ErrStaleConnection, nats.ErrNoServers,
 	jetstream.ErrNoStreamResponse, jetstream.ErrInvalidJSAck, jetstream.ErrConsumerCreationResponseEmpty, jetstream.ErrConsumerLeadershipChanged,

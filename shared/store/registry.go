@@ -142,31 +142,18 @@ func (s Registry) Watch(ctx context.Context, f func(Definition), gone func(name 
 	if err != nil {
 		return fmt.Errorf("watch agents: %w", classify(err))
 	}
-	defer func() { _ = w.Stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, open := <-w.Updates():
-			if !open {
-				return nil
-			}
-			if e == nil {
-				ready()
-				continue
-			}
-			if e.Operation() != jetstream.KeyValuePut {
-				gone(e.Key(), e.Revision())
-				continue
-			}
-			d, err := decodeDefinition(e)
-			if err != nil {
-				s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
-				continue
-			}
-			f(d)
+	return wrapped("watch agents", told(ctx, w, func(e jetstream.KeyValueEntry) {
+		if e.Operation() != jetstream.KeyValuePut {
+			gone(e.Key(), e.Revision())
+			return
 		}
-	}
+		d, err := decodeDefinition(e)
+		if err != nil {
+			s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
+			return
+		}
+		f(d)
+	}, ready))
 }
 
 func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {

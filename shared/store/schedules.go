@@ -92,15 +92,12 @@ func (s Schedules) Get(ctx context.Context, tenant string, id schedule.ID) (*sch
 }
 
 func decodeSchedule(data []byte, rev uint64) (*schedule.Schedule, error) {
-	var e schedule.Schedule
-	if err := unmarshal(data, &e); err != nil {
-		return nil, fmt.Errorf("decode schedule at revision %d: %w", rev, err)
-	}
-	if !e.ID.Valid() || !task.ValidTenant(e.Tenant) {
-		return nil, fmt.Errorf("decode schedule at revision %d: %w", rev, task.ErrBadRecord)
+	e, err := decodeValid("schedule", data, rev, func(e *schedule.Schedule) bool { return e.ID.Valid() && task.ValidTenant(e.Tenant) })
+	if err != nil {
+		return nil, err
 	}
 	e.Rev = rev
-	return &e, nil
+	return e, nil
 }
 
 // ScheduleOf decodes a change of a schedule's record; nil: the schedule was deleted.

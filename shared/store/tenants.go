@@ -78,29 +78,18 @@ func (s Tenants) Watch(ctx context.Context, f func(*tenant.Tenant), gone func(na
 	if err != nil {
 		return fmt.Errorf("watch tenants: %w", classify(err))
 	}
-	defer func() { _ = w.Stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, open := <-w.Updates():
-			switch {
-			case !open:
-				return nil
-			case e == nil:
-				ready()
-			case e.Operation() != jetstream.KeyValuePut:
-				gone(e.Key(), e.Revision())
-			default:
-				t, err := decodeTenant(e)
-				if err != nil {
-					s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
-					continue
-				}
-				f(t)
-			}
+	return wrapped("watch tenants", told(ctx, w, func(e jetstream.KeyValueEntry) {
+		if e.Operation() != jetstream.KeyValuePut {
+			gone(e.Key(), e.Revision())
+			return
 		}
-	}
+		t, err := decodeTenant(e)
+		if err != nil {
+			s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
+			return
+		}
+		f(t)
+	}, ready))
 }
 
 func decodeTenant(e jetstream.KeyValueEntry) (*tenant.Tenant, error) {

@@ -66,15 +66,12 @@ func (s Webhooks) Get(ctx context.Context, tenant string, id webhook.ID) (*webho
 }
 
 func decodeWebhook(data []byte, rev uint64) (*webhook.Endpoint, error) {
-	var e webhook.Endpoint
-	if err := unmarshal(data, &e); err != nil {
-		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, err)
-	}
-	if !e.ID.Valid() || !task.ValidTenant(e.Tenant) {
-		return nil, fmt.Errorf("decode webhook at revision %d: %w", rev, task.ErrBadRecord)
+	e, err := decodeValid("webhook", data, rev, func(e *webhook.Endpoint) bool { return e.ID.Valid() && task.ValidTenant(e.Tenant) })
+	if err != nil {
+		return nil, err
 	}
 	e.Rev = rev
-	return &e, nil
+	return e, nil
 }
 
 // Delete leaves a mark in the place of a webhook's record: it must not

@@ -1,0 +1,49 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"agentmesh/shared/task"
+)
+
+// errWatchEnded is a watch that tells nothing more, since its consumer or its
+// connection is gone. Whoever reads begins again.
+var errWatchEnded = errors.New("the watch ended")
+
+// told calls each with every entry and then with each change that w tells, until ctx
+// ends. ready is called once, after the last of those that exist now. The error is
+// errWatchEnded.
+func told(ctx context.Context, w jetstream.KeyWatcher, each func(jetstream.KeyValueEntry), ready func()) error {
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, open := <-w.Updates():
+			switch {
+			case !open:
+				return errWatchEnded
+			case e == nil:
+				ready()
+			default:
+				each(e)
+			}
+		}
+	}
+}
+
+// decodeValid reads a record of a kind, and refuses one that is not valid.
+func decodeValid[T any](kind string, data []byte, rev uint64, valid func(*T) bool) (*T, error) {
+	var r T
+	if err := unmarshal(data, &r); err != nil {
+		return nil, fmt.Errorf("decode %s at revision %d: %w", kind, rev, err)
+	}
+	if !valid(&r) {
+		return nil, fmt.Errorf("decode %s at revision %d: %w", kind, rev, task.ErrBadRecord)
+	}
+	return &r, nil
+}
