@@ -15,6 +15,7 @@ ROUNDS    ?= 3
 CHAOS_TIME ?= 10m
 KIT_FROM   ?= https://github.com/a2aproject/a2a-tck
 SYNADIA_FROM ?= https://github.com/synadia-ai/synadia-agents
+NATS_CHARTS ?= https://github.com/nats-io/k8s
 STEPS_TIME ?= 2m
 FLATTIME  ?= 8m
 BURST     ?= 300000
@@ -28,7 +29,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop llm-crash traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop llm-crash traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js helm-nats
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -176,6 +177,11 @@ deploy-check: ## compose.yaml, the chart, alerts and dashboards by the tools' ow
 
 helm-test: ## the chart alone: golden manifests, Kubernetes' schemas, values (ARGS=-update writes the golden files)
 	cd deploy/check && GOWORK=off go test -run Helm ./... $(ARGS)
+
+helm-nats: ## the chart with the official NATS chart below it, rendered, validated and read by nats-server; NATS_CHARTS is its repository; skips without git
+	@set -e; command -v git >/dev/null || { echo "skipped: there is no git"; exit 0; }; dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; \
+	git clone -q $(NATS_CHARTS) "$$dir/k8s" && git -C "$$dir/k8s" checkout -q 957650fba03e2e6ad8b5d54d66358f67a431157b || { echo "skipped: $(NATS_CHARTS) is not reached"; exit 0; }; \
+	cd deploy/check && GOWORK=off go test -count 1 -v -run HelmNATS . -nats-chart "$$dir/k8s/helm/charts/nats"
 
 compose-test: ## the fleet of compose.yaml as processes: servers with TLS and users, and a task
 	go test -count 1 -run Compose ./services/mesh -chaos

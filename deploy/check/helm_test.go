@@ -84,7 +84,12 @@ func loadChart(t *testing.T) *chart.Chart {
 // rendered is the chart with values, as one text, and its notes.
 func rendered(t *testing.T, values string) (manifests, notes string, err error) {
 	t.Helper()
-	c := loadChart(t)
+	return renderedWith(t, loadChart(t), values)
+}
+
+// renderedWith renders a chart that has its dependencies.
+func renderedWith(t *testing.T, c *chart.Chart, values string) (manifests, notes string, err error) {
+	t.Helper()
 	given, err := chartutil.ReadValues([]byte(values))
 	if err != nil {
 		t.Fatal(err)
