@@ -63,7 +63,7 @@ func (f *follower) state(e client.Event) {
 			detail = questionText(*t.Question)
 		}
 		f.line(t.Status, detail)
-	} else if !f.bar {
+	} else if !f.bar && text != "" { // else it tells of something that is not shown
 		f.line("progress", text)
 	}
 	if f.bar && !t.Done && t.Percent != nil {

@@ -82,6 +82,25 @@ func stopped(ctx context.Context, c *client.Client, t *client.Task) (_ *client.T
 	return t, err
 }
 
+// usageText is what a task has used of models, with those that it has called.
+func usageText(t *client.Task) string {
+	u := t.UsageTotal
+	if u == nil {
+		u = t.Usage
+	}
+	if u == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%d model calls, %d tool calls, %d tokens in, %d out", u.ModelCalls, u.ToolCalls, u.InputTokens, u.OutputTokens)
+	if u.Estimated {
+		text += " (estimated)"
+	}
+	if u.Currency != "" {
+		text += fmt.Sprintf(", %g %s", u.Cost, u.Currency)
+	}
+	return text
+}
+
 // showTask writes one task.
 func showTask(out io.Writer, t *client.Task) error {
 	w := newTable(out)
@@ -113,6 +132,8 @@ func showTask(out io.Writer, t *client.Task) error {
 	for _, text := range t.Warnings {
 		row("warning", text)
 	}
+	row("usage", usageText(t))
+	row("stopped by", t.StoppedBy)
 	row("result", string(t.Result))
 	row("result url", t.ResultURL)
 	row("retried from", t.RetriedFrom)
