@@ -353,9 +353,23 @@ func TestShots(t *testing.T) {
 			shoot(look.name + "-" + pictureOf(p))
 		}
 	}
+	b.size(1360, 850)
+	for _, p := range []string{"hooks", "schedules", "webhooks"} { // their forms
+		b.visit(p)
+		b.do(chromedp.Click("#main details.more > summary"))
+		shoot("form-" + pictureOf(p))
+	}
+	b = openBrowser(t, newFake(t, &fakeAPI{n: 10_000, subject: "ada@example.com", say: func(i int) string {
+		return []string{plain(i), strings.Repeat("Donaudampfschifffahrtsgesellschaft", 6), "a/very/long/path" + strings.Repeat("/segment", 30)}[i%3]
+	}}, nil))
+	b.size(1360, 850)
+	for _, p := range []string{"", "tasks", "tasks/" + fakeID("tsk", 0), "agents", "workers", "schedules", "hooks", "webhooks", "deliveries", "sessions"} {
+		b.visit(p)
+		shoot("many-" + pictureOf(p))
+	}
 	b = openBrowser(t, none)
 	b.size(1360, 850)
-	for _, p := range []string{"", "tasks", "sessions", "agents", "webhooks", "deliveries", "dead", "schedules", "hooks", "workers"} {
+	for _, p := range []string{"", "tasks", "sessions", "agents", "webhooks", "deliveries", "dead", "schedules", "hooks", "workers", "budgets", "inbox", "playground"} {
 		b.visit(p)
 		shoot("empty-" + pictureOf(p))
 	}

@@ -64,7 +64,7 @@ func (f taskFilter) bulk(now time.Time) client.Filter {
 }
 
 func loadBulkDeliveries(v *visit) (any, error) {
-	p := &bulkPage{Noun: "deliveries", Action: "redeliver", Verb: "Send again", Back: "deliveries"}
+	p := &bulkPage{Noun: "deliveries", Action: "redeliver", Verb: "Send", Back: "deliveries"}
 	q := v.r.URL.Query()
 	p.filter(q)
 	return p, p.plan(func(o client.BulkOptions) (*api.BulkDone, error) {

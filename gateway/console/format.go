@@ -14,7 +14,7 @@ import (
 
 // functions are those that every template has.
 var functions = template.FuncMap{
-	"icon": icon, "class": class, "fields": func(s string) []string { return strings.Split(s, "|") }, "pair": pair, "when": when, "clock": clock, "ago": func(t time.Time) string { return ago(time.Since(t)) }, "span": span, "seconds": seconds,
+	"icon": icon, "class": class, "fields": func(s string) []string { return strings.Split(s, "|") }, "pair": pair, "when": when, "clock": clock, "ago": func(t time.Time) string { return ago(time.Since(t)) }, "span": span, "seconds": seconds, "brief": brief, "ms": func(n int64) string { return span(time.Duration(n) * time.Millisecond) },
 	"bytes": size, "num": num, "first": func(n int, all []client.Agent) []client.Agent { return all[:min(n, len(all))] }, "num64": func(n int64) string { return num(int(n)) }, "cost": cost, "short": short, "word": word, "mark": mark, "json": showJSON, "md": markdown, "text": plainText,
 	"percent": percent, "plural": plural, "join": strings.Join, "clip": clip, "bars": bars, "words": words,
 	"itemKey": func(f *field) string { return f.key }, "took": took, "does": does, "verdict": verdict, "rhythm": rhythm, "big": func(n int) int64 { return int64(n) }, "bulkQuery": bulkQuery, "lastAttempt": lastAttempt, "snippets": func(p *page, c call) []snippet { return snippetsOf(p.v, c) }, "add": func(a, b int) int { return a + b }, "since": func(a, b time.Time) string { return span(b.Sub(a)) },
@@ -88,6 +88,12 @@ func span(d time.Duration) string {
 
 // seconds is a length of time that the API has as a number.
 func seconds(s float64) string { return span(time.Duration(s * float64(time.Second))) }
+
+// brief is a length of time in its largest unit.
+func brief(s float64) string {
+	words := strings.Fields(seconds(s))
+	return strings.Join(words[:min(2, len(words))], " ")
+}
 
 // size is a number of bytes.
 func size(n int64) string {

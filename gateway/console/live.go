@@ -205,6 +205,7 @@ func (f *following) tell(body any) (over bool, err error) {
 	}
 	p := f.screen.page(f.v, body)
 	f.v.fill(p)
+	p.Live = with(f.v.r.URL.Query(), "live", "1") // its lamp stays where it is
 	var all []byte
 	for _, name := range f.screen.live {
 		html, err := f.v.region(p, name)

@@ -34,7 +34,7 @@ function draw() {
       width: place.clientWidth, height: 150, cursor: { drag: { x: false, y: false } }, legend: { show: false },
       scales: { y: { range: (/** @type {any} */ _, /** @type {number} */ low, /** @type {number} */ high) => [0, Math.max(high * 1.15, 1)] } },
       series: [{}, ...names.map((label, i) => ({ label, stroke: colour(tokens[i % 4]), width: 1.75, points: { show: false }, fill: i === 0 ? colour(tokens[0]).replace('rgb(', 'rgba(').replace(')', ', .12)') : undefined }))],
-      axes: [{ ...axis, space: 70 }, { ...axis, size: 44 }],
+      axes: [{ ...axis, space: 70, size: 26, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(t => new Date(t * 1000).toISOString().slice(11, 16)) }, { ...axis, size: 44 }],
     }, data, place);
     drawn.set(place, { plot, text });
     new ResizeObserver(() => plot.setSize({ width: place.clientWidth, height: 150 })).observe(place);
