@@ -79,6 +79,11 @@ type browserTab struct {
 // open opens a browser on a server; the test is skipped where there is none.
 func openBrowser(t *testing.T, h http.Handler) *browserTab {
 	t.Helper()
+	return openBrowserBelow(t, prefix, h)
+}
+
+func openBrowserBelow(t *testing.T, prefix string, h http.Handler) *browserTab {
+	t.Helper()
 	if !*inBrowser && *shotsInto == "" {
 		t.Skip("stories in a browser are run by: make console-test")
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -24,6 +25,15 @@ type Config struct {
 	HidePayloads bool   `flag:"hide-payloads" env:"MESH_HIDE_PAYLOADS" help:"the console shows no inputs, results, output, messages and payloads; the API does"`
 	// Inbox is the URL of the receiver of callbacks for development; empty: there is none.
 	Inbox string
+	// SignIn signs people in at an OpenID Connect issuer; nil: nobody does.
+	SignIn SignIn
+}
+
+// SignIn has people sign in elsewhere. kept is what a browser keeps meanwhile, sealed.
+type SignIn interface {
+	Begin(redirect string) (to string, kept []byte, err error)
+	// Finish returns the tokens that may say who it is: the API is asked.
+	Finish(ctx context.Context, kept []byte, came url.Values) (tokens []string, err error)
 }
 
 // The ways to have a console.
@@ -144,7 +154,7 @@ func (c *Console) routes() http.Handler {
 	for path, do := range actions() {
 		mux.Handle("POST "+path, c.action(do))
 	}
-	for path, do := range map[string]func(*visit) error{"GET /login": loginPage, "POST /login": login, "POST /logout": logout, "POST /theme": setTheme, "POST /keys": setKeys} {
+	for path, do := range map[string]func(*visit) error{"GET /login": loginPage, "POST /login": login, "POST /logout": logout, "GET /signin": signIn, "GET /signed-in": signedIn, "POST /theme": setTheme, "POST /keys": setKeys} {
 		mux.Handle(path, c.open(do))
 	}
 	for path, do := range answers() {

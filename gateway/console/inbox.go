@@ -28,8 +28,8 @@ func verdict(r client.InboxRequest) string {
 	return "unverified"
 }
 
-// inbox is the receiver.
-func (v *visit) inbox() (client.Inbox, error) {
+// inboxOf is the receiver.
+func inboxOf(v *visit) (client.Inbox, error) {
 	if v.c.o.Inbox == "" {
 		v.status = http.StatusNotFound
 		return client.Inbox{}, errors.New("there is no inbox: start the mesh with --inbox 127.0.0.1:8091")
@@ -42,7 +42,7 @@ func loadInbox(v *visit) (any, error) {
 	if p.URL == "" {
 		return p, nil
 	}
-	b, err := v.inbox()
+	b, err := inboxOf(v)
 	if err != nil {
 		return nil, err
 	}
@@ -52,21 +52,21 @@ func loadInbox(v *visit) (any, error) {
 }
 
 func answerInbox(v *visit) (string, error) {
-	b, err := v.inbox()
+	b, err := inboxOf(v)
 	if err != nil {
 		return "", err
 	}
 	status, _ := strconv.Atoi(v.form("status"))
 	a := client.InboxAnswer{Status: status, Delay: firstOf(v.form("delay"), "0s")}
 	if d, err := time.ParseDuration(a.Delay); err != nil || d < 0 || d > time.Minute || status < 200 || status > 599 {
-		return "", v.refuseInbox(a)
+		return "", refuseInbox(v, a)
 	}
 	_, err = b.Answer(v.ctx(), a)
 	return "inbox?said=saved", err
 }
 
 // refuseInbox shows an answer again that there cannot be.
-func (v *visit) refuseInbox(a client.InboxAnswer) error {
+func refuseInbox(v *visit, a client.InboxAnswer) error {
 	body, err := loadInbox(v)
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func (v *visit) refuseInbox(a client.InboxAnswer) error {
 }
 
 func clearInbox(v *visit) (string, error) {
-	b, err := v.inbox()
+	b, err := inboxOf(v)
 	if err != nil {
 		return "", err
 	}

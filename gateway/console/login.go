@@ -65,6 +65,7 @@ func (c *Console) openLogin(r *http.Request) (k kept, ok bool) {
 type loginForm struct {
 	Next   string
 	Fault  string
+	SignIn bool // people may sign in at an issuer
 	Plain  bool // the page came over plain http from elsewhere: the browser will not keep a login
 	Locked bool
 }
@@ -78,6 +79,7 @@ func (v *visit) showLogin(f loginForm) error {
 		redirect(v.w, v.root())
 		return nil
 	}
+	f.SignIn = v.c.o.SignIn != nil
 	f.Plain = !secure(v.r) && !loopback(v.r.Host)
 	v.show(&page{Screen: "login", Title: "Log in", Body: f})
 	return nil
@@ -106,9 +108,14 @@ func login(v *visit) error {
 	if err != nil {
 		return err
 	}
-	v.setCookie(loginCookie, v.c.seal(keep(secret, me, v.now())), loginFor, true)
+	v.loggedIn(secret, me)
 	redirect(v.w, v.root()+nextPage(f.Next))
 	return nil
+}
+
+// loggedIn has the browser keep a login.
+func (v *visit) loggedIn(secret string, me *client.WhoAmI) {
+	v.setCookie(loginCookie, v.c.seal(keep(secret, me, v.now())), loginFor, true)
 }
 
 // keep is what is kept of credentials that the API knows.

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentmesh/gateway"
+	"agentmesh/gateway/console"
 	"agentmesh/services/mesh/cli"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/config"
@@ -55,7 +56,7 @@ func (c authConfig) validate(mode string) error {
 // apply gives a gateway what it asks who calls, and returns the parts that this
 // needs. data is the folder of an embedded server, empty where there is none;
 // callbacks is the operator's policy for requests of the mesh.
-func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.Store, data string, callbacks egress.Config, log *slog.Logger) ([]proc.Part, error) {
+func (c *authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.Store, data string, callbacks egress.Config, log *slog.Logger) ([]proc.Part, error) {
 	var all []auth.Authenticator
 	var parts []proc.Part
 	if asksFor(cfg.Auth, "keys") {
@@ -76,6 +77,14 @@ func (c authConfig) apply(ctx context.Context, cfg *gateway.Config, st *store.St
 		cfg.Authenticator = auth.Chain(append(all, core.NewTaskAuthenticator(st, log))...) // also programs that the mesh runs
 	}
 	return parts, nil
+}
+
+// signIn is where people sign in to the console; nil: nowhere.
+func (c *authConfig) signIn() console.SignIn {
+	if i := c.vouched.issuers; i != nil && i.SignsIn() {
+		return i
+	}
+	return nil
 }
 
 // asksFor reports whether a mode of --auth has a kind of credentials.

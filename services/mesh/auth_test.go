@@ -189,7 +189,10 @@ func TestAProgramOfAMeshThatAsksCallsItBack(t *testing.T) {
 	t.Run("oidc", func(t *testing.T) {
 		issuer := newLogin(t)
 		p := startUp(t, t.TempDir(), "--agents", file, "--auth", "oidc", "--oidc-issuer", issuer.URL, "--oidc-audience", "agentmesh",
-			"--oidc-tenant-claim", "org", "--oidc-scope-claim", "groups", "--oidc-scopes", "mesh-user=*")
+			"--oidc-tenant-claim", "org", "--oidc-scope-claim", "groups", "--oidc-scopes", "mesh-user=*", "--oidc-client-id", "console")
+		if status, page := p.Ask(t, 10*time.Second, "GET", "/console/login", ""); status != 200 || !strings.Contains(string(page), `href="./signin"`) {
+			t.Errorf("nobody logs in to the console at the issuer: %d %s", status, page)
+		}
 		calledBack(asking{t, p}, issuer.token(t, "mesh-user"), "acme")
 	})
 }

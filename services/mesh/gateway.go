@@ -69,6 +69,7 @@ func gatewayCommand() *cobra.Command {
 			if err := speakAgents(ctx, &cfg, own, log); err != nil {
 				return nil, err
 			}
+			pages.SignIn = asks.signIn()
 			parts, err := gatewayParts(cfg, pages, st, log)
 			return append(known, parts...), err
 		},

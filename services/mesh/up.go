@@ -198,6 +198,7 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	if err := speakAgents(ctx, &cfg.gateway, dial, m.log); err != nil {
 		return nil, err
 	}
+	cfg.console.SignIn = cfg.auth.signIn()
 	if m.at.inbox != nil {
 		cfg.console.Inbox = "http://" + m.at.inbox.Addr().String()
 	}

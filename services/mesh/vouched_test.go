@@ -191,6 +191,8 @@ func TestSettingsOfCallersThatDoNotFitEndTheStart(t *testing.T) {
 	}{
 		{[]string{"--auth", "oidc"}, "oidc-issuer and oidc-audience"},
 		{[]string{"--auth", "oidc", "--oidc-issuer", "http://login.example.com", "--oidc-audience", "x", "--oidc-algorithms", "HS256"}, "HS256"},
+		{[]string{"--auth", "oidc", "--oidc-issuer", "http://login.example.com", "--oidc-audience", "x", "--oidc-client-id", "c", "--oidc-login-scope", "profile"}, "openid must be among"},
+		{[]string{"--oidc-client-secret", "x"}, "needs oidc-client-id"},
 		{[]string{"--auth", "certs"}, "client-cert-map"},
 		{append([]string{"--client-cert-map", names}, tlsFiles...), "choose --auth certs"},
 		{[]string{"--tls-cert", names}, "need each other"},

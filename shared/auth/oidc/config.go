@@ -21,12 +21,16 @@ type Config struct {
 	ScopeClaim string   `flag:"oidc-scope-claim" env:"MESH_OIDC_SCOPE_CLAIM" help:"claim with the scopes, a list or words; dots lead into objects"`
 	Scopes     ScopeMap `flag:"oidc-scopes" env:"MESH_OIDC_SCOPES" help:"what values of that claim mean: value=scope scope; value=... . When left out, values that are scopes of the mesh count, but * and admin"`
 	CA         string   `flag:"oidc-ca" env:"MESH_OIDC_CA" help:"file with the certificate authority of the issuer, in place of the system's"`
-	PlainHTTP  bool     `flag:"oidc-plain-http" env:"MESH_OIDC_PLAIN_HTTP" help:"take an issuer without TLS: whoever is on the way there can then make tokens. Loopback needs no leave"`
+	// People sign in to the console at the first issuer, where it has a client for them.
+	ClientID   string `flag:"oidc-client-id" env:"MESH_OIDC_CLIENT_ID" help:"client at the first issuer by which people log in to the console (authorization code with PKCE); its redirect URL is that of the mesh and /console/signed-in. Left out: the console asks for a key or a token"`
+	LoginScope string `flag:"oidc-login-scope" env:"MESH_OIDC_LOGIN_SCOPE" help:"what the console asks the issuer for, in words of the issuer; openid must be among them"`
+
+	PlainHTTP bool `flag:"oidc-plain-http" env:"MESH_OIDC_PLAIN_HTTP" help:"take an issuer without TLS: whoever is on the way there can then make tokens. Loopback needs no leave"`
 }
 
 // Default is the configuration without settings.
 func Default() Config {
-	return Config{Algorithms: "RS256,ES256,EdDSA", Claim: "tenant", ScopeClaim: "scope"}
+	return Config{Algorithms: "RS256,ES256,EdDSA", Claim: "tenant", ScopeClaim: "scope", LoginScope: "openid"}
 }
 
 // algorithms are those that a token may be signed with. Of these a key says itself
@@ -63,6 +67,8 @@ func (c Config) validate() error {
 		return errors.New("auth oidc needs oidc-tenant or oidc-tenant-claim")
 	case c.Tenant != "" && !auth.ValidTenant(c.Tenant):
 		return fmt.Errorf("oidc-tenant is %q, a tenant's name has up to 64 letters, digits, - and _", c.Tenant)
+	case c.ClientID != "" && !slices.Contains(strings.Fields(c.LoginScope), "openid"):
+		return fmt.Errorf("oidc-login-scope is %q, openid must be among its words", c.LoginScope)
 	case c.ScopeClaim == "":
 		return errors.New("oidc-scope-claim is empty, it must name the claim with the scopes")
 	}

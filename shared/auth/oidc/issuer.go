@@ -41,6 +41,7 @@ type issuer struct {
 	wake       chan struct{} // a token wants keys that are newer
 
 	mu      sync.Mutex
+	at      endpoints // where people sign in; zero: it has not said so
 	keys    []jose.JSONWebKey
 	fetched time.Time     // when the keys were; zero: never
 	count   uint64        // of the fetches that brought keys
@@ -219,10 +220,14 @@ func (i *issuer) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	}
 	var where struct {
 		URL string `json:"jwks_uri"`
+		endpoints
 	}
 	if err := provider.Claims(&where); err != nil || where.URL == "" {
 		return nil, errors.New("discover: there is no jwks_uri")
 	}
+	i.mu.Lock()
+	i.at = where.endpoints
+	i.mu.Unlock()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where.URL, nil)
 	if err != nil {
 		return nil, fmt.Errorf("jwks_uri: %w", err)

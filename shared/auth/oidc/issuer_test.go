@@ -60,6 +60,7 @@ type issuer struct {
 	answer   http.HandlerFunc
 	asked    int // for keys
 	redirect string
+	grants   func(*http.Request) (status int, answer map[string]any) // of its token endpoint
 }
 
 func newIssuer() *issuer {
@@ -79,7 +80,11 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if at == "" {
 			at = i.url + "/keys"
 		}
-		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": i.url, "jwks_uri": at, "id_token_signing_alg_values_supported": []string{"none", "HS256", "RS256"}})
+		_ = json.NewEncoder(w).Encode(map[string]any{"issuer": i.url, "jwks_uri": at, "authorization_endpoint": i.url + "/authorize?x=1", "token_endpoint": i.url + "/token", "id_token_signing_alg_values_supported": []string{"none", "HS256", "RS256"}})
+	case "/token":
+		status, answer := i.grants(r)
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer)
 	case "/keys":
 		i.asked++
 		if i.redirect != "" {

@@ -40,7 +40,10 @@ type Options struct {
 	Policy egress.Policy
 	// Guard makes the guard of a policy; nil: egress.New with the system's names.
 	Guard func(egress.Policy) *egress.Guard
-	Log   *slog.Logger
+	// ClientSecret is that of Config.ClientID; empty: the client is a public one.
+	ClientSecret string
+
+	Log *slog.Logger
 	// Resource is the URL of the gateway: tokens for it and its endpoints of MCP count,
 	// too. Empty: for the configured audience only.
 	Resource string
@@ -50,6 +53,7 @@ type Options struct {
 // until it runs.
 type Authenticator struct {
 	cfg        Config
+	secret     string // of the client at which people sign in
 	resource   string
 	algorithms []string
 	issuers    map[string]*issuer
@@ -74,7 +78,7 @@ func New(cfg Config, opts Options) (*Authenticator, error) {
 	if opts.Guard == nil {
 		opts.Guard = func(p egress.Policy) *egress.Guard { return egress.New(p, nil) }
 	}
-	a := &Authenticator{cfg: cfg, resource: strings.TrimSuffix(opts.Resource, "/"), algorithms: list(cfg.Algorithms), issuers: map[string]*issuer{}}
+	a := &Authenticator{cfg: cfg, secret: opts.ClientSecret, resource: strings.TrimSuffix(opts.Resource, "/"), algorithms: list(cfg.Algorithms), issuers: map[string]*issuer{}}
 	for _, name := range list(cfg.Issuer) {
 		u, err := url.Parse(name)
 		if err != nil {
