@@ -37,9 +37,7 @@ type reports struct {
 	fresh      bool        // they are newer than what was taken: output waits behind them
 	behind     int         // bytes of output that wait
 	parent     bool        // the job has started other tasks
-	used       *task.Usage
-	stoppedBy  string
-	called     map[task.ID]task.Usage
+	usage      consumption
 	rewinds    int   // how often output was taken back
 	rewound    int64 // to where, the newest time
 	step       *task.StepMark
@@ -269,7 +267,7 @@ func (r *reports) takeLocked(t *task.Task) {
 		t.Warn(text)
 	}
 	t.OutputRewinds, t.OutputFrom = r.rewinds, r.rewound
-	r.takeUsageLocked(t)
+	r.usage.into(t)
 }
 
 // takeMilestones takes the milestones that wait.

@@ -65,11 +65,18 @@ func (r *reports) rewindLocked(to int64) bool {
 	return true
 }
 
+// consumption is what an attempt has used, and the tasks that it has called.
+type consumption struct {
+	own       *task.Usage
+	called    map[task.ID]task.Usage
+	stoppedBy string
+}
+
 // Used implements agent.Meter.
 func (r *reports) Used(u task.Usage, stoppedBy string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.used, r.stoppedBy = &u, cmp.Or(stoppedBy, r.stoppedBy)
+	r.usage.own, r.usage.stoppedBy = &u, cmp.Or(stoppedBy, r.usage.stoppedBy)
 	r.touch()
 }
 
@@ -80,29 +87,29 @@ func (r *reports) childUsed(child *task.Task) (used task.Usage) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.called == nil {
-		r.called = map[task.ID]task.Usage{}
+	if r.usage.called == nil {
+		r.usage.called = map[task.ID]task.Usage{}
 	}
-	r.called[child.ID] = *child.UsageTotal
+	r.usage.called[child.ID] = *child.UsageTotal
 	r.touch()
 	return *child.UsageTotal
 }
 
-// takeUsageLocked puts what was used into t. A run that goes on from where one before
-// was counts from nothing again: until it has come as far, the record is right.
-func (r *reports) takeUsageLocked(t *task.Task) {
-	if r.stoppedBy != "" {
-		t.StoppedBy = r.stoppedBy
+// into puts what was used into t. A run that goes on from where one before was counts
+// from nothing again: until it has come as far, the record is right.
+func (c consumption) into(t *task.Task) {
+	if c.stoppedBy != "" {
+		t.StoppedBy = c.stoppedBy
 	}
-	if r.used == nil && r.called == nil {
+	if c.own == nil && c.called == nil {
 		return
 	}
 	var own, total task.Usage
-	if r.used != nil {
-		own = *r.used
+	if c.own != nil {
+		own = *c.own
 	}
 	total = own
-	for _, u := range r.called {
+	for _, u := range c.called {
 		total = total.Add(u)
 	}
 	t.Usage, t.UsageTotal = further(t.Usage, own), further(t.UsageTotal, total)

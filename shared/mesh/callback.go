@@ -18,7 +18,7 @@ const maxCallbackEvents = 32
 
 // callback reads the callback of a submission; nil when it has none. Faults of
 // its fields go to faults; an address that the policy forbids is blocked.
-func (c Tasks) callback(ctx context.Context, who auth.Caller, s *Submission, faults *[]Invalid) (cb *task.Callback, blocked, err error) {
+func (c *core) callback(ctx context.Context, who auth.Caller, s *Submission, faults *[]Invalid) (cb *task.Callback, blocked, err error) {
 	fault := func(pointer, detail string) { *faults = append(*faults, Field(detail, pointer)) }
 	if s.CallbackURL == "" {
 		if s.Kind == task.KindAction {
