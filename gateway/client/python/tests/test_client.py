@@ -183,18 +183,27 @@ class Calls(unittest.TestCase):
         with Answering({"task_id": "tsk_1"}) as g, socket.create_server(("127.0.0.1", 0)) as proxy, unittest.mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:%d" % proxy.getsockname()[1], "no_proxy": ""}):
             heads = []
 
+            def pump(source, to):
+                while piece := source.recv(1 << 16):
+                    to.sendall(piece)
+                to.shutdown(socket.SHUT_WR)
+
             def tunnel():
                 c, _ = proxy.accept()
-                heads.append(c.recv(1 << 16))
-                to = socket.create_connection(g.server.server_address)
-                c.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-                to.sendall(c.recv(1 << 16))
-                c.sendall(to.recv(1 << 16))
-                to.close(), c.close()
+                with c, socket.create_connection(g.server.server_address) as to:
+                    head = b""
+                    while not head.endswith(b"\r\n\r\n"):
+                        head += c.recv(1)
+                    heads.append(head)
+                    c.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                    back = threading.Thread(target=pump, args=(to, c))
+                    back.start()
+                    pump(c, to)
+                    back.join()
 
             thread = threading.Thread(target=tunnel)
             thread.start()
-            with Mesh(g.url, "secret") as mesh:
+            with Mesh(g.url, "secret", timeout=20) as mesh:
                 self.assertEqual(mesh.tasks.get("tsk_1")["task_id"], "tsk_1")
             thread.join()
         self.assertTrue(heads[0].startswith(b"CONNECT 127.0.0.1:"))
