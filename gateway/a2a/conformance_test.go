@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +78,22 @@ func listen(t *testing.T, m *meshtest.Mesh, options a2a.Options) string {
 	return url
 }
 
+var skipped = regexp.MustCompile(`(?m)^SKIPPED \[(\d+)\] \S+ (.*)$`)
+
+// leftOut says what the kit has skipped, and why.
+func leftOut(out []byte) string {
+	why := map[string]int{}
+	for _, m := range skipped.FindAllStringSubmatch(string(out), -1) {
+		n, _ := strconv.Atoi(m[1])
+		why[m[2]] += n
+	}
+	text := ""
+	for _, reason := range slices.Sorted(maps.Keys(why)) {
+		text += fmt.Sprintf("\n  skipped %d: %s", why[reason], reason)
+	}
+	return text
+}
+
 var failures = regexp.MustCompile(`(\d+) (failed|error)`)
 
 // make a2a-kit prepares the kit and runs this.
@@ -96,14 +116,14 @@ func TestTheConformanceKitFindsNoFault(t *testing.T) {
 		"a required extension": {a2a.Options{Required: []string{"urn:a2a:tck:required-extension"}}, []string{"-k", "TestCapabilityExtensionRequired"}, "2 passed"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := append([]string{"-m", "pytest", "tests/compatibility", "-q", "--tb=line", "-p", "no:cacheprovider",
+			args := append([]string{"-m", "pytest", "tests/compatibility", "-q", "-rs", "--tb=line", "-p", "no:cacheprovider",
 				"--sut-host=" + listen(t, m, mode.options) + "/agents/tck/a2a", "--transport=jsonrpc,http_json", "--compatibility-report=" + filepath.Join(t.TempDir(), "r")}, mode.args...)
 			cmd := exec.CommandContext(t.Context(), "/usr/bin/python3", args...)
 			cmd.Dir = filepath.Join(*kit, "kit")
 			cmd.Env = append(os.Environ(), "PYTHONPATH="+filepath.Join(*kit, "gen"), "PYTHONDONTWRITEBYTECODE=1")
 			out, err := cmd.CombinedOutput()
 			lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-			t.Log(lines[len(lines)-1])
+			t.Log(lines[len(lines)-1] + leftOut(out))
 			if err != nil || failures.Match(out) || !strings.Contains(string(out), mode.passed) {
 				t.Errorf("want %s and none failed, %v:\n%s", mode.passed, err, strings.Join(lines[max(0, len(lines)-60):], "\n"))
 			}
