@@ -114,6 +114,8 @@ func (f *fakeAPI) answer(r *http.Request) any {
 		return f.schedulesAnswer(parts)
 	case "hooks":
 		return f.hooksAnswer(parts)
+	case "version":
+		return api.Version{Version: "1.4.0", Commit: "9d53f40aa1b2", Go: "go1.27", NATS: "2.15.2"}
 	case "budgets":
 		return api.BudgetList{Budgets: times(min(f.n, 2), f.budget)}
 	}

@@ -29,7 +29,7 @@ func evil(i int) string { return hostile[((i%len(hostile))+len(hostile))%len(hos
 // Each screen, in each state, below any path, is a whole page: what others have written
 // is text in it, and nothing in it leads elsewhere.
 func TestEveryScreenInEveryStateIsAWholePage(t *testing.T) {
-	states := map[string]*fakeAPI{"empty": {}, "one": {n: 1}, "many": {n: 60}, "error": {n: 1, refuses: 503}, "no scopes": {n: 3, scopes: []string{"tasks:read"}}}
+	states := map[string]*fakeAPI{"empty": {}, "one": {n: 1}, "many": {n: 60}, "error": {n: 1, refuses: 503}, "no scopes": {n: 3, scopes: []string{"tasks:read"}}, "with a login": {n: 3, auth: "keys"}}
 	for name, f := range states {
 		t.Run(name, func(t *testing.T) {
 			c := newFake(t, f, nil)

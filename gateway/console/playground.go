@@ -3,6 +3,7 @@ package console
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -106,7 +107,7 @@ func (p *tryPage) describe(v *visit, input json.RawMessage) {
 	if r.CallbackURL != "" {
 		noun = "actions"
 	}
-	c := call{Method: http.MethodPost, Path: "/" + noun, Body: body, Command: command(r), Create: &created{Noun: noun, Key: p.O.Key}}
+	c := call{Method: http.MethodPost, Path: "/" + noun, Body: body, Command: command(r, p.O.Key, p.O.Wait), Create: &created{Noun: noun, Key: p.O.Key}}
 	if _, err := strconv.Atoi(p.O.Wait); err == nil {
 		c.Create.Wait = p.O.Wait
 	}
@@ -120,16 +121,30 @@ func (p *tryPage) describe(v *visit, input json.RawMessage) {
 }
 
 // command is the call in the terminal.
-func command(r client.Request) string {
-	text := "mesh task create " + r.Agent
+func command(r client.Request, key, wait string) string {
+	text := "mesh task run --agent " + r.Agent
 	if r.CallbackURL != "" {
-		text = "mesh action create " + r.Agent + " --callback-url " + shell(r.CallbackURL)
+		text = "mesh action run --agent " + r.Agent
 	}
-	if len(r.Input) > 0 {
-		text += " --input " + shell(string(r.Input))
+	attempts := ""
+	if r.MaxAttempts != nil {
+		attempts = strconv.Itoa(*r.MaxAttempts)
+	}
+	for _, f := range [][2]string{
+		{"input", string(r.Input)}, {"callback-url", r.CallbackURL}, {"delay", r.Delay}, {"timeout", r.Timeout}, {"deadline", r.Deadline}, {"max-attempts", attempts}, {"key", key},
+	} {
+		if f[1] != "" {
+			text += " --" + f[0] + " " + shell(f[1])
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(r.Labels)) {
+		text += " --label " + shell(k+"="+r.Labels[k])
+	}
+	if wait != "" {
+		text += " --wait"
 	}
 	if r.Instruction != "" {
-		text += " --instruction " + shell(r.Instruction)
+		text += " " + shell(r.Instruction)
 	}
 	return text
 }

@@ -16,6 +16,7 @@ var (
 
 type problemsPage struct {
 	Q   string
+	Of  *api.Version // of the gateway; nil: it is not known
 	All []api.ProblemPage
 }
 
@@ -28,7 +29,8 @@ func loadProblems(v *visit) (any, error) {
 	all = slices.DeleteFunc(all, func(p api.ProblemPage) bool {
 		return !strings.Contains(strings.ToLower(p.Code+" "+p.Title), q)
 	})
-	return problemsPage{v.q("q"), all}, nil
+	of, err := optional(v.api.Version(v.ctx()))
+	return problemsPage{v.q("q"), of, all}, err
 }
 
 type codePage struct{ Page api.ProblemPage }

@@ -225,7 +225,7 @@ func (p *taskPage) open(v *visit) (err error) {
 	case "output":
 		p.Output = outputOf(v, p.T)
 	case "record":
-		p.Calls = []call{{Method: http.MethodGet, Path: "/tasks/" + p.T.TaskID, Command: "mesh task show " + p.T.TaskID}}
+		p.Calls = []call{{Method: http.MethodGet, Path: "/tasks/" + p.T.TaskID, Command: "mesh task get " + p.T.TaskID}}
 		p.Record, err = json.Marshal(p.T)
 	}
 	return err

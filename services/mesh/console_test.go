@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -70,4 +73,79 @@ func TestALoginOfTheConsoleIsCheckedAsItsKeyIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	natstest.Until(t, "the login ends with its key", func() bool { return page(cookie).Code == http.StatusSeeOther })
+}
+
+// Every command that a page of the console shows is one that there is, with flags and
+// arguments that it takes.
+func TestTheCommandsThatTheConsoleShowsAreThere(t *testing.T) {
+	m := meshtest.New(t)
+	h := consoleOf(t, m, gateway.Default(), console.On)
+	pages := map[string]string{}
+	look := func(method, path, form string) {
+		w := meshtest.Call(h, method, "/console/"+path, form, "Content-Type", "application/x-www-form-urlencoded")
+		if w.Code != http.StatusOK {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+		pages[path] = w.Body.String()
+	}
+	for _, path := range []string{"", "tasks", "sessions", "schedules", "hooks", "webhooks", "deliveries", "workers", "agents", "inbox", "playground", "budgets"} {
+		look("GET", path, "") // empty ones say how they are filled
+	}
+	m.Work(meshtest.Named("echo", meshtest.Says("x")))
+	natstest.Until(t, "the gateway knows the agent", func() bool { return m.Do("GET", "/agents/echo", "").Code == http.StatusOK })
+	look("GET", "tasks/"+m.Create(`{"agent":"echo","instruction":"x"}`)+"?tab=record", "")
+	options := url.Values{
+		"view": {"json"}, "op": {"json"}, "json": {`{"it's":1}`}, "instruction": {"do it"}, "labels": {"team=search\nenv=prod"}, "delay": {"90s"}, "timeout": {"5m"}, "deadline": {"2099-12-01T12:00:00Z"},
+		"attempts": {"2"}, "callback": {"https://example.com/done"}, "wait": {"10"}, "key": {"once"},
+	}
+	look("POST", "playground/echo", options.Encode())
+	commands := regexp.MustCompile(`<pre>(mesh [^<]*)</pre>`)
+	seen := 0
+	for path, page := range pages {
+		for _, found := range commands.FindAllStringSubmatch(page, -1) {
+			text := html.UnescapeString(found[1])
+			seen++
+			cmd, rest, err := rootCommand().Find(words(text)[1:])
+			if err == nil && !cmd.HasParent() {
+				err = errors.New("there is no such command")
+			}
+			if err == nil {
+				err = cmd.ParseFlags(rest)
+			}
+			if err == nil {
+				err = cmd.ValidateArgs(cmd.Flags().Args())
+			}
+			if err != nil {
+				t.Errorf("%q shows %s: %v", path, text, err)
+			}
+		}
+	}
+	if seen < 14 {
+		t.Errorf("%d commands were found", seen)
+	}
+}
+
+// words are those of a command as a shell reads them.
+func words(command string) (all []string) {
+	word, quoted, begun := "", false, false
+	for i := 0; i < len(command); i++ {
+		switch c := command[i]; {
+		case c == '\'':
+			quoted, begun = !quoted, true
+		case c == '\\' && !quoted && i+1 < len(command):
+			i++
+			word += command[i : i+1]
+		case c == ' ' && !quoted:
+			if begun {
+				all = append(all, word)
+			}
+			word, begun = "", false
+		default:
+			word, begun = word+command[i:i+1], true
+		}
+	}
+	if begun {
+		all = append(all, word)
+	}
+	return all
 }
