@@ -372,6 +372,10 @@ func TestShots(t *testing.T) {
 		b.visit(p)
 		shoot("many-" + pictureOf(p))
 	}
+	b = openBrowser(t, atIssuer(t))
+	b.size(1360, 850)
+	b.visit("login")
+	shoot("light-login")
 	b = openBrowser(t, none)
 	b.size(1360, 850)
 	for _, p := range []string{"", "tasks", "sessions", "agents", "webhooks", "deliveries", "dead", "schedules", "hooks", "workers", "budgets", "inbox", "playground"} {
