@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,6 +104,9 @@ func (d *doorway) turnAway(c net.Conn) {
 		if d.tls != nil {
 			c = tls.Server(c, onlyHTTP1(d.tls))
 		}
+		if !asks(c) {
+			return
+		}
 		if _, err := c.Write(noRoom()); err != nil {
 			return
 		}
@@ -111,6 +115,16 @@ func (d *doorway) turnAway(c net.Conn) {
 		}
 		_, _ = io.Copy(io.Discard, c) // its request: a reset would take the answer with it
 	})
+}
+
+// asks waits until a client has begun its request, since an answer that comes before
+// the request is nobody's to many clients. One that says nothing for half of
+// tellWithin is answered all the same.
+func asks(c net.Conn) bool {
+	_ = c.SetReadDeadline(time.Now().Add(tellWithin / 2))
+	_, err := c.Read(make([]byte, 1))
+	_ = c.SetReadDeadline(time.Now().Add(tellWithin))
+	return err == nil || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // onlyHTTP1 is a config for an answer that is written as text.

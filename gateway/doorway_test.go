@@ -125,6 +125,52 @@ func TestConnectionsBeyondTheLimitAreToldSo(t *testing.T) {
 	}
 }
 
+// An answer that comes before the request is nobody's: http.Client reports a broken
+// connection then.
+func TestAConnectionTooManyIsAnsweredWhenItHasBegunItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg, l := Default(), make(pipes)
+		cfg.MaxConns = 1
+		reached, release := make(chan bool), make(chan bool)
+		serveOn(t, cfg, l, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			reached <- true
+			<-release
+		}))
+		defer close(l)
+		busy := l.dial()
+		go func() { _, _ = io.WriteString(busy, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n") }()
+		<-reached
+		for _, says := range []string{"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", ""} {
+			c := l.dial()
+			heard := make(chan bool, 1)
+			in := bufio.NewReader(c)
+			go func() { _, err := in.Peek(1); heard <- err == nil }()
+			synctest.Wait()
+			select {
+			case <-heard:
+				t.Fatal("answered before the request")
+			default:
+			}
+			begin := time.Now()
+			if says != "" {
+				go func() { _, _ = io.WriteString(c, says) }()
+			}
+			if !<-heard {
+				t.Fatal("no answer")
+			}
+			if d := time.Since(begin); (d > 0) != (says == "") || d > tellWithin {
+				t.Errorf("%q is answered after %v", says, d)
+			}
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+				t.Errorf("%q: %v", says, err)
+			}
+			_ = c.Close()
+		}
+		close(release)
+		_ = busy.Close()
+	})
+}
+
 func TestTheLimitLeavesDescriptorsForTheStore(t *testing.T) {
 	if n := connectionLimit(7); n != 7 {
 		t.Errorf("configured 7: %d", n)
