@@ -144,6 +144,34 @@ func TestCallsOfModelsAndToolsAreInTheTraceWithoutWhatIsSaid(t *testing.T) {
 	}
 }
 
+// What a run before has finished is in the trace once, and so is what a task has waited for.
+func TestARunThatGoesOnRepeatsNoSpan(t *testing.T) {
+	spans, _ := traced(t, false)
+	synctest.Test(t, func(t *testing.T) {
+		f := one(llm.Config{Tools: []llm.Use{{Set: "shop"}, {Agent: "weather"}, {Human: true}}})
+		f.Tools = map[string]llm.ToolSet{"shop": {Server: &till{calls: map[string]int{}}}}
+		var calls []string
+		away := llmtest.Reply{Status: 503}
+		d := newDesk(t, llmtest.Replies(
+			llmtest.Reply{Calls: []llmtest.Call{{Name: "shop__pay", Arguments: `{"euro":1}`}, {Name: "weather", Arguments: `{"city":"Rome"}`}}}, away, away, away,
+			llmtest.Reply{Calls: []llmtest.Call{{Name: "ask_human", Arguments: `{"question":"Sure?"}`}}}, llmtest.Reply{Text: "ok"},
+		), f, weather(&calls))
+		id := d.Create(ask)
+		time.Sleep(time.Hour)
+		d.Do("POST", "/tasks/"+id+"/input", `{"value":"yes"}`)
+		if v := d.End(id); text(v) != "ok" || v.Attempt != 2 {
+			t.Errorf("%s %+v", v.Status, v.Error)
+		}
+	})
+	seen := map[string]int{}
+	for _, s := range spans.GetSpans() {
+		seen[s.Name]++
+	}
+	if seen["chat m"] != 4 || seen["execute_tool shop__pay"] != 1 || seen["execute_tool weather"] != 1 || seen["invoke_agent helper"] != 3 || seen["execute_tool ask_human"] != 0 {
+		t.Errorf("%v", seen)
+	}
+}
+
 // What is said is in the trace where the operator wants it there, and masked.
 func TestWhatIsSaidIsInTheTraceWhereItIsWanted(t *testing.T) {
 	spans, _ := traced(t, true)
