@@ -74,14 +74,19 @@ packages() {
 		skip "npm cannot fetch $*"
 }
 
+# bounded COMMAND...: a test that hangs fails.
+bounded() {
+	if command -v timeout >/dev/null 2>&1; then timeout 120 "$@"; else "$@"; fi
+}
+
 python_kits() {
-	for kit in worker/agent gateway/client; do (cd $kit/python && python3 -m unittest discover tests); done
+	for kit in worker/agent gateway/client; do (cd $kit/python && bounded python3 -m unittest discover tests); done
 	gotest gateway/client -test.run ConformanceOfPython -sdks
 	gotest services/mesh -test.run 'ClientsInOtherLanguages(Speak|Do)/python3' -sdks
 }
 
 node_kits() {
-	for kit in worker/agent gateway/client; do (cd $kit/typescript && node --test test/*.test.js); done
+	for kit in worker/agent gateway/client; do (cd $kit/typescript && bounded node --test test/*.test.js); done
 	gotest gateway/client -test.run ConformanceOfTypeScript -sdks
 	gotest services/mesh -test.run 'ClientsInOtherLanguages/node' -sdks
 }
