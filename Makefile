@@ -29,7 +29,7 @@ DESTDIR   ?=
 PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null | sed 's/^v//')
 
-.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop llm-crash traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js helm-nats
+.PHONY: all run build install cross dist dist-check test demo fmt vet lint layers tidy race race-short bench bench-once bench-flat bench-memory benchmarks fuzz golden vuln crash steps-crash steps-fence cluster cluster-stop smoke llm-interop llm-crash traps a2a-kit a2a-js mcp-conformance chaos upgrade short sdks help test-busy deploy-check helm-test compose-test image-test started-test synadia-js helm-nats restore-cluster
 
 all: fmt vet lint test ## format, vet, lint and test
 
@@ -223,6 +223,9 @@ synadia-js: ## the TypeScript client and agent of the Synadia Agent Protocol, bo
 
 steps-fence: ## the fence of journals on three nodes while their leader steps down again and again, for STEPS_TIME
 	MESH_STEPS_TIME=$(STEPS_TIME) services/quietly.sh go test -count 1 -timeout 0 -v ./shared/store -run TheFenceOfAJournal
+
+restore-cluster: ## a fleet is cut off under load, backed up, loses the disks of its three servers and is restored; nothing may be lost or doubled
+	go test -count 1 -timeout 10m -v ./shared/meshtest/fleet -run RestoredFromABackup -restored
 
 upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
 	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/pause"
 	"agentmesh/shared/topology"
 )
 
@@ -183,11 +184,17 @@ func sendPieces(ctx context.Context, s *core, subject string, r io.Reader) error
 		return nil
 	}
 	piece := make([]byte, copyPiece)
-	for {
+	for known := time.Now().Add(pieceTimeout); ; known = (time.Time{}) {
 		n, err := io.ReadFull(r, piece)
 		if n > 0 {
-			if err := send(piece[:n], pieceTimeout); err != nil {
-				return err
+			sent := send(piece[:n], pieceTimeout)
+			// The server that takes the first piece may be another one than ours, which does
+			// not know yet that it listens.
+			for errors.Is(sent, nats.ErrNoResponders) && time.Now().Before(known) && pause.For(ctx, 50*time.Millisecond) {
+				sent = send(piece[:n], pieceTimeout)
+			}
+			if sent != nil {
+				return sent
 			}
 		}
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
