@@ -249,17 +249,28 @@ func TestEveryScreenIsAccessible(t *testing.T) {
 				if name == "empty" && strings.Contains(p, "_0") || name == "empty" && (strings.HasPrefix(p, "agents/") || strings.HasPrefix(p, "playground/")) {
 					continue
 				}
-				b.visit(p)
-				b.do(func(ctx context.Context, tg *chromedp.Target) (chromedp.Void, error) {
-					_, err := chromedp.Evaluate[bool](string(axe)+"; true")(ctx, tg)
-					return chromedp.Void{}, err
-				})
-				found := js[[]string](b, `axe.run(document, {runOnly: ['wcag2a','wcag2aa','wcag21a','wcag21aa','wcag22aa']}).then(r => r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message || n.all[0]?.message || n.failureSummary || '').slice(0, 160)).join(' | ')))`)
-				for _, f := range found {
-					t.Errorf("%s, %q, dark %v: %s", name, p, dark, f)
-				}
+				accessible(b, axe, name, p)
 			}
 		}
+	}
+	b := openBrowser(t, atIssuer(t))
+	b.allows = []string{"401"}
+	for _, p := range []string{"login", "signed-in?state=x"} {
+		accessible(b, axe, "login", p)
+	}
+}
+
+// accessible opens a page and asks axe-core for its faults.
+func accessible(b *browserTab, axe []byte, name, p string) {
+	b.t.Helper()
+	b.visit(p)
+	b.do(func(ctx context.Context, tg *chromedp.Target) (chromedp.Void, error) {
+		_, err := chromedp.Evaluate[bool](string(axe)+"; true")(ctx, tg)
+		return chromedp.Void{}, err
+	})
+	found := js[[]string](b, `axe.run(document, {runOnly: ['wcag2a','wcag2aa','wcag21a','wcag21aa','wcag22aa']}).then(r => r.violations.map(v => v.id + ': ' + v.nodes.slice(0, 3).map(n => n.target.join(' ') + ' ' + (n.any[0]?.message || n.all[0]?.message || n.failureSummary || '').slice(0, 160)).join(' | ')))`)
+	for _, f := range found {
+		b.t.Errorf("%s, %q, dark %v: %s", name, p, js[bool](b, "matchMedia('(prefers-color-scheme: dark)').matches"), f)
 	}
 }
 
