@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,6 +42,7 @@ type asked struct {
 	method  string
 	params  struct {
 		Name           string                   `json:"name"`
+		URI            string                   `json:"uri"`
 		TaskID         string                   `json:"taskId"`
 		Arguments      json.RawMessage          `json:"arguments"`
 		InputResponses map[string]inputResponse `json:"inputResponses"`
@@ -132,6 +134,10 @@ func (f *Face) Serve(w http.ResponseWriter, r *http.Request, in Request) error {
 		if err := in.Permit(need); err != nil {
 			return err
 		}
+	}
+	if a.method == "resources/read" && !json.Valid([]byte(strconv.Quote(a.params.URI))) { // the SDK's error would not encode, and nothing be answered
+		writeRefusal(w, a.id, invalid("Resource not found: there is none of this name."))
+		return nil
 	}
 	if a.modern() && strings.HasPrefix(a.method, "tasks/") && !headerNames(r, a) {
 		WriteError(w, http.StatusBadRequest, a.id, sdk.CodeHeaderMismatch, "The Mcp-Name header must be the taskId of the params.")

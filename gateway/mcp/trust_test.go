@@ -1,6 +1,9 @@
 package mcp_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"strings"
 	"testing"
 
 	"agentmesh/shared/auth"
@@ -56,6 +59,39 @@ func TestATaskAndAStateAreOfTheirCallerOnly(t *testing.T) {
 		got := post(t, m, "/mcp", "tools/call", "asker", `{"elicitation":{}}`, `"name":"asker","arguments":{"instruction":"x"},"requestState":"`+state+`","inputResponses":{"sure":{"action":"accept","content":{"yes":true}}}`, meshtest.As(who)...)
 		if got.Error == nil || got.Error.Code != -32602 {
 			t.Errorf("the state of another, shown by %s: %+v", who, got)
+		}
+	}
+}
+
+// What a client sends for an id is a text of anybody: it is the id of a task, or unknown.
+func TestHostileIDsAreUnknownOnes(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(greeter())
+	if a := call(t, m, "greet_one", "{}", `{"name":"x"}`); a.Error != nil {
+		t.Fatal(a.Error)
+	}
+	for _, id := range []string{
+		"", "*", ">", "tsk_*", "default.>", "a.b", "../keys", "tsk_\u0000", "tsk_ 1", "\u202etsk", strings.Repeat("a", 100_000), "tsk_01a21a54c5197ef7b5531d46b5a7f6cf\r\nX: y", "$KV.keys.>", "=?base64?!!?=",
+	} {
+		raw, err := json.Marshal(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inHeader := "=?base64?" + base64.StdEncoding.EncodeToString([]byte(id)) + "?="
+		for _, method := range []string{"tasks/get", "tasks/update", "tasks/cancel"} {
+			if got := post(t, m, "/mcp", method, inHeader, declared, `"taskId":`+string(raw)); got.Error == nil || got.Error.Code != -32602 && got.Error.Code != -32020 || got.Status >= 500 {
+				t.Errorf("%s of %.40q: %d %+v", method, id, got.Status, got.Error)
+			}
+		}
+		for tool, arguments := range map[string]string{"mesh_task_status": `{"task_id":` + string(raw) + `}`, "mesh_task_cancel": `{"task_id":` + string(raw) + `}`, "mesh_task_answer": `{"task_id":` + string(raw) + `,"answer":1}`} {
+			if got := call(t, m, tool, "{}", arguments); got.Error == nil || got.Error.Code != -32602 || got.Status >= 500 {
+				t.Errorf("%s of %.40q: %d %+v", tool, id, got.Status, got.Error)
+			}
+		}
+		uri, _ := json.Marshal("mesh://tasks/" + id + "/result")
+		got := legacy(t, m, "resources/read", `{"uri":`+string(uri)+`}`)
+		if got.Error == nil || got.Status >= 500 {
+			t.Errorf("resources/read of %.40q: %d %+v", id, got.Status, got.Error)
 		}
 	}
 }

@@ -37,6 +37,9 @@ const (
 // in between is in one or the other. live: what its agent says and finishes comes too,
 // at most once. Close it.
 func (s Tasks) Watch(tenant string, id task.ID, live bool) (*Watch, error) {
+	if !id.Valid() { // as a subject it could stand for others
+		return nil, task.ErrNotFound
+	}
 	w := &Watch{s: s.core, tenant: tenant, id: id, msgs: make(chan *nats.Msg, 16)}
 	if live {
 		w.msgs = make(chan *nats.Msg, 256)

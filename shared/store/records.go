@@ -75,6 +75,9 @@ func (s Tasks) Save(ctx context.Context, t *task.Task) error {
 // QueueSeq. It returns task.ErrNotFound when it is nowhere, and also when it is
 // another tenant's.
 func (s Tasks) Find(ctx context.Context, tenant string, id task.ID) (*task.Task, error) {
+	if !id.Valid() { // as a subject it could stand for others
+		return nil, task.ErrNotFound
+	}
 	// The order is the way of a task, so that one that moves on while we look
 	// is met at its next place.
 	known := s.seen.has(tenant, string(id))

@@ -133,6 +133,14 @@ func TestFind(t *testing.T) {
 	if got, err := st.Tasks.Find(t.Context(), "default", ready.ID); err != nil || got.Rev != ready.Rev || got.Message != "recorded" {
 		t.Errorf("with a record: %+v, %v", got, err)
 	}
+	for _, id := range []task.ID{"", "*", ">", "tsk_*", ready.ID + ".>"} { // no id is a pattern
+		if _, err := st.Tasks.Find(t.Context(), "default", id); !errors.Is(err, task.ErrNotFound) {
+			t.Errorf("Find %q: %v", id, err)
+		}
+		if _, err := st.Tasks.Watch("default", id, false); !errors.Is(err, task.ErrNotFound) {
+			t.Errorf("Watch %q: %v", id, err)
+		}
+	}
 	if _, err := st.Tasks.Find(t.Context(), "other", ready.ID); !errors.Is(err, task.ErrNotFound) {
 		t.Errorf("another tenant's read: %v", err)
 	}
