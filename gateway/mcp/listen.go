@@ -3,6 +3,7 @@ package mcp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"sync"
@@ -191,8 +192,8 @@ func (l *listener) write(text string) bool {
 
 // writeRefusal answers a request that goes no further with an error.
 func writeRefusal(w http.ResponseWriter, id json.RawMessage, err error) {
-	refused, ok := err.(*jsonrpc.Error)
-	if !ok {
+	var refused *jsonrpc.Error
+	if !errors.As(err, &refused) {
 		panic(err) // they are ours
 	}
 	writeError(w, http.StatusBadRequest, id, refused)

@@ -56,7 +56,7 @@ func written(spans *tracetest.InMemoryExporter) (all []string, byName map[string
 		attrs := []string{}
 		for _, a := range s.Attributes {
 			if k := string(a.Key); strings.HasPrefix(k, "gen_ai.") || k == "error.type" || k == "server.address" {
-				attrs = append(attrs, k+"="+a.Value.Emit())
+				attrs = append(attrs, k+"="+a.Value.String())
 			}
 		}
 		if len(attrs) > 0 {
@@ -185,7 +185,7 @@ func TestWhatIsSaidIsInTheTraceWhereItIsWanted(t *testing.T) {
 	_, by := written(spans)
 	of := func(span string) (s string) {
 		for _, a := range by[span].Attributes {
-			s += string(a.Key) + "=" + a.Value.Emit() + "\n"
+			s += string(a.Key) + "=" + a.Value.String() + "\n"
 		}
 		return s
 	}
