@@ -4,10 +4,6 @@ GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 BENCHSTAT   := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
 
-# A test that fails is not hidden by what filters its lines.
-SHELL       := bash
-.SHELLFLAGS := -o pipefail -c
-
 FUZZTIME  ?= 10s
 BENCHTIME ?= 2s
 COUNT     ?= 6
@@ -92,7 +88,7 @@ race-short: ## the same without the tests that take it longest
 	go test -race -short -ldflags=-w ./...
 
 bench: ## benchmarks; benchstat prints the mesh beside its floor, with the ratio
-	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/... | tee bench.out
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -count $(COUNT) ./services/mesh ./gateway ./worker/agents/... > bench.out || { cat bench.out; exit 1; }
 	go run $(BENCHSTAT) -col /impl bench.out
 
 bench-flat: ## figures that stay the same however much there is, as a table, in about FLATTIME
@@ -230,7 +226,7 @@ restore-cluster: ## a fleet is cut off under load, backed up, loses the disks of
 upgrade: ## a fleet of an earlier version (OLD) under load, replaced role by role and back, then migrated; it skips where git does not have it
 	go test -count 1 -timeout 15m -v ./shared/meshtest/fleet -run RollingUpgrade -old $(OLD)
 
-short: ## the short forms of what needs more than Go, in a minute; it says which tool is missing (ARGS=node: of one part)
+short: ## the short forms of what needs more than Go, in two minutes; it says which tool is missing (ARGS=node: of one part)
 	services/short.sh $(ARGS)
 
 sdks: ## the clients and worker kits in Python and TypeScript: tests, conformance, packages; it needs node 20 and python 3.9

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The short forms of what needs more than Go: make short, or services/short.sh PART...
 # A part runs where its tools are and says what is missing where they are not; nothing
-# but a test that fails is a failure. All of it takes less than a minute on two cores.
+# but a test that fails is a failure. All of it takes two minutes on two cores.
 set -u
 cd "$(dirname "$0")/.."
 only="$*"
@@ -70,7 +70,7 @@ packages() {
 	dir=$1
 	shift
 	mkdir -p "$dir"
-	npm install --prefix "$dir" --no-audit --no-fund --silent --ignore-scripts --fetch-retries 0 --fetch-timeout 10000 "$@" ||
+	bounded npm install --prefix "$dir" --no-audit --no-fund --silent --ignore-scripts --fetch-retries 0 --fetch-timeout 10000 "$@" ||
 		skip "npm cannot fetch $*"
 }
 
@@ -97,8 +97,27 @@ other_runtime() {
 	gotest worker/agents -test.run "(HandlersOfAKit|KilledBetween).*/$1" -kits
 }
 
+# stories drive the console in a browser; make console-test adds each screen.
+stories() {
+	gotest gateway/console -test.short -browser
+}
+
+a2a_client() {
+	packages "$tmp/a2a" @a2a-js/sdk@1.3.0 a2a-sdk-03@npm:@a2a-js/sdk@0.3.14
+	gotest gateway/a2a -test.run TheJavaScriptClient -sdk "$tmp/a2a"
+}
+
+model_server() {
+	packages "$tmp/llm" @copilotkit/aimock@1.43.0
+	gotest worker/agents/llm/chat -test.run Interop -llmock "$tmp/llm/node_modules/.bin/llmock"
+	gotest worker/agents -test.run Interop -aimock "$tmp/llm/node_modules/.bin/aimock"
+}
+
 part python python3 python_kits
 part node node node_kits
 part deno deno other_runtime deno
 part bun bun other_runtime bun
+part browser 'chromium-headless-shell|chromium|google-chrome' stories
+part a2a 'node npm' a2a_client
+part llm 'node npm' model_server
 [ -z "$failed" ]
