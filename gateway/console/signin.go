@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"agentmesh/gateway/client"
@@ -16,6 +17,7 @@ import (
 const (
 	signInCookie = "mesh_signin"
 	signInFor    = 10 * time.Minute
+	signInMark   = "sign-in " // begins what is sealed: neither cookie counts as the other
 )
 
 // begun is what a browser keeps, sealed, while somebody signs in elsewhere.
@@ -39,7 +41,7 @@ func signIn(v *visit) error {
 	if err != nil {
 		return err
 	}
-	keepSignIn(v, base64.RawURLEncoding.EncodeToString(v.c.o.Sealer.SealLogin(raw)), signInFor)
+	keepSignIn(v, base64.RawURLEncoding.EncodeToString(v.c.o.Sealer.SealLogin(append([]byte(signInMark), raw...))), signInFor)
 	redirect(v.w, to)
 	return nil
 }
@@ -85,8 +87,9 @@ func begunIn(v *visit) (b begun) {
 	if err != nil {
 		return b
 	}
-	raw, err := v.c.o.Sealer.OpenLogin(sealed)
-	if err != nil || json.Unmarshal(raw, &b) != nil || !v.now().Before(b.Until) {
+	opened, err := v.c.o.Sealer.OpenLogin(sealed)
+	raw, marked := strings.CutPrefix(string(opened), signInMark)
+	if err != nil || !marked || json.Unmarshal([]byte(raw), &b) != nil || !v.now().Before(b.Until) {
 		return begun{}
 	}
 	return b

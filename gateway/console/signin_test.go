@@ -141,6 +141,11 @@ func TestAPersonSignsInAtTheIssuer(t *testing.T) {
 		return text
 	}
 	kept := cookie.Name + "=" + cookie.Value
+	swapped := httptest.NewRequest(http.MethodGet, "/console/", nil)
+	swapped.AddCookie(&http.Cookie{Name: loginCookie, Value: cookie.Value})
+	if k, ok := c.openLogin(swapped); ok {
+		t.Errorf("what is kept of a sign-in counts as a login: %+v", k)
+	}
 	back := "/console/signed-in?state=" + to.Query().Get("state") + "&code="
 	for name, w := range map[string]*httptest.ResponseRecorder{
 		"another browser": get(c, back+code()), "another state": get(c, "/console/signed-in?state=x&code="+code(), "Cookie", kept), "no code of the issuer": get(c, back+"x", "Cookie", kept),
