@@ -3,20 +3,14 @@
 package fleet_test
 
 import (
-	"context"
 	"flag"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
 	"agentmesh/shared/meshtest/fleet"
-	"agentmesh/shared/meshtest/history"
-	"agentmesh/shared/natstest"
 	"agentmesh/shared/pause"
 )
 
@@ -30,37 +24,9 @@ func TestThreeServersAreRestoredFromABackup(t *testing.T) {
 		t.Skip("it needs real processes and a minute: run `make restore-cluster`")
 	}
 	dir := t.TempDir()
-	mesh, nats := filepath.Join(*programs, "mesh"), filepath.Join(*programs, "nats-server")
-	var err error
-	if *programs == "" {
-		if mesh, nats, err = fleet.Build(t.Context(), dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	opts := fleet.Default()
-	opts.Mesh, opts.NATS, opts.Lease, opts.Dir = mesh, nats, 5*time.Second, filepath.Join(dir, "fleet")
-	f, err := fleet.Start(t.Context(), opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Kill()
-	random := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(1, n)) }
-	ledger := fleet.NewLedger()
-	receiver := fleet.NewReceiver(ledger, random(1))
-	defer receiver.Close()
-	load := &fleet.Load{Ledger: ledger, Callback: receiver.URL + "/callback", History: history.New(), Gateways: []string{f.Gateways[0].URL, f.Gateways[1].URL}}
-	natstest.Until(t, "an agent is served", func() bool { return served(f.Gateways) })
-	receiver.Trust(subscribe(t, f.Gateways[0].URL, receiver.URL+"/webhook"))
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var clients sync.WaitGroup
-	talks := make([]*fleet.Talk, 2)
-	for i := range 4 {
-		clients.Go(func() { load.Tasks(ctx, fmt.Sprint("client", i), random(uint64(10+i))) })
-	}
-	for i := range talks {
-		clients.Go(func() { talks[i] = load.Talk(ctx, fmt.Sprint("talk", i), random(uint64(30+i))) })
-	}
+	mesh, nats := binaries(t, dir)
+	ctx, c := begin(t, dir, mesh, nats)
+	f := c.fleet
 	pause.For(ctx, 10*time.Second)
 	roles := append(append(f.Gateways[:len(f.Gateways):len(f.Gateways)], f.Workers...), f.Notifiers...)
 	for _, m := range roles {
@@ -80,12 +46,7 @@ func TestThreeServersAreRestoredFromABackup(t *testing.T) {
 	t.Logf("three empty servers had the backup after %v", time.Since(began).Round(10*time.Millisecond))
 	revive(t, roles)
 	pause.For(ctx, 5*time.Second) // clients go on
-	stop()
-	clients.Wait()
-	reckon(t, f, load, talks, random)
-	if t.Failed() {
-		keep(t, filepath.Join(dir, "fleet"))
-	}
+	c.end()
 }
 
 // revive starts members, and waits until they are ready.
