@@ -1,24 +1,19 @@
 package console
 
 import (
-	"encoding/json"
 	"flag"
 	"log/slog"
 	"net/http"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/gateway"
 	"agentmesh/gateway/client"
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
-	"agentmesh/shared/topology"
 )
 
 var benchTasks = flag.Int("tasks", 10_000, "records of tasks that the pages of the benchmark have behind them")
@@ -63,8 +58,7 @@ func BenchmarkPages(b *testing.B) {
 	}
 }
 
-// meshWith is a gateway over the records of n tasks, put past the store: a
-// compare-and-set for each would take minutes.
+// meshWith is a gateway over the records of n tasks.
 func meshWith(b *testing.B, n int) http.Handler {
 	b.Helper()
 	nc := natstest.StartWith(b, server.Options{StoreDir: b.TempDir()}).Connect(b)
@@ -72,30 +66,12 @@ func meshWith(b *testing.B, n int) http.Handler {
 	if err != nil {
 		b.Fatal(err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range n {
-		now := task.Stamp(time.Now())
-		t := &task.Task{ID: task.NewID(task.KindTask, uuid.Must(uuid.NewV7())), Kind: task.KindTask, Tenant: "default", Agent: []string{"research", "triage"}[i%2], Attempt: 1, Status: task.Completed, CreatedAt: now, UpdatedAt: now, StartedAt: now, FinishedAt: now, Labels: map[string]string{"team": "search"}}
-		t.Input.Inline = json.RawMessage(`{"text":"` + strings.Repeat("0123456789", 18) + `"}`)
-		if t.Result.Inline = t.Input.Inline; i%50 == 0 {
+	meshtest.PutRecords(b, nc, n, func(i int, t *task.Task) {
+		t.Agent, t.Labels = []string{"research", "triage"}[i%2], map[string]string{"team": "search"}
+		if i%50 == 0 {
 			t.Status, t.Result, t.Error = task.Failed, task.Value{}, &task.Error{Code: "agent_failed", Message: "the receiver answered 503", Attempt: 1}
 		}
-		data, err := json.Marshal(t)
-		if err == nil {
-			_, err = js.PublishAsync(topology.TaskRecord(t.Tenant, t.ID), data, jetstream.WithStallWait(time.Minute))
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	select {
-	case <-js.PublishAsyncComplete():
-	case <-time.After(5 * time.Minute):
-		b.Fatal("the records were not stored in five minutes")
-	}
+	})
 	cfg := gateway.Default()
 	cfg.HTTP = "127.0.0.1:0"
 	g, err := gateway.New(cfg, st, slog.New(slog.DiscardHandler))

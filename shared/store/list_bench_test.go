@@ -1,21 +1,17 @@
 package store_test
 
 import (
-	"encoding/json"
-	"errors"
 	"flag"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"agentmesh/shared/meshtest"
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
-	"agentmesh/shared/topology"
 )
 
 var retained = flag.Int("retained", 10_000, "records of finished tasks that a listing has behind it")
@@ -66,8 +62,7 @@ func findFailed(b *testing.B, st *store.Store, order string) (pages, looked int)
 	}
 }
 
-// retain stores the records of n tasks, the first of which has failed, past the
-// store: a compare-and-set for each would take minutes.
+// retain is a store with the records of n tasks, the first of which has failed.
 func retain(b *testing.B, n int) *store.Store {
 	b.Helper()
 	nc := natstest.StartWith(b, server.Options{StoreDir: b.TempDir()}).Connect(b)
@@ -75,31 +70,11 @@ func retain(b *testing.B, n int) *store.Store {
 	if err != nil {
 		b.Fatal(err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for i := range n {
-		one := newTask()
-		one.Status, one.Attempt, one.UpdatedAt, one.StartedAt, one.FinishedAt = task.Completed, 1, one.CreatedAt, one.CreatedAt, one.CreatedAt
-		one.Input.Inline = json.RawMessage(`{"text":"` + strings.Repeat("0123456789", 18) + `"}`)
-		one.Result.Inline = one.Input.Inline
+	meshtest.PutRecords(b, nc, n, func(i int, t *task.Task) {
 		if i == 0 {
-			one.Status, one.Result, one.Error = task.Failed, task.Value{}, &task.Error{Code: "agent_failed", Message: "x"}
+			t.Status, t.Result, t.Error = task.Failed, task.Value{}, &task.Error{Code: "agent_failed", Message: "x"}
 		}
-		data, err := json.Marshal(one)
-		if err == nil {
-			_, err = js.PublishAsync(topology.TaskRecord(one.Tenant, one.ID), data, jetstream.WithStallWait(time.Minute))
-		}
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
-	select {
-	case <-js.PublishAsyncComplete():
-	case <-time.After(10 * time.Minute):
-		b.Fatal(errors.New("the records were not stored in ten minutes"))
-	}
+	})
 	return st
 }
 

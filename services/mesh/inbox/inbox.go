@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"agentmesh/gateway/client"
 	"agentmesh/shared/pause"
 	"agentmesh/shared/sameorigin"
 	"agentmesh/shared/signature"
@@ -37,39 +38,20 @@ type Key struct {
 	Verify signature.VerifyingKey
 }
 
-// Request is one that came.
-type Request struct {
-	N        int               `json:"n"` // from 1
-	At       time.Time         `json:"at"`
-	Method   string            `json:"method"`
-	Path     string            `json:"path"`
-	Headers  map[string]string `json:"headers"`
-	Body     string            `json:"body"`
-	SignedBy string            `json:"signed_by,omitempty"` // name of the key; empty: none that is known
-	Refused  string            `json:"refused,omitempty"`   // why it is not verified
-	Status   int               `json:"status"`              // that it was answered with
-}
-
-// Answer is how requests are answered from now on.
-type Answer struct {
-	Status int    `json:"status"`
-	Delay  string `json:"delay"`
-}
-
 // Inbox keeps requests.
 type Inbox struct {
 	keys func(context.Context) []Key
 
 	mu       sync.Mutex
 	n        int
-	requests []Request
-	answer   Answer
+	requests []client.InboxRequest
+	answer   client.InboxAnswer
 	delay    time.Duration
 }
 
 // New makes an inbox. keys are those that may have signed what comes.
 func New(keys func(context.Context) []Key) *Inbox {
-	return &Inbox{keys: keys, answer: Answer{http.StatusOK, "0s"}}
+	return &Inbox{keys: keys, answer: client.InboxAnswer{Status: http.StatusOK, Delay: "0s"}}
 }
 
 // Handler serves what the inbox tells at API, and receives everywhere else. Pages of
@@ -106,7 +88,7 @@ func (b *Inbox) receive(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the body is over 1 MiB or ended early", http.StatusRequestEntityTooLarge)
 		return
 	}
-	got := Request{At: at.UTC(), Method: r.Method, Path: r.URL.RequestURI(), Headers: map[string]string{}, Body: string(body)}
+	got := client.InboxRequest{At: at.UTC(), Method: r.Method, Path: r.URL.RequestURI(), Headers: map[string]string{}, Body: string(body)}
 	for name, values := range r.Header {
 		got.Headers[name] = strings.Join(values, ", ")
 	}
@@ -131,7 +113,7 @@ func (b *Inbox) verify(r *http.Request, body []byte, now time.Time) (by, why str
 }
 
 // keep adds a request, and says how it is answered.
-func (b *Inbox) keep(r *Request) time.Duration {
+func (b *Inbox) keep(r *client.InboxRequest) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.n++
@@ -148,22 +130,16 @@ func (b *Inbox) clear() {
 	b.requests = nil
 }
 
-// Contents is what an inbox tells.
-type Contents struct {
-	Answer   Answer    `json:"answer"`
-	Requests []Request `json:"requests"` // newest first
-}
-
 func (b *Inbox) list(w http.ResponseWriter, _ *http.Request) {
 	b.mu.Lock()
-	c := Contents{b.answer, append([]Request{}, b.requests...)}
+	c := client.InboxContents{Answer: b.answer, Requests: append([]client.InboxRequest{}, b.requests...)}
 	b.mu.Unlock()
 	slices.Reverse(c.Requests)
 	write(w, c)
 }
 
 func (b *Inbox) change(w http.ResponseWriter, r *http.Request) {
-	var a Answer
+	var a client.InboxAnswer
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&a)
 	if a.Delay == "" {
 		a.Delay = "0s"

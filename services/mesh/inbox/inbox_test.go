@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"agentmesh/gateway/client"
 	"agentmesh/services/mesh/inbox"
 	"agentmesh/shared/signature"
 )
@@ -50,7 +51,7 @@ func TestTheInboxKeepsWhatComesAndAnswersAsToldTo(t *testing.T) {
 			t.Errorf("%s: %d", body, w.Code)
 		}
 	}
-	read := func() (c inbox.Contents) {
+	read := func() (c client.InboxContents) {
 		if err := json.Unmarshal(ask("GET", inbox.API, "", nil).Body.Bytes(), &c); err != nil {
 			t.Fatal(err)
 		}
