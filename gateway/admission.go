@@ -12,6 +12,7 @@ import (
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/store"
 )
 
 // maxAuthorization is the longest Authorization header that is looked at.
@@ -24,12 +25,14 @@ const tenantHeader = "Mesh-Tenant"
 func callerOf(r *http.Request) auth.Caller { return auth.Of(r.Context()) }
 
 // admit finds out who asks, and refuses who may not: before anything else of the
-// request is looked at. The request that it returns has the caller in its context.
+// request is looked at. The request that it returns has the caller in its context, and
+// one patience with the store.
 func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (*http.Request, error) {
+	ctx := store.AskedOnce(r.Context())
 	if need == auth.Public {
-		return r, nil
+		return r.WithContext(ctx), nil
 	}
-	who, err := f.identify(w, r)
+	who, err := f.identify(ctx, w, r)
 	who.Addr = remote(r)
 	if err == nil && !ownValue(r, who) {
 		err = permit(w, who, need)
@@ -42,18 +45,18 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (
 		f.trail.Refused(r.Context(), who, r.Method+" "+chi.RouteContext(r.Context()).RoutePattern(), err)
 		return r, err
 	}
-	return r.WithContext(auth.With(r.Context(), who)), nil
+	return r.WithContext(auth.With(ctx, who)), nil
 }
 
 // identify says who shows the credentials of a request.
-func (f *front) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
+func (f *front) identify(ctx context.Context, w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
 	if f.cfg.Authenticator == nil {
 		return auth.Local(), nil
 	}
 	shown, err := credentials(r)
 	var who auth.Caller
 	if err == nil {
-		who, err = f.authenticate(r.Context(), shown)
+		who, err = f.authenticate(ctx, shown)
 	}
 	if err == nil && !auth.ValidTenant(who.Tenant) {
 		err = unacceptable("the tenant of the credentials is no tenant")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strconv"
@@ -32,7 +33,7 @@ func (f *front) writeProblem(w http.ResponseWriter, r *http.Request, err error) 
 	}
 	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
 	if p.Status >= 500 {
-		f.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", err)
+		f.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", cmp.Or(refused.Cause, err))
 	}
 	for _, name := range []string{"ETag", "Location", "Preference-Applied", "Content-Length"} {
 		w.Header().Del(name)

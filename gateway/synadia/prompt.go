@@ -30,7 +30,7 @@ func (x *exchange) run(ctx context.Context) {
 	if trace := x.prompt.Header("traceparent"); trace != "" {
 		ctx = telemetry.WithTraceParent(ctx, trace, x.prompt.Header("tracestate"))
 	}
-	if err := x.answer(ctx); err != nil {
+	if err := x.answer(store.AskedOnce(ctx)); err != nil {
 		x.prompt.Fail(failure(err))
 		return
 	}

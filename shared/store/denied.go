@@ -25,7 +25,8 @@ type request struct {
 	context.Context // the caller's
 
 	what     string
-	reach    *reach // nil: nobody keeps the books
+	reach    *reach  // nil: nobody keeps the books
+	once     *asking // who asks; nil: nobody waits
 	began    time.Time
 	deadline time.Time
 	done     chan struct{}
@@ -56,8 +57,13 @@ func unanswered(ctx context.Context, began time.Time) {
 		r.mu.Lock()
 		r.lost = true
 		r.mu.Unlock()
-		r.reach.unanswered(r.what, began)
+		r.unanswered(began)
 	}
+}
+
+func (r *request) unanswered(began time.Time) {
+	r.reach.unanswered(r.what, began)
+	r.once.unanswered(began)
 }
 
 // hasLost reports whether a try was not answered: it may have been heard.

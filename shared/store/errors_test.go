@@ -110,3 +110,36 @@ func TestWhoIsKnownToBeAwayIsNotWaitedFor(t *testing.T) {
 		}
 	})
 }
+
+// Somebody who asks for several things, one behind the other, waits for them once: what
+// came late has used up the patience of what follows.
+func TestOneRequestHasOnePatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &core{}
+		began := time.Now()
+		once := AskedOnce(t.Context())
+		for _, what := range []string{"agents", "workers", "tasks"} {
+			ctx, cancel := s.bound(once, what)
+			late := began.Add(5 * time.Second)
+			if err := patiently(ctx, func(try context.Context) error {
+				if what == "agents" && time.Now().After(late) {
+					return nil
+				}
+				<-try.Done()
+				return try.Err()
+			}); (err == nil) != (what == "agents") {
+				t.Errorf("%s: %v", what, err)
+			}
+			cancel()
+		}
+		if took := time.Since(began); took > requestTimeout+2*awayTimeout {
+			t.Errorf("three things took %v", took)
+		}
+		time.Sleep(silenceKept)
+		ctx, cancel := s.bound(once, "agents")
+		defer cancel()
+		if until, _ := ctx.Deadline(); time.Until(until) != requestTimeout {
+			t.Errorf("long after it the patience is %v", time.Until(until))
+		}
+	})
+}

@@ -29,19 +29,65 @@ type reach struct {
 // silence is a time without an answer.
 type silence struct{ since, latest time.Time }
 
+// left is how much of a patience is left that began with the silence.
+func (s silence) left() time.Duration {
+	if s.since.IsZero() || time.Since(s.latest) >= silenceKept {
+		return requestTimeout
+	}
+	return requestTimeout - time.Since(s.since)
+}
+
+// heard adds a try without an answer, which began at a time.
+func (s silence) heard(began time.Time) silence {
+	now := time.Now()
+	if s.since.IsZero() || now.Sub(s.latest) >= silenceKept {
+		s.since = began
+	}
+	s.latest = now
+	return s
+}
+
+// asking is what somebody waits for who asks once: see AskedOnce.
+type asking struct {
+	mu sync.Mutex
+	silence
+}
+
+type askingKey struct{}
+
+// AskedOnce is the context of one request of somebody's, which may ask the store for
+// several things, one behind the other. Its patience is one: an answer that came late has
+// used it up for those that follow, whatever they ask for.
+func AskedOnce(ctx context.Context) context.Context {
+	return context.WithValue(ctx, askingKey{}, &asking{})
+}
+
+func (a *asking) left() time.Duration {
+	if a == nil {
+		return requestTimeout
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.silence.left()
+}
+
+func (a *asking) unanswered(began time.Time) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silence = a.heard(began)
+}
+
 // anyKind stands for requests of any kind.
 const anyKind = ""
 
+// limit is how long an answer of a kind is waited for; see awayTimeout.
 func (r *reach) limit(what string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	limit := requestTimeout
-	for _, s := range []silence{r.silent[anyKind], r.silent[what]} {
-		if !s.since.IsZero() && time.Since(s.latest) < silenceKept {
-			limit = min(limit, requestTimeout-time.Since(s.since))
-		}
-	}
-	return max(limit, awayTimeout)
+	return min(r.silent[anyKind].left(), r.silent[what].left())
 }
 
 // silenceKept is how long a silence counts that nobody has asked into.
@@ -54,14 +100,8 @@ func (r *reach) unanswered(what string, began time.Time) {
 	if r.silent == nil {
 		r.silent = map[string]silence{}
 	}
-	now := time.Now()
 	for _, key := range []string{anyKind, what} {
-		s := r.silent[key]
-		if s.since.IsZero() || now.Sub(s.latest) >= silenceKept {
-			s.since = began
-		}
-		s.latest = now
-		r.silent[key] = s
+		r.silent[key] = r.silent[key].heard(began)
 	}
 }
 
@@ -94,14 +134,15 @@ func (s *core) bound(ctx context.Context, what string) (*request, context.Cancel
 
 // boundFor is bound for a request that the server answers after a wait.
 func (s *core) boundFor(ctx context.Context, what string, wait time.Duration) (*request, context.CancelFunc) {
-	r, over := s.requests.begin(ctx, what, wait+s.reach.limit(what))
-	r.reach = &s.reach
+	once, _ := ctx.Value(askingKey{}).(*asking)
+	r, over := s.requests.begin(ctx, what, wait+max(min(s.reach.limit(what), once.left()), awayTimeout))
+	r.reach, r.once = &s.reach, once
 	return r, func() {
 		switch err := r.Err(); {
 		case err == nil:
 			s.reach.answered(what)
 		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			s.reach.unanswered(what, r.began)
+			r.unanswered(r.began)
 		}
 		over()
 	}

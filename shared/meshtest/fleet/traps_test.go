@@ -352,7 +352,7 @@ func TestTrapAKilledWorkersTaskGoesOnAfterOneLease(t *testing.T) {
 }
 
 // TestTrapMoreWorkersWorkOffMore: 1, 2 and 3 workers on a backlog of tasks that take a
-// second, eight at a time each. Only in the long form: it wants a quiet machine.
+// second, sixteen at a time each. Only in the long form: it wants a quiet machine.
 func TestTrapMoreWorkersWorkOffMore(t *testing.T) {
 	if *traps && !*long {
 		t.Skip("the long form: `make traps LONG=-long`")
