@@ -27,7 +27,7 @@ const (
 // so that a limit holds whoever else adds some at the same time. It returns the
 // revision, task.ErrConflict when they change all the time, or what allowed says.
 func (s *core) addWhere(ctx context.Context, bucket string, records jetstream.Stream, msg *nats.Msg, allowed func() error) (rev uint64, err error) {
-	id := jetstream.WithMsgID(uuid.NewString()) // stored once, also when an answer is lost
+	id := onceAs(uuid.NewString()) // stored once, also when an answer is lost
 	for range addTries {
 		bounded, cancel := s.bound(ctx, bucket)
 		info, err := records.Info(bounded)
@@ -38,7 +38,7 @@ func (s *core) addWhere(ctx context.Context, bucket string, records jetstream.St
 		if err := allowed(); err != nil {
 			return 0, err
 		}
-		ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequence(info.State.LastSeq), id)
+		ack, err := s.publish(ctx, msg, ifLastOfAll(info.State.LastSeq), id)
 		if err == nil {
 			return ack.Sequence, nil
 		}

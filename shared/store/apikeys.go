@@ -77,7 +77,7 @@ func (s APIKeys) SaveAlone(ctx context.Context, k *APIKey, since uint64) error {
 		return fmt.Errorf("record API key %s: %w", k.ID, err)
 	}
 	msg := &nats.Msg{Subject: topology.APIKey(k.ID), Data: data}
-	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequence(since), jetstream.WithMsgID(uuid.NewString())) // the id: see patiently
+	ack, err := s.publish(ctx, msg, ifLastOfAll(since), onceAs(uuid.NewString())) // the id: see patiently
 	if err != nil {
 		return fmt.Errorf("record API key %s: %w", k.ID, err)
 	}

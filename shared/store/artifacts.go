@@ -100,7 +100,7 @@ func (s Artifacts) putObject(ctx context.Context, name string, data []byte) erro
 
 func (s Artifacts) putPieces(ctx context.Context, info *jetstream.ObjectInfo, data []byte) error {
 	for piece := range slices.Chunk(data, pieceSize) {
-		id := jetstream.WithMsgID(fmt.Sprintf("%s-%d", info.NUID, info.Chunks)) // stored once, also when an answer is lost
+		id := onceAs(fmt.Sprintf("%s-%d", info.NUID, info.Chunks)) // stored once, also when an answer is lost
 		if _, err := s.publish(ctx, &nats.Msg{Subject: topology.ArtifactChunks(info.NUID), Data: piece}, id); err != nil {
 			return err
 		}

@@ -22,7 +22,7 @@ func (s Audit) Write(ctx context.Context, id string, entries []audit.Entry) erro
 		return fmt.Errorf("write audit trail: %w", err)
 	}
 	subject := topology.AuditEntries(entries[0].Tenant, string(entries[0].Action))
-	if _, err := s.publish(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithMsgID(id)); err != nil {
+	if _, err := s.publish(ctx, &nats.Msg{Subject: subject, Data: data}, onceAs(id)); err != nil {
 		return fmt.Errorf("write audit trail: %w", err)
 	}
 	return nil

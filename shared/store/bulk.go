@@ -110,7 +110,7 @@ func (s Tasks) Promote(ctx context.Context, d *Delivered) error {
 	msg := &nats.Msg{Subject: topology.TaskReady(t.Tenant, t.Agent, t.ID), Data: data, Header: nats.Header{}}
 	carryOn(msg.Header, d.Header)
 	msg.Header.Set(headerInPlaceOf, strconv.FormatUint(t.QueueSeq, 10))
-	_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
+	_, err = s.publish(ctx, msg, ifLast(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) { // it is there already
 		return fmt.Errorf("promote task %s: %w", t.ID, err)
 	}

@@ -26,6 +26,9 @@ func unmarshal(data []byte, v any) error { return json.Unmarshal(data, v, codec)
 // encode writes a task. A task that no reader could take, such as one with a
 // value that is nested too deep, is task.ErrBadRecord.
 func encode(t *task.Task) ([]byte, error) {
+	if data := writePlain(t, taskMembers); data != nil {
+		return data, nil
+	}
 	data, err := marshal(t)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", strings.TrimPrefix(err.Error(), "json: "), task.ErrBadRecord)
@@ -35,14 +38,17 @@ func encode(t *task.Task) ([]byte, error) {
 
 // decode refuses what is no valid task.
 func decode(data []byte) (*task.Task, error) {
-	var t task.Task
-	if err := unmarshal(data, &t); err != nil {
-		return nil, fmt.Errorf("%w: %w", task.ErrBadRecord, err)
+	t := new(task.Task)
+	if !readPlain(data, t, taskMembers) {
+		*t = task.Task{}
+		if err := unmarshal(data, t); err != nil {
+			return nil, fmt.Errorf("%w: %w", task.ErrBadRecord, err)
+		}
 	}
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	return &t, nil
+	return t, nil
 }
 
 func decodeRecord(data []byte, rev uint64) (*task.Task, error) {

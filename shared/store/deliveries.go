@@ -26,7 +26,7 @@ func (s Deliveries) Enqueue(ctx context.Context, d *webhook.Delivery) error {
 	}
 	msg := &nats.Msg{Subject: topology.DeliveryDue(d.Tenant, d.ID), Data: data, Header: nats.Header{}}
 	telemetry.Inject(ctx, msg.Header)
-	_, err = s.publish(ctx, msg, jetstream.WithMsgID(string(d.ID)), jetstream.WithExpectLastSequencePerSubject(0))
+	_, err = s.publish(ctx, msg, onceAs(string(d.ID)), ifLast(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) { // a conflict: it is queued already
 		return fmt.Errorf("queue delivery %s: %w", d.ID, err)
 	}
@@ -74,7 +74,7 @@ func (s Deliveries) deliverNow(ctx context.Context, d *webhook.Delivery) (queued
 	if err != nil {
 		return false, err
 	}
-	_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(0))
+	_, err = s.publish(ctx, msg, ifLast(0))
 	if err != nil && !errors.Is(err, task.ErrConflict) {
 		return false, fmt.Errorf("deliver %s now: %w", d.ID, err)
 	}

@@ -55,7 +55,7 @@ func (s Hooks) Save(ctx context.Context, h *hook.Hook) error {
 
 // put writes a key if its revision is still rev; 0: if there is none.
 func (s Hooks) put(ctx context.Context, subject string, data []byte, rev uint64) (uint64, error) {
-	ack, err := s.publish(ctx, &nats.Msg{Subject: subject, Data: data}, jetstream.WithExpectLastSequencePerSubject(rev))
+	ack, err := s.publish(ctx, &nats.Msg{Subject: subject, Data: data}, ifLast(rev))
 	if err != nil {
 		return rev, err
 	}
@@ -103,7 +103,7 @@ func (s Hooks) Delete(ctx context.Context, h *hook.Hook) error {
 	mark := func(subject string) *nats.Msg {
 		return &nats.Msg{Subject: subject, Header: nats.Header{headerOperation: {"DEL"}}}
 	}
-	_, err := s.publish(ctx, mark(topology.Hook(h.Tenant, h.ID)), jetstream.WithExpectLastSequencePerSubject(h.Rev))
+	_, err := s.publish(ctx, mark(topology.Hook(h.Tenant, h.ID)), ifLast(h.Rev))
 	if err == nil {
 		_, err = s.publish(ctx, mark(topology.HookRecent(h.Tenant, h.ID)))
 	}

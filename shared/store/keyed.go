@@ -43,7 +43,7 @@ func (s Sessions) SetKeyed(ctx context.Context, tenant, owner, key string, found
 	if err != nil {
 		return err
 	}
-	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.SessionKey(tenant, owner, key), Data: data}, jetstream.WithExpectLastSequencePerSubject(found.Rev))
+	ack, err := s.publish(ctx, &nats.Msg{Subject: topology.SessionKey(tenant, owner, key), Data: data}, ifLast(found.Rev))
 	if err == nil {
 		found.Rev = ack.Sequence
 	}

@@ -33,7 +33,7 @@ func patiently(ctx context.Context, f func(context.Context) error) error {
 	}
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
 		began := time.Now()
-		try, cancel := context.WithTimeout(ctx, tryTimeout)
+		try, cancel := tryOf(ctx)
 		err := f(try)
 		cancel()
 		if err == nil || !passing(err) {
@@ -105,9 +105,9 @@ func unknown(err error) bool {
 // the way: the bytes of the revision that came after rev tell. They are those of no
 // other writer, since a record names who wrote it, or when.
 func (s *core) replace(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, rev uint64) (uint64, error) {
-	writing, cancel := s.bound(ctx, written(msg.Subject))
+	writing, cancel := s.bound(ctx, writesTo(msg.Subject))
 	defer cancel()
-	ack, err := s.store(writing, msg, jetstream.WithExpectLastSequencePerSubject(rev))
+	ack, err := s.store(writing, msg, ifLast(rev))
 	switch {
 	case err == nil:
 		return ack.Sequence, nil
@@ -311,14 +311,4 @@ func (js patientJetStream) AccountInfo(ctx context.Context) (info *jetstream.Acc
 		return err
 	})
 	return info, err
-}
-
-// PublishMsg stores a message; see patience for what may be stored so.
-func (js patientJetStream) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
-	opts = append(opts[:len(opts):len(opts)], jetstream.WithRetryAttempts(0))
-	err = patiently(ctx, func(ctx context.Context) (err error) {
-		ack, err = js.JetStream.PublishMsg(ctx, msg, opts...)
-		return err
-	})
-	return ack, err
 }

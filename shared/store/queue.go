@@ -38,14 +38,14 @@ func (s Tasks) Enqueue(ctx context.Context, t *task.Task) (duplicate bool, err e
 // EnqueueOnce is Enqueue for a task that may wait already, however long: then it is
 // a duplicate.
 func (s Tasks) EnqueueOnce(ctx context.Context, t *task.Task) (duplicate bool, err error) {
-	duplicate, err = s.enqueue(ctx, t, jetstream.WithExpectLastSequencePerSubject(0))
+	duplicate, err = s.enqueue(ctx, t, ifLast(0))
 	if errors.Is(err, task.ErrConflict) {
 		return true, nil
 	}
 	return duplicate, err
 }
 
-func (s Tasks) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.PublishOpt) (duplicate bool, err error) {
+func (s Tasks) enqueue(ctx context.Context, t *task.Task, conditions ...condition) (duplicate bool, err error) {
 	msg, err := queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
@@ -57,9 +57,9 @@ func (s Tasks) enqueue(ctx context.Context, t *task.Task, opts ...jetstream.Publ
 		}
 	}
 	if id := messageID(t); id != "" {
-		opts = append(opts, jetstream.WithMsgID(id))
+		conditions = append(conditions, onceAs(id))
 	}
-	ack, err := s.publish(ctx, msg, opts...)
+	ack, err := s.publish(ctx, msg, conditions...)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
@@ -117,7 +117,7 @@ func (s Tasks) Rearm(ctx context.Context, t *task.Task, at time.Time) (seq uint6
 	later.NotBefore = task.Stamp(at)
 	msg, err := queueMessage(later)
 	if err == nil {
-		var ack *jetstream.PubAck
+		var ack *stored
 		if ack, err = s.publish(ctx, msg); err == nil {
 			return ack.Sequence, nil
 		}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -115,9 +114,9 @@ func (r *reach) answered(what string) {
 // writes marks what is written, see bound.
 const writes = "write "
 
-// written says what a publish on a subject writes: its first two tokens name the
+// writesTo says what a publish on a subject writes: its first two tokens name the
 // stream.
-func written(subject string) string {
+func writesTo(subject string) string {
 	if first := strings.IndexByte(subject, '.'); first >= 0 {
 		if second := strings.IndexByte(subject[first+1:], '.'); second >= 0 {
 			return writes + subject[:first+1+second]
@@ -137,13 +136,5 @@ func (s *core) boundFor(ctx context.Context, what string, wait time.Duration) (*
 	once, _ := ctx.Value(askingKey{}).(*asking)
 	r, over := s.requests.begin(ctx, what, wait+max(min(s.reach.limit(what), once.left()), awayTimeout))
 	r.reach, r.once = &s.reach, once
-	return r, func() {
-		switch err := r.Err(); {
-		case err == nil:
-			s.reach.answered(what)
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			r.unanswered(r.began)
-		}
-		over()
-	}
+	return r, over
 }

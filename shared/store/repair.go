@@ -221,15 +221,15 @@ func (s Repair) Requeue(ctx context.Context, t *task.Task) error {
 		return fmt.Errorf("requeue task %s: %w", t.ID, err)
 	}
 	var last uint64
-	var opts []jetstream.PublishOpt
+	var conditions []condition
 	if msg.Subject == topology.TaskReady(t.Tenant, t.Agent, t.ID) {
 		if last, err = s.before(ctx, t, msg); err != nil {
 			return fmt.Errorf("requeue task %s: %w", t.ID, err)
 		}
-		opts = append(opts, jetstream.WithExpectLastSequencePerSubject(last))
+		conditions = append(conditions, ifLast(last))
 	}
 	if last <= t.QueueSeq { // otherwise a newer message carries it already
-		_, err = s.publish(ctx, msg, opts...)
+		_, err = s.publish(ctx, msg, conditions...)
 	}
 	if err == nil && t.QueueSeq > 0 {
 		err = discard(ctx, s.tasks, t.QueueSeq)

@@ -113,7 +113,7 @@ func (s Repair) RequeueDelivery(ctx context.Context, m QueuedMessage) error {
 	carryOn(msg.Header, m.header)
 	last, err := s.lastDelivery(ctx, msg.Subject)
 	if err == nil && last <= m.Seq { // otherwise a newer message carries it already
-		_, err = s.publish(ctx, msg, jetstream.WithExpectLastSequencePerSubject(last))
+		_, err = s.publish(ctx, msg, ifLast(last))
 	}
 	if err == nil {
 		err = discard(ctx, s.due, m.Seq)

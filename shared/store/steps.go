@@ -34,7 +34,7 @@ func (s Steps) Append(ctx context.Context, tenant string, id task.ID, e *task.En
 		return 0, fmt.Errorf("write journal of %s: %w", id, err)
 	}
 	msg := &nats.Msg{Subject: topology.Step(tenant, id, e.Slot()), Data: data}
-	ack, err := s.publish(ctx, msg, jetstream.WithExpectLastSequenceForSubject(last, topology.StepsOf(tenant, id)))
+	ack, err := s.publish(ctx, msg, ifLast(last), among(topology.StepsOf(tenant, id)))
 	switch {
 	case err == nil:
 		return ack.Sequence, nil

@@ -286,20 +286,3 @@ func (s *Store) Check(ctx context.Context) (queue, records error) {
 	_, records = s.info(ctx, s.records)
 	return classify(queue), classify(records)
 }
-
-// publish stores one message and resolves what JetStream answered into our
-// sentinels. One that is larger than any message may be is task.ErrTooLarge.
-func (s *core) publish(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
-	ctx, cancel := s.bound(ctx, written(msg.Subject))
-	defer cancel()
-	return s.store(ctx, msg, opts...)
-}
-
-// store is publish in a bound request.
-func (s *core) store(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (ack *jetstream.PubAck, err error) {
-	if limit := s.nc.MaxPayload(); limit > 0 && int64(msg.Size()) > limit {
-		return nil, fmt.Errorf("it has %d bytes, allowed are %d (max_payload of the NATS server): %w", msg.Size(), limit, task.ErrTooLarge)
-	}
-	ack, err = s.js.PublishMsg(ctx, msg, opts...)
-	return ack, counted(classify(err))
-}

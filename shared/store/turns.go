@@ -37,7 +37,7 @@ func (s Turns) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (dup
 	if err := s.roomFor(msg); err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
-	ack, err := s.publish(ctx, msg, jetstream.WithMsgID(msgID))
+	ack, err := s.publish(ctx, msg, onceAs(msgID))
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, busy(err))
 	}

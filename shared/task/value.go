@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"sync"
 	"time"
 )
@@ -26,16 +25,29 @@ func (d *Duration) UnmarshalText(b []byte) error {
 // IsZero reports whether d is 0, so that omitzero leaves it out.
 func (d Duration) IsZero() bool { return d == 0 }
 
-var (
-	agentName  = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-	tenantName = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,64}$`)
-)
-
 // ValidAgent reports whether name is a legal agent name: [a-z0-9-]{1,40}.
-func ValidAgent(name string) bool { return agentName.MatchString(name) }
+func ValidAgent(name string) bool {
+	return len(name) <= 40 && made(name, func(c byte) bool { return lower(c) || digit(c) || c == '-' })
+}
 
 // ValidTenant reports whether name is a legal tenant: [a-zA-Z0-9_-]{1,64}.
-func ValidTenant(name string) bool { return tenantName.MatchString(name) }
+func ValidTenant(name string) bool {
+	return len(name) <= 64 && made(name, func(c byte) bool { return lower(c) || c >= 'A' && c <= 'Z' || digit(c) || c == '_' || c == '-' })
+}
+
+// made reports whether a name has characters and only such as of allows. It is asked with
+// each record that is read.
+func made(name string, of func(c byte) bool) bool {
+	for i := range len(name) {
+		if !of(name[i]) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func lower(c byte) bool { return c >= 'a' && c <= 'z' }
+func digit(c byte) bool { return c >= '0' && c <= '9' }
 
 // Validate refuses a record without an id, tenant, agent or a known status, so
 // that whoever reads one need not check for them.
