@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/signal"
 	"syscall"
 	"testing"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/proc"
 )
 
@@ -26,6 +28,10 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv("MESH_TEST_SERVE") == "1" {
 		os.Exit(testServe())
+	}
+	flag.Parse()
+	if *tableRounds > 0 || *flatTime > 0 || *burstTasks > 0 {
+		natstest.OnDisk()
 	}
 	meshtest.Main(m)
 }

@@ -89,6 +89,9 @@ func broken(t *testing.T, m *meshtest.Mesh) {
 	if err == nil {
 		err = s.AddEndpoint("status", micro.HandlerFunc(func(r micro.Request) { _ = r.Respond([]byte(`{}`)) }), micro.WithEndpointSubject("mesh.control.x"))
 	}
+	if err == nil {
+		err = nc.Flush() // the server knows it before it is asked
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,13 @@ import (
 	"testing"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
-func TestMain(m *testing.M) { meshtest.Main(m) }
+func TestMain(m *testing.M) {
+	natstest.OnDisk() // its nodes sync, and their disks get full
+	meshtest.Main(m)
+}
 
 // Each contradiction between what is known outside and what the mesh says is a
 // fault, and an ordinary life is none.

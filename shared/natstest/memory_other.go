@@ -1,0 +1,5 @@
+//go:build !linux
+
+package natstest
+
+func inMemory() (end func()) { return func() {} }
