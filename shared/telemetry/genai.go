@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -62,7 +63,11 @@ func StartModel(ctx context.Context, model, address string, attrs ...attribute.K
 		host = address
 	}
 	c := &ModelCall{began: time.Now(), provider: provider(host), model: model}
-	attrs = append(attrs, keyGenAIOperation.String(opChat), keyGenAIProvider.String(c.provider), keyGenAIRequestModel.String(model), keyServerAddress.String(host))
+	if above, yes := unseen(ctx); yes {
+		c.span = above
+		return ctx, c
+	}
+	attrs = append(slices.Clone(attrs), keyGenAIOperation.String(opChat), keyGenAIProvider.String(c.provider), keyGenAIRequestModel.String(model), keyServerAddress.String(host))
 	if n, err := strconv.Atoi(port); err == nil {
 		attrs = append(attrs, keyServerPort.Int(n))
 	}
@@ -113,7 +118,11 @@ type ToolCall struct {
 // StartTool begins the span of a tool that a model has called by an id.
 func StartTool(ctx context.Context, tool, id string, attrs ...attribute.KeyValue) (context.Context, *ToolCall) {
 	t := &ToolCall{began: time.Now(), tool: tool}
-	attrs = append(attrs, keyGenAIOperation.String(opTool), keyGenAITool.String(tool), keyGenAIToolType.String("function"), keyGenAIToolCall.String(id))
+	if above, yes := unseen(ctx); yes {
+		t.span = above
+		return ctx, t
+	}
+	attrs = append(slices.Clone(attrs), keyGenAIOperation.String(opTool), keyGenAITool.String(tool), keyGenAIToolType.String("function"), keyGenAIToolCall.String(id))
 	ctx, t.span = start(ctx, spanTool+tool, trace.SpanKindInternal, attrs)
 	return ctx, t
 }

@@ -23,12 +23,7 @@ import (
 func HTTPMiddleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		ctx := w3c.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		opts := append(make([]trace.SpanStartOption, 0, 2), kinds[trace.SpanKindServer])
-		if recording.Load() {
-			opts = append(opts, trace.WithAttributes(keyHTTPMethod.String(r.Method), keyHTTPRoute.String(r.Pattern), keyURLPath.String(r.URL.Path), keyURLScheme.String("http")))
-		}
-		ctx, span := tracer().Start(ctx, r.Method+" "+r.Pattern, opts...)
+		ctx, span := startServer(r)
 		r = r.WithContext(ctx)
 		recorded := span.IsRecording()
 		if !recorded && HTTPDuration.now.Load() == nil {
@@ -53,6 +48,17 @@ func HTTPMiddleware(next http.Handler) http.Handler {
 	})
 }
 
+// startServer begins the span of a request, in the trace of its caller if it has one.
+func startServer(r *http.Request) (context.Context, trace.Span) {
+	ctx := r.Context()
+	if len(r.Header["Traceparent"])+len(r.Header["Baggage"]) > 0 {
+		ctx = w3c.Extract(ctx, propagation.HeaderCarrier(r.Header))
+	}
+	return start(ctx, r.Method+" "+r.Pattern, trace.SpanKindServer, []attribute.KeyValue{
+		keyHTTPMethod.String(r.Method), keyHTTPRoute.String(r.Pattern), keyURLPath.String(r.URL.Path), keyURLScheme.String("http"),
+	})
+}
+
 // statusWriter remembers the status of an answer.
 type statusWriter struct {
 	http.ResponseWriter
@@ -71,8 +77,8 @@ func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // names the host and nothing more of the URL: paths and queries of receivers
 // hold secrets.
 func StartRequest(ctx context.Context, method string, to *url.URL) (context.Context, trace.Span) {
-	if !recording.Load() {
-		return ctx, trace.SpanFromContext(ctx)
+	if above, yes := unseen(ctx); yes {
+		return ctx, above
 	}
 	attrs := append(make([]attribute.KeyValue, 0, 4), keyHTTPMethod.String(method), keyServerAddress.String(to.Hostname()), keyURLScheme.String(to.Scheme))
 	if port, err := strconv.Atoi(to.Port()); err == nil {

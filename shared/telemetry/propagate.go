@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"strings"
 
@@ -72,7 +73,11 @@ func TraceParent(ctx context.Context) string {
 	if !sc.IsValid() {
 		return ""
 	}
-	return "00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-" + sc.TraceFlags().String()
+	id, span, flags := sc.TraceID(), sc.SpanID(), sc.TraceFlags()
+	text := append(make([]byte, 0, 55), "00-"...)
+	text = append(hex.AppendEncode(text, id[:]), '-')
+	text = append(hex.AppendEncode(text, span[:]), '-')
+	return string(hex.AppendEncode(text, []byte{byte(flags)}))
 }
 
 // TraceState is the vendor part of ctx's span, empty when there is none.

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -9,29 +10,44 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// start begins a span. The attributes are given with it, since samplers see only
-// those.
+// start begins a span. Its attributes are copied, and only where somebody will see
+// them: callers keep theirs on their stacks.
 func start(ctx context.Context, name string, kind trace.SpanKind, attrs []attribute.KeyValue, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
-	if !recording.Load() {
-		return ctx, trace.SpanFromContext(ctx) // not recording either: ending it twice does nothing
+	if len(opts) == 0 {
+		opts = kinds[kind]
+	} else {
+		opts = append(opts, kinds[kind]...)
 	}
-	return tracer().Start(ctx, name, append(opts, kinds[kind], trace.WithAttributes(attrs...))...)
+	ctx, span := tracer().Start(ctx, name, opts...)
+	if span.IsRecording() {
+		span.SetAttributes(slices.Clone(attrs)...)
+	}
+	return ctx, span
 }
 
 // kinds are made once.
-var kinds = [...]trace.SpanStartOption{
-	trace.SpanKindInternal: trace.WithSpanKind(trace.SpanKindInternal),
-	trace.SpanKindServer:   trace.WithSpanKind(trace.SpanKindServer),
-	trace.SpanKindClient:   trace.WithSpanKind(trace.SpanKindClient),
-	trace.SpanKindProducer: trace.WithSpanKind(trace.SpanKindProducer),
-	trace.SpanKindConsumer: trace.WithSpanKind(trace.SpanKindConsumer),
+var kinds = [...][]trace.SpanStartOption{
+	trace.SpanKindInternal: {trace.WithSpanKind(trace.SpanKindInternal)},
+	trace.SpanKindServer:   {trace.WithSpanKind(trace.SpanKindServer)},
+	trace.SpanKindClient:   {trace.WithSpanKind(trace.SpanKindClient)},
+	trace.SpanKindProducer: {trace.WithSpanKind(trace.SpanKindProducer)},
+	trace.SpanKindConsumer: {trace.WithSpanKind(trace.SpanKindConsumer)},
+}
+
+// unseen reports that no span below ctx's is recorded: nothing is, or its trace was not
+// sampled in this process. The samplers that OTEL_TRACES_SAMPLER can name decide by the
+// parent or by the trace's id, so that they would say the same again.
+func unseen(ctx context.Context) (trace.Span, bool) {
+	above := trace.SpanFromContext(ctx) // not recording either: ending it twice does nothing
+	sc := above.SpanContext()
+	return above, !recording.Load() || sc.IsValid() && !sc.IsRemote() && !sc.IsSampled()
 }
 
 // StartPublish begins the span of a publish to the subjects of template, such
 // as "mesh.tasks.ready".
 func StartPublish(ctx context.Context, template string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
-	if !recording.Load() {
-		return ctx, trace.SpanFromContext(ctx)
+	if above, yes := unseen(ctx); yes {
+		return ctx, above
 	}
 	return start(ctx, spanSend+template, trace.SpanKindProducer, messaging(attrs, template, "send"))
 }
@@ -99,21 +115,21 @@ func (from Origin) start(ctx context.Context, name string, kind trace.SpanKind, 
 }
 
 func messaging(attrs []attribute.KeyValue, template, operation string) []attribute.KeyValue {
-	return append(attrs, keyMessagingSystem.String(systemNATS), keyMessagingOperation.String(operation),
+	return append(slices.Clone(attrs), keyMessagingSystem.String(systemNATS), keyMessagingOperation.String(operation),
 		keyMessagingType.String(operation), keyMessagingTemplate.String(template))
 }
 
 // StartAgent begins the span of one run of an agent. A remote one is called by
 // this process and runs in another.
 func StartAgent(ctx context.Context, name, version string, remote bool, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
-	if !recording.Load() {
-		return ctx, trace.SpanFromContext(ctx)
+	if above, yes := unseen(ctx); yes {
+		return ctx, above
 	}
 	kind := trace.SpanKindInternal
 	if remote {
 		kind = trace.SpanKindClient
 	}
-	attrs = append(attrs, keyGenAIOperation.String(opAgent), keyGenAIAgent.String(name))
+	attrs = append(slices.Clone(attrs), keyGenAIOperation.String(opAgent), keyGenAIAgent.String(name))
 	if version != "" {
 		attrs = append(attrs, keyGenAIVersion.String(version))
 	}
@@ -123,12 +139,15 @@ func StartAgent(ctx context.Context, name, version string, remote bool, attrs ..
 // StartInternal begins the span of a step of ours: SpanClaim, SpanCommit or
 // SpanFinish.
 func StartInternal(ctx context.Context, name string, attrs ...attribute.KeyValue) (context.Context, trace.Span) {
+	if above, yes := unseen(ctx); yes {
+		return ctx, above
+	}
 	return start(ctx, name, trace.SpanKindInternal, attrs)
 }
 
 // StartSchedule begins the root of a trace: of a task that a schedule starts.
 func StartSchedule(ctx context.Context, id string) (context.Context, trace.Span) {
-	return tracer().Start(ctx, SpanSchedule, trace.WithNewRoot(), kinds[trace.SpanKindInternal], trace.WithAttributes(keyScheduleID.String(id)))
+	return start(ctx, SpanSchedule, trace.SpanKindInternal, []attribute.KeyValue{keyScheduleID.String(id)}, trace.WithNewRoot())
 }
 
 // Link links ctx's span to the one of a traceparent, if both exist.
@@ -145,7 +164,7 @@ func Link(ctx context.Context, traceparent string) {
 // Annotate adds attributes to ctx's span, if it is recorded.
 func Annotate(ctx context.Context, attrs ...attribute.KeyValue) {
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {
-		span.SetAttributes(attrs...)
+		span.SetAttributes(slices.Clone(attrs)...)
 	}
 }
 

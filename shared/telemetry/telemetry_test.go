@@ -98,6 +98,30 @@ func TestSpans(t *testing.T) {
 	}
 }
 
+// Below a trace that this process has not sampled no span is made. One that is sampled
+// has its spans also where its request has ended before.
+func TestOnlyTracesThatAreSampledHaveSpans(t *testing.T) {
+	spans := record(t)
+	ctx, request := telemetry.StartSchedule(t.Context(), "sch_1")
+	telemetry.End(request, nil)
+	_, late := telemetry.StartPublish(ctx, "mesh.tasks.ready", telemetry.TaskID("tsk_1"))
+	telemetry.End(late, nil)
+	if n := len(spans.GetSpans()); n != 2 {
+		t.Errorf("%d spans of a trace that is sampled", n)
+	}
+	telemetry.Use(sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample()))), true)
+	ctx, request = telemetry.StartSchedule(t.Context(), "sch_1")
+	made := testing.AllocsPerRun(10, func() {
+		below, span := telemetry.StartPublish(ctx, "mesh.tasks.ready", telemetry.TaskID("tsk_1"), telemetry.MessageID("tsk_1"))
+		telemetry.Annotate(below, telemetry.TaskID("tsk_1"))
+		telemetry.End(span, nil)
+	})
+	if made > 0 || telemetry.TraceID(ctx) == "" {
+		t.Errorf("%v allocations for spans that nobody sees, in the trace %q", made, telemetry.TraceID(ctx))
+	}
+	telemetry.End(request, nil)
+}
+
 func has(s tracetest.SpanStub, want attribute.KeyValue) bool {
 	for _, a := range s.Attributes {
 		if a == want {
