@@ -86,37 +86,47 @@ func inBase(digits string, raw []byte, size int) string {
 
 // checksum is of what stands before it.
 func checksum(text string) string {
-	sum := crc32.ChecksumIEEE([]byte(text))
-	return inBase(base62, []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}, checksumSize)
+	sum, digits := crc32.ChecksumIEEE([]byte(text)), [checksumSize]byte{}
+	for i := checksumSize - 1; i >= 0; i-- {
+		digits[i] = base62[sum%62]
+		sum /= 62
+	}
+	return string(digits[:])
+}
+
+// parts cuts a text into the three parts of a key and its checksum, where that is the one
+// of all before it.
+func parts(text, prefix, between string) (first, name, secret string, ok bool) {
+	rest, known := strings.CutPrefix(text, prefix)
+	first, rest, _ = strings.Cut(rest, between)
+	name, rest, _ = strings.Cut(rest, between)
+	secret, sum, whole := strings.Cut(rest, between)
+	return first, name, secret, known && whole && checked(sum, checksum(strings.TrimSuffix(text, between+sum)))
 }
 
 // ParseKey reads a key, or returns ErrBadKey.
 func ParseKey(text string) (Key, error) {
-	rest, ok := strings.CutPrefix(text, KeyPrefix)
-	parts := strings.SplitN(rest, "_", 5)
-	if !ok || len(text) > maxKey || len(parts) != 4 {
+	if len(text) > maxKey {
 		return Key{}, ErrBadKey
 	}
-	k := Key{parts[0], parts[1], parts[2]}
-	if k.env == "" || len(k.env) > maxEnv || !only(base36, k.env) || !ValidKeyID(k.id) || !validSecret(k.secret) || !checked(text, k.Reveal()) {
+	env, id, secret, ok := parts(text, KeyPrefix, "_")
+	if !ok || env == "" || len(env) > maxEnv || !only(base36, env) || !ValidKeyID(id) || !validSecret(secret) {
 		return Key{}, ErrBadKey
 	}
-	return k, nil
+	return Key{env, id, secret}, nil
 }
 
 // ParseTaskKey reads the key of an attempt, or returns ErrBadKey. Its reader
 // checks the names in it.
 func ParseTaskKey(text string) (TaskKey, error) {
-	rest, ok := strings.CutPrefix(text, TaskKeyPrefix)
-	parts := strings.SplitN(rest, ".", 5)
-	if !ok || len(text) > maxTaskKey || len(parts) != 4 {
+	if len(text) > maxTaskKey {
 		return TaskKey{}, ErrBadKey
 	}
-	k := TaskKey{parts[0], parts[1], parts[2]}
-	if k.Tenant == "" || k.Task == "" || !validSecret(k.secret) || !checked(text, k.Reveal()) {
+	tenant, task, secret, ok := parts(text, TaskKeyPrefix, ".")
+	if !ok || tenant == "" || task == "" || !validSecret(secret) {
 		return TaskKey{}, ErrBadKey
 	}
-	return k, nil
+	return TaskKey{tenant, task, secret}, nil
 }
 
 // checked compares a text with what it should be: nothing is learned from the time
@@ -131,7 +141,12 @@ func ValidKeyID(id string) bool { return len(id) == keyIDSize && only(base36, id
 func validSecret(s string) bool { return len(s) == secretSize && only(base62, s) }
 
 func only(digits, text string) bool {
-	return !strings.ContainsFunc(text, func(c rune) bool { return !strings.ContainsRune(digits, c) })
+	for i := range len(text) {
+		if strings.IndexByte(digits, text[i]) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // ID names the key; it is no secret.
@@ -157,14 +172,26 @@ func (k Key) Hash() string { return hashOf(k.secret) }
 func (k TaskKey) Hash() string { return hashOf(k.secret) }
 
 // Matches reports whether hash is that of the key, in constant time.
-func (k Key) Matches(hash string) bool { return checked(hash, k.Hash()) }
+func (k Key) Matches(hash string) bool { return hashes(k.secret, hash) }
 
 // Matches reports whether hash is that of the key, in constant time.
-func (k TaskKey) Matches(hash string) bool { return checked(hash, k.Hash()) }
+func (k TaskKey) Matches(hash string) bool { return hashes(k.secret, hash) }
 
 func hashOf(secret string) string {
+	hash := hexOf(secret)
+	return string(hash[:])
+}
+
+// hashes reports whether hash is that of a secret, in constant time.
+func hashes(secret, hash string) bool {
+	is := hexOf(secret)
+	return subtle.ConstantTimeCompare([]byte(hash), is[:]) == 1
+}
+
+func hexOf(secret string) (hash [2 * sha256.Size]byte) {
 	sum := sha256.Sum256([]byte(secret))
-	return hex.EncodeToString(sum[:])
+	hex.Encode(hash[:], sum[:])
+	return hash
 }
 
 // String hides the secret.
