@@ -121,10 +121,12 @@ func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 	origin := ctx
 	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
-	a := &Acceptance{TaskID: t.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, RetriedFrom: t.RetriedFrom, TraceID: telemetry.TraceID(ctx)}
-	if t.TraceParent != "" { // a child is in the trace of its parent
-		a.TraceID = telemetry.TraceIDOf(t.TraceParent)
+	if t.TraceParent == "" { // a child is in the trace of its parent
+		// The creation context is the request's span, not the publish's: it
+		// outlives the queue.
+		t.TraceParent, t.TraceState = telemetry.TraceParent(origin), telemetry.TraceState(origin)
 	}
+	a := &Acceptance{TaskID: t.ID, Agent: t.Agent, CreatedAt: t.CreatedAt, RetriedFrom: t.RetriedFrom, TraceID: telemetry.TraceIDOf(t.TraceParent)}
 	a.Warning = c.agents.warning(ctx, t.Agent)
 	duplicate := false
 	err := answers(c).claim(ctx, t.Tenant, s.Key, a, location{})
@@ -136,15 +138,8 @@ func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, 
 		if s.Watch { // before the task exists, so that no outcome is missed
 			a.watch, err = c.store.Tasks.Watch(t.Tenant, t.ID, s.Live)
 		}
-		if err == nil {
-			// The creation context is the request's span, not the publish's: it
-			// outlives the queue.
-			if t.TraceParent == "" {
-				t.TraceParent, t.TraceState = telemetry.TraceParent(origin), telemetry.TraceState(origin)
-			}
-			if before != nil {
-				err = before(ctx, t)
-			}
+		if err == nil && before != nil {
+			err = before(ctx, t)
 		}
 		if err == nil {
 			duplicate, err = c.enqueue(ctx, t, input)

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -33,18 +34,24 @@ func (c *core) auditMade(ctx context.Context, who auth.Caller, action audit.Acti
 	if err == nil && !a.made || err != nil && outcome != audit.Unknown {
 		return
 	}
-	e := entryOf(ctx, who, action, object, outcome)
-	if err == nil && a.TraceID != "" { // a child is in the trace of its parent
-		e.TraceID = a.TraceID
+	trace := ""
+	if err == nil { // a child is in the trace of its parent
+		trace = a.TraceID
 	}
+	e := entryIn(cmp.Or(trace, telemetry.TraceID(ctx)), who, action, object, outcome)
 	c.trail.say(ctx, e)
 	c.trail.later(e)
 }
 
 func entryOf(ctx context.Context, who auth.Caller, action audit.Action, object, outcome string) audit.Entry {
+	return entryIn(telemetry.TraceID(ctx), who, action, object, outcome)
+}
+
+// entryIn is an entry of a trace.
+func entryIn(trace string, who auth.Caller, action audit.Action, object, outcome string) audit.Entry {
 	e := audit.Entry{
 		At: task.Stamp(time.Now()), Tenant: who.Tenant, Subject: who.Subject, KeyID: who.KeyID, Action: action, Object: Clip(object, 128),
-		Outcome: outcome, TraceID: telemetry.TraceID(ctx),
+		Outcome: outcome, TraceID: trace,
 	}
 	if who.Addr.IsValid() {
 		e.Address = who.Addr.Unmap().String()
@@ -153,7 +160,9 @@ func actionNames() string {
 
 // say writes the log line of an entry.
 func (t *trail) say(ctx context.Context, e audit.Entry) {
-	t.log.LogAttrs(ctx, slog.LevelInfo, "audit", auditLine(e)...)
+	if t.log.Enabled(ctx, slog.LevelInfo) {
+		t.log.LogAttrs(ctx, slog.LevelInfo, "audit", auditLine(e)...)
+	}
 }
 
 func auditLine(e audit.Entry) []slog.Attr {

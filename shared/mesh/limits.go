@@ -192,10 +192,10 @@ type room struct {
 // one that was accepted finds that out first: it gets its first answer.
 func (c Tasks) room(ctx context.Context, t *task.Task, key *Key) (r room, err error) {
 	lim := c.limits.of(t.Tenant)
-	for i, one := range []struct {
-		agent, of string
-		most      int
-	}{{"", "The tenant", lim.Pending}, {t.Agent, "For the agent " + t.Agent + " the tenant", lim.PendingPerAgent}} {
+	for i, one := range [...]struct {
+		agent string
+		most  int
+	}{{"", lim.Pending}, {t.Agent, lim.PendingPerAgent}} {
 		if one.most == tenant.Unlimited {
 			continue
 		}
@@ -210,7 +210,11 @@ func (c Tasks) room(ctx context.Context, t *task.Task, key *Key) (r room, err er
 			continue
 		}
 		r.settle(false)
-		r.refused = limited(ErrTooManyPending, 0, "%s has %d tasks that wait or run, which is the limit. Try again when some have ended.", one.of, one.most)
+		of := "The tenant"
+		if one.agent != "" {
+			of = "For the agent " + one.agent + " the tenant"
+		}
+		r.refused = limited(ErrTooManyPending, 0, "%s has %d tasks that wait or run, which is the limit. Try again when some have ended.", of, one.most)
 		if known, err := answers(c).accepted(ctx, t.Tenant, key); err != nil || !known {
 			return r, r.refused
 		}

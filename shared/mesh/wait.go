@@ -67,14 +67,11 @@ func (c waits) awaitChange(ctx context.Context, t *task.Task, any bool, d time.D
 
 // follow reads a watch until enough says so, and returns the newest state.
 func (c waits) follow(ctx context.Context, watch *store.Watch, t *task.Task, d time.Duration, enough func(*task.Task) bool) (*task.Task, error) {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	defer context.AfterFunc(c.closing, cancel)()
 	var rev uint64
 	if t != nil {
 		rev = t.Rev
 	}
-	err := watch.Updates(ctx, rev, func(u store.Update) bool {
+	err := watch.UpdatesWithin(ctx, c.closing, d, rev, func(u store.Update) bool {
 		t = u.Task
 		return !enough(t)
 	})

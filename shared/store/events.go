@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 
@@ -80,8 +81,18 @@ type Update struct {
 // what is live, until f returns false or ctx ends; then it returns nil or ctx's
 // error. It is for one goroutine.
 func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) error {
-	repair := time.NewTimer(repairFirst)
-	defer repair.Stop()
+	return w.UpdatesWithin(ctx, context.Background(), forever, rev, f)
+}
+
+// forever is longer than anybody waits.
+const forever = time.Duration(math.MaxInt64)
+
+// UpdatesWithin is Updates for d at most, and until closing ends: then it returns nil,
+// too. One timer does for both, and no context is made: most who wait do so for a moment.
+func (w *Watch) UpdatesWithin(ctx, closing context.Context, d time.Duration, rev uint64, f func(Update) bool) error {
+	over := time.Now().Add(d)
+	timer := time.NewTimer(min(d, repairFirst))
+	defer timer.Stop()
 	deliver := func(t *task.Task) bool {
 		if t == nil || t.Rev <= rev {
 			return true
@@ -97,15 +108,29 @@ func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) er
 			if more := w.tell(msg, deliver, f); !more {
 				return nil
 			}
-		case <-repair.C:
-			repair.Reset(repairEvery)
+		case <-closing.Done():
+			return nil
+		case <-timer.C:
+			left := time.Until(over)
+			if left <= 0 {
+				return nil
+			}
+			timer.Reset(min(left, repairEvery))
 			// A reader that cannot reach the store keeps its subscription and
 			// tries again: the connection heals itself.
-			if t, err := (Tasks{w.s}).Get(ctx, w.tenant, w.id); err == nil && !deliver(t) {
+			if t, err := w.read(ctx, closing, left); err == nil && !deliver(t) {
 				return nil
 			}
 		}
 	}
+}
+
+// read reads the record within d.
+func (w *Watch) read(ctx, closing context.Context, d time.Duration) (*task.Task, error) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	defer context.AfterFunc(closing, cancel)()
+	return Tasks{w.s}.Get(ctx, w.tenant, w.id)
 }
 
 // tell gives a message to who waits for its kind, and reports whether they want more.
