@@ -21,18 +21,16 @@ const maxAuthorization = 8 << 10
 // tenantHeader names the tenant that an admin acts for.
 const tenantHeader = "Mesh-Tenant"
 
-// callerOf is who asks: a stranger, until admit has found out.
-func callerOf(r *http.Request) auth.Caller { return auth.Of(r.Context()) }
+// askedOnce is a request that has one patience with the store.
+func askedOnce(r *http.Request) *http.Request { return r.WithContext(store.AskedOnce(r.Context())) }
 
 // admit finds out who asks, and refuses who may not: before anything else of the
-// request is looked at. The request that it returns has the caller in its context, and
-// one patience with the store.
-func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (*http.Request, error) {
-	ctx := store.AskedOnce(r.Context())
+// request is looked at. Who is refused is a stranger.
+func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (auth.Caller, error) {
 	if need == auth.Public {
-		return r.WithContext(ctx), nil
+		return auth.Stranger(), nil
 	}
-	who, err := f.identify(ctx, w, r)
+	who, err := f.identify(w, r)
 	who.Addr = remote(r)
 	if err == nil && !ownValue(r, who) {
 		err = permit(w, who, need)
@@ -43,20 +41,20 @@ func (f *front) admit(w http.ResponseWriter, r *http.Request, need auth.Scope) (
 	if err != nil {
 		f.tokens.challenge(w, r, who, need)
 		f.trail.Refused(r.Context(), who, r.Method+" "+chi.RouteContext(r.Context()).RoutePattern(), err)
-		return r, err
+		return auth.Stranger(), err
 	}
-	return r.WithContext(auth.With(ctx, who)), nil
+	return who, nil
 }
 
 // identify says who shows the credentials of a request.
-func (f *front) identify(ctx context.Context, w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
+func (f *front) identify(w http.ResponseWriter, r *http.Request) (auth.Caller, error) {
 	if f.cfg.Authenticator == nil {
 		return auth.Local(), nil
 	}
 	shown, err := credentials(r)
 	var who auth.Caller
 	if err == nil {
-		who, err = f.authenticate(ctx, shown)
+		who, err = f.authenticate(r.Context(), shown)
 	}
 	if err == nil && !auth.ValidTenant(who.Tenant) {
 		err = unacceptable("the tenant of the credentials is no tenant")

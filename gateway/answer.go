@@ -23,7 +23,7 @@ func unversioned(path string) string {
 // came.
 type answer struct {
 	http.ResponseWriter
-	control *http.ResponseController
+	control http.ResponseController
 	base    string // before the path of each link
 	head    bool   // there is no body
 	wrote   bool
@@ -32,20 +32,32 @@ type answer struct {
 // piece is what a reader must take within slowReader.
 const piece = 16 << 10
 
-// answering wraps the writer of each request, and has HEAD routed as GET.
+// answering wraps the writer of each request, gives the answer its X-Request-Id, and
+// has HEAD routed as GET.
 func (f *front) answering(next http.Handler) http.Handler {
 	public := strings.TrimSuffix(f.cfg.PublicURL, "/")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a := &answer{ResponseWriter: w, control: http.NewResponseController(w), base: public}
+		a := &answer{ResponseWriter: w, control: *http.NewResponseController(w), base: public}
 		if strings.HasPrefix(r.URL.Path, prefixV1+"/") {
 			a.base += prefixV1
 		}
 		if r.Method == http.MethodHead {
 			a.head, chi.RouteContext(r.Context()).RouteMethod = true, http.MethodGet
 		}
-		a.Header().Set("X-Content-Type-Options", "nosniff") // what agents say is never a page
+		putHeaders(a.Header(), "X-Content-Type-Options", "nosniff", // what agents say is never a page
+			"X-Request-Id", requestID(r))
 		next.ServeHTTP(a, r)
 	})
+}
+
+// putHeaders sets headers, by pairs of a canonical name and a value.
+func putHeaders(h http.Header, pairs ...string) {
+	values := make([]string, 0, len(pairs)/2) // in one piece
+	for i := 0; i < len(pairs); i += 2 {
+		values = append(values, pairs[i+1])
+		n := len(values)
+		h[pairs[i]] = values[n-1 : n : n]
+	}
 }
 
 // Unwrap serves http.ResponseController.
@@ -79,6 +91,14 @@ func (a *answer) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 	}
+}
+
+// controlOf is the control of the connection below what middleware has put on a writer.
+func controlOf(w http.ResponseWriter) *http.ResponseController {
+	if a := answerOf(w); a != nil {
+		return &a.control
+	}
+	return http.NewResponseController(w)
 }
 
 // answerOf finds the answer below what middleware has put on it.

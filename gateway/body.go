@@ -47,12 +47,12 @@ type meteredBody struct {
 	ended   bool
 }
 
-// meter has the body of r counted until it is done.
-func (f *front) meter(w http.ResponseWriter, r *http.Request) *meteredBody {
-	b := &meteredBody{ReadCloser: r.Body, control: http.NewResponseController(w), budget: &f.bodies}
-	b.patience(time.Now().Add(bodyStall))
-	r.Body = b
-	return b
+// meter has the body of the request counted until it is done.
+func (c *call) meter() *meteredBody {
+	c.sent = meteredBody{ReadCloser: c.r.Body, control: controlOf(c.w), budget: &c.front.bodies}
+	c.sent.patience(time.Now().Add(bodyStall))
+	c.r.Body = &c.sent
+	return &c.sent
 }
 
 func (b *meteredBody) patience(until time.Time) {

@@ -18,12 +18,14 @@ type door struct{ *call }
 // operation: who asks, how often, how much. do answers also those that are refused.
 func (f *front) through(do func(d *door, refused error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		d := &door{&call{front: f, w: w, r: r}}
+		r = askedOnce(r)
+		d := &door{&call{front: f, w: w, r: r, who: auth.Stranger()}}
 		if r.ContentLength != 0 && r.Body != nil {
-			defer f.meter(w, r).done()
+			defer d.meter().done()
 		}
 		var err error
-		if d.r, err = f.admit(w, r, auth.Known); err == nil {
+		if d.who, err = f.admit(w, r, auth.Known); err == nil {
+			d.r = r.WithContext(auth.With(r.Context(), d.who))
 			err = f.pace(d.call, auth.Known)
 		}
 		defer d.letGo()
@@ -41,7 +43,7 @@ func (d *door) Body() ([]byte, error) { return d.front.readJSON(d.w, d.r) }
 func (d *door) Release() { releaseBody(d.r) }
 
 // Key reads the Idempotency-Key.
-func (d *door) Key(content []byte) (*mesh.Key, error) { return keyOf(d.r, content) }
+func (d *door) Key(content []byte) (*mesh.Key, error) { return keyOf(d.who, d.r, content) }
 
 // Permit refuses a caller without a scope.
 func (d *door) Permit(need auth.Scope) error {
@@ -57,7 +59,7 @@ func (d *door) Hold(why mesh.Held) error { return d.hold(why) }
 
 // Known lasts as long as the credentials.
 func (d *door) Known(need auth.Scope) (context.Context, func()) {
-	r, end := d.front.whileKnown(d.r, need)
+	r, end := d.front.whileKnown(d.r, d.who, need)
 	return r.Context(), end
 }
 

@@ -27,6 +27,7 @@ type givenAnswer struct {
 type givenHeader struct {
 	at     []int
 	name   string
+	key    string // the name as http.Header has it
 	always string // its value, where that is always the same
 	on     int    // the status that has it; 0: all
 	doc    string
@@ -61,7 +62,7 @@ func (k *given) add(t reflect.Type, at []int) {
 		switch name, always, _ := strings.Cut(f.Tag.Get("header"), ": "); {
 		case name != "":
 			on, _ := strconv.Atoi(f.Tag.Get("on"))
-			k.headers = append(k.headers, givenHeader{at, name, always, on, f.Tag.Get("doc")})
+			k.headers = append(k.headers, givenHeader{at, name, http.CanonicalHeaderKey(name), always, on, f.Tag.Get("doc")})
 		case f.Tag.Get("status") != "":
 			k.answers = append(k.answers, answerIn(f, at))
 		case f.Anonymous && f.Type.Kind() == reflect.Struct:
@@ -117,6 +118,7 @@ func (k *given) write(c *call, out reflect.Value) error {
 }
 
 func (k *given) setHeaders(to http.Header, out reflect.Value, status int) {
+	pairs := make([]string, 0, 16)
 	for i := range k.headers {
 		h := &k.headers[i]
 		if h.on != 0 && h.on != status {
@@ -127,7 +129,8 @@ func (k *given) setHeaders(to http.Header, out reflect.Value, status int) {
 			v = out.FieldByIndex(h.at).String()
 		}
 		if v != "" {
-			to.Set(h.name, v)
+			pairs = append(pairs, h.key, v)
 		}
 	}
+	putHeaders(to, pairs...)
 }

@@ -23,7 +23,7 @@ func (k *given) streams() bool {
 // whileKnown is the request of an admitted caller, whose context ends when its
 // credentials do: a stream lives longer than the look at them at its beginning.
 // Call end when the request is over.
-func (f *front) whileKnown(r *http.Request, need auth.Scope) (known *http.Request, end func()) {
+func (f *front) whileKnown(r *http.Request, who auth.Caller, need auth.Scope) (known *http.Request, end func()) {
 	if f.cfg.Authenticator == nil {
 		return r, func() {}
 	}
@@ -31,8 +31,8 @@ func (f *front) whileKnown(r *http.Request, need auth.Scope) (known *http.Reques
 	var looks sync.WaitGroup
 	looks.Go(func() {
 		for pause.For(ctx, askAgain) {
-			if err := f.stillMay(ctx, r, need); err != nil && ctx.Err() == nil {
-				f.log.InfoContext(ctx, "stream ended: its caller may not read it any more", "path", r.URL.Path, "tenant", callerOf(r).Tenant, "key", callerOf(r).KeyID, "error", err)
+			if err := f.stillMay(ctx, r, who, need); err != nil && ctx.Err() == nil {
+				f.log.InfoContext(ctx, "stream ended: its caller may not read it any more", "path", r.URL.Path, "tenant", who.Tenant, "key", who.KeyID, "error", err)
 				cancel()
 			}
 		}
@@ -43,20 +43,20 @@ func (f *front) whileKnown(r *http.Request, need auth.Scope) (known *http.Reques
 // errOtherCaller is that of credentials that mean something else by now.
 var errOtherCaller = errors.New("the tenant or the scopes of the credentials have changed")
 
-// stillMay says why the caller of a request may not go on. While nobody can tell,
-// it may.
-func (f *front) stillMay(ctx context.Context, r *http.Request, need auth.Scope) error {
+// stillMay says why who sends a request may not go on. While nobody can tell, it
+// may.
+func (f *front) stillMay(ctx context.Context, r *http.Request, who auth.Caller, need auth.Scope) error {
 	shown, err := credentials(r)
-	var who auth.Caller
+	var now auth.Caller
 	if err == nil {
-		who, err = f.authenticate(ctx, shown)
+		now, err = f.authenticate(ctx, shown)
 	}
 	switch {
 	case errors.Is(err, auth.ErrUnauthenticated), errors.Is(err, auth.ErrNoCredentials):
 		return err
 	case err != nil:
 		return nil
-	case !who.May(need), who.Tenant != callerOf(r).Tenant && !who.May(auth.Admin):
+	case !now.May(need), now.Tenant != who.Tenant && !now.May(auth.Admin):
 		return errOtherCaller
 	}
 	return nil

@@ -10,16 +10,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// requestID gives every answer an X-Request-Id: the caller's, when it is sane.
-func requestID(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id := r.Header.Get("X-Request-Id")
-		if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			id = uuid.NewString()
-		}
-		w.Header().Set("X-Request-Id", id)
-		next.ServeHTTP(w, r)
-	})
+// requestID is the X-Request-Id of an answer: the caller's, when it is sane.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		id = uuid.NewString()
+	}
+	return id
 }
 
 // recoverPanics turns a panic of a handler into a 500, and lets the deliberate

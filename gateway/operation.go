@@ -38,11 +38,13 @@ type call struct {
 	front *front
 	w     http.ResponseWriter
 	r     *http.Request
+	who   auth.Caller // a stranger, until admit has found out
 	prefs preferences
 	query url.Values // nil when the request has none
 	depth int        // how many events lie behind it; of a POST
 	body  []byte     // as it was sent; of operations that take an Idempotency-Key
 	kept  func()     // gives back what hold took; nil: nothing
+	sent  meteredBody
 }
 
 // request is the call in what an operation takes, whose type embeds it.
@@ -54,7 +56,7 @@ func (r *request) bind(c *call) { r.call = c }
 type plain struct{ request }
 
 // caller is who asks.
-func (c *call) caller() auth.Caller { return callerOf(c.r) }
+func (c *call) caller() auth.Caller { return c.who }
 
 // inPath is the value of a parameter of the path. The router takes a path with
 // escapes such as %2F as it was sent, and leaves them in.
@@ -73,7 +75,7 @@ func (c *call) inPath(name string) string {
 func (c *call) links() links { return linksOf(c.w) }
 
 // key is the Idempotency-Key of the request, nil when it has none.
-func (c *call) key() (*mesh.Key, error) { return keyOf(c.r, c.body) }
+func (c *call) key() (*mesh.Key, error) { return keyOf(c.who, c.r, c.body) }
 
 // next is the Link to the page that begins at a cursor; empty where there is none.
 func (c *call) next(cursor string) string {

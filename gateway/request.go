@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,7 @@ import (
 // readJSON reads a JSON body whole: of the right content type, within the
 // limit, well-formed, without duplicate keys. Only then is it looked at.
 func (f *front) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" {
+	if !isJSON(r.Header.Get("Content-Type")) {
 		return nil, mesh.Refuse(problem.ErrUnsupportedMediaType, "The content type is %q; send Content-Type: application/json.", r.Header.Get("Content-Type"))
 	}
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && enc != "identity" {
@@ -34,18 +34,13 @@ func (f *front) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error)
 		f.drainRefused(r)
 		return nil, &http.MaxBytesError{Limit: f.cfg.MaxBody}
 	}
-	var buf bytes.Buffer
-	if n := r.ContentLength; n > 0 {
-		buf.Grow(int(min(n, smallBody)) + bytes.MinRead)
-	}
-	if _, err := buf.ReadFrom(http.MaxBytesReader(w, r.Body, f.cfg.MaxBody)); err != nil {
+	body, err := readAll(http.MaxBytesReader(w, r.Body, f.cfg.MaxBody), min(r.ContentLength, smallBody))
+	if err != nil {
 		if err = brokenBody(err); refusedWhole(err) {
-			buf = bytes.Buffer{}
 			f.drainRefused(r)
 		}
 		return nil, err
 	}
-	body := buf.Bytes()
 	if err := checkJSON(body); err != nil {
 		return nil, mesh.Refuse(mesh.ErrMalformedJSON, "%s", err)
 	}
@@ -56,6 +51,37 @@ func (f *front) readJSON(w http.ResponseWriter, r *http.Request) ([]byte, error)
 		return nil, mesh.WithFaults(mesh.ErrNumberOutOfRange, faults)
 	}
 	return body, nil
+}
+
+// isJSON reports whether a content type is that of JSON, which most clients write in
+// the same way.
+func isJSON(contentType string) bool {
+	if contentType == mediaJSON {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && media == mediaJSON
+}
+
+// readAll is io.ReadAll where a size is expected; of one that is not known: -1. What was
+// read before an error is dropped.
+func readAll(r io.Reader, expected int64) ([]byte, error) {
+	room := 512
+	if expected >= 0 {
+		room = int(expected) + 1 // so that the end is seen
+	}
+	body := make([]byte, 0, room)
+	for {
+		n, err := r.Read(body[len(body):cap(body)])
+		switch body = body[:len(body)+n]; {
+		case err == io.EOF:
+			return body, nil
+		case err != nil:
+			return nil, err
+		case len(body) == cap(body):
+			body = slices.Grow(body, len(body))
+		}
+	}
 }
 
 // maxNesting is that of a value and of the object that it came in.
@@ -149,7 +175,7 @@ func preferred(r *http.Request) preferences {
 
 // honoured is what Preference-Applied says.
 func (p preferences) honoured() string {
-	var all []string
+	all := make([]string, 0, 3)
 	if p.async {
 		all = append(all, "respond-async")
 	}
@@ -170,9 +196,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) error {
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	h.Set("Content-Type", mediaJSON)
-	h.Set("Content-Length", strconv.Itoa(len(b)))
+	putHeaders(w.Header(), "Content-Type", mediaJSON, "Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
 	_, _ = w.Write(b)
 	return nil

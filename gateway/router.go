@@ -44,7 +44,7 @@ func (g *Gateway) routes() http.Handler {
 	root := chi.NewRouter()
 	origins, _ := parseOrigins(g.cfg.CORSOrigins) // New has checked them
 	proxies, _ := parseProxies(g.cfg.TrustedProxies)
-	root.Use(g.front.answering, requestID, g.front.recoverPanics, clients(proxies), origins.cors)
+	root.Use(g.front.answering, g.front.recoverPanics, clients(proxies), origins.cors)
 	missing := g.front.handle(func(_ http.ResponseWriter, r *http.Request) error {
 		return mesh.Refuse(problem.ErrNotFound, "There is no %s; GET /openapi.json lists what there is.", mesh.Clip(r.URL.Path, 128))
 	})

@@ -4,21 +4,24 @@ import (
 	"errors"
 	"net/http"
 
+	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 )
 
 // serve checks what all operations check alike before the operation itself.
 func (f *front) serve(op *route) http.HandlerFunc {
 	return f.handle(func(w http.ResponseWriter, r *http.Request) error {
-		c := &call{front: f, w: w, r: r}
+		c := &call{front: f, w: w, r: r, who: auth.Stranger()}
 		if op.probe { // load balancers add what they like
 			return op.handler(c)
 		}
+		r = askedOnce(r)
+		c.r = r
 		if r.ContentLength != 0 && r.Body != nil {
-			defer f.meter(w, r).done()
+			defer c.meter().done()
 		}
 		var err error
-		if c.r, err = f.admit(w, r, op.scope); err != nil {
+		if c.who, err = f.admit(w, r, op.scope); err != nil {
 			return err
 		}
 		if err = f.pace(c, op.scope); err != nil {
@@ -26,7 +29,7 @@ func (f *front) serve(op *route) http.HandlerFunc {
 		}
 		defer c.letGo()
 		if op.gives.streams() {
-			known, end := f.whileKnown(c.r, op.scope)
+			known, end := f.whileKnown(r, c.who, op.scope)
 			defer end()
 			c.r = known
 		}

@@ -46,8 +46,9 @@ func (s silence) heard(began time.Time) silence {
 	return s
 }
 
-// asking is what somebody waits for who asks once: see AskedOnce.
+// asking is what somebody waits for who asks once, and its context: see AskedOnce.
 type asking struct {
+	context.Context
 	mu sync.Mutex
 	silence
 }
@@ -58,7 +59,15 @@ type askingKey struct{}
 // several things, one behind the other. Its patience is one: an answer that came late has
 // used it up for those that follow, whatever they ask for.
 func AskedOnce(ctx context.Context) context.Context {
-	return context.WithValue(ctx, askingKey{}, &asking{})
+	return &asking{Context: ctx}
+}
+
+// Value finds the asking itself.
+func (a *asking) Value(key any) any {
+	if key == (askingKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
 }
 
 func (a *asking) left() time.Duration {
