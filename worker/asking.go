@@ -89,5 +89,5 @@ func (at *attempt) goOn(ctx context.Context, t *task.Task) error {
 		e.Error = &task.StepError{Code: task.CodeInputTimeout, Message: "no answer came in time"}
 	}
 	at.journal.answer = e
-	return noteAll(at.journal, append(entries, e))
+	return noteAll(&at.journal, append(entries, e))
 }

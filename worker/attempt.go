@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"agentmesh/shared/store"
@@ -27,9 +29,9 @@ type attempt struct {
 	queued *task.Task // as the message has it
 	due    time.Time  // when the message might run, if not at once
 
-	rec     *record
-	waits   *waits
-	journal *journal
+	rec     record
+	waits   waits
+	journal journal
 	lines   lines // of an agent outside of Go
 	talk    talk  // of a turn
 
@@ -38,9 +40,10 @@ type attempt struct {
 
 	owed bool // the message is not acknowledged yet: tasks in bulk run in its place
 
-	looks chan struct{}
-	seat  *seat
-	lease *lease
+	bell   bell
+	looked atomic.Bool // somebody has the record looked at
+	seat   *seat
+	lease  *lease
 }
 
 // stopGrace is how long a handler may take to return after its context ended;
@@ -80,12 +83,12 @@ func (w *Worker) attend(work context.Context, in *intake, msg *store.Delivered, 
 		return nil
 	}
 	ctx, span := w.startProcess(work, in.queue, msg, queued)
-	p := patience{w.store, w.log.With("task", queued.ID, "agent", queued.Agent, "trace_id", telemetry.TraceID(ctx))}
+	p := patience{w.store, slog.New(&names{w.log.Handler(), queued, span})}
 	at := &attempt{
 		patience: p, w: w, in: in, msg: msg, id: queued.ID, queued: queued, due: queued.NotBefore,
-		rec:   &record{patience: p, id: queued.ID, worker: w.id, began: time.Now()},
-		talk:  talk{patience: p, sessions: w.core.Sessions, queued: queued},
-		looks: make(chan struct{}, 1), seat: seat, lease: lease,
+		rec:  record{patience: p, id: queued.ID, worker: w.id, began: time.Now()},
+		talk: talk{patience: p, sessions: w.core.Sessions, queued: queued},
+		bell: newBell(), seat: seat, lease: lease,
 	}
 	err = at.begin(ctx, deliveries)
 	telemetry.End(span, err)
@@ -105,16 +108,16 @@ func (at *attempt) run(parent context.Context) error {
 
 	done := make(chan outcome, 1)
 	t := at.rec.t // a late claim replaces it while the handler starts
-	at.waits = newWaits(t, stop, at.rec.reports.ring, at.look)
-	at.rec.waits = at.waits
-	at.journal = newJournal(at, t, func() error { return context.Cause(ctx) })
+	at.waits.at, at.waits.stop, at.waits.known = at, stop, t.Answers
+	at.rec.waits = &at.waits
+	at.journal.begin(at, t, func() error { return context.Cause(ctx) })
 	go func() { done <- at.call(ctx, stop, t) }()
 	o := at.watchHandler(ctx, parent, stop, done)
 	at.waits.close()
-	close(at.journal.nobody)
-	final, cancel := endLater(parent, lastWord)
+	at.journal.hearNoMore()
+	final, cancel := lastly(parent)
 	defer cancel()
-	err := settlement{at, at.rec}.settle(final, context.Cause(ctx), o)
+	err := settlement{at, &at.rec}.settle(final, context.Cause(ctx), o)
 	at.rec.unsaved = append(at.rec.unsaved, at.rec.reports.close()...)
 	at.rec.tell(cmp.Or(context.Cause(ctx), errEnded))
 	if !at.owed {
@@ -128,15 +131,21 @@ func (at *attempt) run(parent context.Context) error {
 }
 
 // limit ends the attempt at its timeout and at the task's deadline.
-func (at *attempt) limit(t *task.Task, stop context.CancelCauseFunc) (release func()) {
-	timers := []*time.Timer{time.AfterFunc(at.timeout(t), func() { stop(agent.ErrTimeout) })}
+func (at *attempt) limit(t *task.Task, stop context.CancelCauseFunc) limits {
+	l := limits{timeout: time.AfterFunc(at.timeout(t), func() { stop(agent.ErrTimeout) })}
 	if !t.Deadline.IsZero() {
-		timers = append(timers, time.AfterFunc(time.Until(t.Deadline), func() { stop(agent.ErrDeadline) }))
+		l.deadline = time.AfterFunc(time.Until(t.Deadline), func() { stop(agent.ErrDeadline) })
 	}
-	return func() {
-		for _, t := range timers {
-			t.Stop()
-		}
+	return l
+}
+
+// limits end the context of a handler.
+type limits struct{ timeout, deadline *time.Timer }
+
+func (l limits) release() {
+	l.timeout.Stop()
+	if l.deadline != nil {
+		l.deadline.Stop()
 	}
 }
 
@@ -167,7 +176,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	if err != nil {
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
-	defer at.limit(t, stop)()
+	defer at.limit(t, stop).release()
 	if err := at.goOn(ctx, t); err != nil {
 		return outcome{err: err}
 	}
@@ -176,7 +185,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 			return outcome{err: err}
 		}
 	}
-	if err := (renewal{at.journal}).decide(ctx); err != nil {
+	if err := (renewal{&at.journal}).decide(ctx); err != nil {
 		return outcome{err: err}
 	}
 	job := agent.NewJob(t, input, telemetry.TraceParent(ctx), at.rec.reports)
@@ -188,7 +197,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	}
 	calls := &caller{at: at, parent: t, traceParent: job.TraceParent}
 	at.lines.open(calls)
-	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(calls).WithJournal(at.journal).WithLines(&at.lines))
+	o.value, o.err = at.in.agent.Handler(ctx, job.WithCaller(calls).WithJournal(&at.journal).WithLines(&at.lines))
 	return o
 }
 
@@ -211,19 +220,13 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 			if !at.rec.claimed {
 				at.guard(at.rec.claimLate(parent), stop)
 			}
-		case <-at.rec.reports.due:
-			at.guard(at.rec.report(parent, ended == nil), stop)
 		case <-beat:
 			if !at.rec.claimed { // the store was away when it should have been
 				at.guard(at.rec.claimLate(parent), stop)
 			}
 			at.guard(at.rec.verify(parent), stop)
-		case ask := <-at.journal.flags:
-			rev, err := at.rec.flag(parent, ask)
-			at.guard(err, stop)
-			ask.answer <- flagged{rev, err}
-		case <-at.looks:
-			at.guard(at.rec.verify(parent), stop)
+		case <-at.bell.rings:
+			at.heed(parent, stop, ended == nil)
 		case <-ended:
 			ended = nil
 			t := time.NewTimer(stopGrace)
@@ -232,6 +235,21 @@ func (at *attempt) watchHandler(ctx, parent context.Context, stop context.Cancel
 		case <-grace:
 			return outcome{gone: true, err: context.Cause(ctx)}
 		}
+	}
+}
+
+// heed does what the bell was rung for. ended: the context of the handler has.
+func (at *attempt) heed(parent context.Context, stop context.CancelCauseFunc, ended bool) {
+	if at.rec.reports.due.Swap(false) {
+		at.guard(at.rec.report(parent, ended), stop)
+	}
+	for _, ask := range at.journal.heard() {
+		rev, err := at.rec.flag(parent, ask)
+		at.guard(err, stop)
+		ask.answer <- flagged{rev, err}
+	}
+	if at.looked.Swap(false) {
+		at.guard(at.rec.verify(parent), stop)
 	}
 }
 
@@ -248,10 +266,8 @@ func (at *attempt) guard(err error, stop context.CancelCauseFunc) {
 
 // look has the attempt read its record soon.
 func (at *attempt) look() {
-	select {
-	case at.looks <- struct{}{}:
-	default:
-	}
+	at.looked.Store(true)
+	at.bell.ring()
 }
 
 // letGo removes the queue message when nothing is to run in its place.
@@ -277,10 +293,7 @@ func (at *attempt) ack(ctx context.Context) {
 
 // keep encodes a result into t and stores it when it is large.
 func (at *attempt) keep(ctx context.Context, t *task.Task, v any) *agent.Error {
-	raw, err := task.Marshal(v)
-	if err == nil {
-		raw, err = task.Normal(raw)
-	}
+	raw, err := task.Encode(v)
 	if err != nil {
 		return &agent.Error{Code: task.CodeAgentBadOutput, Message: "the result cannot be kept as JSON: " + err.Error(), Permanent: true, Err: err}
 	}

@@ -14,7 +14,7 @@ import (
 
 // Wait implements agent.Waiter.
 func (c *caller) Wait(ctx context.Context, w agent.Wait) (json.RawMessage, error) {
-	ws := c.at.waits
+	ws := &c.at.waits
 	o, err := ws.begin(w.Kind, w.Name, w.N)
 	if err != nil {
 		return nil, err

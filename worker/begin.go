@@ -35,7 +35,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			if d.ended != nil {
 				at.endJournal(ctx, d.ended)
 			}
-			settlement{at, at.rec}.stray(ctx, cmp.Or(d.ended, d.held), deliveries)
+			settlement{at, &at.rec}.stray(ctx, cmp.Or(d.ended, d.held), deliveries)
 			at.letGo(ctx)
 			return nil
 		case stand:
@@ -43,7 +43,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			at.lease.end()
 			return at.msg.Nak(at.w.cfg.Lease)
 		case requeue:
-			settlement{at, at.rec}.stray(ctx, d.task, deliveries)
+			settlement{at, &at.rec}.stray(ctx, d.task, deliveries)
 			return at.requeue(ctx, d.task)
 		case look:
 			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Save(ctx, d.task) })
@@ -72,7 +72,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			}
 		case run:
 			at.makeKey(d.task)
-			at.rec.reports = newReports(at.store, d.task)
+			at.rec.reports = newReports(at.store, at.bell, d.task)
 			if !came.first || d.task.Steps != nil || at.talk.session != nil || !at.unclaimedAllowed() {
 				err = at.untilAnswered(ctx, func() error { return at.rec.claim(ctx) })
 			}
@@ -82,7 +82,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		}
 		switch {
 		case refused(err):
-			return settlement{at, at.rec}.unwritable(ctx, d.task, err)
+			return settlement{at, &at.rec}.unwritable(ctx, d.task, err)
 		case !errors.Is(err, task.ErrConflict):
 			return err
 		}

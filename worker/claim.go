@@ -44,9 +44,8 @@ type decision struct {
 // bulk from which a ready one was promoted, when the promotion took longer than a
 // lease. So the ready one stands by. A turn has one message for all of its attempts.
 func decide(queued, record *task.Task, d agent.Definition, workerID string, now time.Time) decision {
-	t := queued.Clone()
+	t := cmp.Or(record, queued).Clone()
 	if record != nil {
-		t = record.Clone()
 		t.QueueSeq = queued.QueueSeq
 		ours := t.Lease != nil && t.Lease.Seq == queued.QueueSeq
 		switch {

@@ -19,13 +19,10 @@ import (
 // before is the newest of the task: whoever has lost the task writes no more.
 type journal struct {
 	patience
-	at      *attempt
-	t       *task.Task    // as it was when the run began
-	of      task.ID       // of the task in which the work began: this one, or the turn that it goes on with
-	cause   func() error  // why the handler's context has ended, if it has
-	flags   chan flag     // asks for a record that says that there is a journal
-	nobody  chan struct{} // closed when nobody hears flags any more
-	writing chan struct{} // holds one while an entry is written
+	at    *attempt
+	t     *task.Task   // as it was when the run began
+	of    task.ID      // of the task in which the work began: this one, or the turn that it goes on with
+	cause func() error // why the handler's context has ended, if it has
 
 	// These belong to who writes.
 	epoch uint64 // of this run; 0: nothing is written yet, and nobody has a journal
@@ -33,6 +30,9 @@ type journal struct {
 	over  bool   // the attempt is settled
 
 	mu      sync.Mutex
+	writing chan struct{}     // holds one while an entry is written; nil: none ever was
+	asks    []flag            // for a record that says that there is a journal
+	deaf    bool              // nobody hears them any more
 	entries map[string]*noted // by slot
 	count   int64             // of all that were noted, for their order
 	weight  int64
@@ -73,12 +73,11 @@ type flagged struct {
 	err error
 }
 
-func newJournal(at *attempt, t *task.Task, cause func() error) *journal {
-	return &journal{
-		patience: at.patience, at: at, t: t, of: t.ID, cause: cause,
-		flags: make(chan flag), nobody: make(chan struct{}), writing: make(chan struct{}, 1),
-		seal: sealOf(at, t), entries: map[string]*noted{}, ended: map[occurrence]int{}, running: map[occurrence]bool{},
-	}
+// begin begins the journal of a run. Most handlers note nothing: what it takes to do so
+// is made when they do.
+func (j *journal) begin(at *attempt, t *task.Task, cause func() error) {
+	j.patience, j.at, j.t, j.of, j.cause = at.patience, at, t, t.ID, cause
+	j.seal = seal{at.w.cfg.Keeper, at.in.agent.Seal, t}
 }
 
 // resume fences off the runs before, and reads what they have finished. rev is the
@@ -167,7 +166,7 @@ func (j *journal) lost() error {
 // lock waits for its turn to write.
 func (j *journal) lock(ctx context.Context) error {
 	select {
-	case j.writing <- struct{}{}:
+	case j.turn() <- struct{}{}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -179,6 +178,16 @@ func (j *journal) lock(ctx context.Context) error {
 }
 
 func (j *journal) unlock() { <-j.writing }
+
+// turn takes one while an entry is written.
+func (j *journal) turn() chan<- struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.writing == nil {
+		j.writing = make(chan struct{}, 1)
+	}
+	return j.writing
+}
 
 // append writes an entry. It waits for a store that is away. The error is why the
 // attempt has ended, when it has.
@@ -215,13 +224,13 @@ func (j *journal) flag(ctx context.Context, ask flag) (rev uint64, err error) {
 	var f flagged
 	err = j.untilAnswered(ctx, func() error {
 		ask.answer = make(chan flagged, 1)
+		j.ask(ask)
 		select {
-		case j.flags <- ask:
-			f = <-ask.answer
-		case <-j.nobody:
-			f.err = errEnded
+		case f = <-ask.answer:
 		case <-ctx.Done():
-			f.err = context.Cause(ctx)
+			if f.err = context.Cause(ctx); !j.withdraw(ask) {
+				f = <-ask.answer
+			}
 		}
 		return f.err
 	})
@@ -229,6 +238,47 @@ func (j *journal) flag(ctx context.Context, ask flag) (rev uint64, err error) {
 		return 0, cmp.Or(j.cause(), err)
 	}
 	return f.rev, nil
+}
+
+// ask has the goroutine of the attempt hear a flag. One that nobody hears is answered by
+// errEnded.
+func (j *journal) ask(f flag) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.deaf {
+		f.answer <- flagged{err: errEnded}
+		return
+	}
+	j.asks = append(j.asks, f)
+	j.at.bell.ring()
+}
+
+// withdraw takes a flag back, unless it was heard.
+func (j *journal) withdraw(f flag) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := len(j.asks)
+	j.asks = slices.DeleteFunc(j.asks, func(other flag) bool { return other.answer == f.answer })
+	return len(j.asks) < n
+}
+
+// heard takes the flags that wait.
+func (j *journal) heard() []flag {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	asks := j.asks
+	j.asks = nil
+	return asks
+}
+
+// hearNoMore ends the flags of a run that is being settled.
+func (j *journal) hearNoMore() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, f := range j.asks {
+		f.answer <- flagged{err: errEnded}
+	}
+	j.asks, j.deaf = nil, true
 }
 
 // put writes e behind the newest entry.
@@ -255,6 +305,9 @@ func (j *journal) note(e *task.Entry, fresh bool) {
 		if old.Kind == task.EntryStep {
 			j.done--
 		}
+	}
+	if j.entries == nil {
+		j.entries = map[string]*noted{}
 	}
 	j.count++
 	j.entries[e.Slot()] = &noted{e, j.count}
@@ -303,6 +356,9 @@ func (j *journal) enter(o occurrence) (n int, leave func(ended bool), err error)
 	if j.running[o] {
 		return 0, nil, &agent.Error{Code: task.CodeStepAmbiguous, Permanent: true, Message: fmt.Sprintf("two of kind %s have the name %q at the same time: give each a name of its own", o.kind, o.name)}
 	}
+	if j.running == nil {
+		j.ended, j.running = map[occurrence]int{}, map[occurrence]bool{}
+	}
 	j.running[o] = true
 	return j.ended[o], func(ended bool) {
 		j.mu.Lock()
@@ -319,9 +375,17 @@ func (j *journal) rest(ctx context.Context) {
 	if err := j.saveCheckpoint(ctx); err != nil {
 		j.log.Debug("last checkpoint not written", "error", err)
 	}
-	j.writing <- struct{}{}
-	j.over = true
-	j.unlock()
+	j.mu.Lock()
+	wrote := j.writing != nil
+	if !wrote {
+		j.over = true
+	}
+	j.mu.Unlock()
+	if wrote {
+		j.writing <- struct{}{}
+		j.over = true
+		j.unlock()
+	}
 }
 
 // all are the entries in their order.

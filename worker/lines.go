@@ -36,10 +36,10 @@ type waitOf struct {
 func (l *lines) open(c *caller) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.caller, l.until = c, map[waitOf]time.Time{}
+	l.caller = c
 }
 
-func (l *lines) journal() *journal { return l.caller.at.journal }
+func (l *lines) journal() *journal { return &l.caller.at.journal }
 
 // Past implements agent.Lines.
 func (l *lines) Past(ctx context.Context, valueURL string) (agent.Past, error) {
@@ -154,6 +154,9 @@ func (l *lines) wait(line agent.Line) {
 		if w.Until = l.until[of]; w.Until.IsZero() {
 			w.Until = time.Now().Add(waitFor(w))
 		}
+	}
+	if l.until == nil {
+		l.until = map[waitOf]time.Time{}
 	}
 	l.until[of] = w.Until
 	l.waits = append(l.waits, w)

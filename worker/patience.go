@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"agentmesh/shared/pause"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -46,6 +48,24 @@ func away(err error) bool {
 // refused reports whether err says that the store will never take a record.
 func refused(err error) bool {
 	return errors.Is(err, task.ErrTooLarge) || errors.Is(err, task.ErrBadRecord)
+}
+
+// withLastWord is work, whose end gives those who work under it lastWord more: see
+// lastly.
+func withLastWord(work context.Context) (context.Context, context.CancelFunc) {
+	last, cancel := endLater(work, lastWord)
+	return context.WithValue(work, lastKey{}, last), cancel
+}
+
+type lastKey struct{}
+
+// lastly is a context for the last word of an attempt, in the trace of ctx: it ends
+// lastWord after ctx has, or after now if that is later. Only then it is one of its own.
+func lastly(ctx context.Context) (context.Context, context.CancelFunc) {
+	if last, ok := ctx.Value(lastKey{}).(context.Context); ok && ctx.Err() == nil {
+		return trace.ContextWithSpan(last, trace.SpanFromContext(ctx)), func() {}
+	}
+	return endLater(ctx, lastWord)
 }
 
 // endLater is a context that ends d after ctx has.

@@ -68,7 +68,7 @@ func (r *record) unbegun(rec *task.Task) bool {
 
 // write is put for the record of an outcome: it waits for the store.
 func (r *record) write(ctx context.Context, t *task.Task) (err error) {
-	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanFinish, telemetry.TaskID(r.id), telemetry.Status(string(t.Status)))
+	ctx, span := startWrite(ctx, telemetry.SpanFinish, r.id, string(t.Status))
 	defer func() { telemetry.End(span, err) }()
 	if err = r.untilAnswered(ctx, func() error { return r.put(ctx, t) }); err == nil {
 		r.tell(nil)
@@ -123,7 +123,7 @@ func (r *record) claim(ctx context.Context) error {
 		return err
 	}
 	r.reports.take(next)
-	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanClaim, telemetry.TaskID(r.id))
+	ctx, span := startWrite(ctx, telemetry.SpanClaim, r.id, "")
 	err := r.put(ctx, next)
 	telemetry.End(span, err)
 	if err != nil {

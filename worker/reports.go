@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -22,7 +23,8 @@ type reports struct {
 	store  *store.Store
 	tenant string
 	id     task.ID
-	due    chan struct{}
+	bell   bell
+	due    atomic.Bool // it is time to write
 
 	mu         sync.Mutex
 	opened     bool // the record is claimed: progress may be written
@@ -84,8 +86,8 @@ const (
 	outputTail = 64 << 10
 )
 
-func newReports(st *store.Store, t *task.Task) *reports {
-	return &reports{store: st, tenant: t.Tenant, id: t.ID, due: make(chan struct{}, 1), pace: pace{spare: flushSpare}, tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
+func newReports(st *store.Store, rings bell, t *task.Task) *reports {
+	return &reports{store: st, tenant: t.Tenant, id: t.ID, bell: rings, pace: pace{spare: flushSpare}, tail: []byte(t.Output), written: t.OutputBytes, attempt: t.Attempt, told: t.LastMilestone(), rewinds: t.OutputRewinds, rewound: t.OutputFrom}
 }
 
 // Progress implements agent.Reporter.
@@ -218,10 +220,8 @@ func (r *reports) touch() {
 }
 
 func (r *reports) ring() {
-	select {
-	case r.due <- struct{}{}:
-	default:
-	}
+	r.due.Store(true)
+	r.bell.ring()
 }
 
 // open lets progress be written: the record is claimed.

@@ -11,14 +11,13 @@ import (
 // seal hides the values of a journal where they are kept. In memory entries are as they
 // are kept: a value is opened when it is asked for.
 type seal struct {
-	keeper  *secret.Keeper // nil: the worker has no key
-	on      bool           // the agent's values are sealed
-	purpose string         // the same for a task and its retry from a step
+	keeper *secret.Keeper // nil: the worker has no key
+	on     bool           // the agent's values are sealed
+	task   *task.Task
 }
 
-func sealOf(at *attempt, t *task.Task) seal {
-	return seal{at.w.cfg.Keeper, at.in.agent.Seal, "steps " + t.Tenant + " " + t.Agent}
-}
+// purpose is the same for a task and its retry from a step.
+func (s seal) purpose() string { return "steps " + s.task.Tenant + " " + s.task.Agent }
 
 // cover is a value as it is kept in e.
 func (s seal) cover(e *task.Entry, raw json.RawMessage) (json.RawMessage, error) {
@@ -26,7 +25,7 @@ func (s seal) cover(e *task.Entry, raw json.RawMessage) (json.RawMessage, error)
 		return raw, nil
 	}
 	e.Sealed = true
-	return json.Marshal(s.keeper.Seal(s.purpose, raw))
+	return json.Marshal(s.keeper.Seal(s.purpose(), raw))
 }
 
 // open is the value of e, which is kept as raw.
@@ -40,7 +39,7 @@ func (s seal) open(e *task.Entry, raw []byte) (json.RawMessage, error) {
 		err = secret.ErrOpen
 	}
 	if err == nil {
-		text, err = s.keeper.Open(s.purpose, text)
+		text, err = s.keeper.Open(s.purpose(), text)
 	}
 	if err != nil {
 		return nil, &agent.Error{Code: task.CodeStepSealed, Err: err, Message: "what the task has finished is sealed, and the worker has not the key: give it the one that has sealed it (--secret-key-file)"}

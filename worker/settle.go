@@ -86,13 +86,25 @@ func (s settlement) countChildren(ctx context.Context, t *task.Task) {
 // judge sets the result of a good outcome, or returns the error of a bad one
 // and the least delay before a retry.
 func (s settlement) judge(ctx context.Context, t *task.Task, o outcome, cause error) (failure *task.Error, after time.Duration) {
+	e := s.fault(ctx, t, o, cause)
+	if e == nil {
+		return nil, 0
+	}
+	detail := agent.Error{}
+	if told := (*agent.Error)(nil); errors.As(o.err, &told) { // also where the cause is another
+		detail = *told
+	}
+	t.Explain(detail.Detail)
+	return &task.Error{Code: codeOf(e.Code), Message: task.Cut(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
+}
+
+// fault sets the result of a good outcome, or says what is wrong with it.
+func (s settlement) fault(ctx context.Context, t *task.Task, o outcome, cause error) *agent.Error {
+	if o.err == nil {
+		return s.result(ctx, t, o.value)
+	}
 	e := &agent.Error{}
 	switch {
-	case o.err == nil:
-		e = s.result(ctx, t, o.value)
-		if e == nil {
-			return nil, 0
-		}
 	case o.panicked:
 		e.Code, e.Message = task.CodeAgentPanicked, o.err.Error()
 	case errors.Is(cause, agent.ErrTimeout):
@@ -104,12 +116,7 @@ func (s settlement) judge(ctx context.Context, t *task.Task, o outcome, cause er
 	default:
 		e = &agent.Error{Message: o.err.Error()}
 	}
-	detail := agent.Error{}
-	if told := (*agent.Error)(nil); errors.As(o.err, &told) { // also where the cause is another
-		detail = *told
-	}
-	t.Explain(detail.Detail)
-	return &task.Error{Code: codeOf(e.Code), Message: task.Cut(e.Error(), 4<<10), Attempt: t.Attempt, Retryable: !e.Permanent}, e.RetryAfter
+	return e
 }
 
 var errorCode = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
@@ -187,7 +194,7 @@ func (s settlement) retry(ctx context.Context, t *task.Task, due time.Time) erro
 		return s.unwritten(ctx, err)
 	}
 	s.at.in.streak.note(0, false)
-	s.at.ended(ctx, t, task.AttemptRetried, time.Since(s.rec.began), "retry_in", time.Until(due))
+	s.at.ended(ctx, t, task.AttemptRetried, time.Since(s.rec.began), func() []any { return []any{"retry_in", time.Until(due)} })
 	if s.at.talk.session != nil { // its message stays where it is and keeps the session closed
 		s.at.lease.end()
 		return s.at.msg.Nak(time.Until(due))
@@ -209,7 +216,7 @@ func (s settlement) handBack(ctx context.Context) error {
 			return s.unwritten(ctx, err)
 		}
 	}
-	s.at.ended(ctx, s.rec.t, task.AttemptReturned, time.Since(s.rec.began))
+	s.at.ended(ctx, s.rec.t, task.AttemptReturned, time.Since(s.rec.began), nil)
 	s.at.lease.end()
 	return s.at.msg.Nak(0)
 }
@@ -227,7 +234,7 @@ func (s settlement) stopped(ctx context.Context, o outcome) error {
 		return err
 	}
 	s.at.endJournal(ctx, rec)
-	s.at.ended(ctx, rec, task.AttemptCanceled, time.Since(s.rec.began))
+	s.at.ended(ctx, rec, task.AttemptCanceled, time.Since(s.rec.began), nil)
 	s.at.ack(ctx)
 	return nil
 }
@@ -279,7 +286,7 @@ func (s settlement) unwritten(ctx context.Context, err error) error {
 func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 	took := now.Sub(at.rec.began)
 	at.in.streak.note(took, t.Status == task.Completed)
-	at.ended(ctx, t, task.Outcome(t.Status), took, "since_accept", now.Sub(t.CreatedAt))
+	at.ended(ctx, t, task.Outcome(t.Status), took, func() []any { return []any{"since_accept", now.Sub(t.CreatedAt)} })
 	countFinished(t)
 	at.w.core.Tasks.Ended(ctx, t)
 	at.endJournal(ctx, t)

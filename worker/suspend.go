@@ -27,7 +27,7 @@ func (s settlement) suspend(ctx context.Context) error {
 	}
 	s.rec.tell(nil)
 	s.at.in.streak.note(0, false)
-	s.at.ended(ctx, t, task.AttemptSuspended, time.Since(s.rec.began), "waits", len(t.Waits))
+	s.at.ended(ctx, t, task.AttemptSuspended, time.Since(s.rec.began), func() []any { return []any{"waits", len(t.Waits)} })
 	if t, err = s.at.afterChildren(ctx, t); err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (s settlement) suspend(ctx context.Context) error {
 // suspended writes the record of a suspended task. An answer that comes in the same
 // moment makes the task ready instead of waiting.
 func (s settlement) suspended(ctx context.Context) (t *task.Task, err error) {
-	ctx, span := telemetry.StartInternal(ctx, telemetry.SpanFinish, telemetry.TaskID(s.at.id), telemetry.Status(string(task.AttemptSuspended)))
+	ctx, span := startWrite(ctx, telemetry.SpanFinish, s.at.id, string(task.AttemptSuspended))
 	defer func() { telemetry.End(span, err) }()
 	base := s.rec.t
 	for {

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -31,6 +32,9 @@ func (w *Worker) startProcess(ctx context.Context, queue store.Queue, msg *store
 
 // startAgent begins the span of the agent's run.
 func startAgent(ctx context.Context, at *attempt, t *task.Task) (context.Context, trace.Span) {
+	if !telemetry.Recording() {
+		return telemetry.StartAgent(ctx, t.Agent, at.in.agent.Version, at.in.agent.Remote)
+	}
 	attrs := append(make([]telemetry.Attribute, 0, 8), telemetry.TaskID(at.id), telemetry.Attempt(t.Attempt))
 	if t.SessionID != "" {
 		attrs = append(attrs, telemetry.Session(t.SessionID)...)
@@ -40,18 +44,48 @@ func startAgent(ctx context.Context, at *attempt, t *task.Task) (context.Context
 
 // endAgent ends it. A run that waits has not failed.
 func endAgent(span trace.Span, name string, began time.Time, err error) {
-	var e *agent.Error
 	code := ""
-	switch {
-	case err == nil:
-	case agent.Suspended(err):
+	if agent.Suspended(err) {
 		err = nil
-	case errors.As(err, &e):
-		code = codeLabel(codeOf(e.Code))
-	default:
+	}
+	if err != nil {
 		code = task.CodeAgentError
+		if e := (*agent.Error)(nil); errors.As(err, &e) {
+			code = codeLabel(codeOf(e.Code))
+		}
 	}
 	telemetry.EndAgent(span, name, began, err, code)
+}
+
+// startWrite begins the span of a write of the record of a task. status is what it comes
+// to with it, if that says so.
+func startWrite(ctx context.Context, name string, id task.ID, status string) (context.Context, trace.Span) {
+	if !telemetry.Recording() {
+		return telemetry.StartInternal(ctx, name)
+	}
+	if status == "" {
+		return telemetry.StartInternal(ctx, name, telemetry.TaskID(id))
+	}
+	return telemetry.StartInternal(ctx, name, telemetry.TaskID(id), telemetry.Status(status))
+}
+
+// names is the handler of the log lines of an attempt. It puts the names of the task into
+// each, and nobody is asked for them while nothing is said.
+type names struct {
+	slog.Handler // of the worker's lines
+	task         *task.Task
+	span         trace.Span
+}
+
+func (n *names) Handle(ctx context.Context, r slog.Record) error { return n.named().Handle(ctx, r) }
+
+func (n *names) WithAttrs(attrs []slog.Attr) slog.Handler { return n.named().WithAttrs(attrs) }
+
+func (n *names) WithGroup(name string) slog.Handler { return n.named().WithGroup(name) }
+
+func (n *names) named() slog.Handler {
+	id := telemetry.TraceID(trace.ContextWithSpan(context.Background(), n.span))
+	return n.Handler.WithAttrs([]slog.Attr{slog.Any("task", n.task.ID), slog.String("agent", n.task.Agent), slog.String("trace_id", id)})
 }
 
 // beginSeries has the counters of an agent begin at 0.
@@ -89,29 +123,39 @@ func countFinished(t *task.Task) {
 	telemetry.TaskDuration.Record(max(t.FinishedAt.Sub(t.CreatedAt), 0), t.Agent, string(t.Status))
 }
 
-// ended is the one line of an attempt, and its count.
-func (at *attempt) ended(ctx context.Context, t *task.Task, o task.Outcome, took time.Duration, more ...any) {
-	args := []any{"outcome", o, "status", t.Status, "attempt", t.Attempt, "max_attempts", maxAttempts(t, at.in.agent.Definition), "took", took, "waited", at.waited()}
+// ended is the one line of an attempt, and its count. more is what else the line says,
+// if it is said.
+func (at *attempt) ended(ctx context.Context, t *task.Task, o task.Outcome, took time.Duration, more func() []any) {
 	telemetry.TaskAttempts.Add(1, t.Agent, string(o))
 	telemetry.TaskRunTime.Record(took, t.Agent, string(o))
 	if o == task.AttemptRetried {
 		telemetry.TaskRetries.Add(1, t.Agent)
 	}
-	if e := t.Error; e != nil && (o == task.AttemptFailed || o == task.AttemptRetried) {
-		args = append(args, "code", e.Code, "error", e.Message)
-		if t.ErrorDetail != "" {
-			args = append(args, "detail", t.ErrorDetail)
-		}
-		telemetry.TaskErrors.Add(1, t.Agent, codeLabel(e.Code))
-		telemetry.Annotate(ctx, telemetry.ErrorCode(e.Code))
-	}
-	if t.SessionID != "" {
-		args = append(args, "session", t.SessionID)
+	failed := t.Error != nil && (o == task.AttemptFailed || o == task.AttemptRetried)
+	if failed {
+		telemetry.TaskErrors.Add(1, t.Agent, codeLabel(t.Error.Code))
+		telemetry.Annotate(ctx, telemetry.ErrorCode(t.Error.Code))
 	}
 	if o != task.AttemptCompleted {
 		telemetry.Annotate(ctx, telemetry.Status(string(o)))
 	}
-	at.log.InfoContext(ctx, "attempt finished", append(args, more...)...)
+	if !at.log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	args := []any{"outcome", o, "status", t.Status, "attempt", t.Attempt, "max_attempts", maxAttempts(t, at.in.agent.Definition), "took", took, "waited", at.waited()}
+	if failed {
+		args = append(args, "code", t.Error.Code, "error", t.Error.Message)
+		if t.ErrorDetail != "" {
+			args = append(args, "detail", t.ErrorDetail)
+		}
+	}
+	if t.SessionID != "" {
+		args = append(args, "session", t.SessionID)
+	}
+	if more != nil {
+		args = append(args, more()...)
+	}
+	at.log.InfoContext(ctx, "attempt finished", args...)
 }
 
 // codeLabel is the code where the mesh has chosen it: agents may make up as many

@@ -14,9 +14,8 @@ import (
 // waits are what the handler of an attempt waits for in this run. When it waits for
 // nothing that is over soon, and nothing else of it goes on, the run is suspended.
 type waits struct {
+	at   *attempt
 	stop context.CancelCauseFunc // ends the handler's context
-	ring func()                  // has the record written soon
-	look func()                  // has the record read soon
 
 	mu     sync.Mutex
 	known  []task.Answer // of the record, as it was last read or written
@@ -27,7 +26,7 @@ type waits struct {
 	busy   int // steps that run
 	moved  time.Time
 	quiet  *time.Timer
-	over   chan struct{} // closed when the run is suspended
+	over   chan struct{} // closed when the run is suspended; nil: nothing was waited for
 	closed bool
 	anew   bool // what earlier runs waited for is forgotten
 }
@@ -57,10 +56,6 @@ const quietFor = 100 * time.Millisecond
 // goes on has it.
 const showAfter = 250 * time.Millisecond
 
-func newWaits(t *task.Task, stop context.CancelCauseFunc, ring, look func()) *waits {
-	return &waits{stop: stop, ring: ring, look: look, known: t.Answers, over: make(chan struct{})}
-}
-
 // begin numbers a wait, unless it says its n. Two of one kind and name at once cannot
 // be told apart.
 func (ws *waits) begin(kind task.WaitKind, name string, n *int) (*openWait, error) {
@@ -76,7 +71,7 @@ func (ws *waits) begin(kind task.WaitKind, name string, n *int) (*openWait, erro
 		return nil, &agent.Error{Code: task.CodeStepAmbiguous, Permanent: true, Message: fmt.Sprintf("two waits of kind %s have the name %q at the same time: give each a name of its own", kind, name)}
 	}
 	if ws.begun == nil {
-		ws.begun = map[waitName]int{}
+		ws.begun, ws.over = map[waitName]int{}, make(chan struct{})
 	}
 	o := &openWait{Wait: task.Wait{Kind: kind, Name: name, N: ws.begun[key]}, got: make(chan task.Answer, 1), numbered: n != nil}
 	if o.numbered {
@@ -139,7 +134,7 @@ func (ws *waits) show(o *openWait) {
 	ring := !ws.suspendedLocked()
 	ws.mu.Unlock()
 	if ring {
-		ws.ring()
+		ws.at.rec.reports.ring()
 	}
 }
 
@@ -150,7 +145,7 @@ func (ws *waits) expire(o *openWait) {
 	ring := !o.done && !ws.suspendedLocked()
 	ws.mu.Unlock()
 	if ring {
-		ws.ring()
+		ws.at.rec.reports.ring()
 	}
 }
 

@@ -67,7 +67,7 @@ type Worker struct {
 	log      *slog.Logger
 	started  time.Time
 	upkeep   *store.Upkeep
-	attempts sync.WaitGroup
+	attempts *crew
 	closing  sync.WaitGroup // of what agents keep that are served no more
 	reloads  chan reload
 	ended    chan struct{} // closed when Run takes no more reloads
@@ -90,8 +90,8 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	w := &Worker{
 		id: ids.New("wrk_", uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
 		started: task.Stamp(time.Now()), reloads: make(chan reload), ended: make(chan struct{}),
-		presence: newPresence(),
-		slots:    map[string]*slots{}, waiting: map[string]int{},
+		presence: newPresence(), attempts: newCrew(),
+		slots: map[string]*slots{}, waiting: map[string]int{},
 	}
 	w.log = log.With("worker", w.id)
 	w.ledger.w = w
@@ -239,6 +239,8 @@ func (w *Worker) Run(ctx context.Context) error {
 	// Two contexts: ctx ends the intake at once, work ends with the grace.
 	work, cut := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cut(nil)
+	work, done := withLastWord(work)
+	defer done()
 
 	stopCancels, err := w.store.Tasks.OnCancel(w.running.canceled)
 	if err != nil {
@@ -275,8 +277,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	grace := time.AfterFunc(w.cfg.Drain, func() { cut(agent.ErrDraining) })
 	defer grace.Stop()
 	w.attempts.Wait()
-	back, done := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
-	defer done()
+	w.attempts.close()
+	back, over := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
+	defer over()
 	w.ledger.close(back)
 	w.closing.Wait()
 	return nil

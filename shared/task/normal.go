@@ -33,6 +33,20 @@ func Normal(raw []byte) ([]byte, error) {
 	return n.out, nil
 }
 
+// Encode encodes v as the mesh keeps it, see Normal.
+func Encode(v any) ([]byte, error) {
+	if raw, ok := v.(json.RawMessage); ok {
+		if normal, err := Normal(raw); err == nil {
+			return normal, nil
+		}
+	}
+	raw, err := Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	return Normal(raw)
+}
+
 // normalizer copies a value that is known to be JSON.
 type normalizer struct {
 	in  []byte

@@ -188,11 +188,7 @@ const (
 
 // encode is a value as the mesh keeps it.
 func encode(v any) (json.RawMessage, error) {
-	raw, err := task.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	return task.Normal(raw)
+	return task.Encode(v)
 }
 
 // Warn tells the agent's author what is wrong although the attempt goes on. The
