@@ -1,6 +1,7 @@
 package task
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -107,9 +108,8 @@ func (n *normalizer) array(depth int) error {
 
 // member is where a member of an object stands in the output.
 type member struct {
-	name       string
-	start, end int
-	dropped    bool
+	start, named, end int // named: where its name ends
+	dropped           bool
 }
 
 // few is up to how many members looking through them is quicker than a map.
@@ -128,14 +128,14 @@ func (n *normalizer) object(depth int) error {
 		}
 		m := member{start: len(n.out)}
 		n.text()
-		m.name = string(n.out[m.start:])
+		m.named = len(n.out)
 		n.next()
 		n.take()
 		if err := n.value(depth + 1); err != nil {
 			return err
 		}
 		m.end = len(n.out)
-		before, ok := find(members, index, m.name)
+		before, ok := n.find(members, index, n.name(m))
 		if ok {
 			members[before].dropped, twice = true, true
 		}
@@ -143,10 +143,10 @@ func (n *normalizer) object(depth int) error {
 		if index == nil && len(members) > few {
 			index = make(map[string]int, 4*few)
 			for i, m := range members {
-				index[m.name] = i
+				index[string(n.name(m))] = i
 			}
 		} else if index != nil {
-			index[m.name] = len(members) - 1
+			index[string(n.name(m))] = len(members) - 1
 		}
 	}
 	if twice {
@@ -156,15 +156,18 @@ func (n *normalizer) object(depth int) error {
 	return nil
 }
 
-// find is the last member of a name. The names are as they stand in the output,
-// where a character has one spelling.
-func find(members []member, index map[string]int, name string) (int, bool) {
+// name is the name of a member as it stands in the output, where a character has one
+// spelling.
+func (n *normalizer) name(m member) []byte { return n.out[m.start:m.named] }
+
+// find is the last member of a name.
+func (n *normalizer) find(members []member, index map[string]int, name []byte) (int, bool) {
 	if index != nil {
-		i, ok := index[name]
+		i, ok := index[string(name)]
 		return i, ok
 	}
 	for i := len(members) - 1; i >= 0; i-- {
-		if members[i].name == name {
+		if bytes.Equal(n.name(members[i]), name) {
 			return i, true
 		}
 	}
@@ -192,14 +195,18 @@ func (n *normalizer) drop(begin int, members []member) {
 func (n *normalizer) text() {
 	n.take()
 	for {
-		switch c := n.in[n.at]; {
-		case c == '"':
+		start, c := n.at, n.in[n.at]
+		for c != '"' && c != '\\' && c < utf8.RuneSelf {
+			n.at++
+			c = n.in[n.at]
+		}
+		n.out = append(n.out, n.in[start:n.at]...)
+		switch c {
+		case '"':
 			n.take()
 			return
-		case c == '\\':
+		case '\\':
 			n.escape()
-		case c < utf8.RuneSelf:
-			n.take()
 		default:
 			r, size := utf8.DecodeRune(n.in[n.at:])
 			n.out = utf8.AppendRune(n.out, r) // U+FFFD for what is none
