@@ -26,7 +26,7 @@ type intake struct {
 
 // run pulls until ctx is done. Attempts run under work and outlive it.
 func (in *intake) run(ctx, work context.Context) {
-	bell := in.slots.bell()
+	bell := in.slots.newBell()
 	defer in.slots.removeBell(bell)
 	room, take := in.room, in.start
 	if in.queue == store.BulkQueue {
@@ -45,7 +45,7 @@ func (in *intake) run(ctx, work context.Context) {
 	}
 	in.w.store.Consumers.Pull(ctx, store.Pull{
 		Queue: in.queue, Agent: in.agent.Name, Lease: in.w.cfg.Lease, MaxBytes: in.maxBytes, Log: in.w.log.With("agent", in.agent.Name, "queue", in.queue.Template()),
-		Most: in.agent.Concurrency, Room: room, Changed: bell, Refused: in.recreateConsumer,
+		Most: in.agent.Concurrency, Room: room, Changed: bell.rings, Worth: bell.useFrom, Refused: in.recreateConsumer,
 		Take: func(msg *store.Delivered) { take(ctx, work, msg) },
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // slots are the places that an agent has in this process. An attempt holds one
@@ -14,7 +15,7 @@ type slots struct {
 	size  int
 	free  int             // below zero after the size has shrunk
 	queue []chan struct{} // attempts that wait for a slot, first come first served
-	bells []chan struct{} // ring the intakes when a slot becomes free, and when the last is taken
+	bells []*slotBell     // of the intakes
 
 	changed func() // is called when another number of them is taken; it does not wait
 }
@@ -55,21 +56,31 @@ func (s *slots) takeLocked() {
 	}
 }
 
-// bell is a channel that rings when a slot becomes free and when the last one is
-// taken, until removeBell.
-func (s *slots) bell() chan struct{} {
+// slotBell rings when the first slot becomes free and when the last one is taken. Further
+// free ones ring it from as many on as somebody has a use for: to wake who has none for
+// each task cost as much as to receive it.
+type slotBell struct {
+	bell
+	from atomic.Int64
+}
+
+// useFrom has it ring for n free slots and more.
+func (b *slotBell) useFrom(n int) { b.from.Store(int64(n)) }
+
+// newBell is a bell until removeBell.
+func (s *slots) newBell() *slotBell {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := make(chan struct{}, 1)
+	b := &slotBell{bell: newBell()}
 	s.bells = append(s.bells, b)
 	return b
 }
 
-// removeBell ends what bell began.
-func (s *slots) removeBell(bell chan struct{}) {
+// removeBell ends what newBell began.
+func (s *slots) removeBell(bell *slotBell) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bells = slices.DeleteFunc(s.bells, func(b chan struct{}) bool { return b == bell })
+	s.bells = slices.DeleteFunc(s.bells, func(b *slotBell) bool { return b == bell })
 }
 
 // ring rings the bells: what the intakes have room for may have changed.
@@ -88,10 +99,7 @@ func (s *slots) wanted() bool {
 
 func (s *slots) ringLocked() {
 	for _, b := range s.bells {
-		select {
-		case b <- struct{}{}:
-		default:
-		}
+		b.ring()
 	}
 }
 
@@ -139,13 +147,16 @@ func (s *slots) add(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.changed()
+	first := s.free <= 0
 	s.free += n
 	for s.free > 0 && len(s.queue) > 0 {
 		s.free--
 		close(s.queue[0])
 		s.queue = s.queue[1:]
 	}
-	if s.free > 0 {
-		s.ringLocked()
+	for _, b := range s.bells {
+		if s.free > 0 && (first || int64(s.free) >= b.from.Load()) {
+			b.ring()
+		}
 	}
 }

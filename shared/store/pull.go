@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strconv"
@@ -26,8 +27,10 @@ type Pull struct {
 	// Room is how many may come now. Two pulls may share it: when the
 	// one has filled it for a while, the other takes back what it has asked for.
 	Room func() int
-	// Changed rings when there is room again, and when there is none any more.
+	// Changed rings when there is room again, and when there is none any more. More room
+	// is worth a ring from what Worth, where it is set, was told last.
 	Changed <-chan struct{}
+	Worth   func(room int)
 	// Take begins to work on a message. It does not wait.
 	Take func(*Delivered)
 	// Refused is called when the server refuses to be asked.
@@ -86,7 +89,7 @@ func (s Consumers) Pull(ctx context.Context, in Pull) {
 }
 
 func (p *puller) run(ctx context.Context, connected <-chan nats.Status) {
-	quiet := time.NewTimer(2 * p.heartbeat())
+	heard, quiet := time.Now(), time.NewTimer(2*p.heartbeat())
 	defer quiet.Stop()
 	pause := time.NewTimer(0) // fires when pulling may start again
 	defer pause.Stop()
@@ -114,8 +117,8 @@ func (p *puller) run(ctx context.Context, connected <-chan nats.Status) {
 				p.revoke(ctx)
 			}
 		case msg := <-p.msgs:
-			quiet.Reset(2 * p.heartbeat())
-			if refused := p.receive(msg); refused != "" {
+			heard = time.Now()
+			if refused := p.receiveAll(msg); refused != "" {
 				p.Log.Warn("pull refused", "reason", refused)
 				rest()
 				p.Refused(ctx)
@@ -123,8 +126,9 @@ func (p *puller) run(ctx context.Context, connected <-chan nats.Status) {
 		case <-connected:
 			p.credit = 0 // the server forgot what a lost connection asked for
 		case <-quiet.C:
-			quiet.Reset(2 * p.heartbeat())
-			if p.credit > 0 {
+			left := 2*p.heartbeat() - time.Since(heard)
+			quiet.Reset(cmp.Or(max(left, 0), 2*p.heartbeat()))
+			if left <= 0 && p.credit > 0 {
 				p.Log.Debug("pull lost, asking again", "credit", p.credit)
 				p.credit = 0
 			}
@@ -137,6 +141,9 @@ func (p *puller) run(ctx context.Context, connected <-chan nats.Status) {
 // ask asks for what there is room for, in batches: while at least half of it is
 // covered by earlier requests it waits for more.
 func (p *puller) ask() error {
+	if p.Worth != nil {
+		p.Worth(2 * p.credit) // before it looks: nothing that is free later is missed
+	}
 	free := p.Room()
 	n := free - p.credit
 	if n <= 0 || p.credit > free/2 {
@@ -197,6 +204,20 @@ func (p *puller) flush() {
 	defer cancel()
 	if p.sub.Drain() == nil {
 		_ = p.nc.FlushWithContext(ctx)
+	}
+}
+
+// receiveAll takes a message and those that have come with it.
+func (p *puller) receiveAll(msg *nats.Msg) (refused string) {
+	for {
+		if refused = p.receive(msg); refused != "" {
+			return refused
+		}
+		select {
+		case msg = <-p.msgs:
+		default:
+			return ""
+		}
 	}
 }
 
