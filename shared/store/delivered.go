@@ -94,7 +94,9 @@ func (d *Delivered) peek() (t *task.Task, deliveries int, err error) {
 	t, err = decodeQueued(d.Data, by.Seq)
 	if err == nil {
 		t.Bulk = topology.IsBulk(d.Subject)
-		t.InPlaceOf, _ = strconv.ParseUint(nats.Header(d.Header).Get(headerInPlaceOf), 10, 64)
+		if of := nats.Header(d.Header).Get(headerInPlaceOf); of != "" {
+			t.InPlaceOf, _ = strconv.ParseUint(of, 10, 64)
+		}
 	}
 	if err == nil && d.Subject != queueSubject(t) {
 		return nil, 0, fmt.Errorf("queue message %d on %s is for another subject: %w", by.Seq, d.Subject, task.ErrBadRecord)

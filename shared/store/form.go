@@ -262,6 +262,16 @@ func number[N ~int | ~int64 | ~uint64](f *form, name string, v *N, must bool) {
 	}
 }
 
+// known is number for one that may be missing.
+func known(f *form, name string, v **int) {
+	if f.reading && string(f.name) == name {
+		*v = new(int)
+	}
+	if *v != nil {
+		number(f, name, *v, always)
+	}
+}
+
 func (f *form) readNumber() (n uint64) {
 	begin := f.at
 	for c := f.peek(); c >= '0' && c <= '9'; c = f.peek() {

@@ -24,7 +24,7 @@ func taskMembers(f *form, t *task.Task) {
 	moment(f, "stopped_at", &t.StoppedAt, ifAny)
 	moment(f, "not_before", &t.NotBefore, ifAny)
 	moment(f, "deadline", &t.Deadline, ifAny)
-	rare(f, "progress_percent", &t.Percent, t.Percent != nil)
+	known(f, "progress_percent", &t.Percent)
 	text(f, "message", &t.Message, ifAny)
 	pointer(f, "reported", &t.Reported, reportMembers)
 	list(f, "milestones", &t.Milestones, milestoneMembers)

@@ -33,9 +33,9 @@ func patiently(ctx context.Context, f func(context.Context) error) error {
 	}
 	for wait := firstPause; ; wait = min(2*wait, longestPause) {
 		began := time.Now()
-		try, cancel := tryOf(ctx)
+		try := tryOf(ctx)
 		err := f(try)
-		cancel()
+		try.over()
 		if err == nil || !passing(err) {
 			return err
 		}

@@ -94,6 +94,7 @@ type request struct {
 	timer  *time.Timer // ends it; nil: nobody waits for that
 	lost   bool        // a try was not answered
 	trying *try
+	first  try
 }
 
 func (r *request) Deadline() (time.Time, bool) { return r.deadline, true }
@@ -190,6 +191,8 @@ type try struct {
 func (t *try) Deadline() (time.Time, bool) { return t.until, true }
 func (t *try) Value(key any) any           { return t.of.Value(key) }
 
+func (t *try) late() { t.end(context.DeadlineExceeded) }
+
 func (t *try) over() {
 	t.timer.Stop()
 	t.of.mu.Lock()
@@ -198,34 +201,50 @@ func (t *try) over() {
 	t.end(context.Canceled)
 }
 
+// timed is the context of a try. It is to be ended.
+type timed interface {
+	context.Context
+	over()
+}
+
 // tryOf begins a try within ctx. It is as a context with a timeout; that of a request, of
 // which there is one at a time, costs a third.
-func tryOf(ctx context.Context) (context.Context, context.CancelFunc) {
+func tryOf(ctx context.Context) timed {
 	if r, ok := ctx.(*request); ok {
 		if t := r.try(); t != nil {
-			return t, t.over
+			return t
 		}
 	}
-	return context.WithTimeout(ctx, tryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	return timeout{ctx, cancel}
 }
+
+type timeout struct {
+	context.Context
+	cancel context.CancelFunc
+}
+
+func (t timeout) over() { t.cancel() }
 
 // try begins one; nil: there is one.
 func (r *request) try() *try {
 	now := time.Now()
-	t := &try{of: r, until: now.Add(tryTimeout)}
+	r.mu.Lock()
+	if r.trying != nil {
+		r.mu.Unlock()
+		return nil
+	}
+	t := &r.first
+	if t.of != nil { // it was not answered
+		t = new(try)
+	}
+	t.of, t.until = r, now.Add(tryTimeout)
+	r.trying = t
+	r.mu.Unlock()
 	if r.deadline.Before(t.until) {
 		t.until = r.deadline
 	}
-	r.mu.Lock()
-	alone := r.trying == nil
-	if alone {
-		r.trying = t
-	}
-	r.mu.Unlock()
-	if !alone {
-		return nil
-	}
-	t.timer = time.AfterFunc(min(tryTimeout, r.until.Sub(now)), func() { t.end(context.DeadlineExceeded) })
+	t.timer = time.AfterFunc(min(tryTimeout, r.until.Sub(now)), t.late)
 	if err := r.Err(); err != nil {
 		t.end(err)
 	}

@@ -27,7 +27,10 @@ func (s *seen) add(tenant, id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.turn(); len(s.now) >= seenMax {
-		s.old, s.now, s.since = s.now, map[string]struct{}{}, time.Now()
+		s.old, s.now, s.since = s.now, s.old, time.Now()
+		if clear(s.now); s.now == nil {
+			s.now = map[string]struct{}{}
+		}
 	}
 	s.now[tenant+"/"+id] = struct{}{}
 }

@@ -24,9 +24,16 @@ const PushesAll = "$KV." + PushesBucket + ".>"
 // RecordOwner is the tenant and the id, parted by a dot, of the task that the record
 // on a subject is of: a task's own, or a push configuration. Empty: of none.
 func RecordOwner(subject string) string {
-	parts := strings.SplitN(subject, ".", 5)
-	if len(parts) < 4 || parts[0] != "$KV" || parts[1] != TasksBucket && parts[1] != PushesBucket {
+	key, own := strings.CutPrefix(subject, "$KV."+TasksBucket+".")
+	if !own {
+		if key, own = strings.CutPrefix(subject, "$KV."+PushesBucket+"."); !own {
+			return ""
+		}
+	}
+	tenant, rest, two := strings.Cut(key, ".")
+	if !two {
 		return ""
 	}
-	return parts[2] + "." + parts[3]
+	id, _, _ := strings.Cut(rest, ".")
+	return key[:len(tenant)+1+len(id)]
 }

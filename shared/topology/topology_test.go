@@ -167,3 +167,19 @@ func TestSessionsThatWereCompressedAreReadOn(t *testing.T) {
 		}
 	}
 }
+
+// Whose record a message is, its subject says.
+func TestTheOwnerOfARecordIsItsTenantAndTask(t *testing.T) {
+	for subject, owner := range map[string]string{
+		topology.TaskRecord("acme", "tsk_1"):         "acme.tsk_1",
+		topology.TaskChild("acme", "tsk_1", "tsk_2"): "acme.tsk_1",
+		topology.Push("acme", "tsk_1", "p"):          "acme.tsk_1",
+		"$KV." + topology.TasksBucket + ".acme":      "",
+		"$KV.other.acme.tsk_1":                       "",
+		"mesh.events.acme.tsk_1":                     "",
+	} {
+		if got := topology.RecordOwner(subject); got != owner {
+			t.Errorf("%s is owned by %q, not %q", subject, got, owner)
+		}
+	}
+}
