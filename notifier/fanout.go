@@ -40,11 +40,40 @@ type fanout struct {
 	publicURL string
 }
 
+// sift acknowledges the changes that nobody wants to be told of, and returns the
+// others. One look at who wants to be told does for all: it begins when they have come,
+// so a webhook that was created before a task finished hears of it.
+func (f *fanout) sift(ctx context.Context, burst []*store.Delivered) (rest []*store.Delivered, handle handler) {
+	subscribed, err := f.webhooks.all(ctx)
+	handle = func(ctx context.Context, msg *store.Delivered, born time.Time) {
+		if err == nil {
+			f.fan(ctx, subscribed, msg, born)
+		} else {
+			f.settle(msg, err)
+		}
+	}
+	if err != nil {
+		return burst, handle
+	}
+	for _, msg := range burst {
+		if len(subscribed) > 0 || f.pushes.has(msg.Owner()) || bytes.Contains(msg.Data, callbackMark) {
+			rest = append(rest, msg)
+		} else {
+			_ = msg.Ack()
+		}
+	}
+	return rest, handle
+}
+
 // fan turns one change of a task's record into deliveries. A delivery's id is
 // that of the event and the receiver, and the store takes it once, so a change
 // may come any number of times.
-func (f *fanout) fan(ctx context.Context, msg *store.Delivered, born time.Time) {
-	err := f.fanChange(ctx, msg, born)
+func (f *fanout) fan(ctx context.Context, subscribed subscribers, msg *store.Delivered, born time.Time) {
+	f.settle(msg, f.fanChange(ctx, subscribed, msg, born))
+}
+
+// settle ends the work on a change.
+func (f *fanout) settle(msg *store.Delivered, err error) {
 	switch {
 	case err == nil:
 		_ = msg.Ack()
@@ -59,16 +88,9 @@ func (f *fanout) fan(ctx context.Context, msg *store.Delivered, born time.Time) 
 
 var errMalformed = errors.New("malformed")
 
-func (f *fanout) fanChange(ctx context.Context, msg *store.Delivered, born time.Time) error {
-	subscribed, err := f.webhooks.all(ctx)
-	if err != nil {
-		return err
-	}
+func (f *fanout) fanChange(ctx context.Context, subscribed subscribers, msg *store.Delivered, born time.Time) error {
 	owner := msg.Owner()
 	pushed := f.pushes.has(owner)
-	if len(subscribed) == 0 && !pushed && !bytes.Contains(msg.Data, callbackMark) {
-		return nil
-	}
 	by, err := msg.Delivery()
 	if err != nil {
 		return err

@@ -16,8 +16,15 @@ type intake struct {
 	durable store.Durable
 	limit   int   // messages that are worked on at a time
 	bytes   int64 // of them together
-	handle  func(ctx context.Context, msg *store.Delivered, born time.Time)
+	handle  handler
+
+	// sift settles those of many messages that need no handler, and has one for the
+	// rest; nil: each message comes to handle, as soon as it can be had.
+	sift func(ctx context.Context, burst []*store.Delivered) (rest []*store.Delivered, handle handler)
 }
+
+// handler works on one message of a consumer, and settles it.
+type handler func(ctx context.Context, msg *store.Delivered, born time.Time)
 
 func (n *Notifier) durables() []store.Durable {
 	return []store.Durable{fanoutDurable, schedulesDurable, dueDurable}
@@ -49,7 +56,7 @@ func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, roo
 		now, err := n.upkeep.Open(ctx, in.durable)
 		return err == nil && now != c
 	}
-	return c.Each(ctx, prefetch, disturbed, func(msg *store.Delivered) {
+	begin := func(msg *store.Delivered, handle handler) {
 		leave := room.enter(ctx, len(msg.Data))
 		if leave == nil {
 			_ = msg.Nak(0) // for another notifier, at once
@@ -58,8 +65,17 @@ func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, roo
 		works.Go(func() {
 			defer leave()
 			defer keep(msg)()
-			in.handle(work, msg, c.Born)
+			handle(work, msg, c.Born)
 		})
+	}
+	if in.sift == nil {
+		return c.Each(ctx, prefetch, disturbed, func(msg *store.Delivered) { begin(msg, in.handle) })
+	}
+	return c.Bursts(ctx, store.Bursts{Prefetch: prefetch, Every: burstEvery}, disturbed, func(burst []*store.Delivered) {
+		rest, handle := in.sift(work, burst)
+		for _, msg := range rest {
+			begin(msg, handle)
+		}
 	})
 }
 

@@ -47,6 +47,7 @@ const (
 	pullExpires  = 30 * time.Second
 	pullBeat     = 15 * time.Second
 	consumeAgain = time.Second // after a pull that the server refused
+	burstEvery   = 10 * time.Millisecond
 )
 
 // Bounds of what one process works on at a time.
@@ -118,11 +119,15 @@ func (n *Notifier) Run(ctx context.Context) error {
 	var loops, works, readers sync.WaitGroup
 	readers.Go(func() { n.webhooks.run(work) })
 	loops.Go(func() { n.upkeep.Run(ctx, n.durables) })
-	loops.Go(func() { n.consume(ctx, work, intake{fanoutDurable, maxFanout, fanoutBytes, n.fanout.fan}, &works) })
 	loops.Go(func() {
-		n.consume(ctx, work, intake{schedulesDurable, maxFanout, fanoutBytes, n.fanout.fanSchedule}, &works)
+		n.consume(ctx, work, intake{durable: fanoutDurable, limit: maxFanout, bytes: fanoutBytes, sift: n.fanout.sift}, &works)
 	})
-	loops.Go(func() { n.consume(ctx, work, intake{dueDurable, maxHeld, dueBytes, n.courier.handle}, &works) })
+	loops.Go(func() {
+		n.consume(ctx, work, intake{durable: schedulesDurable, limit: maxFanout, bytes: fanoutBytes, handle: n.fanout.fanSchedule}, &works)
+	})
+	loops.Go(func() {
+		n.consume(ctx, work, intake{durable: dueDurable, limit: maxHeld, bytes: dueBytes, handle: n.courier.handle}, &works)
+	})
 	loops.Wait()
 	grace := time.AfterFunc(n.cfg.Drain, func() { cut(errDraining) })
 	defer grace.Stop()

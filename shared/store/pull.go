@@ -70,15 +70,13 @@ func (in *Pull) heartbeat() time.Duration { return in.expires() / 4 }
 // for each pull. Its state belongs to the goroutine of Pull.
 type puller struct {
 	Pull
-	nc     *nats.Conn
-	msgs   chan *nats.Msg
-	sub    *nats.Subscription // the inbox that pulls are answered to
-	credit int                // messages asked for and not yet arrived
+	pulls
+	credit int // messages asked for and not yet arrived
 }
 
 // Pull has work come until ctx is done.
 func (s Consumers) Pull(ctx context.Context, in Pull) {
-	p := &puller{Pull: in, nc: s.nc, msgs: make(chan *nats.Msg, in.Most+pullBuffer)}
+	p := &puller{Pull: in, pulls: pulls{nc: s.nc, msgs: make(chan *nats.Msg, in.Most+pullBuffer)}}
 	connected := s.nc.StatusChanged(nats.CONNECTED)
 	defer s.nc.RemoveStatusListener(connected)
 	if p.sub = p.subscribe(ctx); p.sub == nil {
@@ -197,16 +195,6 @@ func (p *puller) revoke(ctx context.Context) {
 	}
 }
 
-// flush ends the subscription after everything that the server has sent has
-// arrived.
-func (p *puller) flush() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if p.sub.Drain() == nil {
-		_ = p.nc.FlushWithContext(ctx)
-	}
-}
-
 // receiveAll takes a message and those that have come with it.
 func (p *puller) receiveAll(msg *nats.Msg) (refused string) {
 	for {
@@ -240,20 +228,4 @@ func (p *puller) receive(msg *nats.Msg) (refused string) {
 		return status + " " + msg.Header.Get("Description")
 	}
 	return ""
-}
-
-// stop ends the pulls and hands back what they still brought: after the flush the
-// server has sent all that it ever will.
-func (p *puller) stop() {
-	p.flush()
-	for {
-		select {
-		case msg := <-p.msgs:
-			if msg.Reply != "" && msg.Header.Get("Status") == "" {
-				_ = msg.Nak()
-			}
-		default:
-			return
-		}
-	}
 }

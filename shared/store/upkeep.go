@@ -74,6 +74,8 @@ type Kept struct {
 	// Born is when the server made it.
 	Born time.Time
 
+	nc       *nats.Conn
+	durable  Durable
 	consumer jetstream.Consumer
 	gone     chan struct{} // closed when this life is found to be over
 }
@@ -199,7 +201,7 @@ func (u *Upkeep) keep(d Durable, c jetstream.Consumer) *Kept {
 		telemetry.ConsumersLost.Add(1, d.Config.Durable)
 		u.log.Error("a consumer was deleted and made again: nobody but the mesh may delete its consumers", "consumer", d.String())
 	}
-	k := &Kept{consumer: c, Born: born, gone: make(chan struct{})}
+	k := &Kept{nc: u.store.nc, durable: d, consumer: c, Born: born, gone: make(chan struct{})}
 	u.kept[d.String()] = k
 	return k
 }
