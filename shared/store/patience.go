@@ -105,8 +105,8 @@ func unknown(err error) bool {
 // the way: the bytes of the revision that came after rev tell. They are those of no
 // other writer, since a record names who wrote it, or when.
 func (s *core) replace(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, rev uint64) (uint64, error) {
-	writing, cancel := s.bound(ctx, writesTo(msg.Subject))
-	defer cancel()
+	writing := s.request(ctx, writesTo(msg.Subject), 0)
+	defer writing.over()
 	ack, err := s.store(writing, msg, ifLast(rev))
 	switch {
 	case err == nil:

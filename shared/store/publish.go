@@ -52,9 +52,9 @@ func storedMembers(f *form, a *stored) {
 // publish stores one message and resolves what JetStream answered into our
 // sentinels. One that is larger than any message may be is task.ErrTooLarge.
 func (s *core) publish(ctx context.Context, msg *nats.Msg, conditions ...condition) (*stored, error) {
-	ctx, cancel := s.bound(ctx, writesTo(msg.Subject))
-	defer cancel()
-	return s.store(ctx, msg, conditions...)
+	r := s.request(ctx, writesTo(msg.Subject), 0)
+	defer r.over()
+	return s.store(r, msg, conditions...)
 }
 
 // store is publish in a bound request; see patience for what may be stored so.
@@ -85,10 +85,14 @@ func (s *core) ask(ctx context.Context, msg *nats.Msg) (*stored, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readStored(reply.Data)
+}
+
+func readStored(data []byte) (*stored, error) {
 	answer := new(stored)
-	if !readPlain(reply.Data, answer, storedMembers) {
+	if !readPlain(data, answer, storedMembers) {
 		*answer = stored{}
-		if unmarshal(reply.Data, answer) != nil {
+		if unmarshal(data, answer) != nil {
 			return nil, jetstream.ErrInvalidJSAck
 		}
 	}

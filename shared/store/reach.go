@@ -142,8 +142,14 @@ func (s *core) bound(ctx context.Context, what string) (*request, context.Cancel
 
 // boundFor is bound for a request that the server answers after a wait.
 func (s *core) boundFor(ctx context.Context, what string, wait time.Duration) (*request, context.CancelFunc) {
+	r := s.request(ctx, what, wait)
+	return r, r.over
+}
+
+// request is boundFor; its end is over.
+func (s *core) request(ctx context.Context, what string, wait time.Duration) *request {
 	once, _ := ctx.Value(askingKey{}).(*asking)
-	r, over := s.requests.begin(ctx, what, wait+max(min(s.reach.limit(what), once.left()), awayTimeout))
+	r := s.requests.start(ctx, what, wait+max(min(s.reach.limit(what), once.left()), awayTimeout))
 	r.reach, r.once = &s.reach, once
-	return r, over
+	return r
 }

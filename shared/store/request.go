@@ -180,21 +180,23 @@ func (r *request) hasLost() bool {
 	return r.lost
 }
 
-// try is the context of one try of a request.
+// try is the context of one try of a request. Its time is ended by the requests' bell.
 type try struct {
 	ending
 	of    *request
 	until time.Time
-	timer *time.Timer
 }
 
-func (t *try) Deadline() (time.Time, bool) { return t.until, true }
-func (t *try) Value(key any) any           { return t.of.Value(key) }
+func (t *try) Deadline() (time.Time, bool) {
+	if t.of.deadline.Before(t.until) {
+		return t.of.deadline, true
+	}
+	return t.until, true
+}
 
-func (t *try) late() { t.end(context.DeadlineExceeded) }
+func (t *try) Value(key any) any { return t.of.Value(key) }
 
 func (t *try) over() {
-	t.timer.Stop()
 	t.of.mu.Lock()
 	t.of.trying = nil
 	t.of.mu.Unlock()
@@ -228,7 +230,10 @@ func (t timeout) over() { t.cancel() }
 
 // try begins one; nil: there is one.
 func (r *request) try() *try {
-	now := time.Now()
+	until := time.Now().Add(tryTimeout)
+	if r.until.Before(until) {
+		until = r.until
+	}
 	r.mu.Lock()
 	if r.trying != nil {
 		r.mu.Unlock()
@@ -238,13 +243,10 @@ func (r *request) try() *try {
 	if t.of != nil { // it was not answered
 		t = new(try)
 	}
-	t.of, t.until = r, now.Add(tryTimeout)
+	t.of, t.until = r, until
 	r.trying = t
 	r.mu.Unlock()
-	if r.deadline.Before(t.until) {
-		t.until = r.deadline
-	}
-	t.timer = time.AfterFunc(min(tryTimeout, r.until.Sub(now)), t.late)
+	r.all.ringBy(until)
 	if err := r.Err(); err != nil {
 		t.end(err)
 	}
@@ -256,12 +258,65 @@ type requests struct {
 	mu       sync.Mutex
 	underWay map[*request]struct{}
 	deaf     error // answers do not come in: nothing is to be asked
+
+	bell  *time.Timer // ends the tries that are late: one for all, since most are over long before
+	rings time.Time   // zero: it does not
+}
+
+// ringBy has the bell ring at a time, or earlier.
+func (q *requests) ringBy(at time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.setBell(at)
+}
+
+func (q *requests) setBell(at time.Time) {
+	if !q.rings.IsZero() && !at.Before(q.rings) {
+		return
+	}
+	if q.rings = at; q.bell == nil {
+		q.bell = time.AfterFunc(time.Until(at), q.ring)
+	} else {
+		q.bell.Reset(time.Until(at))
+	}
+}
+
+// ring ends the tries whose time is over.
+func (q *requests) ring() {
+	for _, t := range q.late(time.Now()) {
+		t.end(context.DeadlineExceeded)
+	}
+}
+
+// late are those tries, and sets the bell for the others.
+func (q *requests) late(now time.Time) (late []*try) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.rings = time.Time{}
+	for r := range q.underWay {
+		r.mu.Lock()
+		t := r.trying
+		r.mu.Unlock()
+		switch {
+		case t == nil:
+		case now.Before(t.until):
+			q.setBell(t.until)
+		default:
+			late = append(late, t)
+		}
+	}
+	return late
 }
 
 // begin begins a request to what, see bound; empty: to anything.
 func (q *requests) begin(parent context.Context, what string, limit time.Duration) (r *request, over func()) {
+	r = q.start(parent, what, limit)
+	return r, r.over
+}
+
+func (q *requests) start(parent context.Context, what string, limit time.Duration) *request {
 	began := time.Now()
-	r = &request{Context: parent, all: q, what: what, began: began, until: began.Add(limit)}
+	r := &request{Context: parent, all: q, what: what, began: began, until: began.Add(limit)}
 	r.deadline = r.until
 	if earlier, ok := parent.Deadline(); ok && earlier.Before(r.deadline) {
 		r.deadline = earlier
@@ -275,7 +330,7 @@ func (q *requests) begin(parent context.Context, what string, limit time.Duratio
 	if deaf := q.note(r); deaf != nil {
 		r.end(deaf)
 	}
-	return r, r.over
+	return r
 }
 
 // note keeps a request; deaf is why it is none to be made.
