@@ -30,7 +30,9 @@ type Caller struct {
 const DefaultTenant = "default"
 
 // Local is the caller of a mesh that asks nobody who they are.
-func Local() Caller { return Caller{Tenant: DefaultTenant, Scopes: []Scope{All, Admin}} }
+func Local() Caller { return Caller{Tenant: DefaultTenant, Scopes: everything} }
+
+var everything = []Scope{All, Admin}
 
 // Stranger is the caller of what is public: it may do nothing else.
 func Stranger() Caller { return Caller{Tenant: DefaultTenant} }

@@ -13,10 +13,8 @@ import (
 
 // New makes an id from a UUID: the prefix and its 16 bytes in hex.
 func New(prefix string, uuid [16]byte) string {
-	buf := make([]byte, len(prefix)+32)
-	copy(buf, prefix)
-	hex.Encode(buf[len(prefix):], uuid[:])
-	return string(buf)
+	buf := append(make([]byte, 0, 64), prefix...)
+	return string(hex.AppendEncode(buf, uuid[:]))
 }
 
 // Valid reports whether id is the prefix and 32 lower-case hex digits. Anything

@@ -119,8 +119,8 @@ func (c Tasks) prepare(ctx context.Context, who auth.Caller, s *Submission, pare
 // run it.
 func (c Tasks) accept(ctx context.Context, t *task.Task, input json.RawMessage, before func(context.Context, *task.Task) error, s *Submission, r *room) (*Acceptance, error) {
 	origin := ctx
-	ctx = context.WithoutCancel(ctx)
 	ctx, span := telemetry.StartPublish(ctx, topology.ReadyTemplate, telemetry.TaskID(t.ID), telemetry.MessageID(t.ID))
+	ctx = context.WithoutCancel(ctx)
 	if t.TraceParent == "" { // a child is in the trace of its parent
 		// The creation context is the request's span, not the publish's: it
 		// outlives the queue.

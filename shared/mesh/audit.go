@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -34,11 +33,14 @@ func (c *core) auditMade(ctx context.Context, who auth.Caller, action audit.Acti
 	if err == nil && !a.made || err != nil && outcome != audit.Unknown {
 		return
 	}
-	trace := ""
-	if err == nil { // a child is in the trace of its parent
-		trace = a.TraceID
+	var trace string
+	if err == nil {
+		trace = a.TraceID // a child is in the trace of its parent
 	}
-	e := entryIn(cmp.Or(trace, telemetry.TraceID(ctx)), who, action, object, outcome)
+	if trace == "" {
+		trace = telemetry.TraceID(ctx)
+	}
+	e := entryIn(trace, who, action, object, outcome)
 	c.trail.say(ctx, e)
 	c.trail.later(e)
 }
@@ -74,11 +76,12 @@ func (t *trail) note(ctx context.Context, who auth.Caller, action audit.Action, 
 // outcomeOf is what an operation came to, in a word that has nothing of the
 // request in it.
 func outcomeOf(err error) string {
+	if err == nil {
+		return audit.Done
+	}
 	var refusal *Refusal
 	var refused *Error
 	switch {
-	case err == nil:
-		return audit.Done
 	case errors.As(err, &refused):
 		return refused.Refusal.Code
 	case errors.As(err, &refusal):

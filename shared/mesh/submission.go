@@ -92,6 +92,9 @@ func (s *Submission) Check() []Invalid {
 		fault("/labels", "there are "+strconv.Itoa(n)+" labels, allowed are "+strconv.Itoa(maxLabels))
 		return faults // looking at each would cost more than it tells
 	}
+	if len(s.Labels) == 0 {
+		return faults
+	}
 	for _, k := range slices.Sorted(maps.Keys(s.Labels)) {
 		if v := s.Labels[k]; !labelKey.MatchString(k) || len(v) > maxLabelValue {
 			fault("/labels/"+Pointer(k), "keys match "+labelKey.String()+", values have at most "+strconv.Itoa(maxLabelValue)+" bytes")
