@@ -69,16 +69,16 @@ func (s *core) store(ctx context.Context, msg *nats.Msg, conditions ...condition
 		msg.Header.Set(c.header, c.value)
 	}
 	err = patiently(ctx, func(ctx context.Context) (err error) {
-		answer, err = s.ask(ctx, msg)
+		answer, err = sent(ctx, s.nc, msg)
 		return err
 	})
 	return answer, counted(classify(err))
 }
 
-// ask sends a message to be stored. The errors are those of the client library, whose own
-// way costs several times as much.
-func (s *core) ask(ctx context.Context, msg *nats.Msg) (*stored, error) {
-	reply, err := s.nc.RequestMsgWithContext(ctx, msg)
+// sent sends a message to be stored, and waits for the answer. The errors are those of the
+// client library, whose own way costs several times as much.
+func sent(ctx context.Context, nc *nats.Conn, msg *nats.Msg) (*stored, error) {
+	reply, err := nc.RequestMsgWithContext(ctx, msg)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, jetstream.ErrNoStreamResponse
 	}

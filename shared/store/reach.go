@@ -137,16 +137,11 @@ func writesTo(subject string) string {
 // bound limits a request to what: the name of what is read, or with writes before
 // it of what is written. Its end notes whether the time was enough.
 func (s *core) bound(ctx context.Context, what string) (*request, context.CancelFunc) {
-	return s.boundFor(ctx, what, 0)
-}
-
-// boundFor is bound for a request that the server answers after a wait.
-func (s *core) boundFor(ctx context.Context, what string, wait time.Duration) (*request, context.CancelFunc) {
-	r := s.request(ctx, what, wait)
+	r := s.request(ctx, what, 0)
 	return r, r.over
 }
 
-// request is boundFor; its end is over.
+// request is bound for one that the server answers after a wait. It ends with over.
 func (s *core) request(ctx context.Context, what string, wait time.Duration) *request {
 	once, _ := ctx.Value(askingKey{}).(*asking)
 	r := s.requests.start(ctx, what, wait+max(min(s.reach.limit(what), once.left()), awayTimeout))

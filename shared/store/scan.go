@@ -116,8 +116,9 @@ func (r *reader) close() {
 // next calls f with the messages of one pull, and reports whether the server had
 // no more. It waits up to wait for the first of them, 0: it takes what there is.
 func (r *reader) next(ctx context.Context, wait time.Duration, f func(message) error) (end bool, err error) {
-	ctx, cancel := r.s.boundFor(ctx, r.of(), wait)
-	defer cancel()
+	asked := r.s.request(ctx, r.of(), wait)
+	defer asked.over()
+	ctx = asked
 	var refused error // by f: that is the reader's own affair
 	err = patiently(ctx, func(context.Context) (err error) {
 		if r.sub == nil {
