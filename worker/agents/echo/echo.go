@@ -10,6 +10,7 @@
 package echo
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,9 @@ func run(ctx context.Context, job *agent.Job) (any, error) {
 		input = json.RawMessage(job.Turn.Text())
 	}
 	var c controls
-	_ = json.Unmarshal(input, &c) // any other input has no controls
+	if bytes.ContainsAny(input, `_\`) { // a name of theirs has one or the other
+		_ = json.Unmarshal(input, &c) // any other input has no controls
+	}
 	if c.Delay != "" {
 		d, err := time.ParseDuration(c.Delay)
 		if err != nil {

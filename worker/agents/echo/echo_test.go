@@ -42,6 +42,7 @@ func TestEcho(t *testing.T) {
 		{"", `[1,null]`, `[1,null]`, "", false},
 		{"hello", `7`, `{"input":7,"instruction":"hello"}`, "", false},
 		{"", `{"echo_fail":"away"}`, `null`, "away", false},
+		{"", `{"\u0065cho\u005ffail":"away"}`, `null`, "away", false},
 		{"", `{"echo_fail_permanent":"broken"}`, `null`, "broken", true},
 		{"", `{"echo_delay":"soon"}`, `null`, `echo_delay is no duration, such as "2s"`, true},
 	} {
