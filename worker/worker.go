@@ -67,7 +67,7 @@ type Worker struct {
 	log      *slog.Logger
 	started  time.Time
 	upkeep   *store.Upkeep
-	attempts *crew
+	attempts sync.WaitGroup
 	closing  sync.WaitGroup // of what agents keep that are served no more
 	reloads  chan reload
 	ended    chan struct{} // closed when Run takes no more reloads
@@ -90,8 +90,8 @@ func New(ctx context.Context, cfg Config, st *store.Store, agents []agent.Agent,
 	w := &Worker{
 		id: ids.New("wrk_", uuid.Must(uuid.NewV7())), cfg: cfg, store: st,
 		started: task.Stamp(time.Now()), reloads: make(chan reload), ended: make(chan struct{}),
-		presence: newPresence(), attempts: newCrew(),
-		slots: map[string]*slots{}, waiting: map[string]int{},
+		presence: newPresence(),
+		slots:    map[string]*slots{}, waiting: map[string]int{},
 	}
 	w.log = log.With("worker", w.id)
 	w.ledger.w = w
@@ -277,7 +277,6 @@ func (w *Worker) Run(ctx context.Context) error {
 	grace := time.AfterFunc(w.cfg.Drain, func() { cut(agent.ErrDraining) })
 	defer grace.Stop()
 	w.attempts.Wait()
-	w.attempts.close()
 	back, over := context.WithTimeout(context.WithoutCancel(ctx), lastWord)
 	defer over()
 	w.ledger.close(back)
