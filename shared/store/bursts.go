@@ -160,18 +160,18 @@ func (b *bursts) receive(msg *nats.Msg) error {
 	}
 	switch status := msg.Header.Get("Status"); {
 	case status == "" || len(msg.Data) > 0:
-		b.want = max(b.want-1, 0)
 		b.come = append(b.come, deliveredOf(msg))
-	case status == "100", msg.Subject != b.pull: // a heartbeat, or of a pull that is over
+		if b.want = max(b.want-1, 0); b.want == 0 {
+			b.due.Reset(0) // there may be more
+		}
+	case status == "100", msg.Subject != b.pull, b.want == 0: // a heartbeat, or of a pull that is over
 	case status == "404", status == "408", status == "409" && msg.Header.Get("Nats-Pending-Messages") != "":
 		b.want = 0 // this was all
+		b.due.Reset(b.Every - time.Since(b.began))
 	case status == "409" && msg.Header.Get("Description") == "Consumer Deleted":
 		return nats.ErrConsumerDeleted
 	default:
 		return fmt.Errorf("pull refused: %s %s", status, msg.Header.Get("Description"))
-	}
-	if b.want == 0 {
-		b.due.Reset(b.Every - time.Since(b.began))
 	}
 	return nil
 }

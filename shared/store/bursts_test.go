@@ -122,6 +122,24 @@ func TestChangesThatComeMeanwhileComeTogether(t *testing.T) {
 	})
 }
 
+// Bursts wait for changes, no change of a backlog waits for the next burst.
+func TestABacklogIsReadWithoutAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, natstest.Start(t))
+		kept := openFanout(t, st)
+		for range 5*bursts.Messages + 1 {
+			save(t, st, newTask())
+		}
+		began, r := time.Now(), &reader{}
+		defer r.read(t, kept)()
+		time.Sleep(bursts.Every / 2)
+		synctest.Wait()
+		if got, n := r.came(); n != 5*bursts.Messages+1 {
+			t.Errorf("%d changes came in %v in bursts of %v, want %d", n, time.Since(began), got, 5*bursts.Messages+1)
+		}
+	})
+}
+
 // What has come to a reader that ends, and what comes to it late, is another's at once.
 func TestAReaderThatEndsHandsBackWhatItHas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
