@@ -114,7 +114,7 @@ func (at *attempt) run(parent context.Context) error {
 	go func() { done <- at.call(ctx, stop, t) }()
 	o := at.watchHandler(ctx, parent, stop, done)
 	at.waits.close()
-	at.journal.hearNoMore()
+	at.journal.flags.close()
 	final, cancel := lastly(parent)
 	defer cancel()
 	err := settlement{at, &at.rec}.settle(final, context.Cause(ctx), o)
@@ -130,17 +130,17 @@ func (at *attempt) run(parent context.Context) error {
 	return err
 }
 
-// limit ends the attempt at its timeout and at the task's deadline.
-func (at *attempt) limit(t *task.Task, stop context.CancelCauseFunc) limits {
-	l := limits{timeout: time.AfterFunc(at.timeout(t), func() { stop(agent.ErrTimeout) })}
+// limits end the context of a handler.
+type limits struct{ timeout, deadline *time.Timer }
+
+// limit ends the context of a handler after its timeout, and at the task's deadline.
+func limit(t *task.Task, timeout time.Duration, stop context.CancelCauseFunc) limits {
+	l := limits{timeout: time.AfterFunc(timeout, func() { stop(agent.ErrTimeout) })}
 	if !t.Deadline.IsZero() {
 		l.deadline = time.AfterFunc(time.Until(t.Deadline), func() { stop(agent.ErrDeadline) })
 	}
 	return l
 }
-
-// limits end the context of a handler.
-type limits struct{ timeout, deadline *time.Timer }
 
 func (l limits) release() {
 	l.timeout.Stop()
@@ -176,7 +176,7 @@ func (at *attempt) call(ctx context.Context, stop context.CancelCauseFunc, t *ta
 	if err != nil {
 		return outcome{err: &agent.Error{Code: task.CodeInputUnavailable, Message: "the input could not be read", Err: err}}
 	}
-	defer at.limit(t, stop).release()
+	defer limit(t, at.timeout(t), stop).release()
 	if err := at.goOn(ctx, t); err != nil {
 		return outcome{err: err}
 	}
@@ -243,7 +243,7 @@ func (at *attempt) heed(parent context.Context, stop context.CancelCauseFunc, en
 	if at.rec.reports.due.Swap(false) {
 		at.guard(at.rec.report(parent, ended), stop)
 	}
-	for _, ask := range at.journal.heard() {
+	for _, ask := range at.journal.flags.heard() {
 		rev, err := at.rec.flag(parent, ask)
 		at.guard(err, stop)
 		ask.answer <- flagged{rev, err}

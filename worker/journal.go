@@ -27,12 +27,11 @@ type journal struct {
 	// These belong to who writes.
 	epoch uint64 // of this run; 0: nothing is written yet, and nobody has a journal
 	last  uint64 // sequence of the newest entry
-	over  bool   // the attempt is settled
+
+	writing gate
+	flags   flags // for a record that says that there is a journal
 
 	mu      sync.Mutex
-	writing chan struct{}     // holds one while an entry is written; nil: none ever was
-	asks    []flag            // for a record that says that there is a journal
-	deaf    bool              // nobody hears them any more
 	entries map[string]*noted // by slot
 	count   int64             // of all that were noted, for their order
 	weight  int64
@@ -58,21 +57,6 @@ type occurrence struct {
 	name string
 }
 
-// flag asks for a revision of the record that says that there is a journal: written
-// anew, if so, which only the run that has the task can; forget: without what the runs
-// before have waited for.
-type flag struct {
-	anew   bool
-	forget bool
-	answer chan flagged
-}
-
-// flagged is such a revision.
-type flagged struct {
-	rev uint64
-	err error
-}
-
 // begin begins the journal of a run. Most handlers note nothing: what it takes to do so
 // is made when they do.
 func (j *journal) begin(at *attempt, t *task.Task, cause func() error) {
@@ -86,7 +70,7 @@ func (j *journal) resume(ctx context.Context, rev uint64) error {
 	if err := j.lock(ctx); err != nil {
 		return err
 	}
-	defer j.unlock()
+	defer j.writing.leave()
 	j.epoch = rev
 	if err := j.fence(ctx); err != nil {
 		return err
@@ -165,28 +149,11 @@ func (j *journal) lost() error {
 
 // lock waits for its turn to write.
 func (j *journal) lock(ctx context.Context) error {
-	select {
-	case j.turn() <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	if j.over {
-		j.unlock()
+	err := j.writing.enter(ctx)
+	if errors.Is(err, errEnded) {
 		return cmp.Or(j.cause(), errEnded)
 	}
-	return nil
-}
-
-func (j *journal) unlock() { <-j.writing }
-
-// turn takes one while an entry is written.
-func (j *journal) turn() chan<- struct{} {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.writing == nil {
-		j.writing = make(chan struct{}, 1)
-	}
-	return j.writing
+	return err
 }
 
 // append writes an entry. It waits for a store that is away. The error is why the
@@ -195,7 +162,7 @@ func (j *journal) append(ctx context.Context, e *task.Entry) error {
 	if err := j.lock(ctx); err != nil {
 		return err
 	}
-	defer j.unlock()
+	defer j.writing.leave()
 	if j.epoch == 0 {
 		rev, err := j.flag(ctx, flag{})
 		if err != nil {
@@ -224,11 +191,11 @@ func (j *journal) flag(ctx context.Context, ask flag) (rev uint64, err error) {
 	var f flagged
 	err = j.untilAnswered(ctx, func() error {
 		ask.answer = make(chan flagged, 1)
-		j.ask(ask)
+		j.flags.ask(ask, j.at.bell)
 		select {
 		case f = <-ask.answer:
 		case <-ctx.Done():
-			if f.err = context.Cause(ctx); !j.withdraw(ask) {
+			if f.err = context.Cause(ctx); !j.flags.withdraw(ask) {
 				f = <-ask.answer
 			}
 		}
@@ -238,47 +205,6 @@ func (j *journal) flag(ctx context.Context, ask flag) (rev uint64, err error) {
 		return 0, cmp.Or(j.cause(), err)
 	}
 	return f.rev, nil
-}
-
-// ask has the goroutine of the attempt hear a flag. One that nobody hears is answered by
-// errEnded.
-func (j *journal) ask(f flag) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.deaf {
-		f.answer <- flagged{err: errEnded}
-		return
-	}
-	j.asks = append(j.asks, f)
-	j.at.bell.ring()
-}
-
-// withdraw takes a flag back, unless it was heard.
-func (j *journal) withdraw(f flag) bool {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	n := len(j.asks)
-	j.asks = slices.DeleteFunc(j.asks, func(other flag) bool { return other.answer == f.answer })
-	return len(j.asks) < n
-}
-
-// heard takes the flags that wait.
-func (j *journal) heard() []flag {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	asks := j.asks
-	j.asks = nil
-	return asks
-}
-
-// hearNoMore ends the flags of a run that is being settled.
-func (j *journal) hearNoMore() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, f := range j.asks {
-		f.answer <- flagged{err: errEnded}
-	}
-	j.asks, j.deaf = nil, true
 }
 
 // put writes e behind the newest entry.
@@ -375,17 +301,7 @@ func (j *journal) rest(ctx context.Context) {
 	if err := j.saveCheckpoint(ctx); err != nil {
 		j.log.Debug("last checkpoint not written", "error", err)
 	}
-	j.mu.Lock()
-	wrote := j.writing != nil
-	if !wrote {
-		j.over = true
-	}
-	j.mu.Unlock()
-	if wrote {
-		j.writing <- struct{}{}
-		j.over = true
-		j.unlock()
-	}
+	j.writing.close()
 }
 
 // all are the entries in their order.

@@ -53,7 +53,7 @@ func (r renewal) restart(ctx context.Context) error {
 	if err := j.lock(ctx); err != nil {
 		return err
 	}
-	defer j.unlock()
+	defer j.writing.leave()
 	if j.epoch > 0 {
 		err := j.untilAnswered(ctx, func() error { return j.store.Steps.Purge(ctx, j.t.Tenant, j.t.ID, j.last) })
 		if err != nil {
