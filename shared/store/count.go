@@ -66,12 +66,13 @@ func (s Sessions) Count(ctx context.Context, tenant string, limit int) (n int, e
 		return 0, wrapped("count sessions", err)
 	}
 	defer r.close()
+	live := map[string]bool{} // one that is replaced meanwhile is met twice
 	for end := false; !end; {
 		end, err = r.next(ctx, 0, func(m message) error {
-			if m.size > 0 {
-				n++
+			if live[m.subject] = true; m.size == 0 {
+				delete(live, m.subject)
 			}
-			if n == limit {
+			if len(live) == limit {
 				return errPast
 			}
 			return nil
@@ -83,7 +84,7 @@ func (s Sessions) Count(ctx context.Context, tenant string, limit int) (n int, e
 			return 0, wrapped("count sessions", err)
 		}
 	}
-	return n, nil
+	return len(live), nil
 }
 
 // wrapped says of an error what was being done.

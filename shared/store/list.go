@@ -342,15 +342,28 @@ func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, s
 	return out, err
 }
 
-// all calls f with every value that a stream holds of a subject, oldest first.
+// all calls f with every value that a stream holds of a subject, oldest first. One that
+// was replaced meanwhile was read twice: f gets what it is now.
 func (s *core) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
-	return s.readers(stream, subject, s.scans)(ctx, 1, ^uint64(0), func(m message) error {
+	var read []message
+	last := map[string]int{}
+	err := s.readers(stream, subject, s.scans)(ctx, 1, ^uint64(0), func(m message) error {
+		if before, twice := last[m.subject]; twice {
+			read[before].data = nil
+		}
+		last[m.subject], read = len(read), append(read, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, m := range read {
 		if len(m.data) == 0 {
-			return nil // a marker
+			continue // a marker, or replaced
 		}
 		if err := f(m); err != nil {
 			s.damaged.note(m, err)
 		}
-		return nil
-	})
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ const (
 	windowBytes    = 8 << 20 // of one window of a scan, kept in memory
 	windowMessages = 8192
 	readerIdle     = 10 * time.Second // then the server drops a reader that is gone
+	thereWait      = time.Second      // for a message that is there
 )
 
 // lane bounds those who read at a time: how many they are, and the bytes that each
@@ -60,6 +62,7 @@ type reader struct {
 	sub    *nats.Subscription // that it is asked through
 	most   int                // bytes of a pull
 	wide   bool               // the next message is larger than that
+	there  bool               // there is a message, though the server said that there is none
 }
 
 // newReader begins at sequence from. It is for one goroutine; close it.
@@ -158,6 +161,9 @@ func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) e
 	if r.wide {
 		req.Batch, req.MaxBytes = 1, 0
 	}
+	if r.there { // then the server looks, whatever it has counted
+		req.Expires, r.there = thereWait, false
+	}
 	body, err := marshal(req)
 	if err != nil {
 		return false, err
@@ -166,12 +172,15 @@ func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) e
 		return false, err
 	}
 	for got := 0; got < req.Batch; {
-		msg, err := r.answer(ctx, wait)
+		msg, err := r.answer(ctx, req.Expires)
 		if err != nil {
 			return false, err
 		}
 		switch status := msg.Header.Get(headerStatus); {
 		case status == "" || len(msg.Data) > 0:
+		case (status == "404" || status == "408") && wait == 0 && got == 0:
+			r.there, err = r.more(ctx)
+			return !r.there, err
 		case status == "404" || status == "408":
 			return true, nil
 		case status == "409" && msg.Header.Get(headerDescription) == "Batch Completed":
@@ -193,6 +202,17 @@ func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) e
 	}
 	r.wide = false
 	return false, nil
+}
+
+// more reports whether there is a message to read. To a consumer a record that is
+// being replaced may be gone: the server counts what was removed and what was stored
+// each for itself, and one of them not at all when the consumer is made in between.
+func (r *reader) more(ctx context.Context) (bool, error) {
+	_, err := r.stream.GetMsg(ctx, r.cfg.OptStartSeq, jetstream.WithGetMsgSubject(cmp.Or(r.cfg.FilterSubject, everything)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // answer waits for a message, or a word of the server.
