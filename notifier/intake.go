@@ -71,7 +71,7 @@ func (n *Notifier) pull(ctx, work context.Context, c *store.Kept, in intake, roo
 	if in.sift == nil {
 		return c.Each(ctx, prefetch, disturbed, func(msg *store.Delivered) { begin(msg, in.handle) })
 	}
-	return c.Bursts(ctx, store.Bursts{Prefetch: prefetch, Every: burstEvery}, disturbed, func(burst []*store.Delivered) {
+	return c.Bursts(ctx, store.Bursts{Prefetch: prefetch, Every: burstEvery, Spare: burstSpare}, disturbed, func(burst []*store.Delivered) {
 		rest, handle := in.sift(work, burst)
 		for _, msg := range rest {
 			begin(msg, handle)

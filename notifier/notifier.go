@@ -46,8 +46,9 @@ const (
 	ackWait      = 10 * time.Second // after which a dead notifier's messages go to another one
 	pullExpires  = 30 * time.Second
 	pullBeat     = 15 * time.Second
-	consumeAgain = time.Second // after a pull that the server refused
-	burstEvery   = 10 * time.Millisecond
+	consumeAgain = time.Second           // after a pull that the server refused
+	burstEvery   = 10 * time.Millisecond // where changes come all the time
+	burstSpare   = 16
 )
 
 // Bounds of what one process works on at a time.

@@ -50,6 +50,7 @@ func (p *pulls) stop() {
 type Bursts struct {
 	Prefetch
 	Every time.Duration // from one to the next
+	Spare int           // that may come sooner, after a rest
 }
 
 // bursts asks for messages once for all that there are, and not again before the next
@@ -64,6 +65,7 @@ type bursts struct {
 	asked int         // pulls
 	want  int         // messages that the last one may bring; 0: it is over
 	began time.Time   // its first answer
+	even  time.Time   // until then there have been more than one in a time
 	due   *time.Timer // for what has come of it, and for the next one
 	quiet *time.Timer
 	come  []*Delivered
@@ -167,7 +169,10 @@ func (b *bursts) receive(msg *nats.Msg) error {
 	case status == "100", msg.Subject != b.pull, b.want == 0: // a heartbeat, or of a pull that is over
 	case status == "404", status == "408", status == "409" && msg.Header.Get("Nats-Pending-Messages") != "":
 		b.want = 0 // this was all
-		b.due.Reset(b.Every - time.Since(b.began))
+		if b.even = b.even.Add(b.Every); b.even.Before(b.began.Add(b.Every)) {
+			b.even = b.began.Add(b.Every)
+		}
+		b.due.Reset(time.Until(b.even.Add(-b.Every * time.Duration(b.Spare))))
 	case status == "409" && msg.Header.Get("Description") == "Consumer Deleted":
 		return nats.ErrConsumerDeleted
 	default:

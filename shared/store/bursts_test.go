@@ -41,6 +41,11 @@ func openFanout(t *testing.T, st *store.Store) *store.Kept {
 // read reads until stop, which waits for the end; disturbed pulls are asked for again.
 func (r *reader) read(t *testing.T, kept *store.Kept) (stop func()) {
 	t.Helper()
+	return r.readIn(t, kept, bursts)
+}
+
+func (r *reader) readIn(t *testing.T, kept *store.Kept, bursts store.Bursts) (stop func()) {
+	t.Helper()
 	r.seen = map[string]int{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -118,6 +123,41 @@ func TestChangesThatComeMeanwhileComeTogether(t *testing.T) {
 		}
 		if n := c.CachedInfo().NumWaiting; n != 1 {
 			t.Errorf("%d pulls stand, want 1", n)
+		}
+	})
+}
+
+// After a rest a few changes come at once, each by itself; those that go on coming come
+// together, and a rest earns the few again.
+func TestAFewChangesDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, natstest.Start(t))
+		r, spare := &reader{}, bursts
+		spare.Spare = 4
+		defer r.readIn(t, openFanout(t, st), spare)()
+		want := []int{}
+		for _, c := range []struct {
+			rest    time.Duration
+			atOnce  int
+			message string
+		}{{time.Minute, 5, "after a rest"}, {2 * spare.Every, 2, "after a short one"}, {time.Minute, 5, "after another"}} {
+			time.Sleep(c.rest)
+			for range c.atOnce + 3 {
+				save(t, st, newTask())
+				synctest.Wait()
+			}
+			for range c.atOnce {
+				want = append(want, 1)
+			}
+			if got, _ := r.came(); !slices.Equal(got, want) {
+				t.Fatalf("%s: bursts of %v, want %v", c.message, got, want)
+			}
+			want = append(want, 3)
+			time.Sleep(spare.Every)
+			synctest.Wait()
+			if got, _ := r.came(); !slices.Equal(got, want) {
+				t.Fatalf("%s: bursts of %v, want %v", c.message, got, want)
+			}
 		}
 	})
 }
