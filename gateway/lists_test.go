@@ -306,7 +306,7 @@ func TestOneUnreadableRecordHidesNoOther(t *testing.T) {
 	if all, err := m.Store.Registry.Agents(t.Context()); err != nil || len(all) != 1 { // the gateway has asked before
 		t.Errorf("agents %v, %v", all, err)
 	}
-	for _, key := range []string{"$KV.tasks.default.tsk_", "$KV.sessions.default.", "$KV.webhooks.default.", "$KV.deliveries.default.", "$KV.workers.", "agents."} {
+	for _, key := range []string{"$KV.tasks.default.tsk_", "$KV.sessions.default.", "$KV.webhooks.default.", "$KV.deliveries.default.", "$KV.workers.", "$KV.agents."} {
 		if n := strings.Count(said.String(), "key="+key); n != 3 {
 			t.Errorf("the log names %d keys %s* that are not readable, want each of 3 once:\n%s", n, key, said)
 		}

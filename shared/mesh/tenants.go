@@ -3,8 +3,6 @@ package mesh
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"agentmesh/shared/audit"
@@ -56,7 +54,6 @@ func (c Tenants) List(ctx context.Context, _ auth.Caller) ([]TenantView, error) 
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(all, func(a, b *tenant.Tenant) int { return strings.Compare(a.Name, b.Name) })
 	views := make([]TenantView, 0, len(all))
 	for _, t := range all {
 		views = append(views, c.view(t))

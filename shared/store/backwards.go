@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +18,8 @@ type backwards struct {
 	holds  holding
 	at     uint64 // the highest sequence that was not looked at yet; 0: the end
 	first  uint64
-	looked int // messages
+	looked int  // messages
+	moving bool // what is replaced while the first window is read is met at its new place
 
 	width uint64 // of the next window, in sequences
 	most  int    // messages of a window
@@ -145,11 +147,14 @@ func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (
 
 // window reads what is between low and b.at, unless that is more than may be kept.
 func (b *backwards) window(ctx context.Context, low uint64) (found []message, heavy bool, err error) {
-	size, read := 0, b.read
+	size, read, high := 0, b.read, b.at
 	if b.dense && b.whole != nil {
 		read = b.whole
 	}
-	err = read(ctx, low, b.at, func(m message) error {
+	if b.moving {
+		high = ^uint64(0)
+	}
+	err = read(ctx, low, high, func(m message) error {
 		if len(m.data) > 0 && !b.holds.in(m.data) {
 			m.data, m.passed = nil, true
 		}
@@ -159,10 +164,22 @@ func (b *backwards) window(ctx context.Context, low uint64) (found []message, he
 		}
 		return nil
 	})
+	if b.moving {
+		found, b.moving = lasts(found), false
+	}
 	b.full = size > windowBytes/4 || len(found) > b.most/4
 	b.dense = uint64(len(found))*denseFrom >= b.at-low+1
 	if errors.Is(err, errHeavy) {
 		return nil, true, nil
 	}
 	return found, false, err
+}
+
+// lasts are the last messages of their subjects.
+func lasts(all []message) []message {
+	last := map[string]uint64{}
+	for _, m := range all {
+		last[m.subject] = m.seq
+	}
+	return slices.DeleteFunc(all, func(m message) bool { return m.seq != last[m.subject] })
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"agentmesh/shared/task"
 	"agentmesh/shared/topology"
@@ -78,24 +80,31 @@ func (s Tasks) List(ctx context.Context, l Listing) (Listed, error) {
 	defer cancel()
 	began := time.Now()
 	out := Listed{Next: l.From}
-	share := listTime
-	if l.Queued {
-		share = listShare
-	}
-	records, err := lister(s).listRecords(ctx, l, &out, began.Add(share))
-	if err != nil {
-		return Listed{}, fmt.Errorf("list records: %w", err)
-	}
-	page := records
 	if !l.Queued {
 		out.Next.Queue, out.Next.Turns = 0, 0
 	}
+	// The order is the way of a task, so that one that is claimed meanwhile is met at
+	// its next place.
+	var queued []*task.Task
 	for _, q := range lister(s).queues(out.Next, l.Tenant) {
-		queued, err := lister(s).listQueue(ctx, l, q, &out, began.Add(listTime))
+		found, err := lister(s).listQueue(ctx, l, q, &out, began.Add(listTime-listShare))
 		if err != nil {
 			return Listed{}, fmt.Errorf("list queue: %w", err)
 		}
-		page = append(page, queued...)
+		queued = append(queued, found...)
+	}
+	page, err := lister(s).listRecords(ctx, l, &out, began.Add(listTime))
+	if err != nil {
+		return Listed{}, fmt.Errorf("list records: %w", err)
+	}
+	recorded := map[task.ID]bool{}
+	for _, t := range page {
+		recorded[t.ID] = true
+	}
+	for _, t := range queued {
+		if !recorded[t.ID] {
+			page = append(page, t)
+		}
 	}
 	slices.SortStableFunc(page, func(a, b *task.Task) int { return changed(b).Compare(changed(a)) })
 	out.Tasks = page
@@ -321,6 +330,7 @@ func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, s
 	if err != nil {
 		return out, err
 	}
+	scan.moving = q.From == 0
 	size := 0
 	err = scan.each(ctx, time.Now().Add(listTime), func(m message) (bool, error) {
 		if len(out.Items) >= q.Limit || size > pageBytes {
@@ -346,24 +356,50 @@ func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, s
 // was replaced meanwhile was read twice: f gets what it is now.
 func (s *core) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
 	var read []message
-	last := map[string]int{}
 	err := s.readers(stream, subject, s.scans)(ctx, 1, ^uint64(0), func(m message) error {
-		if before, twice := last[m.subject]; twice {
-			read[before].data = nil
-		}
-		last[m.subject], read = len(read), append(read, m)
+		read = append(read, m)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for _, m := range read {
+	for _, m := range lasts(read) {
 		if len(m.data) == 0 {
-			continue // a marker, or replaced
+			continue // a marker
 		}
 		if err := f(m); err != nil {
 			s.damaged.note(m, err)
 		}
 	}
 	return nil
+}
+
+// lastOfEach calls f with what a stream has of each subject of a pattern, in no order.
+// It is for the few that no consumer may be made for: each is a request.
+func lastOfEach(ctx context.Context, stream jetstream.Stream, pattern string, f func(m message)) error {
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(pattern))
+	if err != nil {
+		return classify(err)
+	}
+	var mu sync.Mutex
+	reads, ctx := errgroup.WithContext(ctx)
+	reads.SetLimit(recordsAtOnce)
+	for subject := range info.State.Subjects {
+		reads.Go(func() error {
+			msg, err := stream.GetLastMsgForSubject(ctx, subject)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil // it has expired
+			}
+			if err != nil {
+				return classify(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if len(msg.Data) > 0 {
+				f(message{subject: subject, data: msg.Data, seq: msg.Sequence, at: msg.Time})
+			}
+			return nil
+		})
+	}
+	return reads.Wait()
 }

@@ -48,21 +48,6 @@ func patiently(ctx context.Context, f func(context.Context) error) error {
 	}
 }
 
-// whole has watch read until it calls done, from the beginning again where it gets
-// no further.
-func whole(ctx context.Context, watch func(ctx context.Context, done func()) error) error {
-	return patiently(ctx, func(try context.Context) error {
-		ctx, cancel := context.WithCancel(try)
-		defer cancel()
-		ready := false
-		err := watch(ctx, func() { ready = true; cancel() })
-		if err == nil && !ready {
-			err = try.Err()
-		}
-		return err
-	})
-}
-
 // passing reports whether an error is none of the request's and may be over in a
 // moment: nobody answers, or the server cannot say yet.
 func passing(err error) bool {

@@ -66,7 +66,7 @@ func (s Registry) Register(ctx context.Context, d task.Definition, workerID stri
 			}
 			return "", nil
 		}
-		stored, err := decodeDefinition(e)
+		stored, err := decodeDefinition(entryOf(e))
 		if by, live := "", false; err == nil && !newer(d.Version, stored.Version) {
 			if by, live = s.servedBy(ctx, stored.Definition, workerID); live {
 				if newer(stored.Version, d.Version) || by == "" {
@@ -119,19 +119,27 @@ func (s Registry) Agent(ctx context.Context, name string) (Definition, error) {
 	if err != nil {
 		return Definition{}, fmt.Errorf("read agent %s: %w", name, classify(err))
 	}
-	return decodeDefinition(e)
+	return decodeDefinition(entryOf(e))
 }
 
-// Agents reads every definition.
+// Agents reads every definition, by name.
 func (s Registry) Agents(ctx context.Context) ([]Definition, error) {
 	ctx, cancel := s.bound(ctx, topology.AgentsBucket)
 	defer cancel()
 	var all []Definition
-	err := whole(ctx, func(ctx context.Context, done func()) error {
-		all = nil
-		return s.Watch(ctx, func(d Definition) { all = append(all, d) }, func(string, uint64) {}, done)
+	err := lastOfEach(ctx, s.definitions, topology.Agents, func(m message) {
+		d, err := decodeDefinition(m)
+		if err != nil {
+			s.damaged.note(m, err)
+			return
+		}
+		all = append(all, d)
 	})
-	return all, wrapped("read agents", classify(err))
+	if err != nil {
+		return nil, fmt.Errorf("read agents: %w", err)
+	}
+	slices.SortFunc(all, func(a, b Definition) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // Watch calls f with every definition and then with each change, and gone
@@ -147,19 +155,19 @@ func (s Registry) Watch(ctx context.Context, f func(Definition), gone func(name 
 			gone(e.Key(), e.Revision())
 			return
 		}
-		d, err := decodeDefinition(e)
+		d, err := decodeDefinition(entryOf(e))
 		if err != nil {
-			s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
+			s.damaged.note(entryOf(e), err)
 			return
 		}
 		f(d)
 	}, ready))
 }
 
-func decodeDefinition(e jetstream.KeyValueEntry) (Definition, error) {
-	d := Definition{Rev: e.Revision(), Noted: e.Created()}
-	if err := unmarshal(e.Value(), &d.Definition); err != nil {
-		return Definition{}, fmt.Errorf("decode agent %s: %w", e.Key(), err)
+func decodeDefinition(m message) (Definition, error) {
+	d := Definition{Rev: m.seq, Noted: m.at}
+	if err := unmarshal(m.data, &d.Definition); err != nil {
+		return Definition{}, fmt.Errorf("decode agent %s: %w", topology.SubjectID(m.subject), err)
 	}
 	return d, nil
 }
@@ -189,29 +197,17 @@ func (s Registry) Leave(ctx context.Context, workerID string) error {
 func (s Registry) Workers(ctx context.Context) ([]Presence, error) {
 	ctx, cancel := s.bound(ctx, topology.WorkersBucket)
 	defer cancel()
-	info, err := s.presence.Info(ctx, jetstream.WithSubjectFilter(topology.Presences))
-	if err != nil {
-		return nil, fmt.Errorf("list workers: %w", classify(err))
-	}
 	var all []Presence
-	for subject := range info.State.Subjects {
-		msg, err := s.presence.GetLastMsgForSubject(ctx, subject)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // it has expired
+	err := lastOfEach(ctx, s.presence, topology.Presences, func(m message) {
+		p := Presence{Seen: m.at}
+		if err := unmarshal(m.data, &p); err != nil {
+			s.damaged.note(m, err)
+			return
 		}
-		if err != nil {
-			return nil, fmt.Errorf("list workers: %w", classify(err))
-		}
-		var p Presence
-		if len(msg.Data) == 0 {
-			continue // it has left
-		}
-		if err := unmarshal(msg.Data, &p); err != nil {
-			s.damaged.note(message{subject: subject, seq: msg.Sequence}, err)
-			continue
-		}
-		p.Seen = msg.Time
 		all = append(all, p)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list workers: %w", err)
 	}
 	slices.SortFunc(all, func(a, b Presence) int {
 		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.WorkerID, b.WorkerID))

@@ -124,17 +124,19 @@ type core struct {
 	records     jetstream.Stream // behind the tasks bucket
 	idempotency jetstream.KeyValue
 	agents      jetstream.KeyValue
+	definitions jetstream.Stream // behind them
 	workers     jetstream.KeyValue
 	presence    jetstream.Stream // behind the workers bucket
 	artifacts   jetstream.ObjectStore
 	objects     jetstream.Stream // behind the artifacts
 
-	deliveries jetstream.Stream // behind the deliveries bucket
-	due        jetstream.Stream // the queue of deliveries
-	webhooks   jetstream.Stream // behind the webhooks bucket
-	apiKeys    jetstream.KeyValue
-	keyRecords jetstream.Stream // behind them
-	tenants    jetstream.KeyValue
+	deliveries    jetstream.Stream // behind the deliveries bucket
+	due           jetstream.Stream // the queue of deliveries
+	webhooks      jetstream.Stream // behind the webhooks bucket
+	apiKeys       jetstream.KeyValue
+	keyRecords    jetstream.Stream // behind them
+	tenants       jetstream.KeyValue
+	tenantRecords jetstream.Stream // behind them
 
 	turns    jetstream.Stream // the queue of turns
 	sessions jetstream.Stream // behind the sessions bucket
@@ -237,7 +239,7 @@ func newCore(nc *nats.Conn) (*core, error) {
 // open finds the streams and buckets.
 func (s *core) open(ctx context.Context) (*Store, error) {
 	js := s.js
-	var errs [23]error
+	var errs [25]error
 	schedules, steps, hooks, pushes, accounts := Schedules{core: s}, Steps{core: s}, Hooks{core: s}, Pushes{core: s}, Accounts{core: s}
 	s.tasks, errs[0] = js.Stream(ctx, topology.Tasks)
 	s.records, errs[1] = js.Stream(ctx, topology.BucketStream(topology.TasksBucket))
@@ -261,6 +263,8 @@ func (s *core) open(ctx context.Context) (*Store, error) {
 	hooks.records, errs[20] = js.Stream(ctx, topology.BucketStream(topology.HooksBucket))
 	pushes.records, errs[21] = js.Stream(ctx, topology.BucketStream(topology.PushesBucket))
 	accounts.records, errs[22] = js.Stream(ctx, topology.BucketStream(topology.UsageBucket))
+	s.definitions, errs[23] = js.Stream(ctx, topology.BucketStream(topology.AgentsBucket))
+	s.tenantRecords, errs[24] = js.Stream(ctx, topology.BucketStream(topology.TenantsBucket))
 	s.trail, errs[16] = js.Stream(ctx, topology.Audit)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, fmt.Errorf("open store: %w", classify(err))

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -23,7 +25,7 @@ func (s Tenants) Get(ctx context.Context, name string) (*tenant.Tenant, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read tenant %s: %w", name, classify(err))
 	}
-	return decodeTenant(e)
+	return decodeTenant(entryOf(e))
 }
 
 // Save writes a tenant's record if its revision is still t.Rev (0: if there is
@@ -58,16 +60,24 @@ func (s Tenants) Delete(ctx context.Context, t *tenant.Tenant) error {
 	return nil
 }
 
-// List reads every tenant's record.
+// List reads every tenant's record, by name.
 func (s Tenants) List(ctx context.Context) ([]*tenant.Tenant, error) {
 	ctx, cancel := s.bound(ctx, topology.TenantsBucket)
 	defer cancel()
 	var all []*tenant.Tenant
-	err := whole(ctx, func(ctx context.Context, done func()) error {
-		all = nil
-		return s.Watch(ctx, func(t *tenant.Tenant) { all = append(all, t) }, func(string, uint64) {}, done)
+	err := lastOfEach(ctx, s.tenantRecords, topology.TenantsAll, func(m message) {
+		t, err := decodeTenant(m)
+		if err != nil {
+			s.damaged.note(m, err)
+			return
+		}
+		all = append(all, t)
 	})
-	return all, wrapped("read tenants", classify(err))
+	if err != nil {
+		return nil, fmt.Errorf("read tenants: %w", err)
+	}
+	slices.SortFunc(all, func(a, b *tenant.Tenant) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
 }
 
 // Watch calls f with every tenant's record and then with each change, and gone with
@@ -83,23 +93,24 @@ func (s Tenants) Watch(ctx context.Context, f func(*tenant.Tenant), gone func(na
 			gone(e.Key(), e.Revision())
 			return
 		}
-		t, err := decodeTenant(e)
+		t, err := decodeTenant(entryOf(e))
 		if err != nil {
-			s.damaged.note(message{subject: e.Bucket() + "." + e.Key(), seq: e.Revision()}, err)
+			s.damaged.note(entryOf(e), err)
 			return
 		}
 		f(t)
 	}, ready))
 }
 
-func decodeTenant(e jetstream.KeyValueEntry) (*tenant.Tenant, error) {
+func decodeTenant(m message) (*tenant.Tenant, error) {
+	name := topology.SubjectID(m.subject)
 	var t tenant.Tenant
-	if err := unmarshal(e.Value(), &t); err != nil {
-		return nil, fmt.Errorf("decode tenant %s: %w", e.Key(), err)
+	if err := unmarshal(m.data, &t); err != nil {
+		return nil, fmt.Errorf("decode tenant %s: %w", name, err)
 	}
-	if t.Name != e.Key() || !task.ValidTenant(t.Name) || len(t.Limits.Over(tenant.Limits{}).Check()) > 0 {
-		return nil, fmt.Errorf("decode tenant %s: %w", e.Key(), task.ErrBadRecord)
+	if t.Name != name || !task.ValidTenant(t.Name) || len(t.Limits.Over(tenant.Limits{}).Check()) > 0 {
+		return nil, fmt.Errorf("decode tenant %s: %w", name, task.ErrBadRecord)
 	}
-	t.Rev = e.Revision()
+	t.Rev = m.seq
 	return &t, nil
 }

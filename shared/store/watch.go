@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/task"
+	"agentmesh/shared/topology"
 )
 
 // errWatchEnded is a watch that tells nothing more, since its consumer or its
@@ -34,6 +35,11 @@ func told(ctx context.Context, w jetstream.KeyWatcher, each func(jetstream.KeyVa
 			}
 		}
 	}
+}
+
+// entryOf is an entry of a bucket as its stream has it.
+func entryOf(e jetstream.KeyValueEntry) message {
+	return message{subject: topology.KeySubject(e.Bucket(), e.Key()), data: e.Value(), seq: e.Revision(), at: e.Created()}
 }
 
 // decodeValid reads a record of a kind, and refuses one that is not valid.

@@ -235,8 +235,17 @@ const Rival = "mesh.control.rival"
 // SubjectID is the task id at the end of a subject.
 func SubjectID(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 
+// KeySubject is where a bucket keeps the value of a key.
+func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
+
 // Presences matches what the live workers have written.
 const Presences = "$KV." + WorkersBucket + ".>"
+
+// Agents matches the definitions of all agents.
+const Agents = "$KV." + AgentsBucket + ".>"
+
+// TenantsAll matches the records of all tenants.
+const TenantsAll = "$KV." + TenantsBucket + ".>"
 
 // IdempotencyKey is the bucket key of a request's hash.
 func IdempotencyKey(tenant, hash string) string { return tenant + "." + hash }
