@@ -278,6 +278,12 @@ func TestEachNATSUserDoesItsWholeWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.migrates()
+	if all, err := g.look("worker.one").Registry.Gateways(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("a worker sees the gateways %v, %v", all, err)
+	}
+	if all, err := g.look(topology.NotifierUser).Registry.Listeners(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("a notifier sees the listeners %v, %v", all, err)
+	}
 	alpha, beta := guardedAgents(&g.leases)
 	for _, life := range []string{"first", "after a restart"} {
 		m, stop := g.mesh()

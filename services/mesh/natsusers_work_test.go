@@ -179,7 +179,7 @@ func (g *guarded) leftovers(m *meshtest.Mesh) {
 
 // asks asks for everything that there is once by each route that needs no id.
 func (g *guarded) asks(m *meshtest.Mesh) {
-	for _, path := range []string{"/tasks", "/tasks?status=pending", "/tasks?order=created", "/agents", "/agents/alpha", "/sessions", "/stats", "/stats/history", "/keys", "/audit", "/audit?before=2026-01-01T00:00:00Z", "/readyz"} {
+	for _, path := range []string{"/tasks", "/tasks?status=pending", "/tasks?order=created", "/agents", "/agents/alpha", "/sessions", "/stats", "/stats/history", "/keys", "/audit", "/audit?action=tenant.delete", "/audit?before=2026-01-01T00:00:00Z", "/readyz"} {
 		if w := m.Do("GET", path, ""); w.Code != http.StatusOK {
 			g.t.Errorf("GET %s = %d %s", path, w.Code, meshtest.Clipped(w.Body.Bytes()))
 		}

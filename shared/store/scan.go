@@ -161,7 +161,8 @@ func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) e
 	if r.wide {
 		req.Batch, req.MaxBytes = 1, 0
 	}
-	if r.there { // then the server looks, whatever it has counted
+	looks := r.there // the server, whatever it has counted
+	if looks {
 		req.Expires, r.there = thereWait, false
 	}
 	body, err := marshal(req)
@@ -178,7 +179,7 @@ func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) e
 		}
 		switch status := msg.Header.Get(headerStatus); {
 		case status == "" || len(msg.Data) > 0:
-		case (status == "404" || status == "408") && wait == 0 && got == 0:
+		case (status == "404" || status == "408") && wait == 0 && got == 0 && !looks:
 			r.there, err = r.more(ctx)
 			return !r.there, err
 		case status == "404" || status == "408":
@@ -204,10 +205,17 @@ func (r *reader) pull(ctx context.Context, wait time.Duration, f func(message) e
 	return false, nil
 }
 
-// more reports whether there is a message to read. To a consumer a record that is
+// more reports whether there may be a message to read. To a consumer a record that is
 // being replaced may be gone: the server counts what was removed and what was stored
 // each for itself, and one of them not at all when the consumer is made in between.
 func (r *reader) more(ctx context.Context) (bool, error) {
+	switch cfg := r.stream.CachedInfo().Config; {
+	case cfg.MaxMsgsPerSubject <= 0 && !cfg.AllowRollup: // nothing is replaced there
+		return false, nil
+	case cfg.Name == topology.BucketStream(topology.IdempotencyBucket): // whose messages few users may ask for
+		n, err := r.s.countSubjects(ctx, cfg.Name, r.cfg.FilterSubject)
+		return n > 0, err
+	}
 	_, err := r.stream.GetMsg(ctx, r.cfg.OptStartSeq, jetstream.WithGetMsgSubject(cmp.Or(r.cfg.FilterSubject, everything)))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
