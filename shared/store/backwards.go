@@ -13,13 +13,15 @@ import (
 // backwards reads a stream from its end to its beginning, in windows.
 type backwards struct {
 	s      *core
+	stream jetstream.Stream
 	read   span
 	whole  span // reads the messages of all subjects and passes on what read does; nil: there is none
 	holds  holding
 	at     uint64 // the highest sequence that was not looked at yet; 0: the end
 	first  uint64
-	looked int  // messages
-	moving bool // what is replaced while the first window is read is met at its new place
+	end    uint64 // of the stream when the scan began
+	newest bool   // it began there
+	looked int    // messages
 
 	width uint64 // of the next window, in sequences
 	most  int    // messages of a window
@@ -48,7 +50,8 @@ func (s *core) newBackwards(ctx context.Context, stream jetstream.Stream, read s
 	if err != nil {
 		return nil, classify(err)
 	}
-	b := &backwards{s: s, read: read, at: min(from, info.State.LastSeq), first: max(info.State.FirstSeq, 1), width: firstWindow, most: most}
+	end := info.State.LastSeq
+	b := &backwards{s: s, stream: stream, read: read, at: min(from, end), end: end, newest: from >= end, first: max(info.State.FirstSeq, 1), width: firstWindow, most: most}
 	b.settle()
 	return b, nil
 }
@@ -147,32 +150,49 @@ func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (
 
 // window reads what is between low and b.at, unless that is more than may be kept.
 func (b *backwards) window(ctx context.Context, low uint64) (found []message, heavy bool, err error) {
-	size, read, high := 0, b.read, b.at
+	size, read := 0, b.read
 	if b.dense && b.whole != nil {
 		read = b.whole
 	}
-	if b.moving {
-		high = ^uint64(0)
-	}
-	err = read(ctx, low, high, func(m message) error {
-		if len(m.data) > 0 && !b.holds.in(m.data) {
-			m.data, m.passed = nil, true
-		}
+	err = read(ctx, low, b.at, func(m message) error {
+		b.pass(&m)
 		size += len(m.data)
 		if found = append(found, m); low < b.at && (size > windowBytes || len(found) > b.most) {
 			return errHeavy
 		}
 		return nil
 	})
-	if b.moving {
-		found, b.moving = lasts(found), false
-	}
 	b.full = size > windowBytes/4 || len(found) > b.most/4
 	b.dense = uint64(len(found))*denseFrom >= b.at-low+1
 	if errors.Is(err, errHeavy) {
 		return nil, true, nil
 	}
 	return found, false, err
+}
+
+// pass lets go what is not looked for.
+func (b *backwards) pass(m *message) {
+	if len(m.data) > 0 && !b.holds.in(m.data) {
+		m.data, m.passed = nil, true
+	}
+}
+
+// news calls f with what was stored since the scan began, oldest first, up to the end.
+func (b *backwards) news(ctx context.Context, f func(message) error) error {
+	info, err := b.s.info(ctx, b.stream)
+	if err != nil || info.State.LastSeq == b.end {
+		return classify(err)
+	}
+	read := b.read
+	if b.whole != nil {
+		read = b.whole
+	}
+	return read(ctx, b.end+1, ^uint64(0), func(m message) error {
+		if b.pass(&m); !m.others {
+			b.looked++
+		}
+		return f(m)
+	})
 }
 
 // lasts are the last messages of their subjects.

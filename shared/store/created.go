@@ -81,6 +81,19 @@ func (s Tasks) ListCreated(ctx context.Context, l Listing, after Place, view str
 	return out, nil
 }
 
+// collector gathers a page until it is full.
+type collector struct {
+	limit, size int
+	page        []*task.Task
+}
+
+func (c *collector) full() bool { return len(c.page) >= c.limit || c.size > pageBytes }
+
+func (c *collector) add(t *task.Task) {
+	c.page = append(c.page, slim(t))
+	c.size += weight(t)
+}
+
 // candidate is a task that matched when it was looked at.
 type candidate struct {
 	Place
@@ -266,7 +279,7 @@ func (v *createdView) consider(h *half, l Listing, m message, seen map[string]bo
 // emit puts the candidates that no unknown task can come before on the page, as
 // they are now.
 func (v *createdView) emit(ctx context.Context, s lister, l Listing, page *collector, out *ListedCreated, until time.Time) error {
-	slices.SortFunc(v.found, func(a, b candidate) int { return a.compare(b.Place) })
+	slices.SortFunc(v.found, func(a, b candidate) int { return cmp.Or(a.compare(b.Place), cmp.Compare(b.seq, a.seq)) })
 	v.found = slices.CompactFunc(v.found, func(a, b candidate) bool { return a.Place == b.Place })
 	known, first := v.known(), v.behind(out.After)
 	for n := first; n < len(v.found) && !page.full(); n++ {

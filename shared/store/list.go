@@ -162,19 +162,6 @@ func changed(t *task.Task) time.Time {
 	return t.CreatedAt
 }
 
-// collector gathers a page until it is full.
-type collector struct {
-	limit, size int
-	page        []*task.Task
-}
-
-func (c *collector) full() bool { return len(c.page) >= c.limit || c.size > pageBytes }
-
-func (c *collector) add(t *task.Task) {
-	c.page = append(c.page, slim(t))
-	c.size += weight(t)
-}
-
 // lister reads what tasks there are, page by page.
 type lister struct{ *core }
 
@@ -187,17 +174,17 @@ func (s lister) listRecords(ctx context.Context, l Listing, out *Listed, until t
 	if err != nil {
 		return nil, err
 	}
-	page, seen, old := collector{limit: l.Limit}, map[task.ID]bool{}, false
-	err = scan.each(ctx, until, func(m message) (bool, error) {
-		if old = l.tooOld(m.at); old || page.full() {
-			return false, nil
+	seen := map[task.ID]uint64{} // the newest revision that was met
+	page, next, err := gather(ctx, scan, until, l.Limit, func(m message) (*task.Task, int, bool, error) {
+		if l.tooOld(m.at) {
+			return nil, 0, false, errPast
 		}
 		id := task.ID(topology.SubjectID(m.subject))
-		if seen[id] || len(m.data) == 0 && !m.passed {
-			return true, nil // an older revision, or a marker
+		if seen[id] > m.seq || len(m.data) == 0 && !m.passed {
+			return nil, 0, false, nil // an older revision, or a marker
 		}
-		if seen[id] = true; m.passed {
-			return true, nil
+		if seen[id] = m.seq; m.passed {
+			return nil, 0, false, nil
 		}
 		t, err := decodeRecord(m.data, m.seq)
 		if err == nil && (t.ID != id || t.Tenant != l.Tenant) {
@@ -205,27 +192,24 @@ func (s lister) listRecords(ctx context.Context, l Listing, out *Listed, until t
 		}
 		if err != nil {
 			s.damaged.note(m, err)
-			return true, nil
+			return nil, 0, false, nil
 		}
 		if !l.Match(t) {
-			return true, nil
+			return nil, 0, false, nil
 		}
 		// A page that is not the first meets older revisions of tasks that were
 		// listed before, or that have changed since.
 		if l.From.Record != Start.Record {
 			newest, err := s.newest(ctx, m.subject)
 			if err != nil || newest != m.seq {
-				return true, err
+				return nil, 0, false, err
 			}
 		}
-		page.add(t)
-		return true, nil
+		return slim(t), weight(t), true, nil
 	})
-	if out.Next.Record = scan.at; old {
-		out.Next.Record = 0
-	}
+	out.Next.Record = next
 	out.Scanned += scan.looked
-	return page.page, err
+	return values(page), err
 }
 
 // newest is the last revision of a subject of the records' stream, 0: none.
@@ -264,22 +248,19 @@ func (s lister) listQueue(ctx context.Context, l Listing, q queue, out *Listed, 
 	if err != nil {
 		return nil, err
 	}
-	page, old := collector{limit: l.Limit}, false
-	err = scan.each(ctx, until, func(m message) (bool, error) {
-		if old = l.tooOld(m.at); old || page.full() {
-			return false, nil
+	page, next, err := gather(ctx, scan, until, l.Limit, func(m message) (*task.Task, int, bool, error) {
+		if l.tooOld(m.at) {
+			return nil, 0, false, errPast
 		}
 		t, err := s.unrecorded(ctx, l.Tenant, m)
-		if t != nil && l.Match(t) {
-			page.add(t)
+		if t == nil || err != nil || !l.Match(t) {
+			return nil, 0, false, err
 		}
-		return true, err
+		return slim(t), weight(t), true, nil
 	})
-	if *at = scan.at; old {
-		*at = 0
-	}
+	*at = next
 	out.Scanned += scan.looked
-	return page.page, err
+	return values(page), err
 }
 
 // unrecorded reads a message of a queue: the task, where it has no record yet.
@@ -300,56 +281,6 @@ func (s lister) unrecorded(ctx context.Context, tenant string, m message) (*task
 		return nil, err
 	}
 	return t, nil
-}
-
-// Found is a page of what a bucket holds.
-type Found[T any] struct {
-	Items   []T
-	Next    uint64 // revision that the next page starts at, 0: there is none
-	Scanned int
-}
-
-// Search is what a listing of a bucket looks for.
-type Search[T any] struct {
-	From  uint64 // revision that the page starts at, and goes down from; 0: the newest
-	Limit int
-	Match func(T) bool
-	Holds []Member // that the record of what matches has
-}
-
-// newestFirst reads a page of a bucket that keeps one revision of each key: the
-// values that are looked for, newest change first. A short page is not the end.
-func newestFirst[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, q Search[T], decode func(data []byte, rev uint64) (T, error)) (out Found[T], err error) {
-	ctx, cancel := context.WithTimeout(ctx, listLimit)
-	defer cancel()
-	from := q.From
-	if from == 0 {
-		from = ^uint64(0)
-	}
-	scan, err := s.backwardsOf(ctx, stream, subject, from, holdingOf(q.Holds))
-	if err != nil {
-		return out, err
-	}
-	scan.moving = q.From == 0
-	size := 0
-	err = scan.each(ctx, time.Now().Add(listTime), func(m message) (bool, error) {
-		if len(out.Items) >= q.Limit || size > pageBytes {
-			return false, nil
-		}
-		if len(m.data) == 0 {
-			return true, nil // a marker, or passed over
-		}
-		v, err := decode(m.data, m.seq)
-		switch {
-		case err != nil:
-			s.damaged.note(m, err)
-		case q.Match(v):
-			out.Items, size = append(out.Items, v), size+len(m.data)
-		}
-		return true, nil
-	})
-	out.Next, out.Scanned = scan.at, scan.looked
-	return out, err
 }
 
 // all calls f with every value that a stream holds of a subject, oldest first. One that

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"agentmesh/shared/natstest"
 	"agentmesh/shared/schedule"
@@ -16,6 +17,7 @@ import (
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/tenant"
+	"agentmesh/shared/topology"
 )
 
 // A record that is being replaced is there all the time, once: though the server counts
@@ -182,5 +184,101 @@ func TestASessionIsListedWhileItChanges(t *testing.T) {
 	close(stop)
 	if err := <-changed; err != nil {
 		t.Error(err)
+	}
+}
+
+// It is there as well when it stood so far back that it changed before it was met.
+func TestASessionIsListedWhereverItIsWhenItChanges(t *testing.T) {
+	st := open(t, natstest.Start(t))
+	last := keptSession(t, st)
+	for range 300 { // more than the first window has
+		keptSession(t, st)
+	}
+	for limit, want := range map[int]int{1000: 301, 100: 100} {
+		changes := sync.OnceValue(func() error { return st.Sessions.Save(t.Context(), last) })
+		seen := map[session.ID]bool{}
+		q := store.Search[*session.Session]{Limit: limit, Match: func(*session.Session) bool { return changes() == nil }}
+		for more := true; more; more = q.From > 0 {
+			page, err := st.Sessions.List(t.Context(), "default", q)
+			if err := errors.Join(err, changes()); err != nil {
+				t.Fatal(err)
+			}
+			if len(page.Items) > limit || q.From == 0 && (len(page.Items) != want || page.Items[0].ID != last.ID) {
+				t.Errorf("the first page has %d sessions, the first is %s, want %d and %s", len(page.Items), page.Items[0].ID, want, last.ID)
+			}
+			for _, s := range page.Items {
+				if seen[s.ID] {
+					t.Errorf("session %s is listed twice", s.ID)
+				}
+				seen[s.ID] = true
+			}
+			q.From = page.Next
+		}
+		if len(seen) != 301 {
+			t.Errorf("%d sessions in pages of %d, want 301", len(seen), limit)
+		}
+	}
+}
+
+// A scheduled task moves within the queue when its time has come.
+func TestATaskIsListedWhileItIsMadeReady(t *testing.T) {
+	for order, list := range map[string]func(context.Context, *store.Store, store.Listing) ([]*task.Task, error){
+		"changed": func(ctx context.Context, st *store.Store, l store.Listing) ([]*task.Task, error) {
+			page, err := st.Tasks.List(ctx, l)
+			return page.Tasks, err
+		},
+		"created": func(ctx context.Context, st *store.Store, l store.Listing) ([]*task.Task, error) {
+			page, err := st.Tasks.ListCreated(ctx, l, store.Place{}, "")
+			return page.Tasks, err
+		},
+	} {
+		for _, met := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/met before: %t", order, met), func(t *testing.T) { listedWhenReady(t, list, met) })
+		}
+	}
+}
+
+func listedWhenReady(t *testing.T, list func(context.Context, *store.Store, store.Listing) ([]*task.Task, error), met bool) {
+	srv := natstest.Start(t)
+	st := open(t, srv)
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := newTask()
+	later.NotBefore = task.Stamp(time.Now().Add(time.Hour))
+	if _, err := st.Tasks.Enqueue(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	for range 300 { // more than the first window has
+		if _, err := st.Tasks.Enqueue(t.Context(), newTask()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	comes := sync.OnceValue(func() error { // as the server does it
+		queue, err := js.Stream(t.Context(), topology.Tasks)
+		if err != nil {
+			return err
+		}
+		msg, err := queue.GetMsg(t.Context(), later.QueueSeq)
+		if err != nil {
+			return err
+		}
+		_, err = js.Publish(t.Context(), topology.TaskReady(later.Tenant, later.Agent, later.ID), msg.Data)
+		return errors.Join(err, queue.DeleteMsg(t.Context(), later.QueueSeq))
+	})
+	all, err := list(t.Context(), st, store.Listing{
+		Tenant: later.Tenant, Limit: 1000, From: store.Start, Queued: true,
+		Match: func(one *task.Task) bool { return met && one.ID != later.ID || comes() == nil },
+	})
+	if err := errors.Join(err, comes()); err != nil {
+		t.Fatal(err)
+	}
+	times := map[task.ID]int{}
+	for _, one := range all {
+		times[one.ID]++
+	}
+	if len(all) != 301 || times[later.ID] != 1 {
+		t.Errorf("%d tasks are listed, want 301, the one that came %d times", len(all), times[later.ID])
 	}
 }
