@@ -85,15 +85,11 @@ func (c Deliveries) Get(ctx context.Context, who auth.Caller, id webhook.Deliver
 	if !id.Valid() {
 		return nil, webhook.ErrDeliveryNotFound
 	}
-	d, err := c.store.Deliveries.Get(ctx, who.Tenant, "*", id)
-	if errors.Is(err, webhook.ErrDeliveryNotFound) {
-		return c.store.Deliveries.Queued(ctx, who.Tenant, id)
-	}
-	return d, err
+	return c.store.Deliveries.Find(ctx, who.Tenant, "*", id)
 }
 
 // Of lists the deliveries of a task, oldest first: those that have a record, and the
-// callback's that are only in the queue.
+// callback's that had none a moment ago.
 func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID task.ID) ([]*webhook.Delivery, error) {
 	t, err := c.store.Tasks.Find(ctx, who.Tenant, taskID)
 	if err != nil {
@@ -116,7 +112,7 @@ func (c Deliveries) Of(ctx context.Context, who auth.Caller, taskID task.ID) ([]
 		if slices.ContainsFunc(all, func(d *webhook.Delivery) bool { return d.ID == want }) {
 			continue
 		}
-		d, err := c.store.Deliveries.Queued(ctx, who.Tenant, want)
+		d, err := c.store.Deliveries.Queued(ctx, who.Tenant, webhook.Source(taskID), want)
 		if err == nil {
 			all = append(all, d)
 		} else if !errors.Is(err, webhook.ErrDeliveryNotFound) && !errors.Is(err, task.ErrBadRecord) {

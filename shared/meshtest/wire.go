@@ -29,6 +29,8 @@ type Wire struct {
 	// Before is called with the subject of each write before it reaches the server, in
 	// the goroutine that writes; nil: nothing is.
 	Before func(subject string)
+	// Look is as Before, for each request that reads what the store has.
+	Look func(subject string)
 
 	mu     sync.Mutex
 	writes []string // the subjects of those that were made
@@ -51,6 +53,9 @@ func (w *Wire) Reads() []string {
 }
 
 func (w *Wire) noteRead(subject string) {
+	if w.Look != nil {
+		w.Look(subject)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.reads = append(w.reads, subject)

@@ -199,23 +199,40 @@ func (s Deliveries) Get(ctx context.Context, tenant string, source webhook.Sourc
 	return decodeDelivery(msg.Data, msg.Sequence)
 }
 
-// Queued reads a delivery that waits for its first attempt and has no
-// record yet, from the queue.
-func (s Deliveries) Queued(ctx context.Context, tenant string, id webhook.DeliveryID) (*webhook.Delivery, error) {
+// Find reads a delivery, also one that waits for its first attempt and is only in the
+// queue. It returns webhook.ErrDeliveryNotFound when there is none. The source may be
+// "*" when it is not known.
+func (s Deliveries) Find(ctx context.Context, tenant string, source webhook.Source, id webhook.DeliveryID) (*webhook.Delivery, error) {
+	d, err := s.Get(ctx, tenant, source, id)
+	if errors.Is(err, webhook.ErrDeliveryNotFound) {
+		return s.Queued(ctx, tenant, source, id)
+	}
+	return d, err
+}
+
+// Queued is Find for a delivery that had no record a moment ago. The order is the way
+// of a delivery: one that is recorded while we look is met at its record.
+func (s Deliveries) Queued(ctx context.Context, tenant string, source webhook.Source, id webhook.DeliveryID) (*webhook.Delivery, error) {
+	d, recorded, err := s.queued(ctx, tenant, id)
+	if recorded || errors.Is(err, webhook.ErrDeliveryNotFound) {
+		return s.Get(ctx, tenant, source, id)
+	}
+	return d, err
+}
+
+// queued reads the message of a delivery that is due. When recorded, that names only
+// the record.
+func (s Deliveries) queued(ctx context.Context, tenant string, id webhook.DeliveryID) (d *webhook.Delivery, recorded bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.Deliveries)
 	defer cancel()
 	msg, err := s.due.GetLastMsgForSubject(ctx, topology.DeliveryDue(tenant, id))
-	if err == nil {
-		d, recorded, err := DueDelivery(msg.Data)
-		if err == nil && recorded {
-			return s.Get(ctx, tenant, d.Source, id)
-		}
-		return d, err
-	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, fmt.Errorf("look delivery %s up in the queue: %w", id, webhook.ErrDeliveryNotFound)
+		err = webhook.ErrDeliveryNotFound
 	}
-	return nil, fmt.Errorf("look delivery %s up in the queue: %w", id, classify(err))
+	if err != nil {
+		return nil, false, fmt.Errorf("look delivery %s up in the queue: %w", id, classify(err))
+	}
+	return DueDelivery(msg.Data)
 }
 
 func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
