@@ -84,28 +84,35 @@ func (s Pushes) Delete(ctx context.Context, tenant string, id task.ID, name stri
 const fewChanges = 64
 
 // Changed calls f with the owner (topology.RecordOwner) of each push configuration
-// that was written after a revision, and returns the newest one.
+// that was written after a revision, and returns the newest one. It reads to the end,
+// and not to what was the newest before: one that is replaced meanwhile is behind that.
 func (s Pushes) Changed(ctx context.Context, after uint64, f func(owner string)) (newest uint64, err error) {
 	newest, err = s.newestPush(ctx)
 	if err != nil || newest <= after {
 		return max(newest, after), err
 	}
+	read := after
 	if after > 0 && newest-after <= fewChanges {
-		for at := after; at < newest; {
-			if at, err = s.nextPush(ctx, at+1, f); err != nil {
+		for range 2 * fewChanges {
+			next, err := s.nextPush(ctx, read+1, f)
+			if err != nil {
 				return after, err
 			}
+			if next == 0 {
+				return max(read, newest), nil
+			}
+			read = next
 		}
-		return newest, nil
 	}
-	err = s.readers(s.records, topology.PushesAll, s.scans)(ctx, after+1, newest, func(m message) error {
+	err = s.readers(s.records, topology.PushesAll, s.scans)(ctx, read+1, ^uint64(0), func(m message) error {
 		f(topology.RecordOwner(m.subject))
+		read = m.seq
 		return nil
 	})
 	if err != nil {
 		return after, fmt.Errorf("read push configurations: %w", err)
 	}
-	return newest, nil
+	return max(read, newest), nil
 }
 
 func (s Pushes) newestPush(ctx context.Context) (uint64, error) {
@@ -113,13 +120,14 @@ func (s Pushes) newestPush(ctx context.Context) (uint64, error) {
 	return rev, wrapped("look for changed push configurations", err)
 }
 
-// nextPush reads the owner of the first one from a revision on.
+// nextPush reads the owner of the first one from a revision on, and returns its
+// revision; 0: there is none.
 func (s Pushes) nextPush(ctx context.Context, from uint64, f func(owner string)) (uint64, error) {
 	ctx, cancel := s.bound(ctx, topology.PushesBucket)
 	defer cancel()
 	msg, err := s.records.GetMsg(ctx, from, jetstream.WithGetMsgSubject(topology.PushesAll))
-	if errors.Is(err, jetstream.ErrMsgNotFound) { // it was replaced
-		return ^uint64(0), nil
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read push configuration at revision %d: %w", from, classify(err))
