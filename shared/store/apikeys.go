@@ -141,25 +141,23 @@ func (s APIKeys) Used(ctx context.Context, id string, at time.Time) error {
 }
 
 // List reads every key, oldest first.
-func (s APIKeys) List(ctx context.Context) (all []*APIKey, err error) {
+func (s APIKeys) List(ctx context.Context) ([]*APIKey, error) {
 	used := map[string]time.Time{}
-	err = s.all(ctx, s.keyRecords, topology.APIKeyUsed("*"), func(m message) error {
+	_, err := allOf(ctx, s.core, s.keyRecords, topology.APIKeyUsed("*"), func(m message) (struct{}, bool, error) {
 		used[topology.SubjectID(m.subject)] = usedAt(m.data)
-		return nil
+		return struct{}{}, false, nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list uses of API keys: %w", err)
 	}
-	err = s.all(ctx, s.keyRecords, topology.APIKeysAll, func(m message) error {
+	all, err := allOf(ctx, s.core, s.keyRecords, topology.APIKeysAll, func(m message) (k *APIKey, shown bool, err error) {
 		if !auth.ValidKeyID(topology.SubjectID(m.subject)) {
-			return nil // the mesh's own
+			return nil, false, nil // the mesh's own
 		}
-		k, err := decodeAPIKey(m.data, m.seq)
-		if err == nil {
+		if k, err = decodeAPIKey(m.data, m.seq); err == nil {
 			k.LastUsed = used[k.ID]
-			all = append(all, k)
 		}
-		return err
+		return k, true, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list API keys: %w", err)

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -193,13 +192,4 @@ func (b *backwards) news(ctx context.Context, f func(message) error) error {
 		}
 		return f(m)
 	})
-}
-
-// lasts are the last messages of their subjects.
-func lasts(all []message) []message {
-	last := map[string]uint64{}
-	for _, m := range all {
-		last[m.subject] = m.seq
-	}
-	return slices.DeleteFunc(all, func(m message) bool { return m.seq != last[m.subject] })
 }

@@ -248,14 +248,8 @@ func decodeDelivery(data []byte, rev uint64) (*webhook.Delivery, error) {
 }
 
 // Of lists the recorded deliveries of a task, oldest change first.
-func (s Deliveries) Of(ctx context.Context, tenant string, source webhook.Source) (all []*webhook.Delivery, err error) {
-	err = s.all(ctx, s.deliveries, topology.DeliveryRecordsOf(tenant, source), func(m message) error {
-		d, err := decodeDelivery(m.data, m.seq)
-		if err == nil {
-			all = append(all, d)
-		}
-		return err
-	})
+func (s Deliveries) Of(ctx context.Context, tenant string, source webhook.Source) ([]*webhook.Delivery, error) {
+	all, err := recorded(ctx, s.core, s.deliveries, topology.DeliveryRecordsOf(tenant, source), decodeDelivery)
 	if err != nil {
 		return nil, fmt.Errorf("list deliveries of %s: %w", source, err)
 	}

@@ -114,17 +114,8 @@ func (s Hooks) Delete(ctx context.Context, h *hook.Hook) error {
 }
 
 // List lists the hooks of a tenant in the order of their creation.
-func (s Hooks) List(ctx context.Context, tenant string) (all []*hook.Hook, err error) {
-	err = s.all(ctx, s.records, topology.Hook(tenant, "*"), func(m message) error {
-		if len(m.data) == 0 {
-			return nil
-		}
-		h, err := decodeHook(m.data, m.seq)
-		if err == nil {
-			all = append(all, h)
-		}
-		return err
-	})
+func (s Hooks) List(ctx context.Context, tenant string) ([]*hook.Hook, error) {
+	all, err := recorded(ctx, s.core, s.records, topology.Hook(tenant, "*"), decodeHook)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
 	}

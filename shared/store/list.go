@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -283,26 +285,33 @@ func (s lister) unrecorded(ctx context.Context, tenant string, m message) (*task
 	return t, nil
 }
 
-// all calls f with every value that a stream holds of a subject, oldest first. One that
-// was replaced meanwhile was read twice: f gets what it is now.
-func (s *core) all(ctx context.Context, stream jetstream.Stream, subject string, f func(m message) error) error {
-	var read []message
+// allOf are the values that a stream holds of a subject, the oldest change first. One
+// that is replaced meanwhile is read twice: it is what it is now. What decode does not
+// show is left out, and what it cannot read is noted.
+func allOf[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, decode func(m message) (v T, shown bool, err error)) ([]T, error) {
+	read := map[string]gathered[T]{}
 	err := s.readers(stream, subject, s.scans)(ctx, 1, ^uint64(0), func(m message) error {
-		read = append(read, m)
+		delete(read, m.subject)
+		if len(m.data) == 0 {
+			return nil // a marker
+		}
+		v, shown, err := decode(m)
+		if err != nil {
+			s.damaged.note(m, err)
+		} else if shown {
+			read[m.subject] = gathered[T]{seq: m.seq, v: v}
+		}
 		return nil
 	})
-	if err != nil {
-		return err
-	}
-	for _, m := range lasts(read) {
-		if len(m.data) == 0 {
-			continue // a marker
-		}
-		if err := f(m); err != nil {
-			s.damaged.note(m, err)
-		}
-	}
-	return nil
+	return values(slices.SortedFunc(maps.Values(read), func(a, b gathered[T]) int { return cmp.Compare(a.seq, b.seq) })), err
+}
+
+// recorded are the records that a stream holds of a subject, as allOf.
+func recorded[T any](ctx context.Context, s *core, stream jetstream.Stream, subject string, decode func(data []byte, rev uint64) (T, error)) ([]T, error) {
+	return allOf(ctx, s, stream, subject, func(m message) (T, bool, error) {
+		v, err := decode(m.data, m.seq)
+		return v, true, err
+	})
 }
 
 // lastOfEach calls f with what a stream has of each subject of a pattern, in no order.

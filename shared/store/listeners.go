@@ -53,35 +53,24 @@ func (s Registry) withdraw(ctx context.Context, owner, process string) error {
 	return classify(s.idempotency.Delete(ctx, topology.IdempotencyKey(owner, process)))
 }
 
-// announced gives f what live processes say of themselves.
-func (s Registry) announced(ctx context.Context, subject string, f func(data []byte) error) error {
+// announced are what live processes say of themselves.
+func announced[T any](ctx context.Context, s *core, subject string) ([]T, error) {
 	stream, err := s.js.Stream(ctx, topology.BucketStream(topology.IdempotencyBucket))
 	if err != nil {
-		return fmt.Errorf("read listeners: %w", classify(err))
+		return nil, fmt.Errorf("read listeners: %w", classify(err))
 	}
-	err = s.all(ctx, stream, subject, func(m message) error {
+	all, err := allOf(ctx, s, stream, subject, func(m message) (v T, shown bool, err error) {
 		if time.Since(m.at) >= ListenersFor {
-			return nil
+			return v, false, nil
 		}
-		return f(m.data)
+		return v, true, unmarshal(m.data, &v)
 	})
-	if err != nil {
-		return fmt.Errorf("read listeners: %w", err)
-	}
-	return nil
+	return all, wrapped("read listeners", err)
 }
 
 // Listeners are those of every live process.
-func (s Registry) Listeners(ctx context.Context) (all []Listeners, err error) {
-	err = s.announced(ctx, topology.Listeners, func(data []byte) error {
-		var l Listeners
-		if err := unmarshal(data, &l); err != nil {
-			return err
-		}
-		all = append(all, l)
-		return nil
-	})
-	return all, err
+func (s Registry) Listeners(ctx context.Context) ([]Listeners, error) {
+	return announced[Listeners](ctx, s.core, topology.Listeners)
 }
 
 // Gateway is where one gateway of the mesh is reached.
@@ -102,14 +91,6 @@ func (s Registry) WithdrawGateway(ctx context.Context, process string) error {
 }
 
 // Gateways are those that live.
-func (s Registry) Gateways(ctx context.Context) (all []Gateway, err error) {
-	err = s.announced(ctx, topology.Gateways, func(data []byte) error {
-		var g Gateway
-		if err := unmarshal(data, &g); err != nil {
-			return err
-		}
-		all = append(all, g)
-		return nil
-	})
-	return all, err
+func (s Registry) Gateways(ctx context.Context) ([]Gateway, error) {
+	return announced[Gateway](ctx, s.core, topology.Gateways)
 }

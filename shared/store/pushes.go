@@ -56,14 +56,8 @@ func decodePush(data []byte, rev uint64) (*webhook.Push, error) {
 }
 
 // Of lists the push configurations of a task, oldest first.
-func (s Pushes) Of(ctx context.Context, tenant string, id task.ID) (all []*webhook.Push, err error) {
-	err = s.all(ctx, s.records, topology.PushesOf(tenant, id), func(m message) error {
-		p, err := decodePush(m.data, m.seq)
-		if err == nil {
-			all = append(all, p)
-		}
-		return err
-	})
+func (s Pushes) Of(ctx context.Context, tenant string, id task.ID) ([]*webhook.Push, error) {
+	all, err := recorded(ctx, s.core, s.records, topology.PushesOf(tenant, id), decodePush)
 	if err != nil {
 		return nil, fmt.Errorf("list push configurations of %s: %w", id, err)
 	}

@@ -120,21 +120,12 @@ func (s Schedules) Delete(ctx context.Context, e *schedule.Schedule) error {
 
 // List lists the schedules of a tenant in the order of their creation; an empty
 // tenant means all.
-func (s Schedules) List(ctx context.Context, tenant string) (all []*schedule.Schedule, err error) {
+func (s Schedules) List(ctx context.Context, tenant string) ([]*schedule.Schedule, error) {
 	subject := topology.SchedulesAll
 	if tenant != "" {
 		subject = topology.Schedule(tenant, "*")
 	}
-	err = s.all(ctx, s.records, subject, func(m message) error {
-		if len(m.data) == 0 {
-			return nil
-		}
-		e, err := decodeSchedule(m.data, m.seq)
-		if err == nil {
-			all = append(all, e)
-		}
-		return err
-	})
+	all, err := recorded(ctx, s.core, s.records, subject, decodeSchedule)
 	if err != nil {
 		return nil, fmt.Errorf("list schedules: %w", err)
 	}

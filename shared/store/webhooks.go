@@ -86,18 +86,12 @@ func (s Webhooks) Delete(ctx context.Context, e *webhook.Endpoint) error {
 
 // List lists the webhooks of a tenant in the order of their ids, which is
 // that of their creation; an empty tenant means all.
-func (s Webhooks) List(ctx context.Context, tenant string) (all []*webhook.Endpoint, err error) {
+func (s Webhooks) List(ctx context.Context, tenant string) ([]*webhook.Endpoint, error) {
 	subject := topology.WebhooksAll
 	if tenant != "" {
 		subject = topology.Webhook(tenant, "*")
 	}
-	err = s.all(ctx, s.webhooks, subject, func(m message) error {
-		e, err := decodeWebhook(m.data, m.seq)
-		if err == nil {
-			all = append(all, e)
-		}
-		return err
-	})
+	all, err := recorded(ctx, s.core, s.webhooks, subject, decodeWebhook)
 	if err != nil {
 		return nil, fmt.Errorf("list webhooks: %w", err)
 	}
