@@ -69,8 +69,12 @@ func (s Consumers) Line(ctx context.Context, q Queue, agent string) (l Line, err
 	}
 	if l.Waiting > len(l.seqs) {
 		msg, err := stream.GetLastMsgForSubject(ctx, info.Config.FilterSubject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) { // so was the last of them
+			l.Waiting = len(l.seqs)
+			return l, nil
+		}
 		if err != nil {
-			return l, fmt.Errorf("read the line of agent %s: %w", agent, missing(err))
+			return l, fmt.Errorf("read the line of agent %s: %w", agent, classify(err))
 		}
 		l.last = msg.Sequence
 	}
