@@ -19,7 +19,6 @@ const (
 	codeInsufficientResources jetstream.ErrorCode = 10023 // the server's max_file_store
 	codeNoPeers               jetstream.ErrorCode = 10005 // too few nodes for the replicas, for now
 	codeNoCluster             jetstream.ErrorCode = 10074 // several replicas on a server that is alone
-	codeNoMessage             jetstream.ErrorCode = 10057
 	codeStorageResources      jetstream.ErrorCode = 10047
 	codeStoreFailed           jetstream.ErrorCode = 10077
 	codeDuplicateInFlight     jetstream.ErrorCode = 10158

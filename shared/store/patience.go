@@ -156,7 +156,7 @@ func (s patientStream) once(ctx context.Context, subject string) (*jetstream.Raw
 	return s.Stream.GetLastMsgForSubject(ctx, subject)
 }
 
-// DeleteMsg deletes a message; that it is gone already is the server's 10057.
+// DeleteMsg deletes a message; see discard for one that is gone already.
 func (s patientStream) DeleteMsg(ctx context.Context, seq uint64) error {
 	return patiently(ctx, func(ctx context.Context) error { return s.Stream.DeleteMsg(ctx, seq) })
 }

@@ -166,12 +166,15 @@ func (s *core) remove(ctx context.Context, queue jetstream.Stream, subject strin
 	return discard(ctx, queue, msg.Sequence)
 }
 
-// discard deletes one message, unless it was acked meanwhile.
+// discard deletes one message, unless it is gone already: it was acked or replaced
+// meanwhile, or the answer to a try before was lost. The client library gives no code
+// of a deletion that failed, so the stream says whether that is why.
 func discard(ctx context.Context, queue jetstream.Stream, seq uint64) error {
 	err := queue.DeleteMsg(ctx, seq)
-	var api *jetstream.APIError
-	if errors.As(err, &api) && api.ErrorCode == codeNoMessage {
-		return nil
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		if _, there := queue.GetMsg(ctx, seq); errors.Is(there, jetstream.ErrMsgNotFound) {
+			return nil
+		}
 	}
 	return classify(err)
 }

@@ -155,3 +155,27 @@ func TestWithdrawLosesNoOtherTaskOverLeaderChanges(t *testing.T) {
 		return nc
 	})
 }
+
+// A message that is gone when it is to be dropped is dropped: here a schedule that
+// another has replaced.
+func TestAMessageThatIsGoneIsDropped(t *testing.T) {
+	st := open(t, natstest.Start(t))
+	tk := newTask()
+	tk.Suspended, tk.Attempt = true, 1
+	var schedules []uint64
+	for n := range 2 {
+		seq, err := st.Tasks.Rearm(t.Context(), tk, time.Now().Add(time.Duration(n+1)*time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		schedules = append(schedules, seq)
+	}
+	for _, seq := range append(schedules, schedules...) {
+		if err := st.Tasks.Disarm(t.Context(), seq); err != nil {
+			t.Errorf("message %d of %v: %v", seq, schedules, err)
+		}
+	}
+	if n, err := st.Tasks.Queued(t.Context()); err != nil || n != 0 {
+		t.Errorf("%d messages, %v", n, err)
+	}
+}
