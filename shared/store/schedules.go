@@ -146,42 +146,50 @@ func (s Schedules) Arm(ctx context.Context, e *schedule.Schedule, at time.Time) 
 	return nil
 }
 
-// Disarm takes the alarm of a schedule away.
+// Disarm takes the alarm of a schedule away. One that is set meanwhile stays.
 func (s Schedules) Disarm(ctx context.Context, e *schedule.Schedule) error {
-	seq, err := s.alarm(ctx, topology.ScheduleAlarm(e.Tenant, e.ID))
-	if err != nil || seq == 0 {
+	msg, err := s.alarm(ctx, topology.ScheduleAlarm(e.Tenant, e.ID))
+	if err != nil || msg == nil {
 		return err
 	}
 	ctx, cancel := s.bound(ctx, topology.Schedules)
 	defer cancel()
-	return discard(ctx, s.alarms, seq)
+	return discard(ctx, s.alarms, msg.Sequence)
 }
 
-// Armed reports whether a schedule has an alarm that will go off, or has.
-func (s Schedules) Armed(ctx context.Context, e *schedule.Schedule) (bool, error) {
+// Armed reports whether a schedule has an alarm of its version that goes off at a time
+// or before, or has gone off.
+func (s Schedules) Armed(ctx context.Context, e *schedule.Schedule, by time.Time) (bool, error) {
 	for _, subject := range []string{topology.ScheduleAlarm(e.Tenant, e.ID), topology.ScheduleDue(e.Tenant, e.ID)} {
-		if seq, err := s.alarm(ctx, subject); err != nil || seq > 0 {
-			return seq > 0, err
+		msg, err := s.alarm(ctx, subject)
+		if err != nil {
+			return false, err
+		}
+		if msg == nil {
+			continue
+		}
+		if a, err := alarmOf(subject, msg.Header); err == nil && a.Version == e.Version && !a.At.After(by) {
+			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// alarm is the sequence of the message on a subject; 0: there is none.
-func (s Schedules) alarm(ctx context.Context, subject string) (uint64, error) {
+// alarm is the message on a subject; nil: there is none.
+func (s Schedules) alarm(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	ctx, cancel := s.bound(ctx, topology.Schedules)
 	defer cancel()
 	msg, err := s.alarms.GetLastMsgForSubject(ctx, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return nil, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("look for alarm: %w", classify(err))
+		return nil, fmt.Errorf("look for alarm: %w", classify(err))
 	}
-	return msg.Sequence, nil
+	return msg, nil
 }
 
-// Alarm is an alarm that went off.
+// Alarm is an alarm of a schedule.
 type Alarm struct {
 	Tenant  string
 	ID      schedule.ID
@@ -190,19 +198,21 @@ type Alarm struct {
 }
 
 // Alarm decodes an alarm that went off.
-func (d *Delivered) Alarm() (a Alarm, err error) {
-	a.ID = schedule.ID(topology.SubjectID(d.Subject))
-	if i := strings.LastIndexByte(d.Subject, '.'); i > 0 {
-		a.Tenant = topology.SubjectID(d.Subject[:i])
+func (d *Delivered) Alarm() (Alarm, error) { return alarmOf(d.Subject, d.Header) }
+
+func alarmOf(subject string, header map[string][]string) (a Alarm, err error) {
+	a.ID = schedule.ID(topology.SubjectID(subject))
+	if i := strings.LastIndexByte(subject, '.'); i > 0 {
+		a.Tenant = topology.SubjectID(subject[:i])
 	}
-	if v := d.Header[headerVersion]; len(v) == 1 {
+	if v := header[headerVersion]; len(v) == 1 {
 		a.Version, err = strconv.Atoi(v[0])
 	}
-	if at := d.Header[headerSlot]; err == nil && len(at) == 1 {
+	if at := header[headerSlot]; err == nil && len(at) == 1 {
 		a.At, err = time.Parse(time.RFC3339Nano, at[0])
 	}
 	if err != nil || a.Version < 1 || !a.ID.Valid() || !task.ValidTenant(a.Tenant) {
-		return Alarm{}, fmt.Errorf("decode alarm on %s: %w", d.Subject, task.ErrBadRecord)
+		return Alarm{}, fmt.Errorf("decode alarm on %s: %w", subject, task.ErrBadRecord)
 	}
 	return a, nil
 }
