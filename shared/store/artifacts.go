@@ -164,7 +164,7 @@ func (s Artifacts) openObject(ctx context.Context, name string) (*objectReader, 
 	if err != nil {
 		return nil, fmt.Errorf("read artifact %s: %w", name, err)
 	}
-	r := &objectReader{ctx: ctx, store: s.core, info: info, sum: sha256.New()}
+	r := &objectReader{ctx: ctx, store: s, info: info, sum: sha256.New()}
 	r.piece, err = r.next()
 	return r, err
 }
@@ -180,14 +180,17 @@ func (s Artifacts) objectInfo(ctx context.Context, name string) (*jetstream.Obje
 	return info, missingObject(err)
 }
 
-// objectReader reads the pieces of an object one by one.
+// objectReader reads the pieces of an object one by one. Where the object is stored anew
+// meanwhile it goes on with the new one.
 type objectReader struct {
 	ctx   context.Context // of the one who reads
-	store *core
+	store Artifacts
 	info  *jetstream.ObjectInfo
 	seq   uint64 // of the last piece
 	read  uint32 // pieces read
 	piece []byte // not handed out yet
+	done  int    // bytes of all pieces up to here
+	pass  int    // bytes of the next ones that were in an object before
 	sum   hash.Hash
 }
 
@@ -205,23 +208,68 @@ func (r *objectReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// next reads on to bytes that were not handed out yet.
 func (r *objectReader) next() ([]byte, error) {
+	for {
+		data, err := r.get()
+		if errors.Is(err, task.ErrNotFound) {
+			if err = r.again(); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read artifact %s: piece %d of %d: %w", r.info.Name, r.read+1, r.info.Chunks, err)
+		}
+		r.read++
+		r.sum.Write(data)
+		if r.read == r.info.Chunks && jetstream.GetObjectDigestValue(r.sum) != r.info.Digest {
+			return nil, fmt.Errorf("read artifact %s: it is damaged: its digest is not that of its record", r.info.Name)
+		}
+		known := min(r.pass, len(data))
+		r.pass -= known
+		if data = data[known:]; len(data) > 0 || r.read == r.info.Chunks {
+			r.done += len(data)
+			return data, nil
+		}
+	}
+}
+
+// get reads the piece behind the last one. An empty message is in the place of pieces
+// that were dropped.
+func (r *objectReader) get() ([]byte, error) {
 	ctx, cancel := r.store.bound(r.ctx, topology.ArtifactStream)
 	defer cancel()
 	m, err := r.store.objects.GetMsg(ctx, r.seq+1, jetstream.WithGetMsgSubject(topology.ArtifactChunks(r.info.NUID)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && len(m.Data) == 0 {
+		return nil, task.ErrNotFound
+	}
 	if err != nil {
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			err = task.ErrNotFound
-		}
-		return nil, fmt.Errorf("read artifact %s: piece %d of %d: %w", r.info.Name, r.read+1, r.info.Chunks, classify(err))
+		return nil, classify(err)
 	}
-	r.seq, r.read = m.Sequence, r.read+1
-	r.sum.Write(m.Data)
-	if r.read == r.info.Chunks && jetstream.GetObjectDigestValue(r.sum) != r.info.Digest {
-		return nil, fmt.Errorf("read artifact %s: it is damaged: its digest is not that of its record", r.info.Name)
-	}
+	r.seq = m.Sequence
 	return m.Data, nil
 }
+
+// again has the reader go on in the object that has taken the place of the one that it
+// reads, whose pieces are gone. The error is task.ErrNotFound when none has, and errOther
+// when that one is another value.
+func (r *objectReader) again() error {
+	info, err := r.store.objectInfo(r.ctx, r.info.Name)
+	switch {
+	case err != nil:
+		return err
+	case info.NUID == r.info.NUID:
+		return task.ErrNotFound
+	case info.Size != r.info.Size || info.Digest != r.info.Digest:
+		return errOther
+	}
+	r.info, r.seq, r.read, r.pass = info, 0, 0, r.done
+	r.sum.Reset()
+	return nil
+}
+
+// errOther is a value that was replaced by another one while it was read.
+var errOther = errors.New("another value has taken its place while it was read")
 
 // Drop deletes the artifact of a value that nothing refers to.
 func (s Artifacts) Drop(ctx context.Context, v task.Value) error {
