@@ -144,13 +144,21 @@ func (s Registry) Agents(ctx context.Context) ([]Definition, error) {
 
 // Watch calls f with every definition and then with each change, and gone
 // with the name and revision of each that was removed, until ctx ends. ready is
-// called once, after the last of those that exist now.
+// called once, after the last of those that exist now. A definition may come again
+// after a newer one: the revisions tell.
 func (s Registry) Watch(ctx context.Context, f func(Definition), gone func(name string, rev uint64), ready func()) error {
 	w, err := s.agents.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch agents: %w", classify(err))
 	}
-	return wrapped("watch agents", told(ctx, w, func(e jetstream.KeyValueEntry) {
+	read := func(ctx context.Context) error {
+		all, err := s.Agents(ctx)
+		for _, d := range all {
+			f(d)
+		}
+		return err
+	}
+	return wrapped("watch agents", copied(ctx, w, read, func(e jetstream.KeyValueEntry) {
 		if e.Operation() != jetstream.KeyValuePut {
 			gone(e.Key(), e.Revision())
 			return

@@ -82,13 +82,21 @@ func (s Tenants) List(ctx context.Context) ([]*tenant.Tenant, error) {
 
 // Watch calls f with every tenant's record and then with each change, and gone with
 // the name and revision of each that was deleted, until ctx ends. ready is called
-// once, after the last of those that exist now.
+// once, after the last of those that exist now. A record may come again after a newer
+// one: the revisions tell.
 func (s Tenants) Watch(ctx context.Context, f func(*tenant.Tenant), gone func(name string, rev uint64), ready func()) error {
 	w, err := s.tenants.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watch tenants: %w", classify(err))
 	}
-	return wrapped("watch tenants", told(ctx, w, func(e jetstream.KeyValueEntry) {
+	read := func(ctx context.Context) error {
+		all, err := s.List(ctx)
+		for _, t := range all {
+			f(t)
+		}
+		return err
+	}
+	return wrapped("watch tenants", copied(ctx, w, read, func(e jetstream.KeyValueEntry) {
 		if e.Operation() != jetstream.KeyValuePut {
 			gone(e.Key(), e.Revision())
 			return

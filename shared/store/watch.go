@@ -19,7 +19,7 @@ var errWatchEnded = errors.New("the watch ended")
 // ends. ready is called once, after the last of those that exist now. The error is
 // errWatchEnded.
 func told(ctx context.Context, w jetstream.KeyWatcher, each func(jetstream.KeyValueEntry), ready func()) error {
-	defer func() { _ = w.Stop() }()
+	defer end(w)
 	for {
 		select {
 		case <-ctx.Done():
@@ -35,6 +35,34 @@ func told(ctx context.Context, w jetstream.KeyWatcher, each func(jetstream.KeyVa
 			}
 		}
 	}
+}
+
+// end ends a watch. The client library waits where what it has to tell is not taken, so
+// that is taken: at most one more comes, and then there is room for it.
+func end(w jetstream.KeyWatcher) {
+	_ = w.Stop()
+	for {
+		select {
+		case _, open := <-w.Updates():
+			if !open {
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// copied is told for who keeps a copy: ready is called when that has all that there was
+// when it was asked for. A watch tells the last of those by a count of the server that is
+// wrong while records are replaced, so read reads them beside it.
+func copied(ctx context.Context, w jetstream.KeyWatcher, read func(context.Context) error, each func(jetstream.KeyValueEntry), ready func()) error {
+	if err := read(ctx); err != nil {
+		end(w)
+		return err
+	}
+	ready()
+	return told(ctx, w, each, func() {})
 }
 
 // entryOf is an entry of a bucket as its stream has it.
