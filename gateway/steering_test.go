@@ -327,6 +327,21 @@ func TestADeletedTaskIsGoneAndDoesNotRunAgain(t *testing.T) {
 	})
 }
 
+// Whoever has seen the end of a task may delete it: the notifier has read it a moment
+// later.
+func TestATaskIsDeletedRightAfterItsEnd(t *testing.T) {
+	m := meshtest.New(t)
+	m.Notify()
+	m.Work(echo.Agent())
+	for range 20 {
+		id := m.Create(`{"agent":"echo","instruction":"x"}`)
+		m.End(id)
+		if w := m.Do("DELETE", "/tasks/"+id, ""); w.Code != 204 {
+			t.Errorf("DELETE = %d %s", w.Code, w.Body)
+		}
+	}
+}
+
 // What still has to end, or to be told, is not deleted.
 func TestOnlyWhatHasEndedIsDeleted(t *testing.T) {
 	m := meshtest.New(t)

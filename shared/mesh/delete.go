@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"errors"
+	"time"
 
 	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
@@ -61,9 +62,26 @@ func (c Records) deletable(ctx context.Context, t *task.Task) error {
 			return Refuse(ErrTaskNotDeletable, "The task that called it, %s, is %s and may ask for its result. Delete it when that one has ended.", parent.ID, parent.Status)
 		}
 	}
-	told, err := c.store.Consumers.Told(ctx, t.Rev)
+	told, err := c.told(ctx, t)
 	if err == nil && !told {
 		return Refuse(ErrConflict, "Its end is being told to webhooks in this moment. Try again.")
 	}
 	return err
 }
+
+// told reports whether the notifiers have read how a task has ended. That takes them
+// some milliseconds, for which it waits.
+func (c Records) told(ctx context.Context, t *task.Task) (told bool, err error) {
+	for until, wait := time.Now().Add(tellWait), tellPause; ; wait *= 2 {
+		told, err = c.store.Consumers.Told(ctx, t.Rev)
+		if told || err != nil || !time.Now().Add(wait).Before(until) || !c.sleep(ctx, wait) {
+			return told, err
+		}
+	}
+}
+
+// How long the deletion of a task waits until its end is told, and after its first look.
+const (
+	tellWait  = time.Second
+	tellPause = 5 * time.Millisecond
+)
