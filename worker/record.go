@@ -86,10 +86,13 @@ func (r *record) holds(rec *task.Task) bool {
 		claim.Worker == r.worker && claim.Attempt == r.t.Attempt && claim.At.Equal(task.Stamp(r.began))
 }
 
-// verify reads the record and returns why the attempt may not go on, if so.
+// verify reads the record and returns why the attempt may not go on, if so. A task
+// that is deleted has ended: for an attempt that still runs it is a canceled one.
 func (r *record) verify(ctx context.Context) error {
 	rec, err := r.store.Tasks.Get(ctx, r.t.Tenant, r.id)
 	switch {
+	case errors.Is(err, task.ErrDeleted):
+		return agent.ErrCanceled
 	case errors.Is(err, task.ErrNotFound) && !r.claimed:
 		return nil
 	case err != nil && !errors.Is(err, task.ErrNotFound):

@@ -230,13 +230,30 @@ func (s settlement) stopped(ctx context.Context, o outcome) error {
 		return nil
 	}
 	rec, err := s.annotate(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, task.ErrDeleted):
+		rec = s.rec.t.Clone()
+		if err := rec.To(task.Canceled, time.Now()); err != nil {
+			return err
+		}
+		s.dropJournal(ctx)
+	case err != nil:
 		return err
+	default:
+		s.at.endJournal(ctx, rec)
 	}
-	s.at.endJournal(ctx, rec)
 	s.at.ended(ctx, rec, task.AttemptCanceled, time.Since(s.rec.began), nil)
 	s.at.ack(ctx)
 	return nil
+}
+
+// dropJournal removes the entries of a task that was deleted: no record names them any
+// more.
+func (s settlement) dropJournal(ctx context.Context) {
+	err := s.at.untilAnswered(ctx, func() error { return s.at.w.core.Journals.Drop(ctx, s.rec.t) })
+	if err != nil {
+		s.at.log.Warn("journal not ended, a gateway will", "error", err)
+	}
 }
 
 func (s settlement) annotate(ctx context.Context) (rec *task.Task, err error) {
