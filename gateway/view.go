@@ -113,7 +113,7 @@ func (show views) familyOf(ctx context.Context, l links, t *task.Task) (api.Task
 	if t.Status == task.Pending {
 		v.Waiting = waitingOf(show.mesh.Tasks.Waiting(ctx, t))
 	}
-	if t.HasChildren {
+	if t.HasChildren || t.Status == task.Canceled { // a worker may have been stopped before it said so
 		children, err := show.mesh.Tasks.Children(ctx, t)
 		if err != nil {
 			return v, err

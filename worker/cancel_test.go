@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -78,6 +79,36 @@ func TestCancelMeetsALateChild(t *testing.T) {
 		m.Work(meshtest.Named("child", func(context.Context, *agent.Job) (any, error) { t.Error("it ran"); return nil, nil }))
 		if v := m.End(string(late.ID)); v.Status != "canceled" {
 			t.Errorf("%+v", v)
+		}
+	})
+}
+
+// The record of a task that was canceled right after its agent started another does not
+// say so: its worker had no time to.
+func TestACanceledTaskNamesTheChildOfItsLastMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		started := make(chan struct{})
+		m.Work(meshtest.Named("parent", func(ctx context.Context, _ *agent.Job) (any, error) {
+			close(started)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}), meshtest.Named("child", func(ctx context.Context, _ *agent.Job) (any, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}))
+		id := m.Create(`{"agent":"parent","instruction":"x"}`)
+		<-started
+		child := m.Create(`{"agent":"child","instruction":"x"}`, "Mesh-Parent-Task", id)
+		if w := m.Do("POST", "/tasks/"+id+"/cancel", ""); w.Code != http.StatusOK {
+			t.Fatalf("cancel = %d %s", w.Code, w.Body)
+		}
+		time.Sleep(time.Second)
+		if v := m.Get(id); v.StoppedAt.IsZero() || !slices.Equal(v.Children, []string{child}) {
+			t.Errorf("it stopped at %v, its children are %v, not %s", v.StoppedAt, v.Children, child)
+		}
+		if c := m.Get(child); c.Status != "canceled" {
+			t.Errorf("child %+v", c)
 		}
 	})
 }

@@ -117,7 +117,7 @@ type Task struct {
 	Continues ID   `json:"continues,omitempty"`
 
 	// HasChildren says that this task has started others. While it runs, that may
-	// be known a moment later.
+	// be known a moment later, and of one that was canceled it may never be.
 	HasChildren bool `json:"has_children,omitempty"`
 
 	// Callers are the agents of the tasks above this one, the first caller
