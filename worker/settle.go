@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -63,8 +64,8 @@ func (s settlement) settle(ctx context.Context, cause error, o outcome) error {
 		}
 		failure.Message += " (no further attempt fits before the deadline)"
 	}
-	if s.at.talk.session != nil {
-		s.at.talk.release(ctx)
+	if s.at.talk.session != nil && s.at.talk.release(ctx, next).Standing == mesh.TurnInterrupted {
+		return s.interrupted(ctx, next)
 	}
 	return s.finish(ctx, next, task.Failed)
 }

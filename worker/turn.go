@@ -78,11 +78,17 @@ func (c *talk) commit(ctx context.Context, t *task.Task, d task.Definition) (tur
 	return turn, err
 }
 
-// release lets go of a session whose turn has failed. Nobody waits for it.
-func (c *talk) release(ctx context.Context) {
-	if err := c.sessions.Release(ctx, c.session, c.queued.ID); err != nil {
+// release has the session know that its turn t fails. It returns what the session says
+// of it, which may be that it was interrupted before.
+func (c *talk) release(ctx context.Context, t *task.Task) (turn mesh.Turn) {
+	err := c.untilAnswered(ctx, func() (err error) {
+		turn, err = c.sessions.Release(ctx, c.session, t)
+		return err
+	})
+	if err != nil {
 		c.log.Debug("session not touched", "session", c.session.ID, "error", err)
 	}
+	return turn
 }
 
 // publishNext opens the next turn of the session, after the message of this one
@@ -108,7 +114,9 @@ func (s settlement) commit(ctx context.Context, t *task.Task) error {
 	for {
 		turn, err := s.at.talk.commit(ctx, t, s.at.in.agent.Definition)
 		if refused(err) {
-			s.at.talk.release(ctx)
+			if s.at.talk.release(ctx, t).Standing == mesh.TurnInterrupted {
+				return s.interrupted(ctx, t)
+			}
 			return s.unwritable(ctx, t, err)
 		}
 		if err != nil {

@@ -146,13 +146,31 @@ func (c Sessions) Commit(ctx context.Context, s *session.Session, t *task.Task, 
 	return standing(now, t.ID, t.Attempt), nil
 }
 
-// Release keeps a session alive whose turn has failed, and takes the turn off its
-// list. It changes nothing else, and nobody waits for it.
-func (c Sessions) Release(ctx context.Context, s *session.Session, id task.ID) error {
-	next := s.Clone()
-	next.UpdatedAt = task.Stamp(time.Now())
-	next.Leave(id)
-	return c.store.Sessions.Save(ctx, next)
+// Release says in its session that an attempt of a turn fails, before the turn's record
+// says so: from then on nobody notes it as interrupted, see ended. It keeps the session
+// alive and takes the turn off its list. A turn that was interrupted before is not
+// failed any more.
+func (c Sessions) Release(ctx context.Context, s *session.Session, t *task.Task) (Turn, error) {
+	for {
+		now := standing(s, t.ID, t.Attempt)
+		if now.Standing != TurnOpen {
+			return now, nil
+		}
+		now.Session = s.Clone()
+		now.Session.UpdatedAt = task.Stamp(time.Now())
+		now.Session.Leave(t.ID)
+		now.Session.Fence = &session.Fence{TurnID: t.ID, Attempt: t.Attempt + 1}
+		err := c.store.Sessions.Save(ctx, now.Session)
+		if !errors.Is(err, session.ErrConflict) {
+			return now, err
+		}
+		if s, err = c.store.Sessions.Get(ctx, t.Tenant, session.Of(t)); gone(err) {
+			return Turn{Standing: SessionGone}, nil
+		}
+		if err != nil {
+			return Turn{}, err
+		}
+	}
 }
 
 // Next opens the next turn of a session's queue, unless one is open, and returns
@@ -196,7 +214,7 @@ func (c turns) interrupt(ctx context.Context, t *task.Task) error {
 			return nil
 		}
 		// Read after the session: a turn that has ended by now is not noted.
-		if rec, err := c.store.Tasks.Get(ctx, t.Tenant, t.ID); err == nil && rec.Status.Terminal() {
+		if over, err := c.ended(ctx, s, t.ID); err == nil && over {
 			return task.ErrFinished
 		}
 		next := s.Clone()

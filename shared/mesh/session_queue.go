@@ -163,11 +163,11 @@ func (c queue) enlisted(ctx context.Context, s *session.Session, t *task.Task, w
 func (c queue) displace(ctx context.Context, next *session.Session, open *task.Task) (canceled []task.ID, err error) {
 	if open != nil {
 		outcome, _ := next.Outcome(open.ID)
-		rec, err := c.store.Tasks.Get(ctx, next.Tenant, open.ID)
-		if err != nil && !errors.Is(err, task.ErrNotFound) {
+		over, err := c.ended(ctx, next, open.ID)
+		if err != nil {
 			return nil, err
 		}
-		if outcome == session.Open && (err != nil || !rec.Status.Terminal()) {
+		if outcome == session.Open && !over {
 			if err := c.note(ctx, next, open); err != nil {
 				return nil, err
 			}
