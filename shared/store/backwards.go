@@ -176,17 +176,20 @@ func (b *backwards) pass(m *message) {
 	}
 }
 
-// news calls f with what was stored since the scan began, oldest first, up to the end.
+// news calls f with what was stored since the scan began, oldest first, up to the end:
+// a record that is replaced meanwhile is behind what was the end before. In a queue,
+// where each message is a request, others may come as fast as they are read, so what
+// was there when it began is all. One that was moved during the scan is among that.
 func (b *backwards) news(ctx context.Context, f func(message) error) error {
 	info, err := b.s.info(ctx, b.stream)
 	if err != nil || info.State.LastSeq == b.end {
 		return classify(err)
 	}
-	read := b.read
+	read, high := b.read, info.State.LastSeq
 	if b.whole != nil {
-		read = b.whole
+		read, high = b.whole, ^uint64(0)
 	}
-	return read(ctx, b.end+1, ^uint64(0), func(m message) error {
+	return read(ctx, b.end+1, high, func(m message) error {
 		if b.pass(&m); !m.others {
 			b.looked++
 		}

@@ -104,3 +104,23 @@ func readersWithFilter(t *testing.T, made *nats.Subscription) (filtered bool) {
 	}
 	return filtered
 }
+
+// A list ends though a task comes for each one that it looks at.
+func TestAListEndsWhileTasksCome(t *testing.T) {
+	st := open(t, natstest.Start(t))
+	comes := func() error {
+		_, err := st.Tasks.Enqueue(t.Context(), newTask())
+		return err
+	}
+	if err := comes(); err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	page, err := st.Tasks.List(t.Context(), store.Listing{Tenant: "default", Limit: 5, From: store.Start, Queued: true, Match: func(*task.Task) bool {
+		looked++
+		return comes() == nil
+	}})
+	if err != nil || len(page.Tasks) == 0 || looked > 10 {
+		t.Errorf("%d tasks of %d that were looked at, %v", len(page.Tasks), looked, err)
+	}
+}
