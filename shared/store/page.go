@@ -30,7 +30,7 @@ type take[T any] func(m message) (v T, size int, shown bool, err error)
 // What changes while a page is read leaves its place for one behind the end, where a
 // page that begins at the end looks at last.
 func gather[T any](ctx context.Context, b *backwards, until time.Time, limit int, f take[T]) (page []gathered[T], next uint64, err error) {
-	past, size := false, 0
+	past, size, has := false, 0, map[string]bool{}
 	err = b.each(ctx, until, func(m message) (bool, error) {
 		if len(page) >= limit || size > pageBytes {
 			return false, nil
@@ -39,8 +39,10 @@ func gather[T any](ctx context.Context, b *backwards, until time.Time, limit int
 		if past = errors.Is(err, errPast); past || err != nil {
 			return false, ignored(err, errPast)
 		}
-		if shown {
-			page, size = append(page, gathered[T]{topology.SubjectID(m.subject), m.seq, n, v}), size+n
+		// A task that is promoted, or made ready, is in its queue twice for a moment.
+		if key := topology.SubjectID(m.subject); shown && !has[key] {
+			has[key] = true
+			page, size = append(page, gathered[T]{key, m.seq, n, v}), size+n
 		}
 		return true, nil
 	})

@@ -282,3 +282,33 @@ func listedWhenReady(t *testing.T, list func(context.Context, *store.Store, stor
 		t.Errorf("%d tasks are listed, want 301, the one that came %d times", len(all), times[later.ID])
 	}
 }
+
+// A task that is promoted is in both lines until its message in bulk is acknowledged.
+func TestATaskIsListedOnceWhileItIsPromoted(t *testing.T) {
+	srv := natstest.Start(t)
+	st := open(t, srv)
+	js, err := jetstream.New(srv.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := newTask()
+	one.Bulk = true
+	if _, err := st.Tasks.Enqueue(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	queue, err := js.Stream(t.Context(), topology.Tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg, err := queue.GetMsg(t.Context(), one.QueueSeq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), topology.TaskReady(one.Tenant, one.Agent, one.ID), msg.Data); err != nil {
+		t.Fatal(err)
+	}
+	page, err := st.Tasks.List(t.Context(), store.Listing{Tenant: "default", Limit: 20, From: store.Start, Queued: true, Match: func(*task.Task) bool { return true }})
+	if len(page.Tasks) != 1 || err != nil {
+		t.Errorf("listed %d times, %v", len(page.Tasks), err)
+	}
+}
