@@ -129,6 +129,19 @@ func (m *crowdedMesh) inBulk() int {
 	return n
 }
 
+// comesInBulk waits until some are in bulk, by the server's count, which comes a moment
+// after them.
+func (m *crowdedMesh) comesInBulk() int {
+	m.T.Helper()
+	for range 100 {
+		if n := m.inBulk(); n > 0 {
+			return n
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return 0
+}
+
 // The first task of a tenant waits for a few of another one's, however many that has
 // queued before it, whether they take a moment or long, and whether it comes right
 // behind them or later.
@@ -140,6 +153,9 @@ func TestTheFirstTaskOfATenantWaitsForAFewOfAnothers(t *testing.T) {
 					m := newCrowdedMesh(t, takes)
 					stop := m.Work(m.agent(1, 0))
 					m.accept("big", 150)
+					for m.count() == 0 { // one runs, and eight are ready
+						time.Sleep(time.Millisecond)
+					}
 					time.Sleep(later)
 					before := m.count()
 					m.accept("small", 1)

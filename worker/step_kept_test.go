@@ -256,7 +256,9 @@ func TestTasksInBulkKeepTheirSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newCrowdedMesh(t, 100*time.Millisecond)
 		var r told
+		counted := make(chan struct{})
 		m.before = func(job *agent.Job) error {
+			<-counted
 			_, err := agent.Step(t.Context(), job, "one", func(_ context.Context, s agent.StepInfo) (int, error) {
 				r.add(s)
 				return 1, nil
@@ -270,7 +272,8 @@ func TestTasksInBulkKeepTheirSteps(t *testing.T) {
 		a.Retry.Backoff = task.Duration(time.Second)
 		m.Work(a)
 		ids := m.accept("big", 30)
-		bulk := m.inBulk()
+		bulk := m.comesInBulk()
+		close(counted)
 		time.Sleep(time.Minute)
 		for _, id := range ids {
 			v, err := m.core.Tasks.Get(t.Context(), auth.Caller{Tenant: "big"}, id)
