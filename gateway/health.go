@@ -54,6 +54,7 @@ type readiness struct {
 const (
 	readyKept    = time.Second
 	readyTimeout = 3 * time.Second
+	firstCopies  = time.Second // for what a gateway reads as it starts, which takes some milliseconds
 )
 
 func newReadiness(cfg Config, st *store.Store) *readiness {
@@ -86,6 +87,9 @@ func (c *readiness) check(ctx context.Context, m *mesh.Mesh) api.Readiness {
 		note("write", c.store.Probe(ctx, c.writer)) // a frozen or full store still answers reads
 		note("consumers", c.consumers(ctx))
 	}
+	first, enough := context.WithTimeout(ctx, firstCopies)
+	m.AwaitCopies(first)
+	enough()
 	note("agents", m.Agents.Check())
 	note("tenants", m.Tenants.Check()) // whoever has limits of its own must be held to them
 	if c.cfg.Health != nil {

@@ -128,6 +128,13 @@ func (m *Mesh) Run(ctx context.Context) error {
 	return nil
 }
 
+// AwaitCopies waits until the copies that Run keeps were read for the first time, or
+// ctx ends.
+func (m *Mesh) AwaitCopies(ctx context.Context) {
+	m.Agents.await(ctx)
+	m.Tenants.limits.await(ctx)
+}
+
 // Close ends the waits, each with the task as last seen.
 func (m *Mesh) Close() { m.close() }
 

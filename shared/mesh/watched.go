@@ -49,6 +49,14 @@ func (w *watched) note(away error) {
 	w.away = away
 }
 
+// await waits until the copy was read for the first time, or ctx ends.
+func (w *watched) await(ctx context.Context) {
+	select {
+	case <-w.loaded:
+	case <-ctx.Done():
+	}
+}
+
 // Check tells whether the copy is complete and kept up to date.
 func (w *watched) Check() error {
 	select {
