@@ -44,6 +44,24 @@ func bridge(t *testing.T, m *meshtest.Mesh, e synadia.Entry, hold time.Duration)
 	return stop
 }
 
+// present waits until gateways know the worker, and have looked. In a bubble the server
+// drops what a worker says of itself now and then, until that says it again (natstest).
+func present(t *testing.T, m *meshtest.Mesh) {
+	t.Helper()
+	for range 60 {
+		all, err := m.Store.Registry.Workers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(all) > 0 {
+			time.Sleep(2 * time.Second)
+			return
+		}
+		time.Sleep(time.Second)
+	}
+	t.Fatal("the worker does not announce itself")
+}
+
 // asking is a prompt that is open.
 type asking struct {
 	t   *testing.T

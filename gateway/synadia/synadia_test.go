@@ -88,7 +88,7 @@ func TestACallerGoesOnByTheTaskAnywhere(t *testing.T) {
 		slow := meshtest.Named("slow", func(ctx context.Context, job *agent.Job) (any, error) {
 			job.Output("begun ")
 			select {
-			case <-time.After(10 * time.Minute):
+			case <-time.After(12 * time.Minute):
 				return map[string]string{"text": "begun ended"}, nil
 			case <-ctx.Done():
 				return nil, ctx.Err()
@@ -109,6 +109,7 @@ func TestACallerGoesOnByTheTaskAnywhere(t *testing.T) {
 		if acks < 20 || acks > 30 || a.next() != "end" {
 			t.Errorf("%d acks in nine minutes", acks)
 		}
+		present(t, m)
 		if got := send(t, nc, "other", "/task "+id).all(); got != "error 404\nend" {
 			t.Errorf("at another agent: %s", got)
 		}
@@ -120,6 +121,7 @@ func TestACallerGoesOnByTheTaskAnywhere(t *testing.T) {
 			t.Errorf("a drain: %s", got)
 		}
 		bridge(t, m, synadia.Entry{}, 9*time.Minute)
+		present(t, m)
 		check(t, send(t, nc, "slow", "/task "+id).all(), `status "ack"`, `status "task:tsk_…"`, `response "begun "`, `response "ended"`, "end")
 		c := send(t, nc, "slow", "y")
 		id = c.task()
