@@ -94,11 +94,11 @@ func TestAMeshThatAsksForKeysLeavesOneForItsOperator(t *testing.T) {
 	p := upWithKeys(t, dir)
 	admin := fileKey(t, dir)
 	for _, c := range []struct {
-		key, path string
-		want      int
-	}{{"", "/tasks", 401}, {"", "/readyz", 200}, {admin, "/tasks", 200}, {admin, "/keys", 200}} {
+		who, key, path string
+		want           int
+	}{{"a stranger", "", "/tasks", 401}, {"a stranger", "", "/readyz", 200}, {"the operator", admin, "/tasks", 200}, {"the operator", admin, "/keys", 200}} {
 		if got, answer := p.call(c.key, "GET", c.path, ""); got != c.want {
-			t.Errorf("GET %s with the key %q = %d %s, want %d", c.path, c.key, got, answer, c.want)
+			t.Errorf("GET %s by %s = %d %s, want %d", c.path, c.who, got, answer, c.want)
 		}
 	}
 	k := p.create(admin, `{"tenant":"blue","scopes":["tasks:read","tasks:write"],"name":"ci"}`)

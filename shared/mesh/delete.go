@@ -7,6 +7,7 @@ import (
 
 	"agentmesh/shared/audit"
 	"agentmesh/shared/auth"
+	"agentmesh/shared/pause"
 	"agentmesh/shared/task"
 )
 
@@ -62,22 +63,12 @@ func (c Records) deletable(ctx context.Context, t *task.Task) error {
 			return Refuse(ErrTaskNotDeletable, "The task that called it, %s, is %s and may ask for its result. Delete it when that one has ended.", parent.ID, parent.Status)
 		}
 	}
-	told, err := c.told(ctx, t)
+	// That takes the notifiers some milliseconds.
+	told, err := pause.Until(ctx, tellWait, tellPause, func() (bool, error) { return c.store.Consumers.Told(ctx, t.Rev) })
 	if err == nil && !told {
 		return Refuse(ErrConflict, "Its end is being told to webhooks in this moment. Try again.")
 	}
 	return err
-}
-
-// told reports whether the notifiers have read how a task has ended. That takes them
-// some milliseconds, for which it waits.
-func (c Records) told(ctx context.Context, t *task.Task) (told bool, err error) {
-	for until, wait := time.Now().Add(tellWait), tellPause; ; wait *= 2 {
-		told, err = c.store.Consumers.Told(ctx, t.Rev)
-		if told || err != nil || !time.Now().Add(wait).Before(until) || !c.sleep(ctx, wait) {
-			return told, err
-		}
-	}
 }
 
 // How long the deletion of a task waits until its end is told, and after its first look.

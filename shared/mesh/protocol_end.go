@@ -21,18 +21,18 @@ const (
 // that of the record stands for one whose record comes in a moment: it fails, see
 // Release, or the next one begins. One that does not come is that of a worker that died,
 // and the turn is open.
-func (c turns) ended(ctx context.Context, s *session.Session, id task.ID) (bool, error) {
-	for until, wait := time.Now().Add(failWait), failPause; ; wait *= 2 {
+func (c turns) ended(ctx context.Context, s *session.Session, id task.ID) (over bool, err error) {
+	_, err = pause.Until(ctx, failWait, failPause, func() (settled bool, err error) {
 		rec, err := c.store.Tasks.Get(ctx, s.Tenant, id)
 		if errors.Is(err, task.ErrNotFound) {
-			return false, nil
+			return true, nil
 		}
-		if err != nil || rec.Status.Terminal() {
-			return err == nil, err
+		if err != nil {
+			return false, err
 		}
+		over = rec.Status.Terminal()
 		fenced := s.Fence != nil && s.Fence.TurnID == id && s.Fence.Attempt > rec.Attempt
-		if !fenced || !time.Now().Add(wait).Before(until) || !pause.For(ctx, wait) {
-			return false, nil
-		}
-	}
+		return over || !fenced, nil
+	})
+	return over, err
 }

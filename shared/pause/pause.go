@@ -29,6 +29,17 @@ func For(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Until asks whether something is over, at once and then after pauses that double from
+// first on, within a time. It reports what was answered last.
+func Until(ctx context.Context, within, first time.Duration, over func() (bool, error)) (bool, error) {
+	for end, wait := time.Now().Add(within), first; ; wait *= 2 {
+		is, err := over()
+		if is || err != nil || !time.Now().Add(wait).Before(end) || !For(ctx, wait) {
+			return is, err
+		}
+	}
+}
+
 // RetryAfter reads the header Retry-After (RFC 9110, 10.2.3), seconds or a date, at
 // most longest. It is 0 where there is none, or none that makes sense, or it has
 // passed.

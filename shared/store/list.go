@@ -110,7 +110,7 @@ func (s Tasks) List(ctx context.Context, l Listing) (Listed, error) {
 	}
 	slices.SortStableFunc(page, func(a, b *task.Task) int { return changed(b).Compare(changed(a)) })
 	out.Tasks = page
-	if n := fitting(page, l.Limit); n < len(page) {
+	if n := fits(page, l.Limit, weight); n < len(page) {
 		for _, t := range page[n:] { // met again on the next page
 			out.Next.back(t)
 		}
@@ -129,17 +129,6 @@ func (p *Position) back(t *task.Task) {
 	default:
 		p.Queue = max(p.Queue, t.QueueSeq)
 	}
-}
-
-// fitting is how many tasks of a page one answer holds: at least one.
-func fitting(page []*task.Task, limit int) int {
-	size := 0
-	for i, t := range page {
-		if size += weight(t); i == limit || i > 0 && size > pageBytes {
-			return i
-		}
-	}
-	return len(page)
 }
 
 // weight is about how much of a task is shown.

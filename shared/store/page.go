@@ -20,6 +20,8 @@ type gathered[T any] struct {
 	v    T
 }
 
+func (g gathered[T]) bytes() int { return g.size }
+
 // take says of a message what a page shows of it, and how large that is; not shown:
 // nothing. errPast ends the page in front of it.
 type take[T any] func(m message) (v T, size int, shown bool, err error)
@@ -52,7 +54,7 @@ func gather[T any](ctx context.Context, b *backwards, until time.Time, limit int
 	if err == nil && b.newest {
 		page, err = withNews(ctx, b, page, f)
 	}
-	if n := fits(page, limit); n < len(page) { // the rest is met again on the next page
+	if n := fits(page, limit, gathered[T].bytes); n < len(page) { // the rest is met again on the next page
 		page, next = page[:n], page[n].seq
 	}
 	return page, next, err
@@ -83,13 +85,12 @@ func withNews[T any](ctx context.Context, b *backwards, page []gathered[T], f ta
 }
 
 // fits is how much of a page one answer holds: at least one.
-func fits[T any](page []gathered[T], limit int) int {
+func fits[T any](page []T, limit int, sizeOf func(T) int) int {
 	size := 0
-	for i, g := range page {
-		if i == limit || i > 0 && size > pageBytes {
+	for i, v := range page {
+		if size += sizeOf(v); i == limit || i > 0 && size > pageBytes {
 			return i
 		}
-		size += g.size
 	}
 	return len(page)
 }
