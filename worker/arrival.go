@@ -22,8 +22,16 @@ type arrival struct {
 	first      bool // nobody can have written a record
 }
 
-// decide reads what is known of the task and decides.
+// decide reads what is known of the task and decides. A task that ends is the next
+// version of it then.
 func (a *arrival) decide(ctx context.Context) (d decision, err error) {
+	if d, err = a.weigh(ctx); err == nil && d.verb == end {
+		err = d.task.To(d.as, time.Now())
+	}
+	return d, err
+}
+
+func (a *arrival) weigh(ctx context.Context) (d decision, err error) {
 	var record *task.Task
 	if !a.first { // somebody may have written the record
 		record, err = a.read(ctx)
@@ -87,10 +95,7 @@ func (a *arrival) underParent(ctx context.Context, d decision) (decision, error)
 		return d, err
 	}
 	d.task.Attempt--
-	if err := d.task.To(task.Canceled, time.Now()); err != nil {
-		return d, err
-	}
-	return decision{verb: end, task: d.task, why: "its parent is canceled"}, nil
+	return decision{verb: end, task: d.task, as: task.Canceled, why: "its parent is canceled"}, nil
 }
 
 func (a *arrival) read(ctx context.Context) (*task.Task, error) {
@@ -162,10 +167,7 @@ func (a *arrival) decided(ctx context.Context, d decision, s task.State, turn me
 			return d, fault
 		}
 	}
-	if err := d.task.To(s, time.Now()); err != nil {
-		return d, err
-	}
-	return decision{verb: end, task: d.task, why: "its session has it as " + string(s)}, nil
+	return decision{verb: end, task: d.task, as: s, why: "its session has it as " + string(s)}, nil
 }
 
 // endUnrun ends a turn that its agent will not hear of.
@@ -174,5 +176,5 @@ func endUnrun(d decision, code, message string) decision {
 		d.task.Attempt--
 	}
 	d.task.Error = &task.Error{Code: code, Message: message, Attempt: d.task.Attempt}
-	return ended(d.task, time.Now())
+	return failed(d.task)
 }

@@ -22,12 +22,13 @@ const (
 	end                 // it ends without a further attempt: record the end, then ack
 )
 
-// decision is the verb and the record for it: for run and end the next version
-// of the task, for requeue the task to queue.
+// decision is the verb and the record for it: for run the next version of the task,
+// for end the one before it ends, for requeue the task to queue.
 type decision struct {
 	verb verb
 	task *task.Task
-	why  string // for the log
+	as   task.State // end: what it ends as
+	why  string     // for the log
 
 	ended *task.Task // forget: the record, of a task that has ended
 	held  *task.Task // forget: that of one which runs under another message
@@ -65,7 +66,7 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 	}
 	if t.Expired(now) {
 		t.Error = &task.Error{Code: task.CodeDeadlineExceeded, Message: "the deadline passed before an attempt could end", Attempt: t.Attempt}
-		return ended(t, now)
+		return failed(t)
 	}
 	if t.Suspended {
 		return resumed(t, workerID, now)
@@ -78,7 +79,7 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 			Message: fmt.Sprintf("the worker died or stalled in attempt %d, and %d are allowed", t.Attempt, limit),
 			Attempt: t.Attempt,
 		}
-		return ended(t, now)
+		return failed(t)
 	}
 	t.Attempt = attempt
 	t.Error, t.Percent, t.Message, t.Reported = nil, nil, "", nil
@@ -103,11 +104,9 @@ func resumed(t *task.Task, workerID string, now time.Time) decision {
 	return decision{verb: run, task: t}
 }
 
-func ended(t *task.Task, now time.Time) decision {
-	if err := t.To(task.Failed, now); err != nil {
-		return decision{verb: forget, why: err.Error()}
-	}
-	return decision{verb: end, task: t, why: t.Error.Code}
+// failed decides that a task ends with the error that it has.
+func failed(t *task.Task) decision {
+	return decision{verb: end, task: t, as: task.Failed, why: t.Error.Code}
 }
 
 func maxAttempts(t *task.Task, d agent.Definition) int {

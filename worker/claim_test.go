@@ -84,8 +84,8 @@ func TestDecide(t *testing.T) {
 					t.Errorf("attempt %d under %+v, want %d", d.task.Attempt, l, tt.attempt)
 				}
 			case end:
-				if d.task.Status != task.Failed || d.task.Error.Code != tt.code || d.task.Attempt != tt.attempt || d.task.Error.Attempt != tt.attempt {
-					t.Errorf("%s in attempt %d with %+v", d.task.Status, d.task.Attempt, d.task.Error)
+				if d.as != task.Failed || d.task.Error.Code != tt.code || d.task.Attempt != tt.attempt || d.task.Error.Attempt != tt.attempt {
+					t.Errorf("%s in attempt %d with %+v", d.as, d.task.Attempt, d.task.Error)
 				}
 			case requeue:
 				if d.task.Attempt != tt.attempt || d.task.NotBefore.IsZero() {

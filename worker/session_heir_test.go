@@ -107,14 +107,23 @@ func TestAnHeirFencesOffTheAttemptBeforeIt(t *testing.T) {
 }
 
 // The whole process dies between the session's write and the acknowledgement:
-// the turn is not run again, and ends as the session has it.
+// the turn is not run again, and ends as the session has it, though it has no attempt
+// left or its deadline has passed.
 func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
-	for name, interrupted := range map[string]bool{"reply": false, "interrupted": true} {
+	for name, c := range map[string]struct {
+		interrupted bool
+		attempts    int
+		late        time.Duration // than its deadline
+	}{
+		"reply": {}, "interrupted": {interrupted: true},
+		"reply in the last attempt": {attempts: 1}, "interrupted in the last attempt": {interrupted: true, attempts: 1},
+		"reply before the deadline": {late: time.Second}, "interrupted before the deadline": {interrupted: true, late: time.Second},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := meshtest.New(t)
 				ran := false
-				a := agent.Agent{Definition: agent.Definition{Name: "a", Greeting: "Hi"}, Handler: func(context.Context, *agent.Job) (any, error) {
+				a := agent.Agent{Definition: agent.Definition{Name: "a", Greeting: "Hi", Retry: agent.Retry{MaxAttempts: c.attempts}}, Handler: func(context.Context, *agent.Job) (any, error) {
 					ran = true
 					return "again", nil
 				}}
@@ -128,6 +137,9 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 				}
 				queued := rec.Clone()
 				rec.Attempt, rec.Lease = 1, &task.Lease{Worker: "wrk_dead", Seq: rec.QueueSeq}
+				if c.late > 0 {
+					rec.Deadline = task.Stamp(time.Now().Add(-c.late))
+				}
 				if err := rec.To(task.Processing, time.Now()); err != nil {
 					t.Fatal(err)
 				}
@@ -136,7 +148,7 @@ func TestATurnIsNotRunAgainAfterItsCommit(t *testing.T) {
 					t.Fatal(err)
 				}
 				want, status, reply := "agent: Hi\nuser: hi\nagent: once", "completed", "once"
-				if interrupted {
+				if c.interrupted {
 					s.Interrupt(queued, time.Now())
 					want, status, reply = "agent: Hi\nuser: hi (interrupted)", "canceled", ""
 				} else {
