@@ -125,10 +125,10 @@ func (a *arrival) follow(ctx context.Context, record *task.Task, d decision) {
 
 // inSession reads the session of a turn and decides again: a turn that is in the
 // transcript ends as the transcript says, and is not run a second time. One that
-// has no attempt left fences off those before, too: their commit would come too
-// late.
+// ends without a further attempt fences off those before, too: their commit, or the
+// note of a cancel, would come too late.
 func (a *arrival) inSession(ctx context.Context, d decision) (decision, error) {
-	b := mesh.Beginning{Attempt: d.task.Attempt, Again: a.deliveries > 1, Runs: d.verb == run, Agent: a.at.in.agent.Definition}
+	b := mesh.Beginning{Attempt: d.task.Attempt, Fences: a.deliveries > 1 || d.verb == end, Runs: d.verb == run, Agent: a.at.in.agent.Definition}
 	if d.verb == end {
 		b.Attempt++
 	}
@@ -140,7 +140,7 @@ func (a *arrival) inSession(ctx context.Context, d decision) (decision, error) {
 	case mesh.SessionGone:
 		return endUnrun(d, task.CodeSessionGone, "the session was deleted or has expired"), nil
 	case mesh.SessionFull:
-		return endUnrun(d, task.CodeSessionFull, turn.Why.Error()), nil
+		return a.inSession(ctx, endUnrun(d, task.CodeSessionFull, turn.Why.Error()))
 	case mesh.TurnCommitted:
 		return a.decided(ctx, d, task.Completed, turn)
 	case mesh.TurnInterrupted:

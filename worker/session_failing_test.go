@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"agentmesh/shared/meshtest"
 	"agentmesh/shared/session"
 	"agentmesh/shared/task"
+	"agentmesh/worker"
 	"agentmesh/worker/agent"
 )
 
@@ -69,4 +72,60 @@ func TestOfACancelAndAFailureExactlyOneWins(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The same holds of a turn whose session is full when its time comes: its agent never
+// hears of it.
+func TestOfACancelAndAFullSessionExactlyOneWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		var waiting atomic.Pointer[string] // the turn that will not fit
+		ofIt := func(subject string) bool {
+			id := waiting.Load()
+			return id != nil && strings.HasPrefix(subject, "$KV.tasks.") && strings.HasSuffix(subject, *id)
+		}
+		asks := &meshtest.Wire{Server: m.Server.Server}
+		asks.Before = func(subject string) {
+			if ofIt(subject) {
+				time.Sleep(40 * time.Millisecond) // the worker writes first
+			}
+		}
+		store, hangUp, err := m.StoreOver(asks)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp()
+		gateway := m.NewGateway(store)
+		canceled := make(chan int, 1)
+		var id string
+		wire := &meshtest.Wire{Server: m.Server.Server}
+		wire.Before = func(subject string) {
+			if ofIt(subject) {
+				go func() {
+					canceled <- meshtest.Call(gateway.Handler(), "POST", "/sessions/"+id+"/turns/"+*waiting.Load()+"/cancel", "").Code
+				}()
+				time.Sleep(20 * time.Millisecond) // the cancel has read what there is
+			}
+		}
+		works, hangUp, err := m.StoreOver(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp()
+		var s meshtest.Slow
+		stop := m.WorkWith(worker.Default(), works, s.Agent(agent.Definition{Name: "slow", MaxTurns: 2}))
+		defer stop()
+		id = m.Session("slow")
+		m.Say(http.StatusOK, id, "one")
+		m.Say(http.StatusAccepted, id, "wait", "Prefer", "respond-async")
+		turn := m.PostMessage(http.StatusAccepted, id, `{"text":"x","on_busy":"wait"}`, "Prefer", "respond-async").TurnID
+		waiting.Store(&turn)
+		s.Release <- struct{}{}
+		if got, code := m.Turn(id, turn, "Prefer", "wait=10"), <-canceled; got.Status != "failed" || code != http.StatusConflict {
+			t.Errorf("the turn is %s, cancel = %d", got.Status, code)
+		}
+		if got := meshtest.Talk(m.Transcript(id)); got != "user: one\nagent: done one\nuser: wait\nagent: done wait" {
+			t.Errorf("transcript:\n%s", got)
+		}
+	})
 }

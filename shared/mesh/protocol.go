@@ -65,14 +65,13 @@ func standing(s *session.Session, id task.ID, attempt int) Turn {
 // Beginning is an attempt of a turn that is about to begin.
 type Beginning struct {
 	Attempt int
-	Again   bool            // the turn was delivered before
+	Fences  bool            // the turn was delivered before, or ends without an attempt
 	Runs    bool            // its agent is to hear of it
 	Agent   task.Definition // as its worker has it
 }
 
-// Begin reads what the session says of a turn that was delivered to a worker. From
-// its second delivery on it fences off the attempts before: their commit would
-// come too late.
+// Begin reads what the session says of a turn that was delivered to a worker. One that
+// fences has the session refuse the attempts before: their commit would come too late.
 func (c Sessions) Begin(ctx context.Context, t *task.Task, b Beginning) (Turn, error) {
 	for {
 		s, err := c.store.Sessions.Get(ctx, t.Tenant, session.Of(t))
@@ -91,7 +90,7 @@ func (c Sessions) Begin(ctx context.Context, t *task.Task, b Beginning) (Turn, e
 				return Turn{Standing: SessionFull, Session: s, Why: full}, nil
 			}
 		}
-		if !b.Again {
+		if !b.Fences {
 			return Turn{Session: s}, nil
 		}
 		if now.Standing == TurnOvertaken || s.Fence != nil && *s.Fence == (session.Fence{TurnID: t.ID, Attempt: b.Attempt}) {

@@ -181,7 +181,7 @@ func TestOneAttemptOfATurnCommits(t *testing.T) {
 	turn := newTurn(s)
 	begin := func(attempt int, want mesh.Standing) mesh.Turn {
 		t.Helper()
-		now, err := sessions.Begin(t.Context(), turn, mesh.Beginning{Attempt: attempt, Again: attempt > 1, Runs: true})
+		now, err := sessions.Begin(t.Context(), turn, mesh.Beginning{Attempt: attempt, Fences: attempt > 1, Runs: true})
 		if err != nil || now.Standing != want {
 			t.Fatalf("attempt %d begins: %+v, %v, want %d", attempt, now, err, want)
 		}
