@@ -92,7 +92,14 @@ func endMarked(mark string) {
 	for range 1000 {
 		quiet++
 		for _, pid := range children() {
-			if group.has(pid) || !marked(pid, mark) {
+			if group.has(pid) {
+				continue
+			}
+			has, known := marked(pid, mark)
+			if !known {
+				quiet = 0
+			}
+			if !has {
 				continue
 			}
 			quiet = 0
@@ -110,16 +117,23 @@ func endMarked(mark string) {
 	}
 }
 
-// marked reports whether a process has the mark. One that has ended has none.
-func marked(pid int, mark string) bool {
+// marked reports whether a process has the mark. One that has ended has none; known is
+// false of one that has no memory of its own for a moment, since it becomes another
+// program, or ends.
+func marked(pid int, mark string) (has, known bool) {
 	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
-	return err == nil && bytes.Contains(environ, []byte(mark))
+	if len(environ) > 0 || errors.Is(err, fs.ErrPermission) {
+		return bytes.Contains(environ, []byte(mark)), true
+	}
+	p, ok := look(pid)
+	return false, !ok || p.state == 'Z' || p.environ != 0
 }
 
 // process is what the kernel tells of one.
 type process struct {
 	state                 byte
 	parent, pgid, session int
+	environ               uint64 // where the environment ends; 0: there is none yet, or any more
 }
 
 func look(pid int) (p process, ok bool) {
@@ -128,13 +142,14 @@ func look(pid int) (p process, ok bool) {
 		return p, false
 	}
 	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // a name may have anything in it
-	if len(f) < 4 {
+	if len(f) < 49 {
 		return p, false
 	}
 	p.state = f[0][0]
 	p.parent, _ = strconv.Atoi(f[1])
 	p.pgid, _ = strconv.Atoi(f[2])
 	p.session, _ = strconv.Atoi(f[3])
+	p.environ, _ = strconv.ParseUint(f[48], 10, 64)
 	return p, true
 }
 

@@ -63,13 +63,20 @@ type groups struct {
 var group = groups{lines: map[int]int{}}
 
 // A process that has left its group is found by its environment, where there is
-// /proc.
+// /proc. One that becomes another program has none for a moment: it is looked for twice.
 const guardScript = `read -r end; while read -r pgid; do
 	case $pgid in ?*) kill -s KILL -- "-$pgid" 2>/dev/null ;; esac
 done <&3
+quiet=
 for round in 1 2 3 4 5 6 7 8 9 10; do
 	found=$(grep -lF "$1" /proc/[0-9]*/environ 2>/dev/null)
-	[ -n "$found" ] || break
+	if [ -z "$found" ]; then
+		[ -z "$quiet" ] || break
+		quiet=1
+		sleep 1
+		continue
+	fi
+	quiet=
 	for file in $found; do
 		pid=${file#/proc/}
 		kill -s KILL "${pid%/environ}" 2>/dev/null
