@@ -153,7 +153,7 @@ func TestTheFirstTaskOfATenantWaitsForAFewOfAnothers(t *testing.T) {
 					m := newCrowdedMesh(t, takes)
 					stop := m.Work(m.agent(1, 0))
 					m.accept("big", 150)
-					for m.count() == 0 { // one runs, and eight are ready
+					for m.count() == 0 { // one runs, and about eight are ready: the count is a moment old
 						time.Sleep(time.Millisecond)
 					}
 					time.Sleep(later)
@@ -162,8 +162,8 @@ func TestTheFirstTaskOfATenantWaitsForAFewOfAnothers(t *testing.T) {
 					for m.ranUntil("small") < 0 {
 						time.Sleep(time.Second)
 					}
-					if n := m.ranUntil("small") - before; n > 8 {
-						t.Errorf("%d tasks ran before it", n)
+					if n := m.ranUntil("small") - before; n > 12 {
+						t.Errorf("%d tasks ran before it, want a few of 150", n)
 					}
 					stop()
 				})
