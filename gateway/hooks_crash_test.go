@@ -11,6 +11,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/hook"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 )
 
@@ -18,6 +19,7 @@ import (
 // whatever a delivery does, it is done once, wherever between its writes and its 202 the
 // gateway was killed.
 func TestADeliveryIsDoneOnceWhereverItsGatewayDies(t *testing.T) {
+	natstest.Long(t)
 	for name, does := range map[string]string{
 		"task":    `"task":{"agent":"once"}`,
 		"session": `"session":{"agent":"once","key":"/k","text":"/t"}`,

@@ -103,6 +103,7 @@ func TestAListHoldsEveryLargeTask(t *testing.T) {
 // A filter that one of very many meets finds it in one answer, which says how far
 // it looked.
 func TestAListThatFiltersHardLooksOn(t *testing.T) {
+	natstest.Long(t)
 	m := meshtest.New(t)
 	failed := put(m, func(t *task.Task) { t.Status = task.Failed; t.Error = &task.Error{Code: "agent_error"} })
 	record, err := json.Marshal(put(m, func(*task.Task) {}))

@@ -18,6 +18,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/client"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
 )
@@ -88,6 +89,7 @@ func TestHEADAnswersWhereGETDoes(t *testing.T) {
 }
 
 func TestAWrongMethodLearnsTheRightOnes(t *testing.T) {
+	natstest.Long(t)
 	m := meshtest.New(t)
 	for path, methods := range documented(m) {
 		to := strings.NewReplacer("{id}", "tsk_1", "{name}", "echo", "{code}", "x", "{turn_id}", "trn_1").Replace(path)

@@ -15,6 +15,7 @@ import (
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 )
 
 // public is what everybody may read, and nothing else is.
@@ -150,6 +151,7 @@ func methodsOf(e endpoint) []string {
 // Every route by every scope: a caller gets through with the route's own scope or
 // with *, which is none of the admin's, and is told what is missing otherwise.
 func TestEveryRouteIsForItsScopeOnly(t *testing.T) {
+	natstest.Long(t)
 	m := meshtest.Started(t)
 	callers := meshtest.Callers{}
 	for _, s := range auth.Scopes {

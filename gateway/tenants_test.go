@@ -15,6 +15,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/shared/auth"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/worker/agent"
 )
 
@@ -193,6 +194,7 @@ func (m *twoTenants) snapshot() string {
 // Another tenant's id is unknown: on every route that takes one, to the byte, and
 // whatever is asked has no effect.
 func TestAnotherTenantsIDIsUnknownOnEveryRoute(t *testing.T) {
+	natstest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := newTwoTenants(t)
 		before, tried := m.snapshot(), 0

@@ -120,6 +120,7 @@ func TestTheStatusLineDecidesWhenTheConnectionBreaks(t *testing.T) {
 // TestDeadEndpointsHoldUpNoOther has ten endpoints hang while one is well: it must not feel them. Time
 // is fake, so what is measured is who waits for whom.
 func TestDeadEndpointsHoldUpNoOther(t *testing.T) {
+	natstest.Long(t)
 	const dead = 10
 	events := natstest.Fewer(500)
 	if *meshtest.Chaos {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
 	"agentmesh/shared/webhook"
@@ -138,6 +139,7 @@ func TestTwoNotifiersSendEachDeliveryOnce(t *testing.T) {
 
 // TestRetriesThatAreDueWhileTheMeshIsDownCome restarts the mesh across the time at which retries are due: all come.
 func TestRetriesThatAreDueWhileTheMeshIsDownCome(t *testing.T) {
+	natstest.Long(t)
 	const n = 500
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

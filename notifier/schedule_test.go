@@ -195,6 +195,7 @@ func TestAnAbortGivesUpOneEventAndGoesOnWithTheNext(t *testing.T) {
 // attempted and no retry used up, and enabling the webhook again does not close
 // it.
 func TestNothingIsAttemptedWhileTheBreakerIsOpen(t *testing.T) {
+	natstest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.Started(t)
 		r := m.Receive(meshtest.Answer(503))

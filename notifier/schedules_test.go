@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/schedule"
 	"agentmesh/shared/topology"
 	"agentmesh/worker/agents/echo"
@@ -93,6 +94,7 @@ func missed(m *meshtest.Mesh, since time.Duration) {
 
 // A record keeps its newest times for years; what lies far back is no news.
 func TestATimeOfLongAgoIsNotTold(t *testing.T) {
+	natstest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.New(t)
 		told := m.Receive(nil)

@@ -12,6 +12,7 @@ import (
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/secret"
 	"agentmesh/shared/webhook"
 	"agentmesh/worker/agents/echo"
@@ -81,6 +82,7 @@ func TestWebhookWhoseSecretCannotBeOpened(t *testing.T) {
 // The limit of webhooks holds however many are made at a time, at however many
 // gateways, and not one fewer than the limit is let in.
 func TestLimitOfWebhooksHolds(t *testing.T) {
+	natstest.Long(t)
 	m := meshtest.New(t)
 	const limit, before = 1000, 990
 	for i := range before {

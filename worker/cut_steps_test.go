@@ -17,6 +17,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -299,6 +300,7 @@ var everything = []node{
 // Wherever a worker is killed, before or after any of its writes, what was finished is
 // not done again, and the end is that of a run without a crash.
 func TestACrashAtEachWriteRepeatsNothingThatWasFinished(t *testing.T) {
+	natstest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := newCutMesh(t)
 		whole, err := m.run(everything)

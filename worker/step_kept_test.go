@@ -14,6 +14,7 @@ import (
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/task"
 	"agentmesh/worker"
 	"agentmesh/worker/agent"
@@ -140,6 +141,7 @@ func TestAJournalAbove8MiBIsKeptWithItsValuesCut(t *testing.T) {
 // A gateway ends what a crash has left: journals of tasks that have ended, or are
 // gone, for a day. One of a task that is open stays.
 func TestASweeperDropsJournalsOfTasksThatAreOver(t *testing.T) {
+	natstest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.New(t)
 		stop := m.Work(meshtest.Named("a", func(context.Context, *agent.Job) (any, error) { return nil, nil }))

@@ -75,6 +75,7 @@ func keptAgents(r *runs, large string) []agent.Agent {
 // not run again, what waited, was scheduled, was asked or to be delivered goes on, and
 // what came meanwhile does no harm. Secrets stay sealed.
 func TestABackupLosesNothingAndRunsNothingTwice(t *testing.T) {
+	natstest.Long(t)
 	t.Parallel() // it waits for leases and delays
 	var before, after runs
 	large := strings.Repeat("large ", store.InlineLimit/3)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/telemetry"
 	"agentmesh/worker/agents/echo"
 )
@@ -19,6 +20,7 @@ import (
 // changes neither how long a task takes nor how much memory is used. Spans that
 // find no room are dropped, and the drops are counted.
 func TestNothingWaitsForACollectorThatIsAway(t *testing.T) {
+	natstest.Long(t)
 	hang := make(chan struct{})
 	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hang }))
 	defer hangs.Close()

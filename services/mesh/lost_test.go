@@ -138,9 +138,7 @@ func randomTask(ctx context.Context, c *client.Client, rnd *rand.Rand) (id strin
 // The same on three nodes, whose leaders change all the time.
 func TestCancelsLoseNothingWhileLeadersChange(t *testing.T) {
 	t.Parallel() // it waits for leaders
-	if testing.Short() {
-		t.Skip("three nodes take seconds")
-	}
+	natstest.Long(t)
 	nodes := natstest.StartCluster(t)
 	connect := func(i int) (*store.Store, *nats.Conn) {
 		nc := nodes.Nodes[i].Connect(t)

@@ -51,6 +51,7 @@ func program(t *testing.T, dir string) {
 // The steps of the page, as they stand there: the files are written, the commands run one
 // after the other, and each shows what the page promises.
 func TestEachStepOfGettingStartedWorks(t *testing.T) {
+	natstest.Long(t)
 	for _, tool := range []string{"python3", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("no %s on this machine: the page was not tried", tool)

@@ -128,9 +128,13 @@ func TestATypoIsRefusedWithoutARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
 		k := h.key("*").Reveal()
+		typo := "x"
+		if k[20] == 'x' {
+			typo = "y"
+		}
 		g, reads := h.newGate(), h.reads()
 		for range 1000 {
-			if _, err := g.show(k[:20]+"x"+k[21:], "192.0.2.1"); !errors.Is(err, auth.ErrUnauthenticated) || strings.Contains(err.Error(), k[16:60]) {
+			if _, err := g.show(k[:20]+typo+k[21:], "192.0.2.1"); !errors.Is(err, auth.ErrUnauthenticated) || strings.Contains(err.Error(), k[16:60]) {
 				t.Fatal(err)
 			}
 		}

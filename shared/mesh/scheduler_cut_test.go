@@ -10,6 +10,7 @@ import (
 
 	"agentmesh/shared/mesh"
 	"agentmesh/shared/meshtest"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/schedule"
 	"agentmesh/shared/store"
 	"agentmesh/shared/task"
@@ -47,6 +48,7 @@ func (h *timed) tasksOf(id schedule.ID) (times []string) {
 // Three gateways die, each at the same one of its writes, and a fourth does what they
 // left: the set of due times is the set of tasks.
 func TestEachDueTimeHasOneTaskWhicheverWriteGatewaysDieAt(t *testing.T) {
+	natstest.Long(t)
 	synctest.Test(t, func(t *testing.T) {
 		h := &timed{house: newHouse(t)}
 		h.core = h.limited(func(*tenant.Limits) {})

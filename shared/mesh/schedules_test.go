@@ -13,6 +13,7 @@ import (
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/natstest"
 	"agentmesh/shared/schedule"
 	"agentmesh/shared/task"
 	"agentmesh/shared/tenant"
@@ -129,6 +130,7 @@ func TestEveryDueTimeStartsOneTaskWhicheverGatewayHearsIt(t *testing.T) {
 }
 
 func TestATimeThatIsDueWhileARunIsOpenGoesByThePolicy(t *testing.T) {
+	natstest.Long(t)
 	for overlap, want := range map[schedule.Overlap]string{
 		schedule.Skip:          "01:00 fired, 02:00 skipped, 03:00 skipped, 04:00 fired",
 		schedule.Allow:         "01:00 fired, 02:00 fired, 03:00 fired, 04:00 fired",

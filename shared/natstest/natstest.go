@@ -84,6 +84,15 @@ func calm() {
 	synctest.Wait()
 }
 
+// Long skips a test that takes the race detector seconds, where short tests are asked
+// for (make race-short).
+func Long(tb testing.TB) {
+	tb.Helper()
+	if testing.Short() {
+		tb.Skip("takes long")
+	}
+}
+
 // Connect opens a connection through a pipe, closed when the test ends.
 func (s *Server) Connect(tb testing.TB, opts ...nats.Option) *nats.Conn {
 	tb.Helper()

@@ -16,6 +16,7 @@ import (
 )
 
 func TestAReaderOfAnArtifactHoldsOnePiece(t *testing.T) {
+	natstest.Long(t)
 	srv := natstest.Start(t)
 	st := open(t, srv)
 	want := bytes.Repeat([]byte("0123456789abcdef"), 100_001) // no whole number of pieces

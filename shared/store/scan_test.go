@@ -121,6 +121,7 @@ func TestARecordIsListedWhileItIsReplaced(t *testing.T) {
 // A task that is claimed while a list is made is in it: it moves from the queue to the
 // records, and is met at one of them.
 func TestATaskIsListedWhileItIsClaimed(t *testing.T) {
+	natstest.Long(t)
 	st := open(t, natstest.Start(t))
 	for n := range 300 {
 		one := newTask()

@@ -119,6 +119,7 @@ func run(ctx context.Context, st *store.Store, id task.ID, epoch uint64, until t
 // a later one has fenced it off, and each run sees all that was taken before it.
 // MESH_STEPS_TIME runs it for longer, see `make steps-fence`.
 func TestTheFenceOfAJournalHoldsOnThreeNodesWhileTheLeaderChanges(t *testing.T) {
+	natstest.Long(t)
 	cluster := natstest.StartCluster(t)
 	stores := openNodes(t, cluster)
 	length, err := time.ParseDuration(os.Getenv("MESH_STEPS_TIME"))

@@ -280,6 +280,7 @@ func TestFull(t *testing.T) {
 // A thousand attempts may look at their records in one moment: the bytes that the
 // server writes to a connection at once stay within what it takes.
 func TestManyLargeRecordsDoNotCutTheConnection(t *testing.T) {
+	natstest.Long(t)
 	srv := natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPending: 32 << 20, MaxPayload: 1 << 20})
 	var cut atomic.Int32
 	nc := srv.Connect(t, nats.DisconnectErrHandler(func(*nats.Conn, error) { cut.Add(1) }))

@@ -127,6 +127,7 @@ func openOn(t *testing.T, nc *nats.Conn, replicas int) *store.Store {
 }
 
 func TestWithdrawLosesNoOtherTaskOverARestart(t *testing.T) {
+	natstest.Long(t)
 	for seed := range uint64(3) {
 		dir := t.TempDir()
 		srv := natstest.StartIn(t, dir)
@@ -141,9 +142,7 @@ func TestWithdrawLosesNoOtherTaskOverARestart(t *testing.T) {
 }
 
 func TestWithdrawLosesNoOtherTaskOverLeaderChanges(t *testing.T) {
-	if testing.Short() {
-		t.Skip("three nodes take seconds")
-	}
+	natstest.Long(t)
 	c := natstest.StartCluster(t)
 	queueTest(t, func() *nats.Conn { return c.Nodes[0].Connect(t) }, 3, 7, func(nc *nats.Conn) *nats.Conn {
 		nc.Close()
