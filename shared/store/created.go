@@ -325,7 +325,7 @@ type views struct {
 
 // Bounds of what is kept for listings that may go on.
 const (
-	viewsKept      = 32
+	viewsKept      = 256
 	candidatesKept = 500_000 // of all views
 	viewIdle       = 2 * time.Minute
 )
