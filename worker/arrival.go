@@ -22,16 +22,8 @@ type arrival struct {
 	first      bool // nobody can have written a record
 }
 
-// decide reads what is known of the task and decides. A task that ends is the next
-// version of it then.
+// decide reads what is known of the task and decides.
 func (a *arrival) decide(ctx context.Context) (d decision, err error) {
-	if d, err = a.weigh(ctx); err == nil && d.verb == end {
-		err = d.task.To(d.as, time.Now())
-	}
-	return d, err
-}
-
-func (a *arrival) weigh(ctx context.Context) (d decision, err error) {
 	var record *task.Task
 	if !a.first { // somebody may have written the record
 		record, err = a.read(ctx)

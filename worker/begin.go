@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/task"
@@ -18,6 +19,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 	came.first = deliveries == 1 && at.queued.Attempt == 0 && !at.queued.Waited && at.queued.InPlaceOf == 0
 	for {
 		var d decision
+		var next *task.Task // of a task that ends, its last version
 		err := at.untilAnswered(ctx, func() (err error) {
 			d, err = came.decide(ctx)
 			return err
@@ -56,17 +58,21 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 				continue
 			}
 		case end:
+			next = d.task.Clone()
+			if err := next.To(d.as, time.Now()); err != nil {
+				return err
+			}
 			err = at.untilAnswered(ctx, func() error {
-				if err := at.w.core.Journals.ArchiveStored(ctx, d.task); err != nil {
+				if err := at.w.core.Journals.ArchiveStored(ctx, next); err != nil {
 					return err
 				}
-				return at.store.Tasks.Save(ctx, d.task)
+				return at.store.Tasks.Save(ctx, next)
 			})
 			if err == nil {
-				at.log.InfoContext(ctx, "task ended without an attempt", "status", d.task.Status, "reason", d.why)
-				countFinished(d.task)
-				at.w.core.Tasks.Ended(ctx, d.task)
-				at.endJournal(ctx, d.task)
+				at.log.InfoContext(ctx, "task ended without an attempt", "status", next.Status, "reason", d.why)
+				countFinished(next)
+				at.w.core.Tasks.Ended(ctx, next)
+				at.endJournal(ctx, next)
 				at.letGo(ctx)
 				return nil
 			}
@@ -82,7 +88,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		}
 		switch {
 		case refused(err):
-			return settlement{at, &at.rec}.unwritable(ctx, d.task, err)
+			return settlement{at, &at.rec}.unwritable(ctx, cmp.Or(next, d.task), err)
 		case !errors.Is(err, task.ErrConflict):
 			return err
 		}

@@ -12,14 +12,16 @@ import (
 
 // unwritable ends a task whose record the store will not take, at once and for
 // good: the same attempt would come to the same. Its largest parts are left out
-// until it fits, the result first.
+// until it fits, the result first. One that fails keeps its error.
 func (s settlement) unwritable(ctx context.Context, full *task.Task, why error) error {
 	next := s.rec.t.Clone()
 	next.Milestones, next.Output, next.OutputBytes = full.Milestones, full.Output, full.OutputBytes
 	next.Result = task.Value{}
-	next.Error = &task.Error{
-		Code: task.CodeResultTooLarge, Attempt: next.Attempt,
-		Message: fmt.Sprintf("its outcome cannot be kept: %s. The record holds %s: store what is large elsewhere and return a reference", reason(why), largest(full)),
+	if next.Error = full.Error; full.Status != task.Failed {
+		next.Error = &task.Error{
+			Code: task.CodeResultTooLarge, Attempt: next.Attempt,
+			Message: fmt.Sprintf("its outcome cannot be kept: %s. The record holds %s: store what is large elsewhere and return a reference", reason(why), largest(full)),
+		}
 	}
 	if next.StartedAt.IsZero() {
 		next.StartedAt = task.Stamp(s.rec.began)
