@@ -34,7 +34,7 @@ func (p Place) compare(q Place) int {
 type ListedCreated struct {
 	Listed
 	After Place  // where the next page goes on
-	View  string // a view that makes the next page cheaper, if that is soon and of this store
+	View  string // names what makes a next page cheaper, if that is soon and of a store that read one before
 	Done  bool   // there is no next page
 }
 
@@ -55,6 +55,9 @@ func (s Tasks) ListCreated(ctx context.Context, l Listing, after Place, view str
 		var err error
 		if v, err = lister(s).newView(ctx, l); err != nil {
 			return ListedCreated{}, fmt.Errorf("list tasks by creation: %w", err)
+		}
+		if uuid.Validate(view) == nil { // each store that the pages are asked of has one of its own
+			v.id = view
 		}
 	}
 	v.forget(after)
