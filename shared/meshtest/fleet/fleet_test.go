@@ -158,7 +158,7 @@ func subscribe(t *testing.T, gateway, url string) signature.Secret {
 // clients and receivers were told with what the mesh says, and stops the fleet.
 func reckon(t *testing.T, f *fleet.Fleet, load *fleet.Load, talks []*fleet.Talk, random func(uint64) *rand.Rand) {
 	t.Helper()
-	rest, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	rest, cancel := context.WithTimeout(t.Context(), 3*time.Minute+*chaosTime/2) // it reads each task that was accepted
 	defer cancel()
 	load.Settle(rest, random(3))
 	for _, talk := range talks {
