@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,57 +74,67 @@ func TestOfACancelAndAFailureExactlyOneWins(t *testing.T) {
 	}
 }
 
-// The same holds of a turn whose session is full when its time comes: its agent never
-// hears of it.
-func TestOfACancelAndAFullSessionExactlyOneWins(t *testing.T) {
+// A turn whose session is full when its time comes is fenced there before its record says
+// so, though its agent never hears of it: a cancel is late from then on.
+func TestATurnWithoutRoomIsFencedBeforeItFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := meshtest.New(t)
-		var waiting atomic.Pointer[string] // the turn that will not fit
-		ofIt := func(subject string) bool {
-			id := waiting.Load()
-			return id != nil && strings.HasPrefix(subject, "$KV.tasks.") && strings.HasSuffix(subject, *id)
-		}
-		asks := &meshtest.Wire{Server: m.Server.Server}
-		asks.Before = func(subject string) {
-			if ofIt(subject) {
-				time.Sleep(40 * time.Millisecond) // the worker writes first
-			}
-		}
-		store, hangUp, err := m.StoreOver(asks)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer hangUp()
-		gateway := m.NewGateway(store)
-		canceled := make(chan int, 1)
-		var id string
 		wire := &meshtest.Wire{Server: m.Server.Server}
-		wire.Before = func(subject string) {
-			if ofIt(subject) {
-				go func() {
-					canceled <- meshtest.Call(gateway.Handler(), "POST", "/sessions/"+id+"/turns/"+*waiting.Load()+"/cancel", "").Code
-				}()
-				time.Sleep(20 * time.Millisecond) // the cancel has read what there is
-			}
-		}
-		works, hangUp, err := m.StoreOver(wire)
+		store, hangUp, err := m.StoreOver(wire)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer hangUp()
 		var s meshtest.Slow
-		stop := m.WorkWith(worker.Default(), works, s.Agent(agent.Definition{Name: "slow", MaxTurns: 2}))
+		stop := m.WorkWith(worker.Default(), store, s.Agent(agent.Definition{Name: "slow", MaxTurns: 2}))
 		defer stop()
-		id = m.Session("slow")
+		id := m.Session("slow")
 		m.Say(http.StatusOK, id, "one")
 		m.Say(http.StatusAccepted, id, "wait", "Prefer", "respond-async")
 		turn := m.PostMessage(http.StatusAccepted, id, `{"text":"x","on_busy":"wait"}`, "Prefer", "respond-async").TurnID
-		waiting.Store(&turn)
 		s.Release <- struct{}{}
-		if got, code := m.Turn(id, turn, "Prefer", "wait=10"), <-canceled; got.Status != "failed" || code != http.StatusConflict {
-			t.Errorf("the turn is %s, cancel = %d", got.Status, code)
+		if got := m.Turn(id, turn, "Prefer", "wait=10"); got.Error == nil || got.Error.Code != task.CodeSessionFull {
+			t.Errorf("the turn is %s: %+v", got.Status, got.Error)
 		}
-		if got := meshtest.Talk(m.Transcript(id)); got != "user: one\nagent: done one\nuser: wait\nagent: done wait" {
+		writes := wire.Writes()
+		end := slices.IndexFunc(writes, func(s string) bool { return strings.HasPrefix(s, "$KV.tasks.") && strings.HasSuffix(s, turn) })
+		if end < 1 || !strings.HasPrefix(writes[end-1], "$KV.sessions.") {
+			t.Errorf("the worker writes %q", writes)
+		}
+	})
+}
+
+// A cancel that comes behind the fence of a turn that fails waits for its record, also for
+// the first one.
+func TestACancelBehindTheFenceWaitsForTheFirstRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		m.Work(meshtest.Named("a", meshtest.Says("hello")))()
+		id := m.Session("a")
+		turn := m.Say(http.StatusAccepted, id, "hi", "Prefer", "respond-async").TurnID
+		queued, err := m.Store.Tasks.Find(t.Context(), "default", task.ID(turn))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := m.Store.Sessions.Get(t.Context(), "default", session.ID(id))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Fence = &session.Fence{TurnID: queued.ID, Attempt: 1}
+		if err := m.Store.Sessions.Save(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		canceled := make(chan int, 1)
+		go func() { canceled <- m.Do("POST", "/sessions/"+id+"/turns/"+turn+"/cancel", "").Code }()
+		time.Sleep(20 * time.Millisecond) // it waits for the record
+		queued.Error = &task.Error{Code: task.CodeSessionFull}
+		if err := errors.Join(queued.To(task.Failed, time.Now()), m.Store.Tasks.Save(t.Context(), queued)); err != nil {
+			t.Fatal(err)
+		}
+		if code := <-canceled; code != http.StatusConflict {
+			t.Errorf("cancel = %d", code)
+		}
+		if got := meshtest.Talk(m.Transcript(id)); got != "" {
 			t.Errorf("transcript:\n%s", got)
 		}
 	})
