@@ -329,7 +329,6 @@ func TestACrashAtEachWriteRepeatsNothingThatWasFinished(t *testing.T) {
 
 // So it is for whatever handler, and more than one crash.
 func TestCrashesRepeatNothingThatWasFinished(t *testing.T) {
-	natstest.Long(t)
 	if !*meshtest.Chaos {
 		quick := flag.Lookup("rapid.checks")
 		before := quick.Value.String()

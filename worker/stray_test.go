@@ -98,6 +98,42 @@ func TestAWorkerThatDiesInAnOvertakenSuspensionLeavesNoSchedule(t *testing.T) {
 	})
 }
 
+// A worker that publishes its schedule between the steps of an answer, and finds its record
+// as it wrote it, leaves none behind either.
+func TestAScheduleInTheMiddleOfAnAnswerIsNotLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newCutMesh(t)
+		defer m.live(life{&ledger{runs: map[string]int{}, saw: map[string]int{}}, &meshtest.Wire{Server: m.Server.Server}}, question)()
+		id := m.Create(`{"agent":"made","instruction":"x"}`)
+		asks := record(t, m.Mesh, id, func(r *task.Task) bool { return r.Status == task.InputRequired })
+		wire, met := &meshtest.Wire{Server: m.Server.Server}, false
+		wire.Before = func(subject string) {
+			if strings.HasPrefix(subject, "$KV.tasks.") && !met {
+				met = true
+				if _, err := m.Store.Tasks.Rearm(t.Context(), asks, time.Now().Add(5*24*time.Hour)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		st, hangUp, err := m.StoreOver(wire)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp()
+		core := mesh.New(st, mesh.Options{Log: meshtest.Quiet()})
+		if _, err := core.Tasks.Answer(t.Context(), auth.Local(), task.ID(id), mesh.AnswerRequest{Name: "q", Value: json.RawMessage(`"yes"`)}); err != nil {
+			t.Fatal(err)
+		}
+		if v := m.End(id); v.Status != "completed" || v.Attempt != 1 || !met {
+			t.Errorf("%+v %+v", v, v.Error)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := m.Queued(); n != 0 {
+			t.Errorf("%d messages are left", n)
+		}
+	})
+}
+
 // A schedule that was left over starts nobody when it fires, whatever its task does.
 func TestALeftoverScheduleThatFiresIsHarmless(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

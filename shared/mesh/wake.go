@@ -16,6 +16,9 @@ type wakes struct{ *core }
 // and making it ready.
 const wakeWithin = 10 * time.Second
 
+// strayFires is when a schedule fires that stands for nothing any more.
+const strayFires = time.Second
+
 // resume writes the next version of a suspended task that goes on, and makes it
 // ready. First its schedule is set to a moment from now: whatever comes between, a
 // worker looks at the record then. The compare-and-set of the record decides;
@@ -32,7 +35,11 @@ func (c wakes) resume(ctx context.Context, t *task.Task) error {
 		c.log.Warn("task not made ready, it goes on a moment later", "task", t.ID, "error", err)
 		return nil
 	}
-	if err := c.store.Tasks.Disarm(ctx, seq); err != nil {
+	gone, err := c.store.Tasks.Disarm(ctx, seq)
+	if gone { // the worker that suspends has set its own since, which would stay for days
+		_, err = c.store.Tasks.Rearm(ctx, t, time.Now().Add(strayFires))
+	}
+	if err != nil {
 		c.log.Debug("schedule not dropped, it finds nothing to do", "task", t.ID, "error", err)
 	}
 	return nil

@@ -125,11 +125,12 @@ func (s Tasks) Rearm(ctx context.Context, t *task.Task, at time.Time) (seq uint6
 	return 0, fmt.Errorf("schedule task %s: %w", t.ID, err)
 }
 
-// Disarm drops a schedule that Rearm made, unless another has replaced it.
-func (s Tasks) Disarm(ctx context.Context, seq uint64) error {
+// Disarm drops a schedule that Rearm made. gone says that it was not there any more: it
+// has fired, or another has replaced it.
+func (s Tasks) Disarm(ctx context.Context, seq uint64) (gone bool, err error) {
 	ctx, cancel := s.bound(ctx, topology.Tasks)
 	defer cancel()
-	return discard(ctx, s.tasks, seq)
+	return discarded(ctx, s.tasks, seq)
 }
 
 // Withdraw takes the queue messages of a task that was canceled before it ran
@@ -170,13 +171,19 @@ func (s *core) remove(ctx context.Context, queue jetstream.Stream, subject strin
 // meanwhile, or the answer to a try before was lost. The client library gives no code
 // of a deletion that failed, so the stream says whether that is why.
 func discard(ctx context.Context, queue jetstream.Stream, seq uint64) error {
-	err := queue.DeleteMsg(ctx, seq)
+	_, err := discarded(ctx, queue, seq)
+	return err
+}
+
+// discarded is discard, and reports whether the message was gone.
+func discarded(ctx context.Context, queue jetstream.Stream, seq uint64) (gone bool, err error) {
+	err = queue.DeleteMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		if _, there := queue.GetMsg(ctx, seq); errors.Is(there, jetstream.ErrMsgNotFound) {
-			return nil
+			return true, nil
 		}
 	}
-	return classify(err)
+	return false, classify(err)
 }
 
 // Queued is how many messages are in the queue: waiting, scheduled or held by a

@@ -170,7 +170,7 @@ func TestAMessageThatIsGoneIsDropped(t *testing.T) {
 		schedules = append(schedules, seq)
 	}
 	for _, seq := range append(schedules, schedules...) {
-		if err := st.Tasks.Disarm(t.Context(), seq); err != nil {
+		if _, err := st.Tasks.Disarm(t.Context(), seq); err != nil {
 			t.Errorf("message %d of %v: %v", seq, schedules, err)
 		}
 	}
