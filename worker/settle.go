@@ -351,7 +351,7 @@ func (at *attempt) straighten(ctx context.Context, t *task.Task) error {
 		if err != nil {
 			return err
 		}
-		due := time.Now().Add(strayFires)
+		due := time.Now().Add(mesh.StrayFires)
 		if rec.NotBefore.After(due) {
 			due = rec.NotBefore
 		}
@@ -372,10 +372,7 @@ func (s settlement) stray(ctx context.Context, t *task.Task, deliveries int) {
 	if deliveries == 1 || t == nil || t.Run == 0 || t.Kind == task.KindTurn || !t.NotBefore.IsZero() {
 		return
 	}
-	if _, err := s.at.store.Tasks.Rearm(ctx, t, time.Now().Add(strayFires)); err != nil {
+	if _, err := s.at.store.Tasks.Rearm(ctx, t, time.Now().Add(mesh.StrayFires)); err != nil {
 		s.at.log.Debug("a schedule may be left, it finds nothing to do", "error", err)
 	}
 }
-
-// strayFires is when a schedule fires that stands for nothing any more.
-const strayFires = time.Second

@@ -19,8 +19,8 @@ const (
 
 // ended reports whether a turn of a session has ended. A fence of a later attempt than
 // that of the record stands for one whose record comes in a moment: it fails, see
-// Release and Begin, or the next one begins. One that does not come is that of a worker that died,
-// and the turn is open.
+// Release and Begin, or the next one begins. One that does not come is that of a worker
+// that died, and the turn is open.
 func (c turns) ended(ctx context.Context, s *session.Session, id task.ID) (over bool, err error) {
 	_, err = pause.Until(ctx, failWait, failPause, func() (settled bool, err error) {
 		rec, err := c.store.Tasks.Get(ctx, s.Tenant, id)

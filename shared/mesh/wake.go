@@ -16,8 +16,8 @@ type wakes struct{ *core }
 // and making it ready.
 const wakeWithin = 10 * time.Second
 
-// strayFires is when a schedule fires that stands for nothing any more.
-const strayFires = time.Second
+// StrayFires is when a schedule fires that stands for nothing any more.
+const StrayFires = time.Second
 
 // resume writes the next version of a suspended task that goes on, and makes it
 // ready. First its schedule is set to a moment from now: whatever comes between, a
@@ -37,7 +37,7 @@ func (c wakes) resume(ctx context.Context, t *task.Task) error {
 	}
 	gone, err := c.store.Tasks.Disarm(ctx, seq)
 	if gone { // the worker that suspends has set its own since, which would stay for days
-		_, err = c.store.Tasks.Rearm(ctx, t, time.Now().Add(strayFires))
+		_, err = c.store.Tasks.Rearm(ctx, t, time.Now().Add(StrayFires))
 	}
 	if err != nil {
 		c.log.Debug("schedule not dropped, it finds nothing to do", "task", t.ID, "error", err)

@@ -96,13 +96,12 @@ func endMarked(mark string) {
 				continue
 			}
 			has, known := marked(pid, mark)
-			if !known {
+			if has || !known {
 				quiet = 0
 			}
 			if !has {
 				continue
 			}
-			quiet = 0
 			if p, ok := look(pid); ok && p.pgid == pid {
 				_ = signalGroup(pid, syscall.SIGKILL)
 			}
