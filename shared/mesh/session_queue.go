@@ -18,8 +18,10 @@ const ackWithin = 100 * time.Millisecond
 const tendEvery = 5 * time.Second
 
 // openTurn accepts the turn: it queues it where no other one is open or waits,
-// else it does as the message asks. A client that goes away before that has sent
-// nothing.
+// else it does as the message asks. One that is for a version of the session gets its
+// place by compare-and-set of that version instead: the queue knows of none, and
+// somebody may have spoken since it was read. A client that goes away before that has
+// sent nothing.
 func (c queue) openTurn(ctx context.Context, s *session.Session, m *Message, t *task.Task, until time.Time) error {
 	closing, since := task.ID(""), time.Time{} // a turn that has ended, and whose message is still there
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
@@ -28,9 +30,12 @@ func (c queue) openTurn(ctx context.Context, s *session.Session, m *Message, t *
 		}
 		if len(s.Waiting) == 0 {
 			misfit := c.fits(ctx, s, t)
-			if misfit != nil {
+			if misfit != nil || m.Expect != nil {
 				if open, err := c.openTurnOf(ctx, s); err != nil || open == nil {
-					return cmp.Or(err, misfit)
+					if err = cmp.Or(err, misfit); err != nil {
+						return err
+					}
+					return c.enlist(context.WithoutCancel(ctx), s, m, t)
 				}
 			} else {
 				t.CreatedAt = task.Stamp(time.Now()) // acceptance is the order of the transcript

@@ -110,8 +110,8 @@ type Message struct {
 	IsAnswer bool
 	OnBusy   OnBusy
 	Agent    string // if set, it must be the session's
-	// Expect says of the session's revision whether it is what the caller knows;
-	// nil: any.
+	// Expect says of the session's revision whether it is what the caller knows; nil:
+	// any. The message is accepted in such a revision, or not at all.
 	Expect func(rev uint64) error
 	Key    *Key
 	// EventDepth is how many events lie behind the message, see task.Task.
@@ -163,6 +163,11 @@ func (c Sessions) Say(ctx context.Context, who auth.Caller, id session.ID, m *Me
 	}
 	a, t, err := c.acceptTurn(ctx, s, m, t, before)
 	c.auditMade(ctx, who, audit.SessionMessage, string(turn), a, err)
+	if err != nil && !errors.Is(err, task.ErrUnavailable) { // an equal request may have been accepted meanwhile
+		if again, t := c.said(ctx, who, id, m.Key); again != nil {
+			return again, t, nil
+		}
+	}
 	return a, t, err
 }
 
