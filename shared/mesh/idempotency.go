@@ -136,19 +136,40 @@ func (c Tasks) Once(ctx context.Context, who auth.Caller, what ...string) (first
 
 // recall is the answer that a key stands for, nil when it stands for none.
 func (c answers) recall(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
-	if key == nil {
-		return nil, nil
-	}
-	stored, ok, err := c.store.Idempotency.Lookup(ctx, who.Tenant, key.hash)
-	if err != nil || !ok {
-		return nil, nil // not known: the refusal stands
-	}
-	if err := key.matches(stored); err != nil {
+	a := &Acceptance{Replayed: true}
+	if known, err := c.recallAnswer(ctx, who.Tenant, key, a); err != nil || !known {
 		return nil, err
 	}
-	a := &Acceptance{Replayed: true}
-	if err := json.Unmarshal(stored.Answer, a); err != nil {
-		return nil, fmt.Errorf("decode stored answer: %w", err)
+	return a, nil
+}
+
+// repeated is the answer of an equal request that was accepted before, nil where none was:
+// one that was refused, or died on its way, has left its key only.
+func (c Tasks) repeated(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
+	a, err := answers(c).recall(ctx, who, key)
+	if err != nil || a == nil {
+		return nil, err
+	}
+	if _, err := c.find(ctx, who.Tenant, a.TaskID, location{}); err != nil && !errors.Is(err, task.ErrDeleted) {
+		return nil, nil // the refusal stands
 	}
 	return a, nil
+}
+
+// recallAnswer reads the answer that a key stands for, if it stands for one.
+func (c answers) recallAnswer(ctx context.Context, tenant string, key *Key, answer any) (known bool, err error) {
+	if key == nil {
+		return false, nil
+	}
+	stored, ok, err := c.store.Idempotency.Lookup(ctx, tenant, key.hash)
+	if err != nil || !ok {
+		return false, nil // not known: the refusal stands
+	}
+	if err := key.matches(stored); err != nil {
+		return false, err
+	}
+	if err := json.Unmarshal(stored.Answer, answer); err != nil {
+		return false, fmt.Errorf("decode stored answer: %w", err)
+	}
+	return true, nil
 }

@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -46,6 +45,24 @@ func (c Forks) Session(ctx context.Context, who auth.Caller, id session.ID, f Fo
 	if f.State != nil && (len(f.State) > session.MaxState || f.State[0] != '{') {
 		return nil, RefuseFields(Field("it must be an object of at most "+strconv.Itoa(session.MaxState)+" bytes", "/state"))
 	}
+	s, err := c.from(ctx, who, id, f)
+	if err != nil {
+		// A repeat gets its first answer, even if the session has gone since.
+		o = &Forked{Opened: Opened{Replayed: true}}
+		known, again := answers(c).recallAnswer(ctx, who.Tenant, f.Key, o)
+		if known {
+			_, again = Sessions(c).Get(ctx, who, o.SessionID)
+		}
+		if known && again == nil {
+			return o, nil
+		}
+		return nil, err
+	}
+	return c.open(context.WithoutCancel(ctx), s, f)
+}
+
+// from is a new session with what was said in another one.
+func (c Forks) from(ctx context.Context, who auth.Caller, id session.ID, f Fork) (*session.Session, error) {
 	old, err := Sessions(c).Get(ctx, who, id)
 	if err != nil {
 		return nil, err
@@ -60,7 +77,7 @@ func (c Forks) Session(ctx context.Context, who auth.Caller, id session.ID, f Fo
 		s.State = old.State
 	}
 	s.Turns = s.Said()
-	return c.open(context.WithoutCancel(ctx), s, f.Key)
+	return s, nil
 }
 
 // upTo reads the messages of a session up to a number, which must be the end of a turn.
@@ -89,17 +106,18 @@ func (c Forks) upTo(ctx context.Context, s *session.Session, after int) (all []s
 }
 
 // open records a session that was made from another one.
-func (c Forks) open(ctx context.Context, s *session.Session, key *Key) (o *Forked, err error) {
+func (c Forks) open(ctx context.Context, s *session.Session, f Fork) (o *Forked, err error) {
 	o = &Forked{Opened: Opened{SessionID: s.ID, Agent: s.Agent, CreatedAt: s.CreatedAt, ExpiresAt: Sessions(c).Expires(s)}, Messages: len(s.Messages), Stated: s.State != nil}
-	room, err := c.sessionRoom(ctx, s.Tenant, key)
+	room, err := c.sessionRoom(ctx, s.Tenant, f.Key)
 	if err != nil {
 		return nil, err
 	}
+	made := false
 	if room != nil {
-		defer func() { room.settle(err == nil && !o.Replayed) }()
+		defer func() { room.settle(made) }()
 	}
-	if key != nil {
-		ours, err := answers(c).claimAnswer(ctx, s.Tenant, key, string(o.SessionID), o)
+	if f.Key != nil {
+		ours, err := answers(c).claimAnswer(ctx, s.Tenant, f.Key, string(o.SessionID), o)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +125,11 @@ func (c Forks) open(ctx context.Context, s *session.Session, key *Key) (o *Forke
 			if _, err := c.store.Sessions.Get(ctx, s.Tenant, o.SessionID); !gone(err) {
 				return o, err
 			}
-			s.ID, s.CreatedAt = o.SessionID, o.CreatedAt // the first request died on its way
+			s.ID, s.CreatedAt = o.SessionID, o.CreatedAt // the first request died on its way, or is there yet
+			if len(s.Messages) > o.Messages {            // more was said since: what the state was then is not kept
+				s.Messages, s.State = s.Messages[:o.Messages], f.State
+				s.Turns, o.Stated = s.Said(), f.State != nil
+			}
 		}
 	}
 	if err := c.shorten(ctx, s, "fork-"+uuid.NewString()); err != nil {
@@ -117,8 +139,6 @@ func (c Forks) open(ctx context.Context, s *session.Session, key *Key) (o *Forke
 	if err := c.store.Sessions.Shorten(ctx, s, task.MaxTranscript, "fork-"+uuid.NewString()); err != nil {
 		return nil, err
 	}
-	if err := c.store.Sessions.Save(ctx, s); err != nil && !(o.Replayed && errors.Is(err, session.ErrConflict)) {
-		return nil, err
-	}
-	return o, nil
+	made, err = c.begin(ctx, s)
+	return o, err
 }

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,34 +35,47 @@ func (c Sessions) Open(ctx context.Context, who auth.Caller, agent string, key *
 	if agent != "" && !task.ValidAgent(agent) {
 		return nil, RefuseFields(Field("agent names match [a-z0-9-]{1,40}", "/agent"))
 	}
-	a, err := c.agents.resolve(ctx, agent)
-	if err != nil {
-		return nil, err
+	o = &Opened{SessionID: session.NewID(uuid.Must(uuid.NewV7())), CreatedAt: task.Stamp(time.Now())}
+	if a, err := c.agents.resolve(ctx, agent); err == nil {
+		o.Agent, o.Message = a.Name, a.Greeting
+	} else if known, again := answers(c).recallAnswer(ctx, who.Tenant, key, o); !known {
+		return nil, cmp.Or(again, err)
+	} else {
+		o.Replayed = true // the agent has gone since
 	}
-	s := session.New(session.NewID(uuid.Must(uuid.NewV7())), who.Tenant, a.Name, a.Greeting, time.Now())
-	o = &Opened{SessionID: s.ID, Message: a.Greeting, Agent: s.Agent, CreatedAt: s.CreatedAt, ExpiresAt: c.Expires(s)}
+	o.ExpiresAt = c.Expires(&session.Session{UpdatedAt: o.CreatedAt})
 	ctx = context.WithoutCancel(ctx)
 	room, err := c.sessionRoom(ctx, who.Tenant, key)
 	if err != nil {
 		return nil, err
 	}
+	made := false
 	if room != nil {
-		defer func() { room.settle(err == nil && !o.Replayed) }()
+		defer func() { room.settle(made) }()
 	}
-	if key != nil {
+	if key != nil && !o.Replayed {
 		ours, err := answers(c).claimAnswer(ctx, who.Tenant, key, string(o.SessionID), o)
 		if err != nil {
 			return nil, err
 		}
 		o.Replayed = !ours
 	}
-	s.ID, s.Agent, s.CreatedAt = o.SessionID, o.Agent, o.CreatedAt
-	err = c.store.Sessions.Save(ctx, s)
-	if err != nil && !(o.Replayed && errors.Is(err, session.ErrConflict)) { // it is there already
+	s := session.New(o.SessionID, who.Tenant, o.Agent, o.Message, time.Now())
+	s.CreatedAt = o.CreatedAt
+	if made, err = c.begin(ctx, s); err != nil {
 		return nil, err
 	}
-	c.auditMade(ctx, who, audit.SessionOpen, string(o.SessionID), &Acceptance{made: !o.Replayed}, nil)
+	c.auditMade(ctx, who, audit.SessionOpen, string(o.SessionID), &Acceptance{made: made}, nil)
 	return o, nil
+}
+
+// begin records a new session. One that is there already was made by an equal request,
+// the first one or a repeat that was quicker: nobody else knows its id.
+func (c *core) begin(ctx context.Context, s *session.Session) (made bool, err error) {
+	if err = c.store.Sessions.Save(ctx, s); errors.Is(err, session.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Get reads a session. An id that is not ours is not found.
