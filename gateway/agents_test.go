@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -162,4 +163,27 @@ func TestATaskForAnAgentUnservedForADayComesWithAWarning(t *testing.T) {
 			t.Errorf("served again: %q", v.Warning)
 		}
 	})
+}
+
+// A request whose gateway died before the task was queued was not accepted: when its agent
+// has gone since, a repeat has no task to answer with.
+func TestARequestThatDiedIsNotRepeatedWhenItsAgentHasGone(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(meshtest.Counter())()
+	st, hangUp, err := m.StoreOver(&meshtest.Wire{Server: m.Server.Server, Cut: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hangUp)
+	dies := m.NewGateway(st).Handler()
+	body, key := `{"agent":"counter","instruction":"x"}`, []string{"Idempotency-Key", "k"}
+	if w := meshtest.Call(dies, "POST", "/tasks", body, key...); w.Code != http.StatusServiceUnavailable {
+		t.Fatalf("first: %d %s", w.Code, w.Body)
+	}
+	if w := m.Do("DELETE", "/agents/counter", ""); w.Code != http.StatusNoContent {
+		t.Fatalf("DELETE: %d %s", w.Code, w.Body)
+	}
+	if w := m.Do("POST", "/tasks", body, key...); w.Code != http.StatusNotFound {
+		t.Errorf("repeat: %d %s", w.Code, w.Body)
+	}
 }

@@ -60,7 +60,7 @@ func (c Tasks) Accept(ctx context.Context, who auth.Caller, s *Submission) (*Acc
 	}
 	if err != nil {
 		// A repeat gets its first answer even if the agent has changed since.
-		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
+		if again, err := answers(c).repeated(ctx, who, s.Key); again != nil || err != nil {
 			return again, err
 		}
 		return nil, err
@@ -194,25 +194,10 @@ func (c Tasks) Retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 }
 
 func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submission) (*Acceptance, error) {
-	old, err := c.store.Tasks.Find(ctx, who.Tenant, id)
+	old, fork, err := retryable(ctx, c, who, id, s.From)
 	if err != nil {
-		return nil, err
-	}
-	switch {
-	case old.Kind == task.KindTurn:
-		return nil, Refuse(ErrTaskNotRetryable, "It is a turn of session %s: send its message there again.", old.SessionID)
-	case old.Status != task.Failed && old.Status != task.Canceled:
-		return nil, Refuse(ErrTaskNotRetryable, "The task is %s.", old.Status)
-	}
-	if _, err := c.agents.resolve(ctx, old.Agent); err != nil {
-		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
-			return again, err
-		}
-		return nil, err
-	}
-	fork, err := c.fork(ctx, old, s.From)
-	if err != nil {
-		if again, err := answers(c).recall(ctx, who, s.Key); again != nil || err != nil {
+		// A repeat gets its first answer even if the task or its agent has gone since.
+		if again, err := answers(c).repeated(ctx, who, s.Key); again != nil || err != nil {
 			return again, err
 		}
 		return nil, err
@@ -242,4 +227,22 @@ func (c Tasks) retry(ctx context.Context, who auth.Caller, id task.ID, s *Submis
 	a, err := c.accept(ctx, t, nil, before, s, &r)
 	c.auditMade(ctx, who, audit.TaskCreate, string(t.ID), a, err)
 	return a, err
+}
+
+// retryable is a task that may be run again, and what its new run takes over.
+func retryable(ctx context.Context, c Tasks, who auth.Caller, id task.ID, from string) (old *task.Task, fork []*task.Entry, err error) {
+	if old, err = c.store.Tasks.Find(ctx, who.Tenant, id); err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case old.Kind == task.KindTurn:
+		return nil, nil, Refuse(ErrTaskNotRetryable, "It is a turn of session %s: send its message there again.", old.SessionID)
+	case old.Status != task.Failed && old.Status != task.Canceled:
+		return nil, nil, Refuse(ErrTaskNotRetryable, "The task is %s.", old.Status)
+	}
+	if _, err = c.agents.resolve(ctx, old.Agent); err != nil {
+		return nil, nil, err
+	}
+	fork, err = c.fork(ctx, old, from)
+	return old, fork, err
 }

@@ -145,8 +145,8 @@ func (c answers) recall(ctx context.Context, who auth.Caller, key *Key) (*Accept
 
 // repeated is the answer of an equal request that was accepted before, nil where none was:
 // one that was refused, or died on its way, has left its key only.
-func (c Tasks) repeated(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
-	a, err := answers(c).recall(ctx, who, key)
+func (c answers) repeated(ctx context.Context, who auth.Caller, key *Key) (*Acceptance, error) {
+	a, err := c.recall(ctx, who, key)
 	if err != nil || a == nil {
 		return nil, err
 	}
