@@ -2,8 +2,12 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/auth"
@@ -27,13 +31,13 @@ func (h bulk) routes() []route {
 // bulkOfTasks asks for something to be done to tasks.
 type bulkOfTasks struct {
 	request
-	Body api.BulkTasks `body:"required"`
+	Body api.BulkTasks `body:"required,kept"`
 }
 
 // tasks is POST /tasks/bulk.
 func (h bulk) tasks(ctx context.Context, in bulkOfTasks) (out fresh[api.BulkDone], err error) {
 	var f fields
-	filter := f.taskFilter(filterOf(&f, in.Body.Filter))
+	filter := f.taskFilter(filterOf(&f, in.body, in.Body.Filter))
 	if len(f.faults) > 0 {
 		return out, mesh.RefuseFields(f.faults...)
 	}
@@ -44,13 +48,13 @@ func (h bulk) tasks(ctx context.Context, in bulkOfTasks) (out fresh[api.BulkDone
 // bulkOfDeliveries asks for deliveries to be sent again.
 type bulkOfDeliveries struct {
 	request
-	Body api.BulkDeliveries `body:"required"`
+	Body api.BulkDeliveries `body:"required,kept"`
 }
 
 // deliveries is POST /deliveries/bulk.
 func (h bulk) deliveries(ctx context.Context, in bulkOfDeliveries) (out fresh[api.BulkDone], err error) {
 	var f fields
-	filter := f.deliveryFilter(filterOf(&f, in.Body.Filter))
+	filter := f.deliveryFilter(filterOf(&f, in.body, in.Body.Filter))
 	if in.Body.Action != string(mesh.BulkRedeliver) {
 		f.faults = append(f.faults, mesh.Field("it is "+strconv.Quote(mesh.Clip(in.Body.Action, 32))+", allowed is redeliver", "/action"))
 	}
@@ -61,12 +65,22 @@ func (h bulk) deliveries(ctx context.Context, in bulkOfDeliveries) (out fresh[ap
 	return fresh[api.BulkDone]{Body: bulkDone(in.Body.Action, in.Body.DryRun, done)}, err
 }
 
-// filterOf is the filter of a body. One that is left out is a mistake: it would choose
-// everything.
-func filterOf[F any](f *fields, sent *F) (filter F) {
+// filterOf is the filter of a body. One that is left out is a mistake, and so is a member
+// without a value, as in the query of the list: it would choose everything.
+func filterOf[F any](f *fields, body []byte, sent *F) (filter F) {
 	if sent == nil {
 		f.faults = append(f.faults, mesh.Field("it must be there; {} chooses everything that the action is for", "/filter"))
 		return filter
+	}
+	var raw struct {
+		Filter map[string]jsontext.Value `json:"filter"`
+	}
+	_ = json.Unmarshal(body, &raw) // it was decoded before
+	for _, name := range slices.Sorted(maps.Keys(raw.Filter)) {
+		value := raw.Filter[name]
+		if _ = value.Compact(); slices.Contains([]string{`""`, `[]`, `{}`}, string(value)) {
+			f.faults = append(f.faults, mesh.Field("it is empty: give it a value or leave it out", "/filter/"+name))
+		}
 	}
 	return *sent
 }

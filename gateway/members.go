@@ -25,7 +25,7 @@ func (f *fields) time(pointer, text string) time.Time {
 		return time.Time{}
 	}
 	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	if err != nil || at.IsZero() { // the zero time is that of a variable nobody has set
 		f.faults = append(f.faults, mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, pointer))
 	}
 	return at

@@ -42,7 +42,7 @@ type call struct {
 	prefs preferences
 	query url.Values // nil when the request has none
 	depth int        // how many events lie behind it; of a POST
-	body  []byte     // as it was sent; of operations that take an Idempotency-Key
+	body  []byte     // as it was sent; of operations that keep it
 	kept  func()     // gives back what hold took; nil: nothing
 	sent  meteredBody
 }
@@ -92,7 +92,7 @@ type handler func(*call) error
 
 // operation is the route of a typed handler. In says by its tags what it takes:
 //
-//	path:"id" header:"If-Match" query:"limit" query:"status,list" body:"required" body:"optional"
+//	path:"id" header:"If-Match" query:"limit" query:"status,list" body:"required" body:"optional" body:"required,kept"
 //
 // Out says what it answers: the one of the fields tagged status:"200" that is
 // set is the body (a pointer), says that there is none (a bool) or writes itself

@@ -77,6 +77,37 @@ func TestABulkRequestDoesWhatItsFilterFinds(t *testing.T) {
 	}
 }
 
+// A member of a filter without a value, such as that of a variable that was not set, does
+// not choose everything.
+func TestABulkRequestTakesNoEmptyFilters(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(meshtest.Counter())()
+	id := m.Create(`{"agent":"counter","instruction":"x"}`)
+	members := map[string][]string{
+		"/tasks/bulk":      {`"agent":""`, `"status":[ ]`, `"labels":{ }`, `"session_id":""`, `"kind":""`, `"created_after":""`, `"created_before":"0001-01-01T00:00:00Z"`},
+		"/deliveries/bulk": {`"webhook_id":""`, `"status":[]`, `"type":""`, `"class":""`, `"since":"0001-01-01T00:00:00Z"`},
+	}
+	for path, all := range members {
+		action := map[bool]string{true: "cancel", false: "redeliver"}[path == "/tasks/bulk"]
+		for _, member := range all {
+			name, _, _ := strings.Cut(strings.Trim(member, `"`), `"`)
+			w := m.Do("POST", path, `{"action":"`+action+`","filter":{`+member+`}}`, "Prefer", "handling=lenient")
+			if w.Code != 422 || !strings.Contains(w.Body.String(), `"/filter/`+name+`"`) {
+				t.Errorf("%s %s = %d %s", path, member, w.Code, w.Body)
+			}
+		}
+	}
+	if w := m.Do("GET", "/tasks?created_before=0001-01-01T00:00:00Z", ""); w.Code != 400 {
+		t.Errorf("list = %d %s", w.Code, w.Body)
+	}
+	if got := m.Get(id).Status; got != "pending" {
+		t.Errorf("task is %s", got)
+	}
+	if d := bulkDo(m, "/tasks/bulk", `{"action":"cancel","filter":{"agent":null}}`); d.Done != 1 {
+		t.Errorf("null, which is to leave it out = %+v", d)
+	}
+}
+
 // A request whose answer was lost may be sent again: each task is retried once.
 func TestABulkRetryIsSafeToRepeat(t *testing.T) {
 	m := meshtest.New(t)

@@ -15,6 +15,7 @@ type taken struct {
 	body                  reflect.Type // nil: it takes none
 	optional              bool         // the body may be left out
 	keyed                 bool         // it takes an Idempotency-Key, for which the body is kept
+	kept                  bool         // it looks at the body as it was sent
 }
 
 // takenField is a field that a request sets.
@@ -63,7 +64,8 @@ func (k *taken) add(t reflect.Type, at []int) {
 			}
 			k.take(f, takenField{at, name, 'q'})
 		case f.Tag.Get("body") != "":
-			k.body, k.optional = f.Type, f.Tag.Get("body") == "optional"
+			need, more, _ := strings.Cut(f.Tag.Get("body"), ",")
+			k.body, k.optional, k.kept = f.Type, need == "optional", more == "kept"
 			k.fields = append(k.fields, takenField{at, "", 'b'})
 		}
 	}
@@ -120,7 +122,7 @@ func (f *takenField) readQuery(c *call, to reflect.Value) error {
 }
 
 // readBody reads the body into v, a pointer to its type. It is kept as it was
-// sent where the operation takes a key, until the task is accepted.
+// sent where the operation takes a key, until the task is accepted, or looks at it.
 func (k *taken) readBody(c *call, v any) error {
 	if k.optional {
 		if has, err := hasBody(c.r); err != nil || !has {
@@ -131,7 +133,7 @@ func (k *taken) readBody(c *call, v any) error {
 	if err != nil {
 		return err
 	}
-	if k.keyed {
+	if k.keyed || k.kept {
 		c.body = body
 	} else {
 		releaseBody(c.r)

@@ -92,7 +92,10 @@ func deliveryBulkCommand(f *clientFlags) *cobra.Command {
 	chosen.bind(cmd)
 	how.bind(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		filter := chosen.read(time.Now())
+		filter, err := chosen.read(time.Now())
+		if err != nil {
+			return err
+		}
 		return bulkCall("redeliver", post("/deliveries/bulk", client.BulkDeliveries(filter, how.BulkOptions)), func(ctx context.Context, c *client.Client) (*api.BulkDone, error) {
 			return c.Deliveries.Bulk(ctx, filter, how.BulkOptions)
 		}).run(cmd, f)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"agentmesh/gateway/client"
 )
@@ -19,11 +20,13 @@ func deliveryCommand() *cobra.Command {
 // deliveryFilter are the flags that choose deliveries.
 type deliveryFilter struct {
 	client.DeliveryFilter
+	flags *pflag.FlagSet
 	since time.Duration
 }
 
 func (f *deliveryFilter) bind(cmd *cobra.Command) {
 	p := cmd.Flags()
+	f.flags = p
 	p.StringVar(&f.Status, "status", "", "pending, retrying, delivered, dead, parked or canceled; several separated by commas")
 	p.StringVar(&f.WebhookID, "webhook", "", "deliveries to this webhook")
 	p.StringVar(&f.Type, "type", "", "deliveries of this type of event")
@@ -34,11 +37,14 @@ func (f *deliveryFilter) bind(cmd *cobra.Command) {
 }
 
 // read reads the flags.
-func (f *deliveryFilter) read(now time.Time) client.DeliveryFilter {
+func (f *deliveryFilter) read(now time.Time) (filter client.DeliveryFilter, err error) {
+	if err := filled(f.flags, "status", "webhook", "type", "class"); err != nil {
+		return filter, err
+	}
 	if f.since > 0 {
 		f.Since = now.Add(-f.since)
 	}
-	return f.DeliveryFilter
+	return f.DeliveryFilter, nil
 }
 
 func deliveryListCommand(f *clientFlags) *cobra.Command {
@@ -48,7 +54,10 @@ func deliveryListCommand(f *clientFlags) *cobra.Command {
 	cmd.Flags().IntVar(&chosen.Limit, "limit", 50, "at most so many")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		looked := beginSearch(f)
-		filter := chosen.read(looked.began)
+		filter, err := chosen.read(looked.began)
+		if err != nil {
+			return err
+		}
 		return call[[]client.Delivery]{
 			doing: "list deliveries", requests: get(with("/deliveries", filter.Query())), show: showDeliveries,
 			ask: func(ctx context.Context, c *client.Client) (all []client.Delivery, err error) {

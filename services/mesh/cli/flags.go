@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"agentmesh/gateway/client"
 )
@@ -207,4 +208,15 @@ func textFlag(name, value string, stdin io.Reader) (raw []byte, err error) {
 		return nil, Usage("--%s: %w", name, err)
 	}
 	return raw, nil
+}
+
+// filled refuses a flag that was given without a value, such as that of a variable that
+// was not set: left out it chooses everything.
+func filled(flags *pflag.FlagSet, names ...string) error {
+	for _, name := range names {
+		if f := flags.Lookup(name); f.Changed && (f.Value.String() == "" || f.Value.String() == "[]") {
+			return Usage("--%s is empty: give it a value or leave it out", name)
+		}
+	}
+	return nil
 }

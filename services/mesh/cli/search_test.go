@@ -17,3 +17,16 @@ func TestAListWithAFilterSaysHowFarItLooked(t *testing.T) {
 		}
 	}
 }
+
+// A filter without a value, such as that of a variable that was not set, does not choose
+// everything.
+func TestAnEmptyFilterIsAMistake(t *testing.T) {
+	for _, args := range [][]string{
+		{"task", "bulk", "cancel", "--agent", ""}, {"task", "bulk", "retry", "--status="}, {"task", "list", "--session", ""},
+		{"delivery", "bulk", "--webhook", ""}, {"delivery", "list", "--class="},
+	} {
+		if code, out, errs := cli(t, args...); code != 2 || out != "" || !strings.Contains(errs, "is empty: give it a value or leave it out") {
+			t.Errorf("mesh %s: %d %s%s", args, code, out, errs)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"agentmesh/gateway/client"
 )
@@ -13,12 +14,14 @@ import (
 // taskFilter are the flags that choose tasks.
 type taskFilter struct {
 	client.Filter
+	flags  *pflag.FlagSet
 	labels []string
 	since  time.Duration
 }
 
 func (f *taskFilter) bind(cmd *cobra.Command) {
 	p := cmd.Flags()
+	f.flags = p
 	p.StringSliceVar(&f.Statuses, "status", nil, "only these statuses, separated by commas")
 	p.StringVar(&f.Agent, "agent", "", "only this agent's tasks")
 	p.StringVar(&f.ParentID, "parent", "", "only the children of this task")
@@ -36,6 +39,9 @@ func (f *taskFilter) bind(cmd *cobra.Command) {
 
 // read reads the flags.
 func (f *taskFilter) read(now time.Time) (filter client.Filter, err error) {
+	if err := filled(f.flags, "status", "agent", "parent", "session", "kind", "error", "worker"); err != nil {
+		return filter, err
+	}
 	if f.Labels, err = keyValues(f.labels); err != nil {
 		return filter, err
 	}
