@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,4 +187,43 @@ func TestASessionSurvivesItsAgent(t *testing.T) {
 			t.Errorf("transcript:\n%s", got)
 		}
 	})
+}
+
+// Of two cancels of a turn at the same time the second one is a repeat: both have it
+// canceled.
+func TestACancelMeetsAnEqualOne(t *testing.T) {
+	m := meshtest.New(t)
+	var s meshtest.Slow
+	m.Work(s.Agent(agent.Definition{Name: "slow"}))
+	var asked atomic.Bool // the session, and then the record: in between the other cancel comes
+	var other atomic.Pointer[func()]
+	st, hangUp, err := m.StoreOver(&meshtest.Wire{Server: m.Server.Server, Look: func(subject string) {
+		switch {
+		case strings.HasSuffix(subject, ".KV_sessions"):
+			asked.Store(true)
+		case strings.HasSuffix(subject, ".KV_tasks") && asked.Load():
+			if cancel := other.Swap(nil); cancel != nil {
+				(*cancel)()
+			}
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(hangUp)
+	slow := m.NewGateway(st).Handler()
+	id := m.Session("slow")
+	turn := m.Say(http.StatusAccepted, id, "wait", meshtest.Async...)
+	for s.Begun.Load() == 0 {
+		m.Turn(id, turn.TurnID, "Prefer", "wait=1")
+	}
+	path := "/sessions/" + id + "/turns/" + turn.TurnID + "/cancel"
+	cancel := func() { m.Do("POST", path, "") }
+	other.Store(&cancel)
+	if w := meshtest.Call(slow, "POST", path, ""); w.Code != http.StatusOK || other.Load() != nil {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if got := m.Turns(id); got != "wait!" {
+		t.Errorf("transcript: %s", got)
+	}
 }

@@ -62,7 +62,7 @@ func (c cancels) cancel(ctx context.Context, tenant string, id task.ID, at locat
 		}
 		if t.Kind == task.KindTurn { // its session decides
 			if err := c.interrupt(ctx, t); err != nil {
-				return nil, err
+				return c.canceledMeanwhile(ctx, t, err)
 			}
 		}
 		waited := t.Status == task.Pending || t.Suspended
@@ -85,6 +85,17 @@ func (c cancels) cancel(ctx context.Context, tenant string, id task.ID, at locat
 		c.canceled(ctx, t, waited)
 		return t, nil
 	}
+}
+
+// canceledMeanwhile is the end of a turn that its session takes for ended: it may be an
+// equal cancel that was quicker. Else why stands.
+func (c cancels) canceledMeanwhile(ctx context.Context, t *task.Task, why error) (*task.Task, error) {
+	if errors.Is(why, task.ErrFinished) {
+		if now, err := c.store.Tasks.Get(ctx, t.Tenant, t.ID); err == nil && now.Status == task.Canceled {
+			return now, nil
+		}
+	}
+	return nil, why
 }
 
 // canceled tells of a cancel. It is a courtesy, so a failure is harmless: a
