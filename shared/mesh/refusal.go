@@ -178,7 +178,10 @@ func WithFaults(r *Refusal, faults []Invalid) *Error {
 	if !strings.HasSuffix(detail, "?") && !strings.HasSuffix(detail, ".") {
 		detail += "."
 	}
-	e := Refuse(r, "%s: %s", Clip(strings.TrimPrefix(faults[0].Pointer, "/"), MaxPointer), detail)
+	if of := Clip(strings.TrimPrefix(faults[0].Pointer, "/"), MaxPointer); of != "" { // else it is the whole that is wrong
+		detail = of + ": " + detail
+	}
+	e := Refuse(r, "%s", detail)
 	if n := len(faults); n > MaxFaults {
 		e.Detail = strconv.Itoa(n) + " fields are invalid; the first " + strconv.Itoa(MaxFaults) + " are in errors."
 		faults = faults[:MaxFaults]

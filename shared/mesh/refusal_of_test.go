@@ -52,3 +52,12 @@ func TestARefusalSaysTheReasonThatTheNounGave(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A fault of the whole is told without the name of a member.
+func TestAFaultOfTheWholeNamesNoMember(t *testing.T) {
+	for pointer, want := range map[string]string{"": "it is no line.", "/type": "type: it is no line."} {
+		if got := mesh.RefuseFields(mesh.Field("it is no line", pointer)); got.Detail != want || len(got.Faults) != 1 || got.Faults[0].Pointer != pointer {
+			t.Errorf("%q: %+v", pointer, got)
+		}
+	}
+}
