@@ -3,6 +3,7 @@ package gateway
 import (
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/telemetry"
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
@@ -145,7 +146,9 @@ func onlyHTTP1(config *tls.Config) *tls.Config {
 }
 
 func noRoom() []byte {
-	body, _ := json.Marshal(problem.Of(mesh.Refuse(problem.ErrTooManyConnections, "Close connections that are idle, and try again.")))
+	p := problem.Of(mesh.Refuse(problem.ErrTooManyConnections, "Close connections that are idle, and try again."))
+	p.TraceID = telemetry.NewTraceID()
+	body, _ := json.Marshal(p)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nX-Content-Type-Options: nosniff\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	return b.Bytes()

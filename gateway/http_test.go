@@ -109,7 +109,7 @@ func TestEveryRefusalIsAProblemAndAcceptsNothing(t *testing.T) {
 		{"GET", "/problems/nothing", 404, "not_found"},
 	} {
 		w := m.Do(tt.method, tt.path, "")
-		if p := meshtest.Problem(t, w); w.Code != tt.status || p.Code != tt.code || p.Detail == "" {
+		if p := meshtest.Problem(t, w); w.Code != tt.status || p.Code != tt.code || p.Detail == "" || p.TraceID == "" {
 			t.Errorf("%s %s = %d %+v, want %d %s", tt.method, tt.path, w.Code, p, tt.status, tt.code)
 		}
 	}

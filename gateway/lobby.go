@@ -4,6 +4,7 @@ import (
 	"agentmesh/gateway/api"
 	"agentmesh/gateway/problem"
 	"agentmesh/shared/mesh"
+	"agentmesh/shared/telemetry"
 	"encoding/json"
 	"net/http"
 )
@@ -31,7 +32,7 @@ func Lobby(waitsFor func() string) http.Handler {
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		p := problem.Of(mesh.Refuse(mesh.ErrStoreUnavailable, "Nothing was accepted: the gateway is starting. Try again in a moment."))
-		p.Instance = r.URL.Path
+		p.Instance, p.TraceID = r.URL.Path, telemetry.RequestTraceID(r)
 		w.Header().Set("Cache-Control", "no-store")
 		sendProblem(w, p, mesh.ErrStoreUnavailable.RetryAfter)
 	})

@@ -31,9 +31,13 @@ func (f *front) writeProblem(w http.ResponseWriter, r *http.Request, err error) 
 	if r.Context().Err() != nil && p.Status != http.StatusRequestTimeout { // a body that stalls ends the context, too
 		panic(http.ErrAbortHandler) // a client that still reads must not take silence for a 200
 	}
-	p.Instance, p.TraceID = r.URL.Path, telemetry.TraceID(r.Context())
+	p.Instance, p.TraceID = r.URL.Path, telemetry.RequestTraceID(r)
 	if p.Status >= 500 {
-		f.log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", cmp.Or(refused.Cause, err))
+		log := f.log
+		if telemetry.TraceID(r.Context()) == "" { // the log knows that of a span by itself
+			log = log.With("trace_id", p.TraceID)
+		}
+		log.WarnContext(r.Context(), "request refused", "method", r.Method, "path", r.URL.Path, "code", p.Code, "error", cmp.Or(refused.Cause, err))
 	}
 	for _, name := range []string{"ETag", "Location", "Preference-Applied", "Content-Length"} {
 		w.Header().Del(name)

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"crypto/rand"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -57,6 +58,30 @@ func startServer(r *http.Request) (context.Context, trace.Span) {
 	return start(ctx, r.Method+" "+r.Pattern, trace.SpanKindServer, []attribute.KeyValue{
 		keyHTTPMethod.String(r.Method), keyHTTPRoute.String(r.Pattern), keyURLPath.String(r.URL.Path), keyURLScheme.String("http"),
 	})
+}
+
+// RequestTraceID is the trace id of a request's span. One that is refused before it has
+// a span is of its caller's trace, or gets an id of its own: whoever is refused has
+// something to name.
+func RequestTraceID(r *http.Request) string {
+	if id := TraceID(r.Context()); id != "" {
+		return id
+	}
+	if id := TraceID(w3c.Extract(context.Background(), propagation.HeaderCarrier(r.Header))); id != "" {
+		return id
+	}
+	return NewTraceID()
+}
+
+// NewTraceID is an id for what has no trace.
+func NewTraceID() string {
+	for {
+		var id trace.TraceID
+		_, _ = rand.Read(id[:]) // it never fails
+		if id.IsValid() {
+			return id.String()
+		}
+	}
 }
 
 // statusWriter remembers the status of an answer.
