@@ -175,6 +175,20 @@ type cached[T any] struct {
 	_    struct{} `header:"Cache-Control: no-cache"`
 }
 
+// revised is an answer with its version: whoever has that one is told so.
+type revised[T any] struct {
+	cached[T]
+	Same bool `status:"304"`
+}
+
+// unless leaves the body out for a client that has this version.
+func (r revised[T]) unless(k kept) revised[T] {
+	if r.Same = k.has(r.ETag); r.Same {
+		r.Body = nil
+	}
+	return r
+}
+
 // deleted is the answer of a DELETE.
 type deleted struct {
 	Gone bool `status:"204"`
@@ -182,8 +196,14 @@ type deleted struct {
 
 // whole is the answer of one whole value, at a task's path.
 type whole struct {
-	Value value  `status:"200"`
-	ETag  string `header:"ETag" doc:"The version of the task."`
+	Value value `status:"200"`
+}
+
+// versioned is a whole value with its version.
+type versioned struct {
+	whole
+	Same bool   `status:"304"`
+	ETag string `header:"ETag" doc:"The version of the task."`
 }
 
 // accepted is the answer of a request that made a task: the task, where it has

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"agentmesh/gateway/problem"
@@ -28,6 +29,10 @@ type (
 	known struct {
 		Known string `header:"If-None-Match" doc:"The ETag of a known version: 304 while it is the newest. With Prefer: wait=N a long poll."`
 	}
+	// kept is the version that a client has of what does not hold it.
+	kept struct {
+		Known string `header:"If-None-Match" doc:"The ETag of a known version: 304 while it is the newest."`
+	}
 	// ifUnchanged is the version of a thing that a write is for.
 	ifUnchanged struct {
 		IfMatch string `header:"If-Match" doc:"The ETag of what was read: 412 when it has changed."`
@@ -52,6 +57,9 @@ type (
 	}
 )
 
+// has says whether the client has the version of an entity tag.
+func (k kept) has(tag string) bool { return k.Known != "" && matches(k.Known, tag) }
+
 // expect is the check of a revision, nil when the client asks for none.
 func (u ifUnchanged) expect() func(uint64) error {
 	if u.IfMatch == "" {
@@ -60,11 +68,19 @@ func (u ifUnchanged) expect() func(uint64) error {
 	return func(rev uint64) error { return ifMatch(u.IfMatch, rev) }
 }
 
+// betweenTag stands in an entity tag between a revision and what else the answer shows.
+const betweenTag = "-"
+
 // ifMatch refuses a write to what has changed since the client read it
-// (RFC 9110, 13.1.1).
+// (RFC 9110, 13.1.1). What was written is the revision only.
 func ifMatch(known string, rev uint64) error {
-	if matches(known, revTag(rev)) {
-		return nil
+	for candidate := range strings.SplitSeq(known, ",") {
+		if written, _, more := strings.Cut(candidate, betweenTag); more {
+			candidate = written + `"`
+		}
+		if matches(candidate, revTag(rev)) {
+			return nil
+		}
 	}
 	return mesh.Refuse(mesh.ErrPreconditionFailed, "It has changed: If-Match is %s, its ETag is %s. Read it again.", mesh.Clip(known, 64), revTag(rev))
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strconv"
@@ -72,6 +73,7 @@ type onSession struct {
 // sessionPoll asks for a session.
 type sessionPoll struct {
 	onSession
+	kept
 	Include sessionParts `query:"include,list" doc:"Parts that are left out otherwise: state, what the agent keeps of the session."`
 }
 
@@ -91,7 +93,7 @@ func (p *sessionParts) read(_ *call, values []string) error {
 }
 
 // getSession is GET /sessions/{id}.
-func (h sessions) getSession(ctx context.Context, in sessionPoll) (out cached[api.Session], err error) {
+func (h sessions) getSession(ctx context.Context, in sessionPoll) (out revised[api.Session], err error) {
 	s, err := h.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
@@ -100,7 +102,17 @@ func (h sessions) getSession(ctx context.Context, in sessionPoll) (out cached[ap
 	if len(in.Include) > 0 {
 		v.State = s.State
 	}
-	return cached[api.Session]{Body: &v, ETag: revTag(s.Rev)}, err
+	out.Body, out.ETag = &v, sessionTag(s.Rev, &v)
+	return out.unless(in.kept), err
+}
+
+// sessionTag is the version of a session as it is shown. A turn that opens changes the
+// answer and not the record: while one is open the tag names it, too.
+func sessionTag(rev uint64, v *api.Session) string {
+	if !v.Busy {
+		return revTag(rev)
+	}
+	return `"` + strconv.FormatUint(rev, 10) + betweenTag + cmp.Or(v.OpenTurn, "busy") + `"`
 }
 
 // sessionFork asks for a session that goes on from another one.
@@ -176,6 +188,7 @@ func (h sessions) listSessions(ctx context.Context, in sessionQuery) (out page[a
 // transcriptQuery asks for a part of a transcript.
 type transcriptQuery struct {
 	request
+	kept
 	ID    session.ID `path:"id"`
 	After string     `query:"after" doc:"Messages after this number; the first one is 1."`
 	Limit string     `query:"limit" doc:"1 to 10000, default 10000. An answer has at most 8 MiB of text."`
@@ -183,7 +196,7 @@ type transcriptQuery struct {
 
 // getMessages is GET /sessions/{id}/messages: the whole transcript, also what
 // the agent does not see any more.
-func (h sessions) getMessages(ctx context.Context, in transcriptQuery) (out cached[api.Transcript], err error) {
+func (h sessions) getMessages(ctx context.Context, in transcriptQuery) (out revised[api.Transcript], err error) {
 	s, err := h.mesh.Sessions.Get(ctx, in.caller(), in.ID)
 	if err != nil {
 		return out, err
@@ -200,7 +213,8 @@ func (h sessions) getMessages(ctx context.Context, in transcriptQuery) (out cach
 	if err != nil {
 		return out, err
 	}
-	return cached[api.Transcript]{Body: new(transcriptOf(t)), ETag: revTag(s.Rev)}, nil
+	out.Body, out.ETag = new(transcriptOf(t)), revTag(s.Rev)
+	return out.unless(in.kept), nil
 }
 
 // messageNumber reads a parameter of a transcript. least is the smallest value of

@@ -109,8 +109,14 @@ func (i *include) read(_ *call, values []string) error {
 	return nil
 }
 
+// resultQuery asks for the result of a task.
+type resultQuery struct {
+	onTask
+	kept
+}
+
 // getResult is GET /tasks/{id}/result: the result itself.
-func (h tasks) getResult(ctx context.Context, in onTask) (out whole, err error) {
+func (h tasks) getResult(ctx context.Context, in resultQuery) (out versioned, err error) {
 	t, err := h.mesh.Tasks.Get(ctx, in.caller(), task.ID(in.ID))
 	if err != nil {
 		return out, err
@@ -118,7 +124,10 @@ func (h tasks) getResult(ctx context.Context, in onTask) (out whole, err error) 
 	if t.Status != task.Completed {
 		return out, mesh.Refuse(mesh.ErrResultNotReady, "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
 	}
-	out.ETag = etag(t)
+	if out.ETag = etag(t); in.has(out.ETag) {
+		out.Same = true
+		return out, nil
+	}
 	out.Value, err = h.valueOf(ctx, t.Result, mesh.ErrResultExpired)
 	return out, err
 }
