@@ -92,6 +92,7 @@ func TestSessionsRefuseWithACode(t *testing.T) {
 		{"text over the limit as JSON", "POST", id + "/messages", `{"message":"` + strings.Repeat(`\u0001`, 11000) + `"}`, "", 422, "validation_failed", "/message"},
 		{"text that is no text", "POST", id + "/messages", `{"text":7}`, "", 422, "validation_failed", "/text"},
 		{"on_busy", "POST", id + "/messages", `{"text":"x","on_busy":"maybe"}`, "", 422, "validation_failed", "/on_busy"},
+		{"two texts", "POST", id + "/messages", `{"text":"x","message":"y"}`, "", 422, "validation_failed", "/message"},
 		{"wrong agent", "POST", id + "/messages", `{"text":"x","agent":"small"}`, "", 422, "validation_failed", "/agent"},
 		{"no JSON", "POST", id + "/messages", `{"text"`, "", 400, "malformed_json", ""},
 		{"stale", "POST", id + "/messages", `{"text":"x"}`, `If-Match: "1000"`, 412, "precondition_failed", ""},

@@ -79,8 +79,11 @@ func (h turns) postMessage(ctx context.Context, in said) (out replied, err error
 func readMessage(req api.PostMessage) (*mesh.Message, error) {
 	var faults []mesh.Invalid
 	pointer := "/text"
-	if req.Text == "" && req.Message != "" {
+	switch {
+	case req.Text == "" && req.Message != "":
 		req.Text, pointer = req.Message, "/message"
+	case req.Message != "" && req.Message != req.Text: // one of them would not be said
+		faults = append(faults, mesh.Field("send text or message, not both", "/message"))
 	}
 	answers := len(req.Answer) > 0
 	if answers && req.Text != "" {
