@@ -159,18 +159,30 @@ func preferred(r *http.Request) preferences {
 			case "handling":
 				p.lenient = p.lenient || strings.EqualFold(strings.Trim(strings.TrimSpace(value), `"`), "lenient")
 			case "wait":
-				if n, err := strconv.Atoi(strings.Trim(strings.TrimSpace(value), `"`)); err == nil && n > 0 && p.wait == 0 {
-					p.wait = min(time.Duration(min(n, 3600))*time.Second, maxWait)
+				if p.wait == 0 {
+					p.wait = wholeSeconds(strings.Trim(strings.TrimSpace(value), `"`))
 				}
 			}
 		}
 	}
 	if p.wait == 0 && r.URL.RawQuery != "" {
-		if d, err := time.ParseDuration(r.URL.Query().Get("wait")); err == nil && d > 0 {
+		text := r.URL.Query().Get("wait")
+		if d, err := time.ParseDuration(text); err == nil && d > 0 {
 			p.wait = min(d, maxWait)
+		} else {
+			p.wait = wholeSeconds(text) // as Prefer has it
 		}
 	}
 	return p
+}
+
+// wholeSeconds is a wait of a whole number of seconds, 0 of anything else.
+func wholeSeconds(text string) time.Duration {
+	n, err := strconv.Atoi(text)
+	if err != nil || n <= 0 {
+		return 0
+	}
+	return min(time.Duration(min(n, 3600))*time.Second, maxWait)
 }
 
 // honoured is what Preference-Applied says.
