@@ -37,14 +37,22 @@ const consolePath = "/console"
 // get is GET /.
 func (h index) get(_ context.Context, in plain) (out indexed, err error) {
 	on := h.console()
+	below := strings.HasPrefix(in.r.URL.Path, prefixV1+"/") // where there is no console
 	if on && prefersHTML(in.r.Header.Values("Accept")) {
 		// From here, whatever is before it: the gateway may be below a path.
-		return indexed{Console: true, Location: strings.TrimPrefix(consolePath, "/") + "/"}, nil
+		to := strings.TrimPrefix(consolePath, "/") + "/"
+		if below {
+			to = "../" + to
+		}
+		return indexed{Console: true, Location: to}, nil
 	}
 	l := string(in.links())
 	v := &api.Index{Name: "agentmesh", Version: h.version, Docs: l + "/docs", OpenAPI: l + "/openapi.json", Problems: l + "/problems", Routes: []api.IndexRoute{}}
 	if on {
-		v.Console = l + consolePath + "/"
+		if v.Console = l; below {
+			v.Console = strings.TrimSuffix(l, prefixV1)
+		}
+		v.Console += consolePath + "/"
 	}
 	for _, r := range h.all() {
 		v.Routes = append(v.Routes, api.IndexRoute{Method: r.method, Path: r.path, Scope: string(r.scope), Summary: r.summary})

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -28,6 +29,18 @@ func TestTheRootLeadsOn(t *testing.T) {
 		w := m.Do("GET", "/", "", "Accept", accept)
 		if w.Code != want || (w.Header().Get("Location") == "console/") != (want == 303) || w.Header().Get("Vary") == "" {
 			t.Errorf("Accept %q: %d %v", accept, w.Code, w.Header())
+		}
+	}
+	for from, want := range map[string]string{"/v1": "/console/", "/v1/": "/console/"} {
+		to, err := url.Parse(m.Do("GET", from, "", "Accept", browser).Header().Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (&url.URL{Path: from}).ResolveReference(to).Path; got != want {
+			t.Errorf("a browser at %s is led to %s", from, got)
+		}
+		if got := meshtest.Decode[api.Index](t, m.Do("GET", from, "").Body).Console; got != want {
+			t.Errorf("%s names the console %s", from, got)
 		}
 	}
 	v := meshtest.Decode[api.Index](t, m.Do("GET", "/", "").Body)
