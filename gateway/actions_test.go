@@ -1,12 +1,14 @@
 package gateway_test
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"agentmesh/gateway/api"
 	"agentmesh/shared/meshtest"
+	"agentmesh/worker/agents/echo"
 )
 
 // A repeated request with the same key makes one action and one callback; an
@@ -53,6 +55,38 @@ func TestARepeatedActionIsOneAndCallsBackOnce(t *testing.T) {
 		time.Sleep(time.Second)
 		if all := r.All(); len(all) != 5 || m.Deliveries(retried.ActionID)[0].DeliveryID != all[4].ID() {
 			t.Errorf("%d requests", len(all))
+		}
+	})
+}
+
+// What an action has come to is told as it is: how many deliveries were looked at, and
+// whether there is a result to wait for.
+func TestWhatIsNotThereIsNotPromised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		m.Work(echo.Agent())
+		m.Notify()
+		receiver := m.Receive(nil)
+		done := m.Create(`{"agent":"echo","input":1,"callback_url":"` + receiver.URL + `"}`)
+		m.End(done)
+		time.Sleep(time.Minute)
+		if list := meshtest.Decode[api.DeliveryList](t, m.Do("GET", "/tasks/"+done+"/deliveries", "").Body); len(list.Deliveries) != 1 || list.Scanned != 1 {
+			t.Errorf("%d deliveries of %d that were looked at", len(list.Deliveries), list.Scanned)
+		}
+		later := m.Create(`{"agent":"echo","input":1,"delay":"1h"}`)
+		ask := func() string {
+			p := meshtest.Problem(t, m.Do("GET", "/tasks/"+later+"/result", ""))
+			if p.Code != "result_not_ready" {
+				t.Errorf("%+v", p)
+			}
+			return p.Detail
+		}
+		if got := ask(); !strings.Contains(got, "Prefer: wait") {
+			t.Errorf("a task that goes on: %s", got)
+		}
+		m.Do("POST", "/tasks/"+later+"/cancel", "")
+		if got := ask(); strings.Contains(got, "wait") || !strings.Contains(got, "canceled") {
+			t.Errorf("a task that has ended: %s", got)
 		}
 	})
 }

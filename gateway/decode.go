@@ -122,6 +122,7 @@ func membersOf(t reflect.Type) memberSet {
 			m.names = append(m.names, in.names...)
 			maps.Copy(m.types, in.types)
 		case name != "" && name != "-":
+			m.names = slices.DeleteFunc(m.names, func(n string) bool { return n == name }) // it takes the place of an embedded one
 			m.names = append(m.names, name)
 			if of := objectsOf(f.Type); of.Kind() == reflect.Struct && len(membersOf(of).names) > 0 {
 				m.types[name] = of

@@ -107,7 +107,7 @@ func (h deliveries) redeliverOne(ctx context.Context, in onDelivery) (out delive
 // taskDeliveries is GET /tasks/{id}/deliveries.
 func (h deliveries) taskDeliveries(ctx context.Context, in onTask) (api.DeliveryList, error) {
 	all, err := h.mesh.Deliveries.Of(ctx, in.caller(), task.ID(in.ID))
-	return api.DeliveryList{Deliveries: deliveryViews(all)}, err
+	return api.DeliveryList{Deliveries: deliveryViews(all), Scanned: len(all)}, err
 }
 
 // redeliverAction is POST /actions/{id}/redeliver: all that its callback was

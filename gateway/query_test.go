@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -112,12 +113,16 @@ func TestAMisspelledMemberDoesNotRun(t *testing.T) {
 		{"/tasks", `{"instruction":"x","max_attempts":2.5}`, "/max_attempts", "whole number"},
 		{"/tasks", `{"instruction":"x","labels":{"a":1}}`, "/labels/a", "string"},
 		{"/actions", `{"instruction":"x","callback":"https://example.com"}`, "/callback", "callback_url"},
+		{"/actions", `{"instruction":"x","zzzzzzzzzzzz":1}`, "/zzzzzzzzzzzz", "known are agent"},
 		{"/sessions", `{"agnet":"travel"}`, "/agnet", "did you mean agent?"},
 		{"/sessions/ses_1/messages", `{"text":"hi","onbusy":"wait"}`, "/onbusy", "did you mean on_busy?"},
 	} {
 		w, p := refusal(t, h, "POST", tt.path, tt.body)
 		if w.Code != 422 || p.Code != "validation_failed" || len(p.Errors) != 1 || p.Errors[0].Pointer != tt.pointer || !strings.Contains(p.Errors[0].Detail, tt.hint) {
 			t.Errorf("POST %s %s = %d %+v, want %s with %q", tt.path, tt.body, w.Code, p, tt.pointer, tt.hint)
+		}
+		if names := strings.Split(strings.TrimSuffix(p.Detail, "."), ", "); len(names) > 1 && len(slices.Compact(slices.Sorted(slices.Values(names)))) < len(names) {
+			t.Errorf("POST %s %s names a member twice: %s", tt.path, tt.body, p.Detail)
 		}
 		if strings.HasSuffix(p.Detail, "?.") || strings.HasSuffix(p.Detail, "..") || !strings.ContainsAny(p.Detail[len(p.Detail)-1:], ".?") {
 			t.Errorf("POST %s %s is answered by %q, which is no sentence", tt.path, tt.body, p.Detail)

@@ -121,7 +121,11 @@ func (h tasks) getResult(ctx context.Context, in resultQuery) (out versioned, er
 	if err != nil {
 		return out, err
 	}
-	if t.Status != task.Completed {
+	switch {
+	case t.Status == task.Completed:
+	case t.Status.Terminal():
+		return out, mesh.Refuse(mesh.ErrResultNotReady, "The task is %s: it will have no result. GET %s shows why.", t.Status, statusURL(t))
+	default:
 		return out, mesh.Refuse(mesh.ErrResultNotReady, "The task is %s. GET %s tells more; with Prefer: wait=60 it waits for the end.", t.Status, statusURL(t))
 	}
 	if out.ETag = etag(t); in.has(out.ETag) {
