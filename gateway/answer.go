@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -57,6 +58,16 @@ func putHeaders(h http.Header, pairs ...string) {
 		values = append(values, pairs[i+1])
 		n := len(values)
 		h[pairs[i]] = values[n-1 : n : n]
+	}
+}
+
+const varyHeader = "Vary"
+
+// varies says that an answer depends on a header of the request, besides those that
+// are named already.
+func varies(h http.Header, on string) {
+	if !slices.Contains(h[varyHeader], on) {
+		h.Add(varyHeader, on)
 	}
 }
 

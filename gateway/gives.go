@@ -128,7 +128,11 @@ func (k *given) setHeaders(to http.Header, out reflect.Value, status int) {
 		if v == "" {
 			v = out.FieldByIndex(h.at).String()
 		}
-		if v != "" {
+		switch {
+		case v == "":
+		case h.key == varyHeader:
+			varies(to, v)
+		default:
 			pairs = append(pairs, h.key, v)
 		}
 	}

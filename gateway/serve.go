@@ -36,6 +36,7 @@ func (f *front) serve(op *route) http.HandlerFunc {
 		c.prefs = preferred(r)
 		if c.prefs.lenient {
 			w.Header().Set("Preference-Applied", preferences{lenient: true}.honoured())
+			varies(w.Header(), "Prefer")
 		}
 		if c.query, err = checkQuery(r, op, c.prefs.lenient || op.outside); err != nil {
 			return err

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 
+	"agentmesh/gateway"
 	"agentmesh/shared/meshtest"
 	"agentmesh/worker/agent"
 	"agentmesh/worker/agents/echo"
@@ -89,4 +91,28 @@ func TestAnOpenTurnIsAnotherAnswerOfTheSameSession(t *testing.T) {
 			t.Errorf("DELETE for the record of before = %d %s", w.Code, w.Body)
 		}
 	})
+}
+
+// An answer names every header that it depends on, once: a cache that misses one gives
+// the answer of one page, or of one preference, to another.
+func TestAnAnswerNamesAllThatItDependsOn(t *testing.T) {
+	m := meshtest.New(t)
+	m.Work(echo.Agent())
+	id := m.Create(`{"agent":"echo","input":1}`)
+	m.End(id)
+	pages := with(m, func(c *gateway.Config) { c.CORSOrigins = "https://app.example.com, https://other.example.com" })
+	for _, tt := range []struct{ method, path, body, prefer, want string }{
+		{"GET", "/tasks/" + id, "", "", "Origin,Prefer"},
+		{"POST", "/tasks", `{"agent":"echo","input":1}`, "", "Origin,Prefer"},
+		{"GET", "/tasks/" + id + "/events", "", "", "Origin,Accept"},
+		{"GET", "/", "", "", "Origin,Accept"},
+		{"GET", "/agents", "", "", "Origin"},
+		{"GET", "/agents?x=1", "", "handling=lenient", "Origin,Prefer"},
+		{"GET", "/tasks/" + id, "", "handling=lenient", "Origin,Prefer"},
+	} {
+		w := meshtest.Call(pages, tt.method, tt.path, tt.body, "Origin", "https://app.example.com", "Prefer", tt.prefer)
+		if got := strings.Join(w.Header()["Vary"], ","); got != tt.want || w.Code >= 300 {
+			t.Errorf("%s %s with Prefer %q = %d, Vary %q, want %q", tt.method, tt.path, tt.prefer, w.Code, got, tt.want)
+		}
+	}
 }
