@@ -25,6 +25,7 @@ type clientFlags struct {
 
 	secure secure
 
+	beside   string // the gateway that is asked when nothing names one; empty: the default
 	key      string // of the API; empty: none
 	resolved bool
 }
@@ -140,7 +141,7 @@ func (f *clientFlags) resolve() error {
 			f.gateway, f.key, files = one.URL, one.Key, one.secure
 		}
 	}
-	f.gateway = cmp.Or(f.gateway, defaultGateway)
+	f.gateway = cmp.Or(f.gateway, f.beside, defaultGateway)
 	f.secure.or(files)
 	key, err := textFlag("api-key", f.apiKey, nil)
 	if err != nil {

@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,9 +16,9 @@ import (
 )
 
 // healthcheckCommand asks a gateway whether it is ready, for images without a
-// shell.
+// shell: that of the container, wherever its environment has it listen.
 func healthcheckCommand() *cobra.Command {
-	f := &clientFlags{}
+	f := &clientFlags{beside: gatewayAt(os.Getenv("MESH_HTTP"), os.Getenv("MESH_TLS_CERT") != "")}
 	var address string
 	cmd := &cobra.Command{
 		Use: "healthcheck", Short: "Exit 0 when a gateway is ready, 1 when not", Args: NoArgs,
@@ -33,6 +35,23 @@ func healthcheckCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&address, "url", "", "what to ask, in place of /readyz of the gateway")
 	return f.bind(cmd)
+}
+
+// gatewayAt is the URL by which a gateway that listens at an address is reached from
+// its own machine; empty where the address says too little.
+func gatewayAt(address string, secured bool) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port == "" || port == "0" {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	scheme := "http://"
+	if secured {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
 }
 
 // Ready asks a gateway whether it is ready; the error says why it is not.
