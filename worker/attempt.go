@@ -90,6 +90,8 @@ func (w *Worker) attend(work context.Context, in *intake, msg *store.Delivered, 
 		talk: talk{patience: p, sessions: w.core.Sessions, queued: queued},
 		bell: newBell(), seat: seat, lease: lease,
 	}
+	w.running.expect(at)
+	defer w.running.leave(at)
 	err = at.begin(ctx, deliveries)
 	telemetry.End(span, err)
 	if err != nil {
