@@ -78,15 +78,21 @@ async def _awaited(value: Any) -> Any:
 
 def _traced(job: Job, work: Callable[[], Any]) -> Any:
     """Runs work under the task's trace, where OpenTelemetry is installed."""
-    try:
-        from opentelemetry import context, propagate
-    except ImportError:
-        return work()
-    token = context.attach(propagate.extract({"traceparent": job.traceparent}))
+    leave = _enter(job.traceparent)  # not around work: its errors are its own, not those of an import
     try:
         return work()
     finally:
-        context.detach(token)
+        leave()
+
+
+def _enter(traceparent: Any) -> Callable[[], Any]:
+    """Enters a trace, and returns what leaves it."""
+    try:
+        from opentelemetry import context, propagate
+    except ImportError:
+        return lambda: None
+    token = context.attach(propagate.extract({"traceparent": traceparent}))
+    return lambda: context.detach(token)
 
 
 def encode(line: dict) -> bytes:

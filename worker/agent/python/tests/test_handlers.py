@@ -1,12 +1,15 @@
 """What a handler may do, run by the kit's own testing."""
 
 import asyncio
+import contextlib
 import dataclasses
+import io
 import sys
 import threading
 import types
 import typing
 import unittest
+import unittest.mock
 
 from agentmesh_agent import Agent, AgentError, InputTimeout, Permanent, Reply, StepFailed, describe, testing
 from agentmesh_agent._agent import choose, schema_of
@@ -49,6 +52,12 @@ class Results(unittest.TestCase):
         self.assertEqual(ended.error, {"type": "error", "message": "KeyError: 'key'"})
         ended = run(lambda job: sys.exit(3))
         self.assertEqual(ended.error["message"], "SystemExit: 3")
+
+    def test_the_log_of_an_exception_names_nothing_but_it(self):
+        with unittest.mock.patch.dict(sys.modules, {"opentelemetry": None}), contextlib.redirect_stderr(io.StringIO()) as log:
+            run(lambda job: {}["key"])
+        self.assertIn("KeyError: 'key'", log.getvalue())
+        self.assertNotIn("opentelemetry", log.getvalue())
 
     def test_errors_have_a_code_and_say_whether_a_retry_helps(self):
         def fail(job):
