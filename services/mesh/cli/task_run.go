@@ -22,9 +22,13 @@ type runFlags struct {
 func (r *runFlags) bind(cmd *cobra.Command) {
 	p := cmd.Flags()
 	p.BoolVar(&r.wait, "wait", false, "wait until it has finished")
-	p.DurationVar(&r.waitTimeout, "wait-timeout", 0, "wait at most this long, then exit 3; 0: without limit")
+	p.DurationVar(&r.waitTimeout, "wait-timeout", 0, "wait until it has finished, at most this long, then exit 3; 0 with --wait or --follow: without limit")
 	p.BoolVar(&r.follow, "follow", false, "show progress, milestones and output as they come, until it has finished")
 }
+
+// waits reports whether the command is to wait for the outcome. Who says how long has
+// asked for it.
+func (r *runFlags) waits() bool { return r.wait || r.follow || r.waitTimeout > 0 }
 
 // newTask is what the flags of a run command say of a task.
 type newTask struct {
@@ -178,7 +182,7 @@ func taskWatchCommand(f *clientFlags, ids some) *cobra.Command {
 // await follows a task, or waits for it, as the flags say. Its errors name the
 // task, which goes on.
 func (r *runFlags) await(ctx context.Context, cmd *cobra.Command, f *clientFlags, c *client.Client, t *client.Task) (*client.Task, error) {
-	if !r.wait && !r.follow {
+	if !r.waits() {
 		return t, nil
 	}
 	if r.waitTimeout > 0 {
@@ -210,5 +214,5 @@ func (r *runFlags) await(ctx context.Context, cmd *cobra.Command, f *clientFlags
 // outcome is the exit status of a task that was waited for. One that its deadline
 // or a timeout ended has failed; exit status 3 means that the waiting timed out.
 func (r *runFlags) outcome(t *client.Task) error {
-	return failedIf((r.wait || r.follow) && t.Status != "completed")
+	return failedIf(r.waits() && t.Status != "completed")
 }

@@ -44,6 +44,7 @@ func TestTaskCommands(t *testing.T) {
 		{"failed", []string{"run", "--input", `{"echo_fail_permanent":"broken"}`, "--wait"}, 1, "agent_error: broken (attempt 1)", ""},
 		{"agent timed out", []string{"run", "--input", `{"echo_delay":"1m"}`, "--timeout", "20ms", "--max-attempts", "1", "--wait"}, 1, "agent_timeout", ""},
 		{"not within the wait", []string{"run", "--input", `{"echo_delay":"1s"}`, "--wait", "--wait-timeout", "20ms"}, 3, "", "it goes on: mesh task watch tsk_"},
+		{"a limit of the wait waits", []string{"run", "--input", `{"echo_fail_permanent":"broken"}`, "--wait-timeout", "1m"}, 1, "agent_error: broken (attempt 1)", ""},
 		{"labels listed", []string{"run", "x", "--label", "team=search", "--wait"}, 0, "team=search", ""},
 		{"list by label", []string{"list", "--label", "team=search"}, 0, "completed  echo", "looked at "},
 		{"list of an hour", []string{"list", "--since", "1h", "--label", "team=search"}, 0, "completed  echo", "looked at "},
