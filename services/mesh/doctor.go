@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -99,7 +100,7 @@ func (c doctorConfig) examine(ctx context.Context) (r report) {
 	r.Role = c.role
 	nc, err := natsconn.Connect(ctx, c.nats, "mesh-doctor", quiet)
 	if err != nil {
-		r.add(finding{"nats", fault, err.Error(), "see that a server runs there and that a firewall lets this machine reach it; then see the user and the certificates"})
+		r.add(natsFault(err))
 	} else {
 		defer nc.Close()
 		if r.Role == "" {
@@ -114,6 +115,16 @@ func (c doctorConfig) examine(ctx context.Context) (r report) {
 	}
 	r.OK = !slices.ContainsFunc(r.Findings, func(f finding) bool { return f.Status == fault })
 	return r
+}
+
+// natsFault is a connection that was not made. A server that refuses who asks has answered:
+// the error says what it asks for, and no firewall is in the way.
+func natsFault(err error) finding {
+	do := "see that a server runs there and that a firewall lets this machine reach it; then see the user and the certificates"
+	if errors.Is(err, nats.ErrAuthorization) {
+		do = "the server answers: show it the user, the credentials or the token that it knows"
+	}
+	return finding{"nats", fault, err.Error(), do}
 }
 
 // examineStore looks at what needs the streams.

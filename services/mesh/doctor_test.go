@@ -61,6 +61,7 @@ func TestTheDoctorNamesEachFaultAndItsRemedy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
+	guarded := natsAt(t, server.Options{JetStream: true, Authorization: "of-the-server"})
 	check := func(want finding, code int, args ...string) {
 		t.Helper()
 		got, r := diagnosis(t, append([]string{"--nats-url", lone.ClientURL()}, args...)...)
@@ -75,6 +76,8 @@ func TestTheDoctorNamesEachFaultAndItsRemedy(t *testing.T) {
 	}
 	check(finding{"streams", good, "all ", ""}, 0)
 	check(finding{"nats", good, server.VERSION, ""}, 0)
+	check(finding{"nats", fault, "Authorization", "the server answers"}, 1, "--nats-url", guarded.ClientURL())
+	check(finding{"nats", fault, "no servers available", "firewall"}, 1, "--nats-url", "nats://127.0.0.1:1")
 	check(finding{"clock", good, "within", ""}, 0)
 	check(finding{"settings", good, "", ""}, 0)
 	check(finding{"replicas", warning, "one server", "mesh backup"}, 0)
