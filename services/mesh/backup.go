@@ -81,19 +81,27 @@ a restored mesh. The folder has all inputs and results: only its owner may read 
 func restoreCommand() *cobra.Command {
 	conn, logs := natsconn.Default(topology.AdminUser), defaultLog()
 	var asJSON bool
+	var into string
 	limits := store.DefaultOptions(0)
 	cmd := &cobra.Command{
-		Use: "restore DIR", Short: "Put a backup into a NATS that has no mesh yet", Args: cli.One("folder"),
+		Use: "restore DIR", Short: "Put a backup into a NATS, or a data folder, that has no mesh yet", Args: cli.One("folder"),
 		Long: `Put the copy that mesh backup has made into NATS servers that have no mesh yet, as a user
 who may make streams. Stop the roles before, and start them after. It checks the sums of
 all files first, refuses a mesh that holds anything, and leaves nothing behind when it
 fails. What had finished by the backup does not run again; what was waiting or running
-does; what came after the backup is not there.`,
-		Example: "  mesh restore /var/backups/mesh-2026-11-26",
+does; what came after the backup is not there.
+
+For mesh up, whose NATS is its own, --into names a data folder: a new one, or an empty one.
+Put its secret.key there before mesh up starts on it.`,
+		Example: "  mesh restore /var/backups/mesh-2026-11-26\n  mesh restore /var/backups/mesh-2026-11-26 --into data",
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the manifest")
+	cmd.Flags().StringVar(&into, "into", "", "data folder of a mesh up that does not run, in place of NATS servers; it is made when it is not there")
 	set := config.Bind(cmd.Flags(), &conn, &limits, &logs).PassOver(everySetting()...)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if into != "" {
+			return restoreInto(cmd, set, &logs, &limits, into, args[0], asJSON)
+		}
 		return withNATS(cmd, set, &conn, &logs, func(ctx context.Context, nc *nats.Conn) error {
 			if err := limits.Validate(); err != nil {
 				return cli.Misuse(err)
@@ -252,12 +260,17 @@ func putBack(ctx context.Context, nc *nats.Conn, dir string, o store.Options) (m
 	if m, err = readManifest(dir); err != nil {
 		return m, err
 	}
+	return m, m.putBack(ctx, nc, dir, o)
+}
+
+// putBack is the same of a backup whose files are checked.
+func (m manifest) putBack(ctx context.Context, nc *nats.Conn, dir string, o store.Options) error {
 	if err := emptied(ctx, nc); err != nil {
-		return m, err
+		return err
 	}
 	copies, err := store.Room(ctx, nc, o.Replicas)
 	if err != nil {
-		return m, err
+		return err
 	}
 	made := []string{topology.BucketStream(topology.WorkersBucket)}
 	for _, k := range m.Copies {
@@ -275,9 +288,9 @@ func putBack(ctx context.Context, nc *nats.Conn, dir string, o store.Options) (m
 		}
 	}
 	if err != nil {
-		return m, errors.Join(err, store.Discard(context.WithoutCancel(ctx), nc, made...))
+		return errors.Join(err, store.Discard(context.WithoutCancel(ctx), nc, made...))
 	}
-	return m, nil
+	return nil
 }
 
 func (k kept) putBack(ctx context.Context, nc *nats.Conn, dir string, replicas int) error {
@@ -303,7 +316,7 @@ func emptied(ctx context.Context, nc *nats.Conn) error {
 		}
 	}
 	if len(full) > 0 {
-		return fmt.Errorf("there is a mesh already, with messages in %s: restore into an empty NATS account or store_dir, before any role has started there", strings.Join(full, ", "))
+		return fmt.Errorf("there is a mesh already, with messages in %s: restore into an empty NATS account or store_dir, of mesh up into a new data folder (--into), before any role has started there", strings.Join(full, ", "))
 	}
 	return store.Discard(ctx, nc, slices.Sorted(maps.Keys(held))...)
 }
