@@ -62,6 +62,9 @@ func gatewayCommand() *cobra.Command {
 			if cfg.Keys, err = callbacks.fleetKeys(ctx, st, log); err != nil {
 				return nil, err
 			}
+			if err := reseal(ctx, st, cfg.Keys, log); err != nil {
+				return nil, err
+			}
 			known, err := asks.apply(ctx, &cfg, st, "", callbacks.egress, log)
 			if err != nil {
 				return nil, err

@@ -184,6 +184,9 @@ func (m *upMesh) parts(ctx context.Context, st *roleStores) ([]proc.Part, error)
 	if err != nil {
 		return nil, err
 	}
+	if err := reseal(ctx, st.gateway, keys, m.log); err != nil {
+		return nil, err
+	}
 	cfg.gateway.Guard, cfg.gateway.Keys = guard, keys
 	cfg.gateway.Durability, cfg.gateway.Health = cfg.server.durability(), m.srv.healthy
 	cfg.gateway.Data, cfg.gateway.StorageLimit = m.srv.books.whole, m.srv.storageLimit()

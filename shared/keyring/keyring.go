@@ -92,6 +92,31 @@ func (r *Ring) Open(e *webhook.Endpoint) (s webhook.Secrets, err error) {
 	return s, nil
 }
 
+// Reseal seals an endpoint's secrets with the first of the mesh's keys where another one has,
+// and reports whether it did. Secrets that do not open stay as they are.
+func (r *Ring) Reseal(e *webhook.Endpoint) (bool, error) {
+	if r.keeper.Current(e.Sealed) {
+		return false, nil
+	}
+	s, err := r.Open(e)
+	if err != nil {
+		return false, nil
+	}
+	return true, r.Seal(e, s)
+}
+
+// ResealHook is Reseal of a hook.
+func (r *Ring) ResealHook(h *hook.Hook) (bool, error) {
+	if r.keeper.Current(h.Sealed) {
+		return false, nil
+	}
+	secrets, err := r.OpenHook(h)
+	if err != nil {
+		return false, nil
+	}
+	return true, r.SealHook(h, secrets)
+}
+
 // SealHook puts a hook's secrets into it.
 func (r *Ring) SealHook(h *hook.Hook, secrets []string) error {
 	data, err := json.Marshal(secrets)

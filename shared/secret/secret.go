@@ -148,6 +148,11 @@ func (k *Keeper) Open(purpose string, sealed []byte) ([]byte, error) {
 	return nil, ErrOpen
 }
 
+// Current reports whether the first of the keys has sealed a text, as it would now.
+func (k *Keeper) Current(sealed []byte) bool {
+	return len(sealed) >= idSize && k.keys[0].id == [idSize]byte(sealed)
+}
+
 // Derive makes keys of 32 bytes for a purpose, one from each of the mesh's own
 // keys in their order: the same wherever the mesh has that key.
 func (k *Keeper) Derive(purpose string) (all [][]byte) {

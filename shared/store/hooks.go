@@ -113,8 +113,11 @@ func (s Hooks) Delete(ctx context.Context, h *hook.Hook) error {
 	return nil
 }
 
-// List lists the hooks of a tenant in the order of their creation.
+// List lists the hooks of a tenant in the order of their creation; an empty tenant means all.
 func (s Hooks) List(ctx context.Context, tenant string) ([]*hook.Hook, error) {
+	if tenant == "" {
+		tenant = "*"
+	}
 	all, err := recorded(ctx, s.core, s.records, topology.Hook(tenant, "*"), decodeHook)
 	if err != nil {
 		return nil, fmt.Errorf("list hooks: %w", err)
