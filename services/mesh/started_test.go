@@ -112,16 +112,15 @@ func TestAGoProgramOfYourOwnWorks(t *testing.T) {
 	for _, b := range snippetsOf(t, started) {
 		switch {
 		case b.language == "sh" && b.name == "go":
-			script += strings.ReplaceAll(b.text, "/tmp/mesh-own", dir)
+			script += strings.NewReplacer("/tmp/mesh-own", dir, "http://127.0.0.1:8080", mesh.Gateway, "/tmp/mesh-start/data", mesh.Data).Replace(b.text)
 		case b.language == "go":
 			meshtest.WriteFile(t, dir, b.name, []byte(b.text))
 		}
 	}
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
-	cmd.Env = append(os.Environ(), append(mesh.Beside(), "CHECKOUT="+checkout, "MESH_URL="+mesh.Gateway, "GOWORK=off", "GOFLAGS=-mod=mod")...)
+	cmd.Env = append(os.Environ(), append(mesh.Beside(), "CHECKOUT="+checkout, "GOWORK=off", "GOFLAGS=-mod=mod")...)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"HELLO"`) {
 		t.Errorf("%v:\n%s", err, out)
 	}
-
 }
