@@ -34,7 +34,7 @@ func auditCommand() *cobra.Command {
 			doing: "list audit trail", requests: get(with("/audit", filter.Query())), show: showAudit,
 			ask: func(ctx context.Context, c *client.Client) (all []client.AuditEntry, err error) {
 				all, looked.scanned, err = listAudit(ctx, c, filter)
-				looked.tellWhere(filter.Action+filter.Object+filter.KeyID != "", cmd.ErrOrStderr(), len(all), filter.Limit)
+				looked.tellWhere(err, filter.Action+filter.Object+filter.KeyID != "", cmd.ErrOrStderr(), len(all), filter.Limit)
 				return all, err
 			},
 		}.run(cmd, f)

@@ -62,7 +62,7 @@ func deliveryListCommand(f *clientFlags) *cobra.Command {
 			doing: "list deliveries", requests: get(with("/deliveries", filter.Query())), show: showDeliveries,
 			ask: func(ctx context.Context, c *client.Client) (all []client.Delivery, err error) {
 				all, looked.scanned, err = listDeliveries(ctx, c, filter)
-				looked.tellWhere(filter.Status+filter.WebhookID+filter.Type+filter.Class != "", cmd.ErrOrStderr(), len(all), filter.Limit)
+				looked.tellWhere(err, filter.Status+filter.WebhookID+filter.Type+filter.Class != "", cmd.ErrOrStderr(), len(all), filter.Limit)
 				return all, err
 			},
 		}.run(cmd, f)

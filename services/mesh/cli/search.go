@@ -22,8 +22,11 @@ func beginSearch(f *clientFlags) search {
 const longSearch = time.Second
 
 // tell says on notes how far the search went: with few hits, or after a while, the
-// reader wants to know; a program only after a while.
-func (s search) tell(notes io.Writer, found, limit int) {
+// reader wants to know; a program only after a while. Of a search that failed nobody does.
+func (s search) tell(failed error, notes io.Writer, found, limit int) {
+	if failed != nil {
+		return
+	}
 	if took := time.Since(s.began); took > longSearch || !s.script && (found < limit || limit == 0) {
 		fmt.Fprintf(notes, "looked at %d records in %s\n", s.scanned, brief(took))
 	}
@@ -31,8 +34,8 @@ func (s search) tell(notes io.Writer, found, limit int) {
 
 // tellWhere is tell for a listing that looks at more than it shows where it has a
 // filter only.
-func (s search) tellWhere(filtered bool, notes io.Writer, found, limit int) {
+func (s search) tellWhere(failed error, filtered bool, notes io.Writer, found, limit int) {
 	if filtered || time.Since(s.began) > longSearch {
-		s.tell(notes, found, limit)
+		s.tell(failed, notes, found, limit)
 	}
 }

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -10,10 +12,15 @@ func TestAListWithAFilterSaysHowFarItLooked(t *testing.T) {
 	m := newMesh(t)
 	srv, _ := m.Serve()
 	t.Setenv("MESH_GATEWAY_URL", srv.URL)
+	none := httptest.NewServer(http.NotFoundHandler())
+	defer none.Close()
 	for _, args := range []string{"task list --status failed", "session list --agent none", "delivery list --status dead", "audit --object none"} {
 		code, out, notes := cli(t, strings.Fields(args)...)
 		if code != 0 || !strings.Contains(notes, "looked at ") || !strings.Contains(notes, " records in ") {
 			t.Errorf("mesh %s: %d %q %q", args, code, out, notes)
+		}
+		if code, _, notes := cli(t, append(strings.Fields(args), "--gateway", none.URL)...); code != ExitFailed || strings.Contains(notes, "looked at ") {
+			t.Errorf("mesh %s where there is no mesh: %d %q", args, code, notes)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func sessionListCommand(f *clientFlags) *cobra.Command {
 			doing: "list sessions", requests: get(with("/sessions", query)), show: showSessions,
 			ask: func(ctx context.Context, c *client.Client) (all []client.Session, err error) {
 				all, looked.scanned, err = listSessions(ctx, c, agent, limit)
-				looked.tellWhere(agent != "", cmd.ErrOrStderr(), len(all), limit)
+				looked.tellWhere(err, agent != "", cmd.ErrOrStderr(), len(all), limit)
 				return all, err
 			},
 		}.run(cmd, f)

@@ -73,7 +73,7 @@ func taskListCommand(f *clientFlags) *cobra.Command {
 			doing: "list tasks", requests: get(with("/tasks", filter.Query())),
 			ask: func(ctx context.Context, c *client.Client) (tasks []client.Task, err error) {
 				tasks, looked.scanned, err = listTasks(ctx, c, filter, all)
-				looked.tell(cmd.ErrOrStderr(), len(tasks), filter.Limit)
+				looked.tell(err, cmd.ErrOrStderr(), len(tasks), filter.Limit)
 				return tasks, err
 			},
 			show: func(out io.Writer, tasks []client.Task) error {
