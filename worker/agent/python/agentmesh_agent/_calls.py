@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
 import time
 import urllib.error
 import urllib.request
-import uuid
 from typing import Any
 
 from ._errors import AgentError, ChildFailed, Permanent
@@ -76,11 +76,11 @@ def call(job, agent: str, input: Any, instruction: str | None) -> Any:
     """A child task, and its result."""
     if not job.gateway:
         raise Permanent("the mesh's address is not known: MESH_GATEWAY_URL is not set", "no_gateway")
-    body = {"agent": agent, "input": input, "instruction": instruction}
-    headers = {"Mesh-Parent-Task": job.task_id, "Idempotency-Key": uuid.uuid4().hex, "Prefer": "wait=30"}
+    body = {k: v for k, v in (("agent", agent), ("input", input), ("instruction", instruction)) if v is not None}
+    headers = {"Mesh-Parent-Task": job.task_id, "Idempotency-Key": _key(job, body), "Prefer": "wait=30"}
     if job.traceparent:
         headers["Traceparent"] = job.traceparent
-    child = request("POST", f"{job.gateway}/tasks", job.api_key, {k: v for k, v in body.items() if v is not None}, headers)
+    child = request("POST", f"{job.gateway}/tasks", job.api_key, body, headers)
     while child["status"] not in ("completed", "failed", "canceled"):
         job.check()
         child = request("GET", f"{job.gateway}/tasks/{child['task_id']}", job.api_key, None, {"Prefer": "wait=30"})
@@ -90,6 +90,13 @@ def call(job, agent: str, input: Any, instruction: str | None) -> Any:
     if "result" not in child and child.get("result_url"):
         return get(_absolute(job.gateway, child["result_url"]), job.api_key)
     return child.get("result")
+
+
+def _key(job, body: Any) -> str:
+    """The key of a call: that of the n-th equal call is the same in every attempt, so that a
+    retry finds the child of the attempt before."""
+    same = hashlib.sha256(json.dumps(body).encode()).hexdigest()[:32]
+    return f"call-{same}-{job._nth_call(same)}"
 
 
 def _absolute(gateway: str, url: str) -> str:

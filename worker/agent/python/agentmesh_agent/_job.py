@@ -63,6 +63,7 @@ class Job:
         self._past = {(s["name"], s["n"]): s for s in raw.get("steps") or []}
         self._lock = threading.RLock()
         self._counts: dict[str, int] = {}
+        self._called: dict[str, int] = {}  # how often each call was made
         self._steps = 0  # that run
         self._idle = threading.Condition(self._lock)
         self.gateway, self.api_key = gateway, key
@@ -224,6 +225,13 @@ class Job:
         """Runs another agent and returns its result: a task of its own in the same
         trace, canceled with this one, and found again when this one is retried."""
         return _calls.call(self, agent, input, instruction)
+
+    def _nth_call(self, same: str) -> int:
+        """Which of the equal calls of this run the next one is, from 0."""
+        with self._lock:
+            n = self._called.get(same, 0)
+            self._called[same] = n + 1
+            return n
 
 
 def _line(name: str, n: int, **what: Any) -> dict:

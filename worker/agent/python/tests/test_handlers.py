@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import http.server
 import io
 import sys
 import threading
@@ -11,7 +12,7 @@ import typing
 import unittest
 import unittest.mock
 
-from agentmesh_agent import Agent, AgentError, InputTimeout, Permanent, Reply, StepFailed, describe, testing
+from agentmesh_agent import Agent, AgentError, InputTimeout, Job, Permanent, Reply, StepFailed, describe, testing
 from agentmesh_agent._agent import choose, schema_of
 
 
@@ -263,6 +264,32 @@ class Traces(unittest.TestCase):
         finally:
             del sys.modules["opentelemetry"]
         self.assertEqual(seen, [{"traceparent": "00-a-b-01"}, 1])
+
+
+class Calls(unittest.TestCase):
+    def test_a_retry_calls_the_children_of_the_attempt_before(self):
+        keys = []
+
+        class Gateway(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                keys.append(self.headers["Idempotency-Key"])
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b'{"task_id":"tsk_2","status":"completed","result":1}')
+
+            def log_message(self, *_args):
+                pass
+
+        with http.server.HTTPServer(("127.0.0.1", 0), Gateway) as gateway:
+            threading.Thread(target=gateway.serve_forever, daemon=True).start()
+            for attempt in (1, 2):
+                job = Job({"task_id": "tsk_1", "attempt": attempt}, None, f"http://127.0.0.1:{gateway.server_port}")
+                for n in (7, 7, 8):
+                    self.assertEqual(job.call("other", {"n": n}), 1)
+            gateway.shutdown()
+        self.assertEqual(keys[:3], keys[3:])
+        self.assertEqual(len(set(keys)), 3)
 
 
 if __name__ == "__main__":

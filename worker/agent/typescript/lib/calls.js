@@ -1,6 +1,6 @@
 // @ts-check
 // Requests to the mesh.
-import { randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import { setTimeout as pause } from "node:timers/promises";
 import { AgentError, ChildFailed, Permanent } from "./errors.js";
 
@@ -53,12 +53,29 @@ export function get(url, key, signal) {
   return request("GET", url, { key, signal });
 }
 
+/** How often each call was made, of each job. @type {WeakMap<any, Map<string, number>>} */
+const called = new WeakMap();
+
+/**
+ * The key of a call: that of the n-th equal call is the same in every attempt, so that a
+ * retry finds the child of the attempt before.
+ * @param {any} job @param {any} body
+ */
+function keyOf(job, body) {
+  const same = createHash("sha256").update(JSON.stringify(body)).digest("hex").slice(0, 32);
+  const made = called.get(job) ?? new Map();
+  called.set(job, made);
+  const n = made.get(same) ?? 0;
+  made.set(same, n + 1);
+  return `call-${same}-${n}`;
+}
+
 /** A child task, and its result. @param {any} job @param {any} body */
 export async function call(job, body) {
   if (!job.gateway) throw new Permanent("the mesh's address is not known: MESH_GATEWAY_URL is not set", { code: "no_gateway" });
   const { gateway, apiKey: key, signal } = job;
   /** @type {Record<string, string>} */
-  const headers = { "Mesh-Parent-Task": job.taskId, "Idempotency-Key": randomUUID(), Prefer: "wait=30" };
+  const headers = { "Mesh-Parent-Task": job.taskId, "Idempotency-Key": keyOf(job, body), Prefer: "wait=30" };
   if (job.traceparent) headers.Traceparent = job.traceparent;
   let child = await request("POST", `${gateway}/tasks`, { key, body, headers, signal });
   while (!["completed", "failed", "canceled"].includes(child.status)) {

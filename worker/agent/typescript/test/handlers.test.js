@@ -1,5 +1,6 @@
 // What a handler may do, run by the kit's own testing.
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 import { test } from "node:test";
 import { AgentError, InputTimeout, Job, Permanent, Reply, StepFailed, agent, describe } from "../index.js";
 import { choose } from "../lib/perform.js";
@@ -130,6 +131,23 @@ test("a checkpoint is there in the next run", async () => {
     return job.lastCheckpoint;
   });
   assert.deepEqual(ended.result, { page: 7 });
+});
+
+test("a retry calls the children of the attempt before", async () => {
+  const keys = [];
+  const gateway = createServer((request, response) => {
+    keys.push(request.headers["idempotency-key"]);
+    request.resume().on("end", () => response.end('{"task_id":"tsk_2","status":"completed","result":1}'));
+  });
+  await new Promise((ready) => gateway.listen(0, "127.0.0.1", () => ready(undefined)));
+  for (const attempt of [1, 2]) {
+    const job = new Job({ task_id: "tsk_1", attempt }, {}, { gateway: `http://127.0.0.1:${gateway.address().port}` });
+    for (const n of [7, 7, 8]) assert.equal(await job.call("other", { n }), 1);
+  }
+  gateway.closeAllConnections();
+  gateway.close();
+  assert.deepEqual(keys.slice(0, 3), keys.slice(3));
+  assert.equal(new Set(keys).size, 3);
 });
 
 test("an agent without steps is told so", async () => {
