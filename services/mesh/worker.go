@@ -43,7 +43,27 @@ func (r *workerRole) load(log *slog.Logger) (err error) {
 	r.tools = mcp.NewPool(mcp.Options{Log: log, Version: version()})
 	r.served, err = agents.Load(r.agents.Agents, r.options(log))
 	r.served = append(r.served, demo...)
+	if err == nil {
+		r.warnOfMissing(log)
+	}
 	return err
+}
+
+// warnOfMissing names agents whose programs are not there: they are served all the same,
+// since what is missing may come, and until then their tasks fail.
+func (r *workerRole) warnOfMissing(log *slog.Logger) {
+	if r.agents.Agents == "" {
+		return
+	}
+	found, err := agents.Check(context.Background(), r.agents.Agents, agents.CheckOptions{})
+	if err != nil {
+		return // said by who has read the file
+	}
+	for _, f := range found {
+		if f.Err != nil {
+			log.Warn("the agent could not be run here: its tasks fail until that is mended", "agent", f.Agent, "part", f.Part, "error", f.Err)
+		}
+	}
 }
 
 func (r *workerRole) options(log *slog.Logger) agents.Options {
@@ -135,6 +155,7 @@ func (r *workerRole) reloading(w *worker.Worker, log *slog.Logger) proc.Part {
 			all, err := agents.Load(c.Agents, r.options(log))
 			if err == nil {
 				err = w.Reload(ctx, all)
+				r.warnOfMissing(log)
 			}
 			if err != nil && ctx.Err() == nil {
 				log.Error("agents not reloaded, those before go on", "error", err)
