@@ -172,26 +172,31 @@ func (c Deliveries) redeliver(ctx context.Context, d *webhook.Delivery) (*webhoo
 			return nil, disabled(e)
 		}
 	}
-	for range 5 {
-		if d.Rev == 0 {
-			return d, nil
+	if d.Rev == 0 {
+		return d, nil
+	}
+	own := d
+	err := besideOthers(ctx, deliveryChanged, func() (err error) {
+		if own == nil { // somebody has changed it since
+			if own, err = c.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID); err != nil {
+				return err
+			}
 		}
+		d, own = own, nil
 		if err := d.To(webhook.Pending); err != nil {
-			return nil, err
+			return err
 		}
 		d.UpdatedAt = task.Stamp(time.Now())
-		err := c.store.Deliveries.Save(ctx, d)
-		if err == nil {
-			return d, c.store.Deliveries.Again(ctx, d)
-		}
-		if !errors.Is(err, task.ErrConflict) {
-			return nil, err
-		}
-		if d, err = c.store.Deliveries.Get(ctx, d.Tenant, d.Source, d.ID); err != nil {
-			return nil, err
-		}
+		return c.store.Deliveries.Save(ctx, d)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, Refuse(ErrConflict, "The delivery is being attempted in this moment. Try again.")
+	return d, c.store.Deliveries.Again(ctx, d)
+}
+
+func deliveryChanged() error {
+	return Refuse(ErrConflict, "The delivery is being attempted in this moment. Try again.")
 }
 
 func disabled(e *webhook.Endpoint) error {

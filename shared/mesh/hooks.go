@@ -172,32 +172,33 @@ func (c Hooks) Resume(ctx context.Context, who auth.Caller, id hook.ID) (h *hook
 // change changes a hook by compare-and-set.
 func (c Hooks) change(ctx context.Context, who auth.Caller, id hook.ID, expect func(rev uint64) error, change func(*hook.Hook) error) (*hook.Hook, error) {
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
-		h, err := c.Get(ctx, who, id)
-		if err != nil {
-			return nil, err
+	var h *hook.Hook
+	err := besideOthers(ctx, hooksChanged, func() (err error) {
+		if h, err = c.Get(ctx, who, id); err != nil {
+			return err
 		}
 		if expect != nil {
 			if err := expect(h.Rev); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if err := change(h); err != nil {
-			return nil, err
+			return err
 		}
 		h.UpdatedAt = task.Stamp(time.Now())
-		if err = c.store.Hooks.Save(ctx, h); !errors.Is(err, task.ErrConflict) {
-			return h, err
-		}
+		return c.store.Hooks.Save(ctx, h)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, hooksChanged()
+	return h, nil
 }
 
 // Delete deletes a hook. What it has started goes on.
 func (c Hooks) Delete(ctx context.Context, who auth.Caller, id hook.ID, expect func(rev uint64) error) (err error) {
 	defer func() { c.audit(ctx, who, audit.HookDelete, string(id), err) }()
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
+	return besideOthers(ctx, hooksChanged, func() error {
 		h, err := c.Get(ctx, who, id)
 		if err != nil {
 			return err
@@ -207,11 +208,8 @@ func (c Hooks) Delete(ctx context.Context, who auth.Caller, id hook.ID, expect f
 				return err
 			}
 		}
-		if err = c.store.Hooks.Delete(ctx, h); !errors.Is(err, task.ErrConflict) {
-			return err
-		}
-	}
-	return hooksChanged()
+		return c.store.Hooks.Delete(ctx, h)
+	})
 }
 
 // Recent reads the newest requests to a hook, the newest first, and how many had

@@ -85,20 +85,19 @@ func (c Tenants) Set(ctx context.Context, who auth.Caller, name string, own tena
 
 // replace writes a tenant's record, whatever it was before.
 func (c Tenants) replace(ctx context.Context, name string, own tenant.Own) (t *tenant.Tenant, created bool, err error) {
-	for range 5 {
+	err = besideOthers(ctx, tenantChanged, func() error {
 		now := task.Stamp(time.Now())
 		t = &tenant.Tenant{Name: name, Limits: own, CreatedAt: now, UpdatedAt: now}
 		old, err := c.store.Tenants.Get(ctx, name)
 		if err == nil {
 			t.CreatedAt, t.Rev = old.CreatedAt, old.Rev
 		} else if !errors.Is(err, tenant.ErrNotFound) {
-			return nil, false, err
+			return err
 		}
-		if err = c.store.Tenants.Save(ctx, t); !errors.Is(err, task.ErrConflict) {
-			return t, old == nil, err
-		}
-	}
-	return nil, false, tenantChanged()
+		created = old == nil
+		return c.store.Tenants.Save(ctx, t)
+	})
+	return t, created, err
 }
 
 func tenantChanged() error {
@@ -110,19 +109,14 @@ func tenantChanged() error {
 func (c Tenants) Delete(ctx context.Context, who auth.Caller, name string) (err error) {
 	defer func() { c.audit(ctx, who.For(name), audit.TenantDelete, name, err) }()
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
+	return besideOthers(ctx, tenantChanged, func() error {
 		t, err := c.read(ctx, name)
-		if err != nil {
-			return err
-		}
-		err = c.store.Tenants.Delete(ctx, t)
-		if errors.Is(err, task.ErrConflict) {
-			continue
+		if err == nil {
+			err = c.store.Tenants.Delete(ctx, t)
 		}
 		if err == nil {
 			c.limits.forget(name, t.Rev+1)
 		}
 		return err
-	}
-	return tenantChanged()
+	})
 }

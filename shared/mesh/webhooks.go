@@ -151,19 +151,20 @@ func (c Webhooks) change(ctx context.Context, who auth.Caller, id webhook.ID, ch
 		return nil, callbacksOff()
 	}
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
-		e, err := c.Get(ctx, who, id)
-		if err != nil {
-			return nil, err
+	var e *webhook.Endpoint
+	err := besideOthers(ctx, changedByOthers, func() (err error) {
+		if e, err = c.Get(ctx, who, id); err != nil {
+			return err
 		}
 		if err := c.rewrite(e, change); err != nil {
-			return nil, err
+			return err
 		}
-		if err = c.store.Webhooks.Save(ctx, e); !errors.Is(err, task.ErrConflict) {
-			return e, err
-		}
+		return c.store.Webhooks.Save(ctx, e)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, changedByOthers()
+	return e, nil
 }
 
 func changedByOthers() error {
@@ -253,16 +254,13 @@ func replaceKey(e *webhook.Endpoint, s *webhook.Secrets, r Rotation, overlap tim
 func (c Webhooks) Delete(ctx context.Context, who auth.Caller, id webhook.ID) (err error) {
 	defer func() { c.audit(ctx, who, audit.WebhookDelete, string(id), err) }()
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
+	return besideOthers(ctx, changedByOthers, func() error {
 		e, err := c.Get(ctx, who, id)
 		if err != nil {
 			return err
 		}
-		if err = c.store.Webhooks.Delete(ctx, e); !errors.Is(err, task.ErrConflict) {
-			return err
-		}
-	}
-	return changedByOthers()
+		return c.store.Webhooks.Delete(ctx, e)
+	})
 }
 
 // Keys are the public keys, 32 bytes each, that sign (v1a) what a tenant is sent:
