@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -115,6 +116,7 @@ func (r *scheduler) ring(ctx context.Context, msg *store.Delivered) {
 
 // fire decides everything that is due of a schedule and sets its next alarm.
 func (r *scheduler) fire(ctx context.Context, a store.Alarm) error {
+	f := firing{Schedules: r.Schedules}
 	for {
 		s, err := r.store.Schedules.Get(ctx, a.Tenant, a.ID)
 		if errors.Is(err, schedule.ErrNotFound) {
@@ -130,7 +132,7 @@ func (r *scheduler) fire(ctx context.Context, a store.Alarm) error {
 		if now.Before(a.At) { // the server's clock is ahead of ours
 			now = a.At
 		}
-		f := firing{Schedules: r.Schedules, s: s, now: now}
+		f.s, f.now, f.paused = s, now, false
 		if err := f.all(ctx); err != nil {
 			return err
 		}
@@ -152,6 +154,12 @@ type firing struct {
 	s      *schedule.Schedule
 	now    time.Time
 	paused bool // the schedule has just been paused for its failures
+
+	// reserves has a time that may not run beside others wait until the record has it.
+	reserves bool
+	// made are the runs that were started for a record that somebody else has changed
+	// meanwhile: they run, whatever the record says now.
+	made []schedule.Run
 }
 
 // all decides what waits and what is due.
@@ -160,11 +168,8 @@ func (f *firing) all(ctx context.Context) error {
 	if err := f.refresh(ctx); err != nil {
 		return err
 	}
-	for len(s.Waits) > 0 && s.OpenRun() == nil && !s.Over() {
-		if err := f.start(ctx, s.Waits[0]); err != nil {
-			return err
-		}
-		s.Waits = s.Waits[1:]
+	if err := f.startWaiting(ctx); err != nil {
+		return err
 	}
 	rule, faults := s.Rule(s.CreatedAt)
 	if len(faults) > 0 { // no zone data for it any more
@@ -259,28 +264,50 @@ func (f *firing) decide(ctx context.Context, at time.Time, overlap schedule.Over
 		overlap = s.Overlap
 	}
 	open := s.OpenRun()
-	most := schedule.MaxWaiting
+	most, waiting := schedule.MaxWaiting, len(s.Waits)
 	if overlap == schedule.Queue {
 		most = 1
 	}
+	if open == nil && waiting > 0 {
+		waiting-- // the first of them is about to start
+	}
 	switch {
+	case f.runs(at) != nil && (overlap != schedule.CancelRunning || s.Over()):
+		return f.start(ctx, at)
 	case s.Paused && f.paused, s.Over():
 		f.skip(at, "the schedule has ended or was paused")
-		return nil
-	case open == nil && len(s.Waits) == 0, overlap == schedule.Allow:
+	case overlap == schedule.Allow:
 		return f.start(ctx, at)
-	case overlap == schedule.Skip:
-		f.skip(at, "the run before, "+string(open.TaskID)+", is still open")
-		return nil
 	case overlap == schedule.CancelRunning:
 		return f.replace(ctx, open, at)
-	case len(s.Waits) >= most:
-		f.skip(at, fmt.Sprintf("%d due times wait already", len(s.Waits)))
-		return nil
+	case open == nil && len(s.Waits) == 0 && !f.reserves:
+		return f.start(ctx, at)
+	case open == nil && len(s.Waits) == 0:
+		f.wait(at, "it is about to start")
+	case overlap == schedule.Skip && open == nil:
+		f.skip(at, "the run before is about to start")
+	case overlap == schedule.Skip:
+		f.skip(at, "the run before, "+string(open.TaskID)+", is still open")
+	case waiting >= most:
+		f.skip(at, fmt.Sprintf("%d due times wait already", waiting))
+	default:
+		f.wait(at, "the run before is still open")
 	}
-	s.Waits = append(s.Waits, at)
-	s.Record(schedule.Run{At: at, Decided: f.now, Outcome: schedule.Waiting, Reason: "the run before is still open"})
 	return nil
+}
+
+// runs is the run of a time that was started for a record that has changed since; nil:
+// there is none.
+func (f *firing) runs(at time.Time) *schedule.Run {
+	if i := slices.IndexFunc(f.made, func(r schedule.Run) bool { return r.At.Equal(at) }); i >= 0 {
+		return &f.made[i]
+	}
+	return nil
+}
+
+func (f *firing) wait(at time.Time, reason string) {
+	f.s.Waits = append(f.s.Waits, at)
+	f.s.Record(schedule.Run{At: at, Decided: f.now, Outcome: schedule.Waiting, Reason: reason})
 }
 
 func (f *firing) skip(at time.Time, reason string) {
@@ -303,6 +330,10 @@ func (f *firing) replace(ctx context.Context, open *schedule.Run, at time.Time) 
 // start starts the task of a due time, or finds it where it was started before. A
 // refusal that lasts is written down; one that may pass is returned.
 func (f *firing) start(ctx context.Context, at time.Time) error {
+	if made := f.runs(at); made != nil {
+		f.s.Record(*made)
+		return nil
+	}
 	r := schedule.Run{At: at, Decided: f.now, Outcome: schedule.Fired, Status: task.Pending}
 	var err error
 	ctx, span := telemetry.StartSchedule(ctx, string(f.s.ID))
@@ -322,6 +353,7 @@ func (f *firing) start(ctx context.Context, at time.Time) error {
 		f.log.Error("the task of a schedule is refused", "schedule", f.s.ID, "name", f.s.Name, "tenant", f.s.Tenant, "reason", r.Reason)
 	} else {
 		telemetry.SchedulesFired.Add(1)
+		f.made = append(f.made, r)
 	}
 	f.s.Record(r)
 	return nil

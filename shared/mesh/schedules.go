@@ -164,38 +164,34 @@ func (c Schedules) Resume(ctx context.Context, who auth.Caller, name string) (s 
 // change changes a schedule by compare-and-set. Its alarms of before are void.
 func (c Schedules) change(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error, change func(*schedule.Schedule) error) (*schedule.Schedule, error) {
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
-		s, err := c.Get(ctx, who, name)
-		if err != nil {
-			return nil, err
+	var s *schedule.Schedule
+	err := besideOthers(ctx, schedulesChanged, func() (err error) {
+		if s, err = c.Get(ctx, who, name); err != nil {
+			return err
 		}
 		if expect != nil {
 			if err := expect(s.Rev); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if err := change(s); err != nil {
-			return nil, err
+			return err
 		}
 		s.Version++
 		s.UpdatedAt = task.Stamp(time.Now())
-		err = c.store.Schedules.Save(ctx, s)
-		if errors.Is(err, task.ErrConflict) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return s, c.rearm(ctx, s)
+		return c.store.Schedules.Save(ctx, s)
+	})
+	if err != nil {
+		return nil, err
 	}
-	return nil, schedulesChanged()
+	return s, c.rearm(ctx, s)
 }
 
 // Delete deletes a schedule. What it has started goes on.
 func (c Schedules) Delete(ctx context.Context, who auth.Caller, name string, expect func(rev uint64) error) (err error) {
 	defer func() { c.audit(ctx, who, audit.ScheduleDelete, name, err) }()
 	ctx = context.WithoutCancel(ctx)
-	for range 5 {
+	return besideOthers(ctx, schedulesChanged, func() error {
 		s, err := c.Get(ctx, who, name)
 		if err != nil {
 			return err
@@ -205,23 +201,30 @@ func (c Schedules) Delete(ctx context.Context, who auth.Caller, name string, exp
 				return err
 			}
 		}
-		if err = c.store.Schedules.Delete(ctx, s); !errors.Is(err, task.ErrConflict) {
-			return err
-		}
-	}
-	return schedulesChanged()
+		return c.store.Schedules.Delete(ctx, s)
+	})
 }
 
 // Trigger starts a run now, whatever the time, by the overlap policy.
 func (c Schedules) Trigger(ctx context.Context, who auth.Caller, name string) (r schedule.Run, err error) {
 	defer func() { c.audit(ctx, who, audit.ScheduleTrigger, name, err) }()
 	at := task.Stamp(time.Now())
-	s, err := c.decideNow(ctx, who, name, "", at)
+	r = schedule.Run{At: at, Decided: at, Outcome: schedule.Waiting} // what is told where 20 others have come since
+	s, err := c.decideNow(ctx, who, name, "", func(s *schedule.Schedule) []time.Time {
+		for s.Knows(at) { // another trigger of this millisecond
+			at = at.Add(time.Millisecond)
+		}
+		return []time.Time{at}
+	})
 	if err != nil {
 		return schedule.Run{}, err
 	}
-	i := slices.IndexFunc(s.Runs, func(r schedule.Run) bool { return r.At.Equal(at) })
-	return s.Runs[i], nil
+	for _, one := range s.Runs {
+		if one.At.Equal(at) {
+			r = one
+		}
+	}
+	return r, nil
 }
 
 // Backfill runs the times from one to another, both included, again or for the
@@ -259,39 +262,8 @@ func (c Schedules) Backfill(ctx context.Context, who auth.Caller, name string, f
 	if len(times) == 0 {
 		return nil, nil
 	}
-	_, err = c.decideNow(ctx, who, string(s.ID), overlap, times...)
+	_, err = c.decideNow(ctx, who, string(s.ID), overlap, func(*schedule.Schedule) []time.Time { return times })
 	return times, err
-}
-
-// decideNow decides times that its owner has named. An empty overlap is the
-// schedule's own.
-func (c Schedules) decideNow(ctx context.Context, who auth.Caller, name string, overlap schedule.Overlap, times ...time.Time) (*schedule.Schedule, error) {
-	ctx = context.WithoutCancel(ctx)
-	for range 5 {
-		s, err := c.Get(ctx, who, name)
-		if err != nil {
-			return nil, err
-		}
-		f := firing{Schedules: c, s: s, now: time.Now()}
-		err = f.refresh(ctx)
-		for _, at := range times {
-			if err == nil {
-				err = f.decide(ctx, at, overlap)
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		err = c.store.Schedules.Save(ctx, s)
-		if errors.Is(err, task.ErrConflict) {
-			continue
-		}
-		if err == nil && len(s.Waits) > 0 {
-			err = c.rearm(ctx, s)
-		}
-		return s, err
-	}
-	return nil, schedulesChanged()
 }
 
 // Coming are the next times of a specification that is not kept, and what a change

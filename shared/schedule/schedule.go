@@ -140,6 +140,10 @@ type Schedule struct {
 	Failures int         `json:"failures,omitzero"` // runs that failed in a row
 	Pauses   []Pause     `json:"pauses,omitempty"`  // the newest MaxPausesKept, oldest first
 
+	// Decided is another one for each time that the owner has named: of two who name one
+	// in the same millisecond each knows its own record.
+	Decided string `json:"decided,omitempty"`
+
 	Rev uint64 `json:"-"` // the revision that this copy was read or written at
 }
 
@@ -202,6 +206,19 @@ func (s *Schedule) OpenRun() *Run {
 		}
 	}
 	return nil
+}
+
+// Knows reports whether a time waits, or is one of the runs that are kept.
+func (s *Schedule) Knows(at time.Time) bool {
+	return slices.ContainsFunc(s.Waits, at.Equal) || slices.ContainsFunc(s.Runs, func(r Run) bool { return r.At.Equal(at) })
+}
+
+// Withdraw forgets which of times wait, and reports whether any did.
+func (s *Schedule) Withdraw(times []time.Time) bool {
+	before := len(s.Waits)
+	s.Waits = slices.DeleteFunc(s.Waits, func(at time.Time) bool { return slices.ContainsFunc(times, at.Equal) })
+	s.Runs = slices.DeleteFunc(s.Runs, func(r Run) bool { return r.Outcome == Waiting && slices.ContainsFunc(times, r.At.Equal) })
+	return len(s.Waits) < before
 }
 
 // Ended notes how the task of a run ended.
