@@ -57,6 +57,9 @@ func (r *record) put(ctx context.Context, next *task.Task) error {
 		}
 		next.Rebase(rec)
 		next.Answers = rec.Answers
+		if next.Exchanges != nil || r.t.Exchanges == nil { // else they are left out: there is no room
+			next.Exchanges = rec.Exchanges
+		}
 	}
 }
 
