@@ -140,10 +140,13 @@ func (g *Guard) CheckURL(raw string) (*url.URL, error) {
 	if u.Scheme == "http" && !private && !g.policy.PlainHTTP {
 		return nil, fmt.Errorf("%w: it must be https", ErrURL)
 	}
-	if p := u.Port(); p != "" && !private && !g.policy.AnyPort {
+	if p := u.Port(); p != "" {
 		port, err := strconv.ParseUint(p, 10, 16)
-		if err != nil || port != 80 && port != 443 {
+		switch {
+		case (err != nil || port != 80 && port != 443) && !private && !g.policy.AnyPort:
 			return nil, fmt.Errorf("%w: port %s; allowed are 80 and 443", ErrURL, p)
+		case err != nil || port == 0:
+			return nil, fmt.Errorf("%w: there is no port %s", ErrURL, p)
 		}
 	}
 	u.RawQuery = encoded(u.RawQuery)

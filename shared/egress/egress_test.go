@@ -250,3 +250,16 @@ func TestAnyPortIsAnyPortOfThePublicInternetOnly(t *testing.T) {
 		}
 	}
 }
+
+// A port that no connection can have is refused when the URL is stored, also in a
+// network of the operator's: each attempt would fail.
+func TestAPortThatThereIsNotIsRefused(t *testing.T) {
+	guard := New(Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, AnyPort: true}, public())
+	for port, want := range map[string]error{":1": nil, ":65535": nil, ":": nil, "": nil, ":0": ErrURL, ":65536": ErrURL, ":99999": ErrURL, ":00000080": nil} {
+		for _, host := range []string{"127.0.0.1", "example.com"} {
+			if _, err := guard.CheckURL("https://" + host + port + "/x"); !errors.Is(err, want) {
+				t.Errorf("%s%s: %v, want %v", host, port, err, want)
+			}
+		}
+	}
+}
