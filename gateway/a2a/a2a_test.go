@@ -371,8 +371,11 @@ func TestAListHasTheTasksOfAContextInPages(t *testing.T) {
 	if len(first.Tasks) != 2 || first.TotalSize != 3 || *first.NextPageToken == "" || len(first.Tasks[0].Artifacts) != 0 {
 		t.Fatalf("first page = %+v", first)
 	}
-	if rest := page(`{"contextId":"mine","pageSize":2,"pageToken":"` + *first.NextPageToken + `"}`); len(rest.Tasks) != 1 || *rest.NextPageToken != "" {
+	if rest := page(`{"contextId":"mine","pageSize":2,"pageToken":"` + *first.NextPageToken + `"}`); len(rest.Tasks) != 1 || *rest.NextPageToken != "" || rest.TotalSize != 3 {
 		t.Errorf("second page = %+v", rest)
+	}
+	if all := page(`{"contextId":"mine","pageSize":3}`); len(all.Tasks) != 3 || *all.NextPageToken != "" {
+		t.Errorf("a page that has all of them = %+v", all)
 	}
 	if none := page(`{"status":"TASK_STATE_WORKING"}`); len(none.Tasks) != 0 {
 		t.Errorf("working = %+v", none)

@@ -263,7 +263,7 @@ func (x *exchange) listTasks(ctx context.Context, in *a2a.ListTasksRequest) (*a2
 	if err != nil {
 		return nil, err
 	}
-	out := &a2a.ListTasksResponse{Tasks: []*a2a.Task{}, TotalSize: l.seen, PageSize: in.PageSize, NextPageToken: l.next}
+	out := &a2a.ListTasksResponse{Tasks: []*a2a.Task{}, TotalSize: l.total(), PageSize: in.PageSize, NextPageToken: l.next}
 	for _, t := range found {
 		v, err := x.view(ctx, t, in.HistoryLength, in.IncludeArtifacts)
 		if err != nil {

@@ -2,6 +2,7 @@ package a2a
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -22,6 +23,26 @@ type lister struct {
 	in     *a2a.ListTasksRequest
 	next   string
 	seen   int // tasks that match, of the page and behind it
+	before int // those of the pages before
+}
+
+// total is how many tasks of the list are known, whichever page is read.
+func (l *lister) total() int { return l.before + l.seen }
+
+// A token is how many tasks come before its page, and the cursor of the core.
+func (l *lister) token(cursor string, found int) string {
+	return strconv.Itoa(l.before+found) + "." + cursor
+}
+
+func (l *lister) from(token string) (cursor string, err error) {
+	before, cursor, counted := strings.Cut(token, ".")
+	if !counted {
+		return token, nil
+	}
+	if l.before, err = strconv.Atoi(before); err != nil || l.before < 0 || cursor == "" {
+		return "", invalid(mesh.Field("is none of this list", "/pageToken"))
+	}
+	return cursor, nil
 }
 
 // states are those of the mesh that a state of the protocol may be.
@@ -60,8 +81,11 @@ func (l *lister) match(t *task.Task) bool {
 
 // page reads the tasks of the page that the token names.
 func (l *lister) page(ctx context.Context) (found []*task.Task, err error) {
-	cursor, scanned, limit := l.in.PageToken, 0, l.in.PageSize
-	for {
+	cursor, err := l.from(l.in.PageToken)
+	if err != nil {
+		return nil, err
+	}
+	for scanned, limit := 0, l.in.PageSize; ; {
 		page, err := l.x.mesh.Tasks.List(ctx, l.x.caller(), l.filter, limit, cursor)
 		if err != nil {
 			return nil, err
@@ -69,6 +93,7 @@ func (l *lister) page(ctx context.Context) (found []*task.Task, err error) {
 		scanned += page.Scanned
 		for _, t := range page.Tasks {
 			if after := l.in.StatusTimestampAfter; after != nil && !a2aform.Changed(t).After(*after) {
+				l.last(found)
 				return found, nil // newest change first
 			}
 			if !l.match(t) {
@@ -80,13 +105,27 @@ func (l *lister) page(ctx context.Context) (found []*task.Task, err error) {
 		}
 		full := len(found) == l.in.PageSize
 		if full && l.next == "" {
-			l.next = page.Next
+			if l.next = page.Next; l.next != "" {
+				l.next = l.token(l.next, len(found))
+			}
 		}
-		if cursor = page.Next; cursor == "" || full && scanned >= countUpTo {
+		if cursor = page.Next; cursor == "" {
+			l.last(found)
+			return found, nil
+		}
+		if full && scanned >= countUpTo {
 			return found, nil
 		}
 		if limit = l.in.PageSize - len(found); full {
 			limit = 100
 		}
+	}
+}
+
+// last says that there is no next page where all was looked at and nothing is behind
+// this one.
+func (l *lister) last(found []*task.Task) {
+	if l.seen == len(found) {
+		l.next = ""
 	}
 }
