@@ -84,9 +84,18 @@ func (x pushing) create(ctx context.Context, in *a2a.PushConfig) (*a2a.PushConfi
 	return pushView(p), nil
 }
 
+// ofConfig finds the task of a configuration that params are about.
+func (x pushing) ofConfig(ctx context.Context, id, config, tenant string) (*task.Task, error) {
+	t, err := x.ofTask(ctx, id, tenant)
+	if err == nil && config == "" {
+		err = invalid(mesh.Field("is missing", "/id"))
+	}
+	return t, err
+}
+
 // get is GetTaskPushNotificationConfig.
 func (x pushing) get(ctx context.Context, in *a2a.GetTaskPushConfigRequest) (*a2a.PushConfig, error) {
-	t, err := x.ofTask(ctx, string(in.TaskID), in.Tenant)
+	t, err := x.ofConfig(ctx, string(in.TaskID), in.ID, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +148,7 @@ func (x pushing) list(ctx context.Context, in *a2a.ListTaskPushConfigRequest) (*
 
 // remove is DeleteTaskPushNotificationConfig. To delete twice is fine.
 func (x pushing) remove(ctx context.Context, in *a2a.DeleteTaskPushConfigRequest) (struct{}, error) {
-	t, err := x.ofTask(ctx, string(in.TaskID), in.Tenant)
+	t, err := x.ofConfig(ctx, string(in.TaskID), in.ID, in.Tenant)
 	if err != nil {
 		return struct{}{}, err
 	}

@@ -185,6 +185,11 @@ func TestPushConfigurationsAreKeptInBothBindingsAndShowNoSecret(t *testing.T) {
 		Configs       []pushConfig
 		NextPageToken *string
 	}
+	for _, method := range []string{"GetTaskPushNotificationConfig", "DeleteTaskPushNotificationConfig"} {
+		if a := meshtest.Decode[answer](t, rpc(m, "says", method, `{"taskId":"`+v.ID+`"}`).Body); a.Error == nil || a.Error.Code != -32602 {
+			t.Errorf("%s of no configuration = %s %+v", method, a.Result, a.Error)
+		}
+	}
 	first := decodeResult[list](t, rpc(m, "says", "ListTaskPushNotificationConfigs", `{"taskId":"`+v.ID+`","pageSize":1}`))
 	if len(first.Configs) != 1 || first.Configs[0].ID != "a" || first.NextPageToken == nil || *first.NextPageToken == "" {
 		t.Fatalf("first page = %+v", first)
