@@ -137,7 +137,7 @@ func (c *reception) signal(ctx context.Context, d *hook.Delivery, id string) (a 
 			return c.repeated(to, err == nil && ok && r.Key.matches(stored) != nil), nil
 		}
 	}
-	_, err = Tasks{c.core}.Answer(ctx, c.who, to, r)
+	given, err := Tasks{c.core}.Answer(ctx, c.who, to, r)
 	switch {
 	case errors.Is(err, task.ErrNotFound), errors.Is(err, ErrTaskNotFound):
 		return c.left("there is no task " + named), nil
@@ -147,6 +147,8 @@ func (c *reception) signal(ctx context.Context, d *hook.Delivery, id string) (a 
 		return c.repeated(to, true), nil
 	case err != nil:
 		return a, err
+	case given.Replayed: // it came twice at once
+		return c.repeated(to, false), nil
 	}
 	return HookAnswer{Outcome: hook.Accepted, TaskID: to}, nil
 }

@@ -24,7 +24,7 @@ type IdempotencyKey struct {
 }
 
 // Claim stores k under hash if that is free, and returns what is stored
-// there and whether it is k that was.
+// there and whether it is k that was: two requests may be about one task.
 func (s Idempotency) Claim(ctx context.Context, tenant, hash string, k IdempotencyKey) (stored IdempotencyKey, ours bool, err error) {
 	data, err := marshal(k)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s Idempotency) Claim(ctx context.Context, tenant, hash string, k Idempoten
 		}
 		stored, ok, err := s.Lookup(ctx, tenant, hash)
 		if err != nil || ok {
-			return stored, ok && stored.TaskID == k.TaskID, err
+			return stored, ok && stored.TaskID == k.TaskID && stored.Fingerprint == k.Fingerprint, err
 		}
 		if !pause.For(ctx, 20*time.Millisecond) {
 			return IdempotencyKey{}, false, fmt.Errorf("claim idempotency key: %w", classify(ctx.Err()))
