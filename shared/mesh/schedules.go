@@ -241,7 +241,7 @@ func (c Schedules) Backfill(ctx context.Context, who auth.Caller, name string, f
 	}
 	var faults []Invalid
 	fault := func(pointer, detail string) { faults = append(faults, Field(detail, pointer)) }
-	if from.IsZero() || to.Before(from) || to.Sub(from) > maxBackfillAll {
+	if !schedule.Within(from) || to.Before(from) || to.Sub(from) > maxBackfillAll {
 		fault("/from", "from and to are times such as \"2026-05-19T10:30:00Z\", in this order and at most a year apart")
 	}
 	if to.After(time.Now()) {
@@ -272,6 +272,9 @@ func (c Schedules) Coming(spec schedule.Spec, from time.Time, n int, faults ...I
 	rule, found := spec.WithDefaults().Rule(from)
 	for _, f := range found {
 		faults = append(faults, Field(f.Detail, f.Pointer))
+	}
+	if !schedule.Within(from) {
+		faults = append(faults, Field("it must lie between 1970 and 2199", "/from"))
 	}
 	if n < 1 || n > 100 {
 		faults = append(faults, Field("it must be 1 to 100", "/count"))

@@ -29,6 +29,16 @@ const (
 	onTime = 30 * time.Second
 )
 
+// A schedule lies between these times. Those of an alarm and the distances between
+// times are counted in nanoseconds, which do not reach further than 292 years.
+var (
+	Earliest = time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	Latest   = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// Within reports whether a time is one that a schedule may name.
+func Within(t time.Time) bool { return !t.Before(Earliest) && t.Before(Latest) }
+
 // Fault is what is wrong with a field, which a JSON pointer names.
 type Fault struct{ Pointer, Detail string }
 
@@ -105,6 +115,14 @@ func (s Spec) Rule(created time.Time) (Rule, []Fault) {
 			fault("/exclude/"+strconv.Itoa(i), `it must be a day such as "2026-12-25"`)
 		}
 		r.exclude[day] = true
+	}
+	for _, named := range []struct {
+		pointer string
+		at      time.Time
+	}{{"/anchor", s.Anchor}, {"/start_at", s.StartAt}, {"/end_at", s.EndAt}} {
+		if !named.at.IsZero() && !Within(named.at) {
+			fault(named.pointer, "it must lie between 1970 and 2199")
+		}
 	}
 	if !s.EndAt.IsZero() && !s.EndAt.After(s.StartAt) {
 		fault("/end_at", "it must be after start_at")

@@ -137,3 +137,35 @@ func TestTheRecordOfRuns(t *testing.T) {
 		t.Error("it has run as often as it may")
 	}
 }
+
+// A time that no clock of ours can count to is refused: an alarm for the year 2400 goes
+// off at once, and one of the year 10000 cannot be told to anybody.
+func TestTimesThatCannotBeCountedAreRefused(t *testing.T) {
+	now := time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC)
+	work := &schedule.Work{}
+	for text, fine := range map[string]bool{
+		"1600-01-01T00:00:00Z": false, "1969-12-31T23:59:59Z": false, "1970-01-01T00:00:00Z": true, "2199-12-31T23:59:59Z": true,
+		"2200-01-01T00:00:00Z": false, "2400-01-01T00:00:00Z": false, "9999-12-31T23:59:59Z": false,
+	} {
+		at, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for pointer, spec := range map[string]schedule.Spec{
+			"/anchor":   {Every: task.Duration(time.Hour), Anchor: at, Task: work},
+			"/start_at": {Cron: []string{"0 0 * * *"}, StartAt: at, Task: work},
+			"/end_at":   {Cron: []string{"0 0 * * *"}, EndAt: at, Task: work},
+		} {
+			faults := spec.WithDefaults().Check(now)
+			if refused := len(faults) > 0 && faults[0].Pointer == pointer; refused == fine {
+				t.Errorf("%s %s: %+v", pointer, text, faults)
+			}
+			rule, faults := spec.WithDefaults().Rule(now)
+			for _, due := range rule.Coming(now, 3) {
+				if len(faults) == 0 && (due.Before(now) || due.Year() > 2210) {
+					t.Errorf("%s %s is due at %v", pointer, text, due)
+				}
+			}
+		}
+	}
+}
