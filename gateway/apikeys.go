@@ -49,7 +49,7 @@ type keyCreated struct {
 func (h apiKeys) createKey(ctx context.Context, in keyCreation) (out keyCreated, err error) {
 	r := mesh.KeyRequest{Tenant: in.Body.Tenant, Scopes: in.Body.Scopes, Name: in.Body.Name}
 	if in.Body.ExpiresAt != "" {
-		at, err := time.Parse(time.RFC3339, in.Body.ExpiresAt)
+		at, err := readTime(in.Body.ExpiresAt)
 		if err != nil {
 			return out, mesh.RefuseFields(mesh.Field(`it must be a time such as "2027-05-19T10:30:00Z"`, "/expires_at"))
 		}

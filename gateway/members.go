@@ -24,11 +24,21 @@ func (f *fields) time(pointer, text string) time.Time {
 	if text == "" {
 		return time.Time{}
 	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := readTime(text)
 	if err != nil || at.IsZero() { // the zero time is that of a variable nobody has set
 		f.faults = append(f.faults, mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, pointer))
 	}
 	return at
+}
+
+// readTime reads a time of RFC 3339. One that is in the year 10000 in UTC, by its offset,
+// could not be written again.
+func readTime(text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err == nil {
+		_, err = at.UTC().MarshalText()
+	}
+	return at, err
 }
 
 func (f *fields) duration(pointer, text string) task.Duration {

@@ -151,7 +151,7 @@ func instant(name, text string) (at time.Time, err error) {
 	if text == "" {
 		return at, nil
 	}
-	if at, err = time.Parse(time.RFC3339, text); err != nil || at.IsZero() { // the zero time is that of a variable nobody has set
+	if at, err = readTime(text); err != nil || at.IsZero() { // the zero time is that of a variable nobody has set
 		return at, mesh.Refuse(problem.ErrBadQuery, "%s is %q, it must be a time such as 2026-05-19T10:30:00Z.", name, mesh.Clip(text, 64))
 	}
 	return at, nil

@@ -55,7 +55,7 @@ func times(req *api.CreateTask, s *mesh.Submission, now time.Time, fault func(po
 			s.NotBefore = now.Add(d)
 		}
 	case req.RunAt != "":
-		at, err := time.Parse(time.RFC3339, req.RunAt)
+		at, err := readTime(req.RunAt)
 		switch {
 		case err != nil:
 			fault("/run_at", `it must be a time such as "2026-05-19T10:30:00Z"`)
@@ -68,7 +68,7 @@ func times(req *api.CreateTask, s *mesh.Submission, now time.Time, fault func(po
 		}
 	}
 	if req.Deadline != "" {
-		at, err := time.Parse(time.RFC3339, req.Deadline)
+		at, err := readTime(req.Deadline)
 		switch {
 		case err != nil:
 			fault("/deadline", `it must be a time such as "2026-05-19T10:30:00Z"`)

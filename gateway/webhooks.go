@@ -167,7 +167,7 @@ func (h webhooks) redeliverWebhook(ctx context.Context, in missed) (out redelive
 		want.Statuses = append(want.Statuses, webhook.Status(s))
 	}
 	if in.Body.Since != "" {
-		if want.Since, err = time.Parse(time.RFC3339, in.Body.Since); err != nil {
+		if want.Since, err = readTime(in.Body.Since); err != nil {
 			return out, mesh.RefuseFields(mesh.Field(`it must be a time such as "2026-05-19T10:30:00Z"`, "/since"))
 		}
 	}
