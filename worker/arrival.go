@@ -86,8 +86,7 @@ func (a *arrival) underParent(ctx context.Context, d decision) (decision, error)
 	if err != nil || parent.Status != task.Canceled {
 		return d, err
 	}
-	d.task.Attempt--
-	return decision{verb: end, task: d.task, as: task.Canceled, why: "its parent is canceled"}, nil
+	return decision{verb: end, task: d.unrun(), as: task.Canceled, why: "its parent is canceled"}, nil
 }
 
 func (a *arrival) read(ctx context.Context) (*task.Task, error) {
@@ -148,25 +147,21 @@ func (a *arrival) inSession(ctx context.Context, d decision) (decision, error) {
 
 // decided ends a turn as its session says.
 func (a *arrival) decided(ctx context.Context, d decision, s task.State, turn mesh.Turn) (decision, error) {
-	if d.verb == run {
-		d.task.Attempt--
-	}
-	d.task.Error = nil
+	t := d.unrun()
+	t.Error = nil
 	if s == task.Completed {
 		full := 100
-		d.task.Percent = &full
-		if fault := a.at.keep(ctx, d.task, replyValue(turn.Reply, askedBy(turn.Session, d.task.ID))); fault != nil {
+		t.Percent = &full
+		if fault := a.at.keep(ctx, t, replyValue(turn.Reply, askedBy(turn.Session, t.ID))); fault != nil {
 			return d, fault
 		}
 	}
-	return decision{verb: end, task: d.task, as: s, why: "its session has it as " + string(s)}, nil
+	return decision{verb: end, task: t, as: s, why: "its session has it as " + string(s)}, nil
 }
 
 // endUnrun ends a turn that its agent will not hear of.
 func endUnrun(d decision, code, message string) decision {
-	if d.verb == run {
-		d.task.Attempt--
-	}
-	d.task.Error = &task.Error{Code: code, Message: message, Attempt: d.task.Attempt}
-	return failed(d.task)
+	t := d.unrun()
+	t.Error = &task.Error{Code: code, Message: message, Attempt: t.Attempt}
+	return failed(t)
 }

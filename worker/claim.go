@@ -27,6 +27,7 @@ const (
 type decision struct {
 	verb verb
 	task *task.Task
+	on   bool       // run: it goes on with the attempt that it has
 	as   task.State // end: what it ends as
 	why  string     // for the log
 
@@ -87,6 +88,14 @@ func decide(queued, record *task.Task, d agent.Definition, workerID string, now 
 	return decision{verb: run, task: t}
 }
 
+// unrun is the task of a decision that is not carried out: no attempt begins.
+func (d decision) unrun() *task.Task {
+	if d.verb == run && !d.on {
+		d.task.Attempt--
+	}
+	return d.task
+}
+
 // resumed decides on a task that was suspended: its next run has the same attempt.
 func resumed(t *task.Task, workerID string, now time.Time) decision {
 	if !t.Ready(now) {
@@ -101,7 +110,7 @@ func resumed(t *task.Task, workerID string, now time.Time) decision {
 		return decision{verb: wake, task: t, why: "a wait is over"}
 	}
 	t.Lease = &task.Lease{Worker: workerID, Seq: t.QueueSeq}
-	return decision{verb: run, task: t}
+	return decision{verb: run, task: t, on: true}
 }
 
 // failed decides that a task ends with the error that it has.
