@@ -28,6 +28,7 @@ type attempt struct {
 
 	queued *task.Task // as the message has it
 	due    time.Time  // when the message might run, if not at once
+	goesOn bool       // it has begun before, and was suspended
 
 	rec     record
 	waits   waits

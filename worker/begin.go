@@ -27,7 +27,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		if err != nil {
 			return err
 		}
-		at.rec.t = d.task
+		at.rec.t, at.goesOn = d.task, d.on
 		switch d.verb {
 		case forget:
 			at.log.Debug("nothing to do", "reason", d.why)

@@ -96,9 +96,11 @@ func (d decision) unrun() *task.Task {
 	return d.task
 }
 
-// resumed decides on a task that was suspended: its next run has the same attempt.
+// resumed decides on a task that was suspended: its next run has the same attempt. One
+// that somebody has woken, or whose run was handed back, has no time to wait for.
 func resumed(t *task.Task, workerID string, now time.Time) decision {
-	if !t.Ready(now) {
+	woken := t.Status == task.Pending && t.NotBefore.IsZero()
+	if !woken && !t.Ready(now) {
 		t.Touch(now)
 		return decision{verb: look, task: t, why: "task waits on"}
 	}

@@ -204,7 +204,7 @@ func (s settlement) retry(ctx context.Context, t *task.Task, due time.Time) erro
 }
 
 // handBack returns a task to the queue at shutdown, as if this attempt had
-// never begun.
+// never begun. One that was suspended before is woken once more.
 func (s settlement) handBack(ctx context.Context) error {
 	if s.rec.claimed {
 		next := s.rec.t.Clone()
@@ -212,6 +212,9 @@ func (s settlement) handBack(ctx context.Context) error {
 		next.Attempt--
 		if err := next.To(task.Pending, time.Now()); err != nil {
 			return err
+		}
+		if next.Suspended = s.at.goesOn; next.Suspended {
+			next.Attempt++
 		}
 		if err := s.rec.write(ctx, next); err != nil {
 			return s.unwritten(ctx, err)
