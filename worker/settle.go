@@ -274,7 +274,7 @@ func (s settlement) annotate(ctx context.Context) (rec *task.Task, err error) {
 				}
 			}
 			rec.StoppedAt = task.Stamp(time.Now())
-			return s.at.store.Tasks.Save(ctx, rec)
+			return s.at.store.Tasks.Fit(ctx, rec)
 		})
 		if !errors.Is(err, task.ErrConflict) {
 			return rec, err
@@ -315,19 +315,12 @@ func (at *attempt) done(ctx context.Context, t *task.Task, now time.Time) {
 }
 
 // requeue queues t's next attempt, and acks. Until it has, the message comes
-// again and is spent. Parts that the record has as well are left out where they
-// would make the message too large.
+// again and is spent.
 func (at *attempt) requeue(ctx context.Context, t *task.Task) error {
-	enqueue := func() error {
+	err := at.untilAnswered(ctx, func() error {
 		_, err := at.store.Tasks.Enqueue(ctx, t)
 		return err
-	}
-	err := at.untilAnswered(ctx, enqueue)
-	if refused(err) {
-		t = t.Clone()
-		t.Output, t.Milestones, t.Transitions, t.Warnings, t.ErrorDetail, t.Answers, t.Exchanges = "", nil, nil, nil, "", nil, nil
-		err = at.untilAnswered(ctx, enqueue)
-	}
+	})
 	if err == nil && t.Kind != task.KindTurn && !t.NotBefore.IsZero() {
 		err = at.straighten(ctx, t)
 	}

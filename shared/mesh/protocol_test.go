@@ -159,6 +159,7 @@ func TestATurnThatWaitsInASessionThatIsGoneFails(t *testing.T) {
 	if open, err := h.st.Turns.Open(t.Context(), "default", "echo", s.ID); err != nil || open.ID != turns[0].ID {
 		t.Errorf("open is %+v, %v", open, err)
 	}
+	h.fill(get(turns[1]))
 	if err := h.st.Sessions.Delete(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -48,6 +49,20 @@ func (h *house) save(t *task.Task) {
 	h.t.Helper()
 	if err := h.st.Tasks.Save(h.t.Context(), t); err != nil {
 		h.t.Fatal(err)
+	}
+}
+
+// fill saves a task with as much output as its record has room for.
+func (h *house) fill(t *task.Task) {
+	h.t.Helper()
+	n := 0
+	for step := int(h.nc.MaxPayload()) / 2; step > 4; step /= 2 {
+		t.Output = strings.Repeat("x", n+step)
+		if err := h.st.Tasks.Save(h.t.Context(), t); err == nil {
+			n += step
+		} else if !errors.Is(err, task.ErrTooLarge) {
+			h.t.Fatal(err)
+		}
 	}
 }
 
@@ -200,6 +215,37 @@ func TestARecordWithoutAMessageIsQueuedAgain(t *testing.T) {
 
 // Turns that wait in a session are opened one after the other, whether they have
 // a record yet or not, and one that had begun is put back.
+// One record without room stops nothing: neither its own task, nor those behind it.
+func TestATaskWhoseRecordIsFullIsQueuedAgain(t *testing.T) {
+	for _, kind := range []task.Kind{task.KindTask, task.KindTurn} {
+		h := newHouse(t)
+		full, runs, next := newTask(kind, time.Hour), newTask(kind, time.Hour), newTask(kind, time.Hour)
+		for _, tk := range []*task.Task{full, runs} {
+			tk.Attempt, tk.Lease = 1, &task.Lease{Worker: "wrk_gone", Seq: 77}
+			tk.AddMilestone(task.Milestone{Name: "first"})
+			tk.AddMilestone(task.Milestone{Name: "second"})
+		}
+		if err := runs.To(task.Processing, time.Now().Add(-time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		h.fill(full)
+		h.fill(runs)
+		h.save(next)
+		stream := topology.Tasks
+		if kind == task.KindTurn {
+			stream = topology.Turns
+		}
+		h.look("a")
+		if n := h.messages(stream); n != 3 {
+			t.Errorf("%s: %d messages, want one for each of three", kind, n)
+		}
+		rec, err := h.st.Tasks.Get(t.Context(), "default", runs.ID)
+		if err != nil || rec.Status != task.Pending || rec.Output != "" || rec.LastMilestone() != 2 {
+			t.Errorf("%s: %s with %d bytes of output and %+v, %v: want room, and the number of its last milestone", kind, rec.Status, len(rec.Output), rec.Milestones, err)
+		}
+	}
+}
+
 func TestTurnsThatWaitAreOpenedInTheirOrder(t *testing.T) {
 	for name, recorded := range map[string]bool{"with records": true, "without records": false} {
 		t.Run(name, func(t *testing.T) {

@@ -2,10 +2,12 @@ package meshtest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +67,20 @@ func (m *Mesh) Record(id string) *task.Task {
 		m.T.Fatal(err)
 	}
 	return rec
+}
+
+// Fill saves a record with as much output as it has room for.
+func (m *Mesh) Fill(rec *task.Task) {
+	m.T.Helper()
+	n := 0
+	for step := int(m.NC.MaxPayload()) / 2; step > 4; step /= 2 {
+		rec.Output = strings.Repeat("x", n+step)
+		if err := m.Store.Tasks.Save(m.T.Context(), rec); err == nil {
+			n += step
+		} else if !errors.Is(err, task.ErrTooLarge) {
+			m.T.Fatal(err)
+		}
+	}
 }
 
 // Queued counts the messages in the queue.

@@ -46,7 +46,7 @@ func (s Tasks) EnqueueOnce(ctx context.Context, t *task.Task) (duplicate bool, e
 }
 
 func (s Tasks) enqueue(ctx context.Context, t *task.Task, conditions ...condition) (duplicate bool, err error) {
-	msg, err := queueMessage(t)
+	msg, err := s.queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue task %s: %w", t.ID, err)
 	}
@@ -69,9 +69,15 @@ func (s Tasks) enqueue(ctx context.Context, t *task.Task, conditions ...conditio
 }
 
 // queueMessage is the message that carries a task: where it is ready, or as a
-// schedule when its time has not come. A turn has no schedule.
-func queueMessage(t *task.Task) (*nats.Msg, error) {
+// schedule when its time has not come. A turn has no schedule. What the record has as well
+// is left out where the message would be too large.
+func (s *core) queueMessage(t *task.Task) (*nats.Msg, error) {
 	data, err := encode(t)
+	if limit := s.nc.MaxPayload(); err == nil && t.Rev > 0 && limit > 0 && int64(len(data))+queueHeaders > limit {
+		brief := t.Clone()
+		brief.Output, brief.Milestones, brief.Transitions, brief.Warnings, brief.ErrorDetail, brief.Answers, brief.Exchanges = "", nil, nil, nil, "", nil, nil
+		data, err = encode(brief)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -83,6 +89,9 @@ func queueMessage(t *task.Task) (*nats.Msg, error) {
 	}
 	return msg, nil
 }
+
+// queueHeaders is more than the headers of a queue message take, in bytes.
+const queueHeaders = 1 << 10
 
 // roomFor refuses a task that could be queued and then not be claimed, since its
 // record, which names who has it and since when, would be too large.
@@ -115,7 +124,7 @@ func messageID(t *task.Task) string {
 func (s Tasks) Rearm(ctx context.Context, t *task.Task, at time.Time) (seq uint64, err error) {
 	later := t.Clone()
 	later.NotBefore = task.Stamp(at)
-	msg, err := queueMessage(later)
+	msg, err := s.queueMessage(later)
 	if err == nil {
 		var ack *stored
 		if ack, err = s.publish(ctx, msg); err == nil {

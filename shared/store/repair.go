@@ -216,7 +216,7 @@ func (s Repair) Requeue(ctx context.Context, t *task.Task) error {
 		return s.requeueTurn(ctx, t)
 	}
 	t.Bulk = false
-	msg, err := queueMessage(t)
+	msg, err := s.queueMessage(t)
 	if err != nil {
 		return fmt.Errorf("requeue task %s: %w", t.ID, err)
 	}
@@ -276,7 +276,7 @@ func carryOn(hdr, before nats.Header) {
 // have been written before, so that a crash in between leaves a turn that is found
 // again. It returns session.ErrBusy when the session has another turn open.
 func (s Repair) requeueTurn(ctx context.Context, t *task.Task) error {
-	msg, err := queueMessage(t)
+	msg, err := s.queueMessage(t)
 	if err != nil {
 		return fmt.Errorf("requeue turn %s: %w", t.ID, err)
 	}

@@ -29,7 +29,7 @@ func (s Turns) EnqueueAgain(ctx context.Context, t *task.Task) (duplicate bool, 
 }
 
 func (s Turns) enqueueTurn(ctx context.Context, t *task.Task, msgID string) (duplicate bool, err error) {
-	msg, err := queueMessage(t)
+	msg, err := s.queueMessage(t)
 	if err != nil {
 		return false, fmt.Errorf("queue turn %s: %w", t.ID, err)
 	}
