@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,42 +12,54 @@ import (
 )
 
 // unwritable ends a task whose record the store will not take, at once and for
-// good: the same attempt would come to the same. Its largest parts are left out
-// until it fits, the result first. One that fails keeps its error.
+// good: the same attempt would come to the same. Parts of it are left out until it
+// fits. One that has ended keeps its end, unless that is a result, which goes first;
+// but a turn keeps the reply that its session has.
 func (s settlement) unwritable(ctx context.Context, full *task.Task, why error) error {
-	next := s.rec.t.Clone()
-	next.Milestones, next.Output, next.OutputBytes = full.Milestones, full.Output, full.OutputBytes
-	next.Result = task.Value{}
-	if next.Error = full.Error; full.Status != task.Failed {
-		next.Error = &task.Error{
-			Code: task.CodeResultTooLarge, Attempt: next.Attempt,
-			Message: fmt.Sprintf("its outcome cannot be kept: %s. The record holds %s: store what is large elsewhere and return a reference", reason(why), largest(full)),
+	next, now := full, time.Now()
+	if !full.Status.Terminal() || full.Status == task.Completed && s.at.talk.session == nil {
+		next = s.rec.t.Clone()
+		next.Milestones, next.Output, next.OutputBytes, next.Steps = full.Milestones, full.Output, full.OutputBytes, full.Steps
+		next.Error = tooMuch(full, why)
+		next.Error.Attempt = next.Attempt
+		if next.StartedAt.IsZero() {
+			next.StartedAt = task.Stamp(s.rec.began)
+		}
+		if err := next.To(task.Failed, now); err != nil {
+			return err
+		}
+		if next.Steps != nil && next.Steps.Object == "" {
+			if err := s.archive(ctx, next); err != nil {
+				return err
+			}
 		}
 	}
-	if next.StartedAt.IsZero() {
-		next.StartedAt = task.Stamp(s.rec.began)
-	}
-	now := time.Now()
-	if err := next.To(task.Failed, now); err != nil {
-		return err
-	}
-	for _, lighten := range []func(){
-		func() {},
-		func() { next.Output, next.Milestones, next.Warnings, next.Exchanges = "", nil, nil, nil },
-		func() { next.Input, next.Metadata, next.Instruction = task.Value{}, nil, "" },
-	} {
-		lighten()
+	for n := 0; ; n++ {
 		err := s.rec.write(ctx, next)
-		if refused(err) {
-			continue
+		if err == nil {
+			s.at.done(ctx, next, now)
+			return nil
 		}
-		if err != nil {
+		if !refused(err) {
 			return s.unwritten(ctx, err)
 		}
-		s.at.done(ctx, next, now)
-		return nil
+		var more bool
+		err = s.at.untilAnswered(ctx, func() (err error) {
+			more, err = s.at.store.Tasks.Lighten(ctx, next, n)
+			return err
+		})
+		if err != nil || !more {
+			return cmp.Or(err, why)
+		}
 	}
-	return why
+}
+
+// tooMuch is the error of a task whose record cannot be kept.
+func tooMuch(full *task.Task, why error) *task.Error {
+	return &task.Error{
+		Code: task.CodeResultTooLarge, Attempt: full.Attempt,
+		Message: fmt.Sprintf("its outcome cannot be kept: %s. The record holds %s: store what is large elsewhere and return a reference", reason(why), largest(full)),
+	}
 }
 
 // reason is an error without what it wraps it in for errors.Is.
