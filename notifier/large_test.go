@@ -162,3 +162,30 @@ func TestReceiversAndReadersOfAllEventsGetTheSameBytes(t *testing.T) {
 		}
 	}
 }
+
+// A delivery whose record is full of what its receiver answered ends as any other: each
+// attempt is one request, and the newest stay on record.
+func TestADeliveryWhoseRecordIsFullEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.NewOn(t, natstest.StartWith(t, server.Options{StoreDir: t.TempDir(), MaxPayload: 128 << 10}))
+		m.Work(echo.Agent())
+		m.Notify()
+		answer := []byte(strings.Repeat(`"`, 4<<10))
+		r := m.Receive(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Webhook-Delivery", "abort-message")
+			w.WriteHeader(400)
+			_, _ = w.Write(answer)
+		})
+		id := m.Action(`{"agent":"echo","input":"` + strings.Repeat("x", 40<<10) + `","callback_url":"` + r.URL + `"}`)
+		time.Sleep(time.Minute)
+		const again = 15
+		for range again {
+			m.Do("POST", "/deliveries/"+m.Deliveries(id)[0].DeliveryID+"/redeliver", "")
+			time.Sleep(2 * time.Minute)
+		}
+		d := m.Deliveries(id)[0]
+		if n := len(r.All()); d.Status != "dead" || n != again+1 || len(d.Attempts) < 3 || len(d.Attempts) > again {
+			t.Errorf("it is %s after %d requests, with %d attempts on record", d.Status, n, len(d.Attempts))
+		}
+	})
+}

@@ -168,8 +168,17 @@ func DueDelivery(data []byte) (d *webhook.Delivery, recorded bool, err error) {
 
 // Save writes d's record if its revision is still d.Rev (0: if there is
 // none) and sets d.Rev. It returns task.ErrConflict when another writer came
-// first.
+// first. A record without room loses the older half of its attempts.
 func (s Deliveries) Save(ctx context.Context, d *webhook.Delivery) error {
+	err := s.save(ctx, d)
+	for errors.Is(err, task.ErrTooLarge) && len(d.Attempts) > 1 {
+		d.Attempts = d.Attempts[(len(d.Attempts)+1)/2:]
+		err = s.save(ctx, d)
+	}
+	return err
+}
+
+func (s Deliveries) save(ctx context.Context, d *webhook.Delivery) error {
 	data, err := marshal(d)
 	if err != nil {
 		return fmt.Errorf("record delivery %s: %w", d.ID, err)
