@@ -109,8 +109,8 @@ func (b *backwards) settle() {
 	}
 }
 
-// each calls f with the messages, newest first, until f does not take one or,
-// after a window, the time is over.
+// each calls f with the messages, newest first, until f does not take one or the time is
+// over; zero: one window.
 func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (taken bool, err error)) error {
 	for b.at > 0 {
 		low := max(b.first, b.at-min(b.at-1, b.width-1))
@@ -133,6 +133,10 @@ func (b *backwards) each(ctx context.Context, until time.Time, f func(message) (
 			}
 			if !found[i].others {
 				b.looked++
+			}
+			if i > 0 && !until.IsZero() && !time.Now().Before(until) {
+				b.at = found[i-1].seq
+				return nil
 			}
 		}
 		if !b.full {
@@ -176,23 +180,29 @@ func (b *backwards) pass(m *message) {
 	}
 }
 
-// news calls f with what was stored since the scan began, oldest first, up to the end:
-// a record that is replaced meanwhile is behind what was the end before. In a queue,
-// where each message is a request, others may come as fast as they are read, so what
-// was there when it began is all. One that was moved during the scan is among that.
-func (b *backwards) news(ctx context.Context, f func(message) error) error {
+// news calls f with what was stored since the scan began, up to the end: a record that is
+// replaced meanwhile is behind what was the end before, so the oldest comes first. In a
+// queue, where each message is a request, others may come as fast as they are read, so
+// what was there when it began is all, and the newest comes first. One that was moved
+// during the scan is among that. Where the time is over or f takes no more, left is the
+// highest sequence that was not looked at; 0: all was.
+func (b *backwards) news(ctx context.Context, until time.Time, f func(message) (taken bool, err error)) (left uint64, err error) {
 	info, err := b.s.info(ctx, b.stream)
 	if err != nil || info.State.LastSeq == b.end {
-		return classify(err)
+		return 0, classify(err)
 	}
-	read, high := b.read, info.State.LastSeq
-	if b.whole != nil {
-		read, high = b.whole, ^uint64(0)
+	if b.whole == nil {
+		rest := *b
+		rest.at, rest.first, rest.width, rest.looked = info.State.LastSeq, b.end+1, firstWindow, 0
+		err = rest.each(ctx, until, f)
+		b.looked += rest.looked
+		return rest.at, err
 	}
-	return read(ctx, b.end+1, high, func(m message) error {
+	return 0, b.whole(ctx, b.end+1, ^uint64(0), func(m message) error {
 		if b.pass(&m); !m.others {
 			b.looked++
 		}
-		return f(m)
+		_, err := f(m)
+		return err
 	})
 }

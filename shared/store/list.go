@@ -39,6 +39,7 @@ const (
 	listTime     = 1500 * time.Millisecond   // of looking; an answer comes within 2 s
 	listLimit    = requestTimeout + listTime // of it all, while the store does not answer
 	listShare    = time.Second               // of it for the records, if the queues may match too
+	newsTime     = listShare / 4             // longer, for what came meanwhile
 	pageBytes    = 16 << 20                  // of the tasks of a page, inputs left out
 	stepMessages = 256                       // of a window of a queue: each is a request
 )

@@ -3,6 +3,8 @@ package store_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -127,6 +129,54 @@ func TestAListEndsWhileTasksCome(t *testing.T) {
 	if err != nil || len(page.Tasks) == 0 || looked > 10 {
 		t.Errorf("%d tasks of %d that were looked at, %v", len(page.Tasks), looked, err)
 	}
+}
+
+// A page of a queue ends in its time though hundreds have come while it was read, and the
+// next ones have those that it left.
+func TestAPageEndsInTimeWhereManyTasksCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := open(t, natstest.Start(t))
+		const come = 300
+		enqueue := func(n int) {
+			for range n {
+				if _, err := st.Tasks.Enqueue(t.Context(), newTask()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		enqueue(5)
+		looked := 0
+		l := store.Listing{Tenant: "default", Limit: 1000, From: store.Start, Queued: true, Match: func(*task.Task) bool {
+			if looked++; looked == 1 {
+				enqueue(come)
+			}
+			time.Sleep(20 * time.Millisecond) // as a store that is far away
+			return true
+		}}
+		listed := map[task.ID]int{}
+		for pages := 1; !l.From.Done() && pages < 50; pages++ {
+			began := time.Now()
+			page, err := st.Tasks.List(t.Context(), l)
+			if err != nil || len(page.Tasks) == 0 && !page.Next.Done() {
+				t.Fatalf("page %d has %d tasks, %v", pages, len(page.Tasks), err)
+			}
+			if took := time.Since(began); took > 2*time.Second && pages == 1 {
+				t.Errorf("page %d took %v", pages, took)
+			}
+			for _, one := range page.Tasks {
+				listed[one.ID]++
+			}
+			l.From = page.Next
+		}
+		if len(listed) != come+5 {
+			t.Errorf("%d tasks are listed, want %d", len(listed), come+5)
+		}
+		for id, n := range listed {
+			if n != 1 {
+				t.Errorf("%s is listed %d times", id, n)
+			}
+		}
+	})
 }
 
 // Many lists in the order of creation go on where they stopped, whoever reads another

@@ -52,7 +52,7 @@ func gather[T any](ctx context.Context, b *backwards, until time.Time, limit int
 		next = 0
 	}
 	if err == nil && b.newest {
-		page, err = withNews(ctx, b, page, f)
+		page, next, err = withNews(ctx, b, page, next, until.Add(newsTime), limit, f)
 	}
 	if n := fits(page, limit, gathered[T].bytes); n < len(page) { // the rest is met again on the next page
 		page, next = page[:n], page[n].seq
@@ -60,28 +60,38 @@ func gather[T any](ctx context.Context, b *backwards, until time.Time, limit int
 	return page, next, err
 }
 
-// withNews is a page with what came since the scan began.
-func withNews[T any](ctx context.Context, b *backwards, page []gathered[T], f take[T]) ([]gathered[T], error) {
-	changed, shown := map[string]bool{}, map[string]gathered[T]{}
-	err := b.news(ctx, func(m message) error {
+// withNews is a page with what came since the scan began, and where the next page goes
+// on. Where that is more than there is time for, it is the page, as far as it was read.
+func withNews[T any](ctx context.Context, b *backwards, page []gathered[T], next uint64, until time.Time, limit int, f take[T]) ([]gathered[T], uint64, error) {
+	changed, shown := map[string]uint64{}, map[string]gathered[T]{}
+	left, err := b.news(ctx, until, func(m message) (bool, error) {
 		key := topology.SubjectID(m.subject)
-		changed[key] = true
+		if changed[key] > m.seq {
+			return true, nil
+		}
+		if b.whole == nil && len(shown) >= limit {
+			return false, nil
+		}
+		changed[key] = m.seq
 		delete(shown, key)
 		v, n, ok, err := f(m)
 		if ok && err == nil {
 			shown[key] = gathered[T]{key, m.seq, n, v}
 		}
-		return ignored(err, errPast)
+		return true, ignored(err, errPast)
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	page = slices.DeleteFunc(page, func(g gathered[T]) bool { return changed[g.key] })
+	if left > 0 {
+		page, next = nil, left
+	}
+	page = slices.DeleteFunc(page, func(g gathered[T]) bool { return changed[g.key] > 0 })
 	for _, g := range shown {
 		page = append(page, g)
 	}
 	slices.SortFunc(page, func(a, b gathered[T]) int { return cmp.Compare(b.seq, a.seq) })
-	return page, nil
+	return page, next, nil
 }
 
 // fits is how much of a page one answer holds: at least one.
