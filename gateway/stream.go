@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -78,7 +79,8 @@ func (s *stream) run(ctx, closing context.Context, watch *store.Watch, t *task.T
 }
 
 // follow sends what t tells and what happens after it, and reports whether it
-// came to the terminal event.
+// came to the terminal event. The stream of a task that is deleted ends: a reader that
+// comes again is told that there is none.
 func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (ended bool) {
 	if open, ok := s.record(t); !open || !ok {
 		return ok
@@ -87,7 +89,7 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 	for {
 		window, done := context.WithDeadline(ctx, beat.Add(heartbeatEvery))
 		open, ok := true, true
-		_ = watch.Updates(window, s.seen, func(u store.Update) bool {
+		err := watch.Updates(window, s.seen, func(u store.Update) bool {
 			switch {
 			case u.Task != nil:
 				open, ok = s.record(u.Task)
@@ -99,7 +101,7 @@ func (s *stream) follow(ctx context.Context, watch *store.Watch, t *task.Task) (
 			return open && ok
 		})
 		done()
-		if !open || !ok || ctx.Err() != nil {
+		if !open || !ok || ctx.Err() != nil || errors.Is(err, task.ErrDeleted) {
 			return !open && ok
 		}
 		beat = time.Now()

@@ -3,6 +3,7 @@ package a2a
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -44,7 +45,7 @@ func (x *exchange) until(ctx context.Context, watch *store.Watch, t *task.Task, 
 	rev := t.Rev
 	for open := see(store.Update{Task: t}); open; {
 		window, done := context.WithTimeout(ctx, beatEvery)
-		_ = watch.Updates(window, rev, func(u store.Update) bool {
+		err := watch.Updates(window, rev, func(u store.Update) bool {
 			if u.Task != nil {
 				rev = u.Task.Rev
 			}
@@ -52,7 +53,7 @@ func (x *exchange) until(ctx context.Context, watch *store.Watch, t *task.Task, 
 			return open
 		})
 		done()
-		if !open || ctx.Err() != nil || x.reply.beat() != nil {
+		if !open || ctx.Err() != nil || errors.Is(err, task.ErrDeleted) || x.reply.beat() != nil {
 			return
 		}
 		if t.Kind == task.KindTurn && rev == 0 { // one that waits in its session goes on

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -79,7 +80,7 @@ type Update struct {
 
 // Updates calls f with each record newer than revision rev, in order, and with
 // what is live, until f returns false or ctx ends; then it returns nil or ctx's
-// error. It is for one goroutine.
+// error. A task that is deleted meanwhile is task.ErrDeleted. It is for one goroutine.
 func (w *Watch) Updates(ctx context.Context, rev uint64, f func(Update) bool) error {
 	return w.UpdatesWithin(ctx, context.Background(), forever, rev, f)
 }
@@ -105,6 +106,9 @@ func (w *Watch) UpdatesWithin(ctx, closing context.Context, d time.Duration, rev
 		case <-ctx.Done():
 			return ctx.Err()
 		case msg := <-w.msgs:
+			if msg.Sub == w.sub && msg.Header.Get(headerOperation) != "" {
+				return fmt.Errorf("follow task %s: %w", w.id, task.ErrDeleted)
+			}
 			if more := w.tell(msg, deliver, f); !more {
 				return nil
 			}
@@ -118,7 +122,11 @@ func (w *Watch) UpdatesWithin(ctx, closing context.Context, d time.Duration, rev
 			timer.Reset(min(left, repairEvery))
 			// A reader that cannot reach the store keeps its subscription and
 			// tries again: the connection heals itself.
-			if t, err := w.read(ctx, closing, left); err == nil && !deliver(t) {
+			t, err := w.read(ctx, closing, left)
+			if errors.Is(err, task.ErrDeleted) {
+				return err
+			}
+			if err == nil && !deliver(t) {
 				return nil
 			}
 		}
