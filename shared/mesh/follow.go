@@ -2,7 +2,9 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 
 	"agentmesh/shared/auth"
 	"agentmesh/shared/session"
@@ -51,9 +53,33 @@ func (c Tasks) Changes(ctx context.Context, who auth.Caller, after *uint64) (*st
 }
 
 // OpenValue reads a large value as a stream. It returns task.ErrNotFound when the
-// value is past its retention.
+// value is past its retention. What stops it later is logged: by then a face has begun its
+// answer, and can only break it off.
 func (c Tasks) OpenValue(ctx context.Context, v task.Value) (io.Reader, error) {
-	return c.store.Artifacts.Open(ctx, v)
+	r, err := c.store.Artifacts.Open(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	return reading{r, ctx, c.log}, nil
+}
+
+// reading is a value that is being read.
+type reading struct {
+	io.Reader
+	ctx context.Context // of the one who reads
+	log *slog.Logger
+}
+
+func (r reading) Read(p []byte) (n int, err error) {
+	n, err = r.Reader.Read(p)
+	switch {
+	case err == nil, errors.Is(err, io.EOF), r.ctx.Err() != nil:
+	case errors.Is(err, task.ErrNotFound):
+		r.log.DebugContext(r.ctx, "a value was deleted while it was read", "error", err)
+	default:
+		r.log.WarnContext(r.ctx, "a value is not read to its end", "error", err)
+	}
+	return n, err
 }
 
 // Watch begins to follow a session, and reads it as it is now: nothing falls
