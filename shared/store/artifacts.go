@@ -268,8 +268,9 @@ func (r *objectReader) again() error {
 	return nil
 }
 
-// errOther is a value that was replaced by another one while it was read.
-var errOther = errors.New("another value has taken its place while it was read")
+// errOther is a value that was replaced by another one while it was read: a repeat reads
+// one or the other.
+var errOther = fmt.Errorf("%w: another value has taken its place while it was read", task.ErrUnavailable)
 
 // Drop deletes the artifact of a value that nothing refers to.
 func (s Artifacts) Drop(ctx context.Context, v task.Value) error {

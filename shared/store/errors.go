@@ -18,6 +18,7 @@ const (
 	codeAccountResources      jetstream.ErrorCode = 10002
 	codeInsufficientResources jetstream.ErrorCode = 10023 // the server's max_file_store
 	codeNoPeers               jetstream.ErrorCode = 10005 // too few nodes for the replicas, for now
+	codeConsumers             jetstream.ErrorCode = 10026 // as many read a stream as may, for now
 	codeNoCluster             jetstream.ErrorCode = 10074 // several replicas on a server that is alone
 	codeStorageResources      jetstream.ErrorCode = 10047
 	codeStoreFailed           jetstream.ErrorCode = 10077
@@ -80,7 +81,7 @@ func sentinelOf(api *jetstream.APIError) error {
 		return task.ErrConflict
 	case codeInsufficientResources, codeAccountResources, codeStorageResources:
 		return task.ErrFull
-	case codeWriteInFlight, codeDuplicateInFlight, codeNoPeers:
+	case codeWriteInFlight, codeDuplicateInFlight, codeNoPeers, codeConsumers:
 		return task.ErrUnavailable
 	case codeStoreFailed:
 		if strings.HasPrefix(api.Description, "maximum ") {

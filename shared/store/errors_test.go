@@ -34,6 +34,8 @@ func TestEveryTroubleOfTheStoreHasAName(t *testing.T) {
 		{api(503, 10008, "JetStream system temporarily unavailable"), task.ErrUnavailable},
 		{api(400, 10005, "no suitable peers for placement"), task.ErrUnavailable},
 		{api(500, 10118, "stream is offline"), task.ErrUnavailable},
+		{api(400, 10026, "maximum consumers limit reached"), task.ErrUnavailable},
+		{errOther, task.ErrUnavailable},
 		{api(404, 10059, "stream not found"), task.ErrUnavailable},
 		{api(404, 10014, "consumer not found"), task.ErrUnavailable},
 		{api(503, 10077, "write error: no space left on device"), task.ErrUnavailable},
