@@ -165,3 +165,37 @@ func endUnrun(d decision, code, message string) decision {
 	t.Error = &task.Error{Code: code, Message: message, Attempt: t.Attempt}
 	return failed(t)
 }
+
+// endUnrun ends a task without a further attempt, as d says.
+func (a *arrival) endUnrun(ctx context.Context, d decision) error {
+	at, t := a.at, d.task.Clone()
+	if err := t.To(d.as, time.Now()); err != nil {
+		return err
+	}
+	err := at.untilAnswered(ctx, func() error {
+		if err := at.w.core.Journals.ArchiveStored(ctx, t); err != nil {
+			return err
+		}
+		return at.store.Records.Fit(ctx, t)
+	})
+	if err != nil {
+		return err
+	}
+	at.log.InfoContext(ctx, "task ended without an attempt", "status", t.Status, "reason", d.why)
+	countFinished(t)
+	at.w.core.Tasks.Ended(ctx, t)
+	at.endJournal(ctx, t)
+	at.letGo(ctx)
+	return nil
+}
+
+// unclaimable decides that a task ends whose record has no room for an attempt.
+func (a *arrival) unclaimable(ctx context.Context, d decision, why error) decision {
+	t := d.unrun()
+	t.Error = tooMuch(t, why)
+	if talk := &a.at.talk; talk.session != nil && talk.release(ctx, t).Standing == mesh.TurnInterrupted {
+		t.Error = nil
+		return decision{verb: end, task: t, as: task.Canceled, why: "its session has it as canceled"}
+	}
+	return failed(t)
+}

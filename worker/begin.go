@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"time"
 
 	"agentmesh/shared/auth"
-	"agentmesh/shared/mesh"
 	"agentmesh/shared/task"
 	"agentmesh/worker/agent"
 )
@@ -48,17 +46,17 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			settlement{at, &at.rec}.stray(ctx, d.task, deliveries)
 			return at.requeue(ctx, d.task)
 		case look:
-			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Fit(ctx, d.task) })
+			err = at.untilAnswered(ctx, func() error { return at.store.Records.Fit(ctx, d.task) })
 			if err == nil {
 				return at.requeue(ctx, d.task)
 			}
 		case wake:
-			err = at.untilAnswered(ctx, func() error { return at.store.Tasks.Fit(ctx, d.task) })
+			err = at.untilAnswered(ctx, func() error { return at.store.Records.Fit(ctx, d.task) })
 			if err == nil {
 				continue
 			}
 		case end:
-			if err = at.endUnrun(ctx, d); err == nil {
+			if err = came.endUnrun(ctx, d); err == nil {
 				return nil
 			}
 		case run:
@@ -72,7 +70,7 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 			}
 		}
 		if refused(err) && d.verb != end {
-			if err = at.endUnrun(ctx, at.unclaimable(ctx, d, err)); err == nil {
+			if err = came.endUnrun(ctx, came.unclaimable(ctx, d, err)); err == nil {
 				return nil
 			}
 		}
@@ -81,40 +79,6 @@ func (at *attempt) begin(ctx context.Context, deliveries int) error {
 		}
 		came.first = false
 	}
-}
-
-// endUnrun ends a task without a further attempt, as d says.
-func (at *attempt) endUnrun(ctx context.Context, d decision) error {
-	t := d.task.Clone()
-	if err := t.To(d.as, time.Now()); err != nil {
-		return err
-	}
-	err := at.untilAnswered(ctx, func() error {
-		if err := at.w.core.Journals.ArchiveStored(ctx, t); err != nil {
-			return err
-		}
-		return at.store.Tasks.Fit(ctx, t)
-	})
-	if err != nil {
-		return err
-	}
-	at.log.InfoContext(ctx, "task ended without an attempt", "status", t.Status, "reason", d.why)
-	countFinished(t)
-	at.w.core.Tasks.Ended(ctx, t)
-	at.endJournal(ctx, t)
-	at.letGo(ctx)
-	return nil
-}
-
-// unclaimable decides that a task ends whose record has no room for an attempt.
-func (at *attempt) unclaimable(ctx context.Context, d decision, why error) decision {
-	t := d.unrun()
-	t.Error = tooMuch(t, why)
-	if at.talk.session != nil && at.talk.release(ctx, t).Standing == mesh.TurnInterrupted {
-		t.Error = nil
-		return decision{verb: end, task: t, as: task.Canceled, why: "its session has it as canceled"}
-	}
-	return failed(t)
 }
 
 // makeKey makes the key by which the agent calls the mesh. Its hash is in the record

@@ -329,7 +329,7 @@ func (at *attempt) endJournal(ctx context.Context, t *task.Task) {
 				return err
 			}
 			if t.Steps.Object != "" {
-				if err := at.store.Tasks.Fit(ctx, t); err != nil {
+				if err := at.store.Records.Fit(ctx, t); err != nil {
 					return err
 				}
 			}

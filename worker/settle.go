@@ -274,7 +274,7 @@ func (s settlement) annotate(ctx context.Context) (rec *task.Task, err error) {
 				}
 			}
 			rec.StoppedAt = task.Stamp(time.Now())
-			return s.at.store.Tasks.Fit(ctx, rec)
+			return s.at.store.Records.Fit(ctx, rec)
 		})
 		if !errors.Is(err, task.ErrConflict) {
 			return rec, err

@@ -74,7 +74,7 @@ func (at *attempt) afterChildren(ctx context.Context, t *task.Task) (*task.Task,
 	if err != nil || !ended {
 		return t, err
 	}
-	if err := at.untilAnswered(ctx, func() error { return at.store.Tasks.Fit(ctx, next) }); err != nil {
+	if err := at.untilAnswered(ctx, func() error { return at.store.Records.Fit(ctx, next) }); err != nil {
 		at.log.Debug("not woken after its child, it will be in a minute", "error", err)
 		return t, nil
 	}

@@ -45,7 +45,7 @@ func (s settlement) unwritable(ctx context.Context, full *task.Task, why error) 
 		}
 		var more bool
 		err = s.at.untilAnswered(ctx, func() (err error) {
-			more, err = s.at.store.Tasks.Lighten(ctx, next, n)
+			more, err = s.at.store.Records.Lighten(ctx, next, n)
 			return err
 		})
 		if err != nil || !more {

@@ -75,7 +75,7 @@ func (c cancels) cancel(ctx context.Context, tenant string, id task.ID, at locat
 		if err := t.To(task.Canceled, time.Now()); err != nil {
 			return nil, err
 		}
-		err = c.store.Tasks.Fit(ctx, t)
+		err = c.store.Records.Fit(ctx, t)
 		if errors.Is(err, task.ErrConflict) {
 			continue
 		}

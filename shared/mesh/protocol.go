@@ -382,7 +382,7 @@ func (c turns) cancelTurn(ctx context.Context, t *task.Task) (*task.Task, error)
 	if err := t.To(task.Canceled, time.Now()); err != nil {
 		return nil, err
 	}
-	if err := c.store.Tasks.Fit(ctx, t); err != nil {
+	if err := c.store.Records.Fit(ctx, t); err != nil {
 		return nil, err
 	}
 	telemetry.TasksFinished.Add(1, t.Agent, string(t.Status))
@@ -426,7 +426,7 @@ func (c turns) endWithout(ctx context.Context, t *task.Task) (now *task.Task, wa
 	if err := next.To(task.Failed, time.Now()); err != nil {
 		return t, false, err
 	}
-	if err := c.store.Tasks.Fit(ctx, next); errors.Is(err, task.ErrConflict) {
+	if err := c.store.Records.Fit(ctx, next); errors.Is(err, task.ErrConflict) {
 		return t, true, nil // somebody else has ended it
 	} else if err != nil {
 		return t, false, err

@@ -247,7 +247,7 @@ func (r *Reconciler) putBack(ctx context.Context, rec *task.Task, seq uint64, wh
 		}
 	}
 	if next.Status != rec.Status || next.Kind == task.KindTurn && next.Rev == 0 {
-		err := r.store.Tasks.Fit(ctx, next)
+		err := r.store.Records.Fit(ctx, next)
 		if errors.Is(err, task.ErrConflict) {
 			return nil // somebody works on it after all
 		}

@@ -74,7 +74,7 @@ func (c wakes) childEnded(ctx context.Context, t *task.Task) error {
 			return err
 		}
 		// No schedule is set: there is one within a minute, and a worker may drop none.
-		err = c.store.Tasks.Fit(ctx, parent)
+		err = c.store.Records.Fit(ctx, parent)
 		if err == nil {
 			_, err = c.store.Tasks.Enqueue(ctx, parent)
 		}

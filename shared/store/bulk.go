@@ -139,5 +139,5 @@ func (s Tasks) release(ctx context.Context, queued *task.Task) error {
 	if err := next.To(task.Pending, time.Now()); err != nil {
 		return err
 	}
-	return s.Fit(ctx, next)
+	return Records(s).Fit(ctx, next)
 }

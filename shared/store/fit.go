@@ -9,14 +9,14 @@ import (
 
 // Fit is Save for what the mesh writes of a task by itself: its end, or that it goes on. A
 // record without room for that is saved with less in it, see Lighten.
-func (s Tasks) Fit(ctx context.Context, t *task.Task) error {
-	err := s.Save(ctx, t)
+func (s Records) Fit(ctx context.Context, t *task.Task) error {
+	err := Tasks(s).Save(ctx, t)
 	for n := 0; tooLarge(err); n++ {
 		more, failed := s.Lighten(ctx, t, n)
 		if failed != nil || !more {
 			return errors.Join(failed, err)
 		}
-		err = s.Save(ctx, t)
+		err = Tasks(s).Save(ctx, t)
 	}
 	return err
 }
@@ -27,20 +27,20 @@ func tooLarge(err error) bool { return errors.Is(err, task.ErrTooLarge) }
 // it told on its way; of one that has ended also what came before its end; then its input
 // and its result are kept apart; last of all goes what else it was given. more is false
 // when there is no such part.
-func (s Tasks) Lighten(ctx context.Context, t *task.Task, n int) (more bool, err error) {
-	parts := []func(context.Context, *task.Task) error{s.leaveNotes, s.leavePast, s.keepApart, s.leaveGiven}
+func (s Records) Lighten(ctx context.Context, t *task.Task, n int) (more bool, err error) {
+	parts := []func(context.Context, Artifacts, *task.Task) error{leaveNotes, leavePast, keepApart, leaveGiven}
 	if !t.Status.Terminal() {
 		parts = parts[:1]
 	}
 	if n >= len(parts) {
 		return false, nil
 	}
-	return true, parts[n](ctx, t)
+	return true, parts[n](ctx, Artifacts(s), t)
 }
 
 // leaveNotes leaves out what a task told. The number of the last milestone stays with one
 // that goes on: the next one follows it.
-func (s Tasks) leaveNotes(_ context.Context, t *task.Task) error {
+func leaveNotes(_ context.Context, _ Artifacts, t *task.Task) error {
 	told := len(t.Milestones)
 	if !t.Status.Terminal() {
 		told = max(told-1, 0)
@@ -51,7 +51,7 @@ func (s Tasks) leaveNotes(_ context.Context, t *task.Task) error {
 }
 
 // leavePast leaves out why earlier attempts ended, and the notes of answers.
-func (s Tasks) leavePast(_ context.Context, t *task.Task) error {
+func leavePast(_ context.Context, _ Artifacts, t *task.Task) error {
 	for i := range t.Transitions {
 		t.Transitions[i].Error, t.Transitions[i].Question = nil, nil
 	}
@@ -68,12 +68,12 @@ func (s Tasks) leavePast(_ context.Context, t *task.Task) error {
 const maxBrief = 512
 
 // keepApart moves values to the object store.
-func (s Tasks) keepApart(ctx context.Context, t *task.Task) error {
+func keepApart(ctx context.Context, s Artifacts, t *task.Task) error {
 	for name, v := range map[string]*task.Value{"input-end": &t.Input, "result-end": &t.Result} {
 		if len(v.Inline) == 0 {
 			continue
 		}
-		apart, err := Artifacts(s).PutObject(ctx, t.Tenant, t.ID, name, v.Inline)
+		apart, err := s.PutObject(ctx, t.Tenant, t.ID, name, v.Inline)
 		if err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (s Tasks) keepApart(ctx context.Context, t *task.Task) error {
 	return nil
 }
 
-func (s Tasks) leaveGiven(_ context.Context, t *task.Task) error {
+func leaveGiven(_ context.Context, _ Artifacts, t *task.Task) error {
 	t.Metadata, t.Instruction = nil, ""
 	return nil
 }
