@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"agentmesh/shared/hook"
@@ -86,4 +87,33 @@ func TestOneOfManyDeliveriesAtOnceAnswersATask(t *testing.T) {
 			t.Errorf("round %d: answered %v", round, answers)
 		}
 	}
+}
+
+// Of equal answers without a key that come in the same moment one is taken.
+func TestOneOfEqualAnswersInTheSameMomentIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := meshtest.New(t)
+		m.Work(meshtest.Named("asks", func(ctx context.Context, job *agent.Job) (any, error) {
+			return agent.Ask[string](ctx, job, "q", agent.Question{Prompt: "?"})
+		}))
+		for range 5 {
+			id := m.Create(`{"agent":"asks","instruction":"x"}`)
+			natstest.Until(t, "it is asked", func() bool { return m.Get(id).Question != nil })
+			var mu sync.Mutex
+			var calls sync.WaitGroup
+			answers := map[int]int{}
+			for range 10 {
+				calls.Go(func() {
+					w := m.Do("POST", "/tasks/"+id+"/input", `{"name":"q","value":"yes"}`)
+					mu.Lock()
+					defer mu.Unlock()
+					answers[w.Code]++
+				})
+			}
+			calls.Wait()
+			if answers[http.StatusAccepted] != 1 || answers[http.StatusConflict] != 9 {
+				t.Errorf("answered %v", answers)
+			}
+		}
+	})
 }

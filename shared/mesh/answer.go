@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,7 +109,7 @@ func (r AnswerRequest) put(ctx context.Context, t *task.Task) (*task.Task, error
 		return nil, Refuse(ErrTaskFinished, "The task is %s and waits for nothing.", t.Status)
 	}
 	now := time.Now()
-	a := task.Answer{ID: t.Rev, Name: r.Name, Value: r.Value, At: task.Stamp(now)}
+	a := task.Answer{ID: t.Rev, Name: r.Name, Value: r.Value, At: task.Stamp(now), Mark: rand.Text()}
 	if r.Key != nil {
 		a.Key = r.Key.hash
 	}

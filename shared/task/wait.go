@@ -51,6 +51,9 @@ type Answer struct {
 	Used  bool            `json:"used,omitempty"` // the agent has it
 	At    time.Time       `json:"at"`
 	Key   string          `json:"key,omitempty"` // of the request that gave it
+	// Mark is another one for each answer: of two who give the same one in the same
+	// millisecond each knows its own record.
+	Mark string `json:"mark,omitempty"`
 }
 
 // For reports whether a is the answer to w.
