@@ -87,8 +87,9 @@ func unknown(err error) bool {
 // replace is the compare-and-set of a record: it stores msg if the revision of its
 // subject is still rev, 0: if it has none, and returns the new one. A conflict, or
 // no answer at all, may hide the write itself, whose acknowledgement was lost on
-// the way: the bytes of the revision that came after rev tell. They are those of no
-// other writer, since a record names who wrote it, or when.
+// the way: the bytes of the revision that came after rev tell. So a record of which two
+// may write the same in one millisecond, and only one may count, has a mark of its
+// writer: a lease, an answer's mark, what a schedule has decided.
 func (s *core) replace(ctx context.Context, stream jetstream.Stream, msg *nats.Msg, rev uint64) (uint64, error) {
 	writing := s.request(ctx, writesTo(msg.Subject), 0)
 	defer writing.over()
